@@ -1,0 +1,1 @@
+"""Plain data and pure functions: names, trees, commits, plans. No input or output."""

@@ -1,0 +1,80 @@
+"""Names as types: a string that has passed `parse` is safe to use in paths, queries and messages."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Self
+
+from dm_compose.errors import UsageError
+
+
+class _Name(str):
+    """A checked string. Subclasses give the pattern and the word used in messages."""
+
+    __slots__ = ()
+    what = "name"
+    allowed = "letters, digits, '_', '-' and '.'"
+    pattern = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return `text` as this type, or raise UsageError."""
+        if not isinstance(text, str) or not cls.pattern.fullmatch(text):
+            raise UsageError(f"invalid {cls.what} {text!r}", hint=f"Use up to 100 {cls.allowed}.")
+        return cls(text)
+
+
+class DotName(_Name):
+    """Name of a dot: what a Compose project name can be, so that the project can name its dot."""
+
+    __slots__ = ()
+    what = "dot name"
+    allowed = "letters, digits, '_' and '-' (not first)"
+    pattern = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
+
+
+class SubdotName(_Name):
+    """Name of a subdot within its dot."""
+
+    __slots__ = ()
+    what = "subdot name"
+
+
+class WorktreeName(_Name):
+    """Name of a worktree within its dot; the stack's own volumes are `main`."""
+
+    __slots__ = ()
+    what = "worktree name"
+
+
+class RefName(_Name):
+    """Name of a branch or tag. Slashes group names, as in git; `HEAD` is taken."""
+
+    __slots__ = ()
+    what = "branch name"
+    allowed = "letters, digits, '_', '-', '.' and '/' (no '..', no '/' at an end)"
+    pattern = re.compile(r"(?!HEAD$)(?!.*(\.\.|//|/\.))[A-Za-z0-9_](?:[A-Za-z0-9_./-]{0,198}[A-Za-z0-9_-])?")
+
+
+class CommitId(_Name):
+    """Identity of a commit: 32 lower-case hex digits, random, the same on every machine the commit reaches."""
+
+    __slots__ = ()
+    what = "commit id"
+    allowed = "32 hex digits"
+    pattern = re.compile(r"[0-9a-f]{32}")
+
+    @classmethod
+    def new(cls) -> Self:
+        """Return an id that nobody else has."""
+        return cls(uuid.uuid4().hex)
+
+    @property
+    def short(self) -> str:
+        """The first twelve digits, for people."""
+        return self[:12]
+
+
+DEFAULT_BRANCH = RefName("master")
+MAIN_WORKTREE = WorktreeName("main")

@@ -1,0 +1,89 @@
+"""Dataclasses to plain JSON data and back, checked against their annotations."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import types
+import typing
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def to_plain(value: Any) -> Any:
+    """Return `value` as dicts, lists, strings, numbers, booleans and None.
+
+    Dataclasses become objects with their field names, enums their value, instants ISO 8601 text.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_plain(v) for v in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {name: to_plain(getattr(value, name)) for name in _hints(type(value))}
+    raise TypeError(f"cannot make plain data of {type(value).__name__}")
+
+
+def from_plain(kind: type[T], data: Any) -> T:
+    """Build a `kind` from plain data. Unknown fields are ignored, so that an older reader copes with a newer
+    writer; a missing field without default, or a value of another type, is a ValueError."""
+    return typing.cast(T, _decode(kind, data))
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+
+
+def _decode(kind: Any, data: Any) -> Any:
+    if kind is Any or kind is object:
+        return data
+    origin = typing.get_origin(kind)
+    args = typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if data is None and type(None) in args:
+            return None
+        (inner,) = [a for a in args if a is not type(None)]
+        return _decode(inner, data)
+    if origin in (list, tuple):
+        if not isinstance(data, list | tuple):
+            raise ValueError(f"expected a list, found {data!r}")
+        if origin is tuple and args[-1] is not Ellipsis:
+            return tuple(_decode(a, d) for a, d in zip(args, data, strict=True))
+        return origin(_decode(args[0], item) for item in data)
+    if origin in (dict, Mapping):
+        if not isinstance(data, Mapping):
+            raise ValueError(f"expected an object, found {data!r}")
+        return {_decode(args[0], key): _decode(args[1], item) for key, item in data.items()}
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(data, Mapping):
+            raise ValueError(f"expected an object, found {data!r}")
+        fields = {name: _decode(hint, data[name]) for name, hint in _hints(typing.cast(type, kind)).items() if name in data}
+        try:
+            return typing.cast(Any, kind)(**fields)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return kind(data)
+    if kind is datetime:
+        return datetime.fromisoformat(data)
+    if isinstance(kind, type) and issubclass(kind, str) and hasattr(kind, "parse"):
+        return kind.parse(data)
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if type(data) is kind:
+        return data
+    raise ValueError(f"expected {getattr(kind, '__name__', kind)}, found {data!r}")

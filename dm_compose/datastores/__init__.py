@@ -1,0 +1,5 @@
+"""What dm-compose knows of each datastore: one small module each, registered through the hook that plugins use."""
+
+from dm_compose.datastores.base import Datastore, Running, Service
+
+__all__ = ["Datastore", "Running", "Service"]

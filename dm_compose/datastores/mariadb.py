@@ -1,0 +1,71 @@
+"""MariaDB and MySQL: one protocol and one data directory layout, but data files that do not fit each other."""
+
+from __future__ import annotations
+
+from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.protocols import exchange
+from dm_compose.errors import DmError
+from dm_compose.hookspecs import hookimpl
+
+_VOLATILE = ("ib_buffer_pool", "*.pid", "ibtmp1", "#innodb_temp/*", "ddl_recovery.log", "ddl_recovery-backup.log", "*.sock.lock")
+
+
+def greeting(host: str, port: int, timeout_s: float) -> bool:
+    """The server speaks first: a packet with protocol version 10. An error packet (0xff) means that it turns clients away."""
+    answer = exchange(host, port, timeout_s, b"", at_least=5)
+    return len(answer) > 4 and answer[4] == 10
+
+
+def flush_redo(running: Running) -> None:
+    """With innodb_flush_log_at_trx_commit=0 acknowledged commits wait in memory for up to a second."""
+    if running.service.option("--innodb-flush-log-at-trx-commit", "--innodb_flush_log_at_trx_commit") != "0":
+        return
+    environment = running.service.environment
+    secret = environment.get("MARIADB_ROOT_PASSWORD") or environment.get("MYSQL_ROOT_PASSWORD") or ""
+    script = 'exec "$(command -v mariadb || command -v mysql)" -uroot -e "FLUSH ENGINE LOGS"'
+    code, output = running.run(["sh", "-c", script], environment={"MYSQL_PWD": secret})
+    if code:
+        raise DmError(
+            f"the server runs with innodb_flush_log_at_trx_commit=0 and could not be told to flush: {output.strip()}",
+            hint="Commit with --stop, or give the root password in the service's environment.",
+        )
+
+
+def _data_paths(service: Service) -> tuple[str, ...]:
+    repository = service.image.repository
+    if "bitnami" in repository:
+        return (f"/bitnami/{repository.rpartition('/')[2].partition('-')[0]}",)
+    if repository.startswith("linuxserver/"):
+        return ("/config",)
+    return (service.option("--datadir") or "/var/lib/mysql",)
+
+
+MARIADB = Datastore(
+    name="mariadb",
+    images=("mariadb", "*/mariadb", "bitnami*/mariadb*", "linuxserver/mariadb", "*/alpine-mariadb"),
+    data=_data_paths,
+    port=3306,
+    ready=greeting,
+    volatile=_VOLATILE,
+    markers=("MARIADB_VERSION", "MARIADB_MAJOR"),
+    version_from=("MARIADB_VERSION", "MARIADB_MAJOR"),
+    quiesce=flush_redo,
+)
+MYSQL = Datastore(
+    name="mysql",
+    images=("mysql", "*/mysql", "mysql/mysql-server", "*/mysql-server", "bitnami*/mysql", "percona", "percona/percona-server"),
+    data=_data_paths,
+    port=3306,
+    ready=greeting,
+    volatile=_VOLATILE,
+    not_data={"/var/lib/mysql-files": "files for import and export"},
+    markers=("MYSQL_MAJOR", "MYSQL_VERSION"),
+    version_from=("MYSQL_MAJOR", "MYSQL_VERSION"),
+    quiesce=flush_redo,
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(MARIADB)
+    register(MYSQL)

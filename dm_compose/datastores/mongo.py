@@ -1,0 +1,114 @@
+"""MongoDB."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.protocols import exchange
+from dm_compose.errors import DmError
+from dm_compose.hookspecs import hookimpl
+
+OP_MSG = 2013
+FSYNC_TIMEOUT_S = 60.0
+
+
+def _int32(name: str, value: int) -> bytes:
+    return b"\x10" + name.encode() + b"\0" + struct.pack("<i", value)
+
+
+def _text(name: str, value: str) -> bytes:
+    data = value.encode() + b"\0"
+    return b"\x02" + name.encode() + b"\0" + struct.pack("<i", len(data)) + data
+
+
+def _request(*elements: bytes) -> bytes:
+    """One command as an OP_MSG: header, flags, one section of kind 0 with the BSON document."""
+    body = b"".join((*elements, _text("$db", "admin")))
+    document = struct.pack("<i", len(body) + 5) + body + b"\0"
+    payload = struct.pack("<i", 0) + b"\0" + document
+    return struct.pack("<iiii", len(payload) + 16, 1, 0, OP_MSG) + payload
+
+
+def _flag(answer: bytes, name: str) -> bool | None:
+    """Return a boolean or number of the answer's document as a truth value, None where it is not there."""
+    key = name.encode() + b"\0"
+    for kind, size in ((b"\x08", 1), (b"\x10", 4), (b"\x12", 8), (b"\x01", 8)):
+        position = answer.find(kind + key)
+        if position >= 0:
+            start = position + 1 + len(key)
+            return any(answer[start : start + size])
+    return None
+
+
+def ready(host: str, port: int, timeout_s: float) -> bool:
+    """`hello` is answered with ok; a member of a replica set must also have become writable, or be a secondary of several."""
+    answer = exchange(host, port, timeout_s, _request(_int32("hello", 1)), at_least=32)
+    if not _flag(answer, "ok"):
+        return False
+    return b"\x02setName\0" not in answer or bool(_flag(answer, "isWritablePrimary") or _flag(answer, "secondary"))
+
+
+def flush_journal(running: Running) -> None:
+    """`fsync`: the journal is written every 100 ms only, so an acknowledged write may still be in memory."""
+    try:
+        with socket.create_connection((running.host, running.port), timeout=FSYNC_TIMEOUT_S) as connection:
+            connection.sendall(_request(_int32("fsync", 1)))
+            answer = connection.recv(4096)
+    except OSError as error:
+        raise DmError(f"MongoDB could not be told to write its journal: {error}", hint="Commit with --stop.") from None
+    if not _flag(answer, "ok"):
+        _flush_logged_in(running)
+
+
+def _flush_logged_in(running: Running) -> None:
+    """The server wants a login: use its own shell with the root user that the image was given."""
+    environment = running.service.environment
+    user, secret = environment.get("MONGO_INITDB_ROOT_USERNAME", ""), environment.get("MONGO_INITDB_ROOT_PASSWORD", "")
+    script = (
+        'exec "$(command -v mongosh || command -v mongo)" --quiet ${DM_USER:+-u "$DM_USER" -p "$DM_PASSWORD"} '
+        '--authenticationDatabase admin --eval "if (!db.adminCommand({fsync: 1}).ok) quit(1)"'
+    )
+    code, output = running.run(["sh", "-c", script], environment={"DM_USER": user, "DM_PASSWORD": secret})
+    if code:
+        raise DmError(f"MongoDB could not be told to write its journal: {output.strip()[-200:]}", hint="Commit with --stop.")
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """`--dbpath` wins; Bitnami has its own layout. /data/configdb holds data of config servers only."""
+    if "bitnami" in service.image.repository:
+        return ("/bitnami/mongodb",)
+    if "--configsvr" in service.command:
+        return (service.option("--dbpath") or "/data/configdb",)
+    return (service.option("--dbpath") or "/data/db",)
+
+
+DATASTORE = Datastore(
+    name="mongo",
+    images=(
+        "mongo",
+        "*/mongo",
+        "mongodb",
+        "*/mongodb",
+        "bitnami*/mongodb*",
+        "mongodb/mongodb-community-server",
+        "mongodb/mongodb-enterprise-server",
+        "mongodb/mongodb-atlas-local",
+        "percona/percona-server-mongodb",
+        "weaveworksdemos/user-db",
+    ),
+    data=data_paths,
+    port=27017,
+    ready=ready,
+    volatile=("mongod.lock", "WiredTiger.lock", "diagnostic.data/*", "_tmp/*", "*.pid"),
+    not_data={"/data/configdb": "used by config servers of a sharded cluster only"},
+    markers=("MONGO_VERSION", "MONGO_MAJOR"),
+    version_from=("MONGO_MAJOR", "MONGO_VERSION"),
+    quiesce=flush_journal,
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)

@@ -1,0 +1,92 @@
+"""PostgreSQL and the images built on it."""
+
+from __future__ import annotations
+
+from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.protocols import postgres_startup
+from dm_compose.errors import DmError
+from dm_compose.hookspecs import hookimpl
+
+MOVED_IN = 18  # from this version on the image's volume is /var/lib/postgresql, with a directory per version inside
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """PGDATA wins where it is set to something else; otherwise the image's own layout by vendor and version."""
+    repository = service.image.repository
+    if "bitnami" in repository:
+        return ("/bitnami/postgresql",)
+    if "sclorg/" in repository or repository.startswith(("centos/", "rhel")):
+        return ("/var/lib/pgsql/data",)
+    if repository.startswith("kartoza/"):
+        return ("/var/lib/postgresql",)
+    default = "/var/lib/postgresql/data"
+    set_here = service.environment.get("PGDATA") or service.image.environment.get("PGDATA")
+    if "timescaledb-ha" in repository:
+        default = "/home/postgres/pgdata/data"
+    major = DATASTORE.version(service)
+    if major is not None and int(major) >= MOVED_IN:
+        default = "/var/lib/postgresql"
+    if set_here and not f"{set_here}/".startswith(f"{default}/"):
+        return (set_here,)
+    return (default,)
+
+
+def asynchronous(service: Service) -> bool:
+    """Whether the service's own settings let a commit be acknowledged before it is in a file."""
+    return any("synchronous_commit=off" in word.replace(" ", "") for word in service.command)
+
+
+def flush_wal(running: Running) -> None:
+    """With synchronous_commit=off acknowledged commits wait in memory; a synchronous one flushes all before it."""
+    if not asynchronous(running.service):
+        return
+    user = running.service.environment.get("POSTGRES_USER") or "postgres"
+    flush = "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'dm-compose', 'flush')"
+    code, output = running.run(["psql", "-U", user, "-d", "postgres", "-qAtc", flush])
+    if code:
+        raise DmError(
+            f"PostgreSQL runs with synchronous_commit=off and could not be told to flush: {output.strip()}",
+            hint="Commit with --stop, or let `psql` connect inside the container.",
+        )
+
+
+DATASTORE = Datastore(
+    name="postgres",
+    images=(
+        "postgres",
+        "postgresql",
+        "postgresql-[0-9]*",
+        "*/postgresql",
+        "*/postgresql-[0-9]*",
+        "bitnami*/postgresql*",
+        "postgis/postgis",
+        "*/postgis",
+        "timescale/timescaledb*",
+        "pgvector/pgvector",
+        "ankane/pgvector",
+        "tensorchord/pgvecto-rs",
+        "tensorchord/vchord-postgres",
+        "supabase/postgres",
+        "citusdata/citus",
+        "paradedb/paradedb",
+        "apache/age",
+        "groonga/pgroonga",
+        "cimg/postgres",
+        "pgduckdb/pgduckdb",
+        "immich-app/postgres",
+    ),
+    data=data_paths,
+    port=5432,
+    ready=postgres_startup,
+    volatile=("postmaster.pid", "postmaster.opts", "pg_stat_tmp/*", "pg_internal.init"),
+    markers=("PG_MAJOR", "PGDATA"),
+    version_from=("PG_MAJOR", "PG_VERSION", "POSTGRESQL_VERSION"),
+    tag_version=r"(?:.*pg|v?)(\d+)",  # timescaledb:2.17.2-pg16, pgvector:pg18, postgres:18-alpine
+    version_parts=1,
+    quiesce=flush_wal,
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)

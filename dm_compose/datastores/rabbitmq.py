@@ -1,0 +1,38 @@
+"""RabbitMQ. Its data path contains the node's host name: a service without a fixed `hostname` loses its queues when it is recreated."""
+
+from __future__ import annotations
+
+from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.protocols import exchange
+from dm_compose.hookspecs import hookimpl
+
+_PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+_CONNECTION_START = b"\x00\x0a\x00\x0a"  # class 10, method 10
+
+
+def ready(host: str, port: int, timeout_s: float) -> bool:
+    """AMQP 0-9-1: the protocol header is answered by a Connection.Start method frame. The listener is the broker's last boot step."""
+    answer = exchange(host, port, timeout_s, _PROTOCOL_HEADER, at_least=11)
+    return answer[:1] == b"\x01" and answer[7:11] == _CONNECTION_START
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """Return the vendor's data path."""
+    return ("/bitnami/rabbitmq",) if "bitnami" in service.image.repository else ("/var/lib/rabbitmq",)
+
+
+DATASTORE = Datastore(
+    name="rabbitmq",
+    images=("rabbitmq", "*/rabbitmq", "bitnami*/rabbitmq", "masstransit/rabbitmq", "*/rabbitmq-server"),
+    data=data_paths,
+    port=5672,
+    ready=ready,
+    volatile=("*.pid", "erl_crash.dump"),
+    markers=("RABBITMQ_VERSION", "RABBITMQ_DATA_DIR"),
+    version_from=("RABBITMQ_VERSION",),
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)

@@ -1,0 +1,155 @@
+"""Redis, and what speaks its protocol and keeps a dump.rdb: KeyDB, Dragonfly."""
+
+from __future__ import annotations
+
+import socket
+
+from dm_compose.datastores.base import Datastore, Resume, Running, Service
+from dm_compose.datastores.protocols import exchange
+from dm_compose.errors import DmError
+from dm_compose.hookspecs import hookimpl
+
+SAVE_TIMEOUT_S = 300.0
+WRITES_OFF_MS = 60_000
+
+
+def ready(host: str, port: int, timeout_s: float) -> bool:
+    """RESP PING: `+PONG`, or a refusal that only a working server gives; `-LOADING` means not yet."""
+    answer = exchange(host, port, timeout_s, b"PING\r\n", at_least=5)
+    return answer.startswith((b"+PONG", b"-NOAUTH", b"-NOPERM", b"-ERR", b"-DENIED"))
+
+
+class Connection:
+    """A minimal RESP client: inline replies, bulk strings and arrays of them are all that SAVE and its kin need."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._socket = socket.create_connection((host, port), timeout=SAVE_TIMEOUT_S)
+        self._file = self._socket.makefile("rb")
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def call(self, *words: str) -> str | list[str]:
+        """Send a command; return its answer. An error reply is an Error."""
+        request = b"*%d\r\n" % len(words)
+        for word in words:
+            data = word.encode()
+            request += b"$%d\r\n%s\r\n" % (len(data), data)
+        self._socket.sendall(request)
+        return self._reply()
+
+    def _reply(self) -> str | list[str]:
+        line = self._file.readline().decode(errors="replace").rstrip("\r\n")
+        kind, rest = line[:1], line[1:]
+        if kind == "-":
+            raise Error(rest)
+        if kind == "$":
+            data = self._file.read(int(rest) + 2)[:-2] if int(rest) >= 0 else b""
+            return data.decode(errors="replace")
+        if kind == "*":
+            return [str(self._reply()) for _ in range(int(rest))]
+        return rest
+
+
+class Error(Exception):
+    """An error reply."""
+
+
+def password(service: Service) -> str | None:
+    """Return the password that the service's own settings name."""
+    names = ("REDIS_PASSWORD", "REDISCLI_AUTH", "VALKEY_PASSWORD", "VALKEYCLI_AUTH", "KEYDB_PASSWORD")
+    from_environment = next((service.environment[n] for n in names if service.environment.get(n)), None)
+    return service.option("--requirepass") or from_environment
+
+
+def save(running: Running) -> Resume | None:
+    """Bring the data set to dump.rdb, unless every write is in the append-only file or nothing changed since the last save.
+
+    Redis flushes the append-only file before it answers a client, so with `appendonly yes` files hold all acknowledged writes. From the
+    save until the freeze writers are held off by CLIENT PAUSE, which ends by itself (Redis 6.2 and later; older ones skip it).
+    """
+    try:
+        connection = Connection(running.host, running.port)
+        try:
+            if (secret := password(running.service)) is not None:
+                connection.call("AUTH", secret)
+            state = dict(line.partition(":")[::2] for line in str(connection.call("INFO", "persistence")).splitlines())
+            if state.get("aof_enabled") == "1":
+                return None
+            paused = _hold_writers(connection)
+            state = dict(line.partition(":")[::2] for line in str(connection.call("INFO", "persistence")).splitlines())
+            if state.get("rdb_changes_since_last_save") != "0" or state.get("rdb_bgsave_in_progress") == "1":
+                _save(connection)
+        finally:
+            connection.close()
+    except (Error, OSError) as error:
+        raise DmError(
+            f"{running.service.image.reference} could not be told to save its data: {error}",
+            hint="Its password must be in the environment (REDIS_PASSWORD) or command line (--requirepass); or commit with --stop.",
+        ) from None
+    return (lambda: _release_writers(running)) if paused else None
+
+
+def _save(connection: Connection) -> None:
+    try:
+        connection.call("SAVE")
+    except Error as error:
+        if "in progress" not in str(error):
+            raise
+        while "rdb_bgsave_in_progress:1" in str(connection.call("INFO", "persistence")):
+            continue
+        connection.call("SAVE")
+
+
+def _hold_writers(connection: Connection) -> bool:
+    try:
+        connection.call("CLIENT", "PAUSE", str(WRITES_OFF_MS), "WRITE")
+    except Error:
+        return False
+    return True
+
+
+def _release_writers(running: Running) -> None:
+    connection = Connection(running.host, running.port)
+    try:
+        if (secret := password(running.service)) is not None:
+            connection.call("AUTH", secret)
+        connection.call("CLIENT", "UNPAUSE")
+    finally:
+        connection.close()
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """`--dir` wins; Bitnami has its own layout."""
+    if "bitnami" in service.image.repository:
+        return (f"/bitnami/{service.image.repository.rpartition('/')[2]}/data",)
+    return (service.option("--dir") or "/data",)
+
+
+DATASTORE = Datastore(
+    name="redis",
+    images=(
+        "redis",
+        "*/redis",
+        "bitnami*/redis",
+        "redis/redis-stack*",
+        "redislabs/*",
+        "eqalpha/keydb",
+        "keydb",
+        "dragonflydb/dragonfly",
+        "dragonfly",
+    ),
+    data=data_paths,
+    port=6379,
+    ready=ready,
+    volatile=("temp-*.rdb",),
+    markers=("REDIS_VERSION",),
+    version_from=("REDIS_VERSION",),
+    quiesce=save,
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)

@@ -1,0 +1,232 @@
+"""The engine's API in our words: plain data out, our errors, no decisions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import docker
+import docker.errors
+import requests.exceptions
+
+from dm_compose.core.containers import Container, EngineFacts, Image, Mount, Volume
+from dm_compose.errors import EngineError, NotFoundError
+
+API_TIMEOUT_S = 60
+PARALLEL_CALLS = 8
+_PROJECT = "com.docker.compose.project"
+_SERVICE = "com.docker.compose.service"
+_ONE_OFF = "com.docker.compose.oneoff"
+_START_HINT = "Start Docker, or check DOCKER_HOST, DOCKER_CONTEXT and your permissions on its socket (`docker info`)."
+
+
+@contextlib.contextmanager
+def engine_errors(doing: str) -> Iterator[None]:
+    """Turn docker-py's errors of the block into EngineError, or NotFoundError for what does not exist."""
+    try:
+        yield
+    except docker.errors.NotFound as error:
+        raise NotFoundError(f"{doing}: {error.explanation or error}") from None
+    except docker.errors.APIError as error:
+        raise EngineError(f"{doing}: {error.explanation or error}") from None
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise EngineError(f"{doing}: the Docker Engine does not answer ({error})", hint=_START_HINT) from None
+
+
+class Engine:
+    """One Docker Engine: the one the docker CLI would use (DOCKER_HOST, else the current context). Thread-safe."""
+
+    def __init__(self) -> None:
+        with engine_errors("connecting"):
+            client = docker.from_env(timeout=API_TIMEOUT_S, max_pool_size=PARALLEL_CALLS * 2)
+            self._api = client.api
+            self._facts: EngineFacts | None = None
+            self._api.ping()
+
+    def facts(self) -> EngineFacts:
+        """Version, platform and address; asked once."""
+        if self._facts is None:
+            with engine_errors("asking for the engine's version"):
+                info = self._api.info()
+            endpoint = str(self._api.base_url)
+            self._facts = EngineFacts(
+                endpoint="unix socket" if endpoint.startswith("http+docker://") and "ssh" not in endpoint else endpoint,
+                version=info["ServerVersion"],
+                architecture=info["Architecture"],
+                operating_system=info["OperatingSystem"],
+                local=endpoint == "http+docker://localhost" and "Docker Desktop" not in info["OperatingSystem"],
+            )
+        return self._facts
+
+    # Looking
+
+    def containers(self, project: str | None = None, *, places: Iterable[str] = ()) -> list[Container]:
+        """Return all containers, running or not, of a Compose project and those that mount one of `places`."""
+        wanted = set(places)
+        with engine_errors("listing containers"):
+            rows = self._api.containers(all=True)
+        mine = [
+            row["Id"]
+            for row in rows
+            if (project is not None and (row["Labels"] or {}).get(_PROJECT) == project)
+            or any(_place(m) in wanted for m in row["Mounts"])
+        ]
+        with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
+            found = pool.map(self._inspect_or_none, mine)
+            return sorted((c for c in found if c is not None), key=lambda c: (c.service, c.name))
+
+    def container(self, container_id: str) -> Container:
+        """Return one container; NotFoundError when it is gone."""
+        with engine_errors(f"inspecting container {container_id[:12]}"):
+            return _container(self._api.inspect_container(container_id))
+
+    def _inspect_or_none(self, container_id: str) -> Container | None:
+        try:
+            return self.container(container_id)
+        except NotFoundError:
+            return None
+
+    def image(self, reference: str) -> Image | None:
+        """Return an image that the engine has, None when it has not."""
+        try:
+            with engine_errors(f"inspecting image {reference}"):
+                found = self._api.inspect_image(reference)
+        except NotFoundError:
+            return None
+        return _image(reference, found)
+
+    def volume(self, name: str) -> Volume | None:
+        """Return a volume, None when there is no such volume."""
+        try:
+            with engine_errors(f"inspecting volume {name}"):
+                found = self._api.inspect_volume(name)
+        except NotFoundError:
+            return None
+        options = found.get("Options") or {}
+        bound = options.get("device") if "bind" in (options.get("o") or "").split(",") else None
+        return Volume(found["Name"], found["Driver"], bound or found["Mountpoint"], found.get("Labels") or {}, options)
+
+    def logs(self, container_id: str, lines: int) -> str:
+        """Return the last lines of a container's log, '' where its log driver cannot be read."""
+        try:
+            with engine_errors("reading a log"):
+                data: bytes = self._api.logs(container_id, tail=lines)
+        except (EngineError, NotFoundError):
+            return ""
+        return data.decode(errors="replace")
+
+    # Acting
+
+    def pause(self, container_id: str) -> None:
+        """Freeze a running container."""
+        with engine_errors(f"pausing container {container_id[:12]}"):
+            self._api.pause(container_id)
+
+    def unpause(self, container_id: str) -> None:
+        """Thaw a container; one that is not frozen, or gone, is left alone."""
+        try:
+            with engine_errors(f"resuming container {container_id[:12]}"):
+                self._api.unpause(container_id)
+        except NotFoundError:
+            return
+        except EngineError as error:
+            if "not paused" not in error.message and "not running" not in error.message:
+                raise
+
+    def kill(self, container_id: str) -> None:
+        """Take a container down by SIGKILL and return when it is down; one that is down or gone is left alone.
+
+        The engine remembers that it was told to: `restart: always` does not bring the container back.
+        """
+        try:
+            with engine_errors(f"killing container {container_id[:12]}"):
+                self._api.kill(container_id)
+                self._api.wait(container_id, timeout=API_TIMEOUT_S, condition="not-running")
+        except NotFoundError:
+            return
+        except EngineError as error:
+            if "is not running" not in error.message:
+                raise
+
+    def stop(self, container_id: str, timeout_s: int) -> None:
+        """Ask a container to shut down and wait; after `timeout_s` it is killed."""
+        with engine_errors(f"stopping container {container_id[:12]}"):
+            self._api.stop(container_id, timeout=timeout_s)
+
+    def start(self, container_id: str) -> None:
+        """Start a stopped container; a running one is left alone."""
+        with engine_errors(f"starting container {container_id[:12]}"):
+            self._api.start(container_id)
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        """Make a local volume, or return the one of that name."""
+        with engine_errors(f"creating volume {name}"):
+            self._api.create_volume(name, driver="local", labels=dict(labels))
+        volume = self.volume(name)
+        assert volume is not None
+        return volume
+
+    def run(
+        self, container_id: str, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None
+    ) -> tuple[int, str]:
+        """Run a command in a running container; return its exit code and all it printed."""
+        with engine_errors(f"running {command[0]} in container {container_id[:12]}"):
+            created = self._api.exec_create(container_id, list(command), user=user, environment=dict(environment or {}))
+            output: bytes = self._api.exec_start(created["Id"])
+            code = self._api.exec_inspect(created["Id"])["ExitCode"]
+        return int(code), output.decode(errors="replace")
+
+
+def _place(mount: Mapping[str, Any]) -> str:
+    return str(mount.get("Name") or mount.get("Source") or "")
+
+
+def _pairs(environment: Iterable[str] | None) -> dict[str, str]:
+    return dict(item.partition("=")[::2] for item in environment or ())
+
+
+def _image(reference: str, found: Mapping[str, Any]) -> Image:
+    config = found.get("Config") or {}
+    return Image(
+        reference=reference,
+        digest=found["Id"],
+        environment=_pairs(config.get("Env")),
+        volumes=tuple(sorted(config.get("Volumes") or {})),
+        command=tuple([*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]),
+        ports=tuple(int(port.split("/")[0]) for port in sorted(config.get("ExposedPorts") or {}) if not port.endswith("/udp")),
+        architecture=found.get("Architecture", ""),
+    )
+
+
+def _container(found: Mapping[str, Any]) -> Container:
+    config = found["Config"]
+    labels = config.get("Labels") or {}
+    networks = found["NetworkSettings"]["Networks"] or {}
+    ports: dict[int, tuple[tuple[str, int], ...]] = {}
+    for name, bindings in (found["NetworkSettings"]["Ports"] or {}).items():
+        number, _, protocol = name.partition("/")
+        if bindings and protocol == "tcp":
+            ports[int(number)] = tuple((b["HostIp"] or "0.0.0.0", int(b["HostPort"])) for b in bindings)  # noqa: S104 (as Docker reports it)
+    environment = _pairs(config.get("Env"))
+    return Container(
+        id=found["Id"],
+        name=found["Name"].lstrip("/"),
+        project=labels.get(_PROJECT, ""),
+        service=labels.get(_SERVICE, ""),
+        state="paused" if found["State"].get("Paused") else found["State"]["Status"],
+        image=Image(reference=config["Image"], digest=found["Image"], environment=environment),
+        mounts=tuple(
+            Mount(m["Type"], _place(m), m["Destination"], bool(m["RW"]))
+            for m in found["Mounts"]
+            if m["Type"] in ("volume", "bind")
+        ),
+        addresses=tuple(a for n in networks.values() if (a := n.get("IPAddress") or n.get("GlobalIPv6Address"))),
+        ports=ports,
+        environment=environment,
+        command=tuple([found["Path"], *found["Args"]]) if found.get("Path") else (),
+        healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
+        one_off=labels.get(_ONE_OFF, "").lower() == "true",
+        pid=found["State"].get("Pid") or 0,
+    )

@@ -1,0 +1,5 @@
+"""What is mutable in a store: dots, refs, worktrees, reflog and journal, in one SQLite file."""
+
+from dm_compose.state.database import Database
+
+__all__ = ["Database"]

@@ -1,0 +1,137 @@
+"""Taking a tree into the store: what changed since the last look becomes new objects, the rest is named again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from dm_compose.core.tree import FILE, UNKNOWN, Entry, Manifest
+from dm_compose.storage.contents import differing_bytes, patch
+from dm_compose.storage.objects import Batch, ObjectStore
+from dm_compose.storage.scan import RACY, Found, Tree, join, scan
+from dm_compose.storage.system import coarse_clock_ns, file_errors, sync_filesystem, wait_for_clock_past
+
+COPY_THREADS = 4
+
+
+@dataclass
+class Capture:
+    """One subdot on its way into a batch: `prepare` while writers run, then `finish` while they stand still."""
+
+    root: str
+    known: Tree
+    store: ObjectStore
+    batch: Batch
+    early: dict[str, tuple[Found, str]] = field(default_factory=dict)
+    new_bytes: int = 0
+
+    def prepare(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Copy what has changed so far, so that little is left for the time in which the stack stands still.
+
+        A copy that a writer tears is found by `finish`, because the file's time stamps moved or were racy.
+        """
+        clock = coarse_clock_ns()
+        with file_errors("writing back a volume"):
+            sync_filesystem(self.root)
+        tree = scan(self.root, self.known, quiet_since_ns=clock)
+        jobs = [found for found in tree.values() if self._needs_object(found)]
+
+        def copy(found: Found) -> None:
+            ref = self.batch.reserve()
+            try:
+                self.batch.add(ref, join(self.root, found.entry.path))
+            except FileNotFoundError:
+                return
+            self.early[found.entry.path] = (found, ref)
+            progress(found.entry.size)
+
+        _in_threads(copy, jobs)
+
+    def finish(self) -> tuple[Manifest, Tree]:
+        """Return the manifest of the tree as it is now, and the index that vouches for it. Nobody may write meanwhile."""
+        clock = coarse_clock_ns()
+        wait_for_clock_past(clock)
+        clock = coarse_clock_ns()
+        with file_errors("writing back a volume"):
+            sync_filesystem(self.root)
+        tree = scan(self.root, self.known, quiet_since_ns=clock)
+        refs: dict[str, str] = {}
+        jobs = [found for found in tree.values() if found.entry.kind == FILE and found.entry.ref == UNKNOWN]
+
+        def settle(found: Found) -> None:
+            refs[found.entry.path] = self._object_for(found)
+
+        _in_threads(settle, jobs)
+        for path in self.early.keys() - refs.keys():
+            self.batch.drop(self.early[path][1])
+        for path, ref in refs.items():
+            found = tree[path]
+            tree[path] = found._replace(entry=found.entry._replace(ref=ref))
+            if ref.startswith(f"{self.batch.name}/"):
+                self.new_bytes += found.entry.size
+        return Manifest.of(found.entry for found in tree.values()), tree
+
+    def _needs_object(self, found: Found) -> bool:
+        return found.entry.kind == FILE and found.entry.ref == UNKNOWN and self._same_as_before(found) is None
+
+    def _object_for(self, found: Found) -> str:
+        path = found.entry.path
+        source = join(self.root, path)
+        if path not in self.early:
+            if (old := self._same_as_before(found)) is not None:
+                return old
+            ref = self.batch.reserve()
+            self.batch.add(ref, source)
+            return ref
+        early, ref = self.early[path]
+        if early.ctime_ns != RACY and _stamp(early) == _stamp(found):
+            return ref
+        self._patch_copy(source, ref)
+        return ref
+
+    def _patch_copy(self, source: bytes, ref: str) -> None:
+        """Bring the early copy up to date by writing what differs: less than a second copy when little moved."""
+        source_fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            copy_fd = os.open(self.batch.path(ref), os.O_RDWR | os.O_CLOEXEC)
+            try:
+                patch(copy_fd, source_fd)
+            finally:
+                os.close(copy_fd)
+        finally:
+            os.close(source_fd)
+
+    def _same_as_before(self, found: Found) -> str | None:
+        """Return the object of a file whose time stamps prove nothing but whose contents are still the object's."""
+        old = self.known.get(found.entry.path)
+        if old is None or old.ctime_ns != RACY or old.entry.kind != FILE or old.entry.size != found.entry.size:
+            return None
+        return old.entry.ref if same_contents(self.store, old.entry.ref, join(self.root, found.entry.path)) else None
+
+
+def same_contents(store: ObjectStore, ref: str, path: bytes) -> bool:
+    """Whether a file holds what an object holds, by reading both; False when the file vanished."""
+    object_fd = store.open_object(ref)
+    try:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return differing_bytes(object_fd, fd) == 0
+        finally:
+            os.close(fd)
+    finally:
+        os.close(object_fd)
+
+
+def _stamp(found: Found) -> tuple[int, int, int, Entry]:
+    return found.inode, found.ctime_ns, found.entry.size, found.entry
+
+
+def _in_threads(work: Callable[[Found], None], jobs: Iterable[Found]) -> None:
+    with ThreadPoolExecutor(COPY_THREADS, thread_name_prefix="copy") as pool:
+        for future in [pool.submit(work, job) for job in jobs]:
+            future.result()

@@ -1,0 +1,86 @@
+"""How two trees differ in what people care about: contents, kinds, owners, modes; not time stamps alone."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from dm_compose.core.tree import DIRECTORY, FILE, Change, Entry, TreeDiff
+from dm_compose.storage.contents import differing_bytes
+
+Opener = Callable[[Entry], int]
+
+
+def diff_trees(
+    old: Mapping[str, Entry],
+    new: Mapping[str, Entry],
+    open_old: Opener,
+    open_new: Opener,
+    *,
+    ignore: Iterable[str] = (),
+    budget_bytes: int | None = None,
+) -> TreeDiff:
+    """Return the changes from `old` to `new`. Reads only files whose objects are not known to be the same.
+
+    `ignore` holds shell patterns of paths that are not looked at. Files are compared until `budget_bytes` of them have been
+    read; from there on they count with their whole size and the result is not `exact`. A file that vanishes while it
+    is compared counts as removed.
+    """
+    ignored = re.compile("|".join(fnmatch.translate(p) for p in ignore)) if ignore else None
+    changes = []
+    exact = True
+    for path in sorted(old.keys() | new.keys()):
+        if ignored is not None and ignored.match(path):
+            continue
+        before, after = old.get(path), new.get(path)
+        change: Change | None
+        if before is None or after is None:
+            change = _whole(path, before, after)
+        elif before.kind == after.kind == FILE and before.ref != after.ref:
+            size = max(before.size, after.size)
+            if budget_bytes is not None and size > budget_bytes:
+                exact = False
+                change = Change(path, "changed", after.size, size)
+            else:
+                if budget_bytes is not None:
+                    budget_bytes -= size
+                change = _compare(before, after, open_old, open_new)
+        elif _meaning(before) != _meaning(after):
+            change = Change(path, "changed" if before.kind != after.kind else "metadata", after.size, 0)
+        else:
+            continue
+        if change is not None:
+            changes.append(change)
+    return TreeDiff(tuple(changes), exact)
+
+
+def _whole(path: str, before: Entry | None, after: Entry | None) -> Change:
+    entry = before or after
+    assert entry is not None
+    return Change(path, "removed" if after is None else "added", entry.size, entry.size)
+
+
+def _compare(before: Entry, after: Entry, open_old: Opener, open_new: Opener) -> Change | None:
+    old_fd = open_old(before)
+    try:
+        try:
+            new_fd = open_new(after)
+        except FileNotFoundError:
+            return Change(after.path, "removed", before.size, before.size)
+        try:
+            changed = differing_bytes(old_fd, new_fd)
+        finally:
+            os.close(new_fd)
+    finally:
+        os.close(old_fd)
+    if changed:
+        return Change(after.path, "changed", after.size, changed)
+    return Change(after.path, "metadata", after.size, 0) if _meaning(before) != _meaning(after) else None
+
+
+def _meaning(entry: Entry) -> tuple[object, ...]:
+    """Return what matters of an entry besides a file's contents; engines touch time stamps without changing anything."""
+    ref = "" if entry.kind in (FILE, DIRECTORY) else entry.ref
+    return entry.kind, entry.mode, entry.uid, entry.gid, ref, entry.xattrs

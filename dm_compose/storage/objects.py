@@ -1,0 +1,134 @@
+"""Immutable file objects and manifests, shared by all commits.
+
+Layout below the store's directory: `incoming/<batch>/` while a batch is being made, `objects/<batch>/` for ever after.
+A batch belongs to one commit and is named after it. An object's id is `<batch>/<number>`, a manifest's
+`<batch>/<subdot>.manifest`. One rename publishes a batch, so there are no half-made ones, and what no commit in the database names is
+garbage. Nothing here is hashed: on the hot path a changed file costs one clone or copy.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from dm_compose.core.tree import Manifest
+from dm_compose.errors import DamagedError
+from dm_compose.storage.contents import clone
+from dm_compose.storage.system import file_errors, sync_directory, sync_filesystem
+
+
+class ObjectStore:
+    """The objects of one store. Thread-safe; concurrent processes are kept apart by the dot's lock, held by the caller."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.objects = root / "objects"
+        self.incoming = root / "incoming"
+
+    def create(self) -> None:
+        """Make the directories; idempotent."""
+        for directory in (self.objects, self.incoming):
+            directory.mkdir(mode=0o700, exist_ok=True)
+
+    def path(self, ref: str) -> bytes:
+        """Return where an object or manifest of a published batch is."""
+        return os.fsencode(self.objects / ref)
+
+    def open_object(self, ref: str) -> int:
+        """Return a descriptor to read an object with; DamagedError when it is missing."""
+        try:
+            return os.open(self.path(ref), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise DamagedError(f"object {ref} is missing from the store") from None
+
+    def read_manifest(self, ref: str) -> Manifest:
+        """Return a published manifest; DamagedError when it is missing or unreadable."""
+        try:
+            data = (self.objects / ref).read_bytes()
+        except FileNotFoundError:
+            raise DamagedError(f"manifest {ref} is missing from the store") from None
+        return Manifest.decode(data, name=ref)
+
+    def new_batch(self, name: str) -> Batch:
+        """Start a batch; a leftover of the same name is removed first."""
+        batch = Batch(self, name)
+        shutil.rmtree(batch.directory, ignore_errors=True)
+        with file_errors("starting a commit"):
+            batch.directory.mkdir(mode=0o700)
+        return batch
+
+    def discard(self, name: str) -> None:
+        """Remove an unpublished batch, or a published one that no commit names. Idempotent."""
+        shutil.rmtree(self.incoming / name, ignore_errors=True)
+        shutil.rmtree(self.objects / name, ignore_errors=True)
+
+    def batches(self) -> list[str]:
+        """Names of the published batches."""
+        return sorted(item.name for item in self.objects.iterdir())
+
+    def contents(self, batch: str) -> dict[str, int]:
+        """Return id and allocated bytes of everything in a published batch."""
+        found = {}
+        with os.scandir(self.objects / batch) as listing:
+            for item in listing:
+                found[f"{batch}/{item.name}"] = item.stat().st_blocks * 512
+        return found
+
+    def remove(self, refs: Iterable[str]) -> None:
+        """Delete objects and manifests of published batches, and batches that become empty. Idempotent."""
+        for ref in refs:
+            (self.objects / ref).unlink(missing_ok=True)
+            try:
+                (self.objects / ref).parent.rmdir()
+            except OSError:
+                continue
+
+
+class Batch:
+    """The new objects and manifests of one commit, private until `publish`."""
+
+    def __init__(self, store: ObjectStore, name: str) -> None:
+        self._store = store
+        self.name = name
+        self.directory = store.incoming / name
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self.copied_bytes = 0
+
+    def reserve(self) -> str:
+        """Return the id for one more object."""
+        return f"{self.name}/{next(self._numbers):x}"
+
+    def path(self, ref: str) -> bytes:
+        """Return where an object of this unpublished batch is."""
+        return os.fsencode(self._store.incoming / ref)
+
+    def add(self, ref: str, source: bytes) -> None:
+        """Clone or copy the file `source` into the reserved object `ref`; a file that vanished raises FileNotFoundError."""
+        if not clone(source, self.path(ref)):
+            size = os.stat(self.path(ref)).st_size
+            with self._lock:
+                self.copied_bytes += size
+
+    def drop(self, ref: str) -> None:
+        """Remove an object that is not needed after all."""
+        os.unlink(self.path(ref))
+
+    def add_manifest(self, subdot: str, manifest: Manifest) -> str:
+        """Write the manifest of a subdot; return its id."""
+        (self.directory / f"{subdot}.manifest").write_bytes(manifest.encode())
+        return f"{self.name}/{subdot}.manifest"
+
+    def publish(self) -> None:
+        """Make the batch durable and visible under its name, atomically.
+
+        One syncfs serves all of its files: an fsync for each of some hundred costs several times as much.
+        """
+        with file_errors("writing a commit to the store"):
+            sync_filesystem(self.directory)
+            os.rename(self.directory, self._store.objects / self.name)
+            sync_directory(self._store.objects)

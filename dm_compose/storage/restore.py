@@ -1,0 +1,203 @@
+"""Making a tree equal to a manifest in place: same directories, same inodes where they can stay, only blocks that differ."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from dm_compose.core.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Entry, Manifest
+from dm_compose.storage.contents import clone, patch
+from dm_compose.storage.objects import ObjectStore
+from dm_compose.storage.scan import RACY, Found, Tree, join, scan
+from dm_compose.storage.system import coarse_clock_ns, reflink, wait_for_clock_past, write_xattrs
+
+RESTORE_THREADS = 4
+
+
+@dataclass
+class TreePlan:
+    """What makes a tree equal to a manifest, in the order it is done. Paths of `remove` come children first."""
+
+    remove: list[str] = field(default_factory=list)
+    create: list[Entry] = field(default_factory=list)
+    rewrite: list[Entry] = field(default_factory=list)
+    metadata: set[str] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.remove or self.create or self.rewrite or self.metadata)
+
+
+def plan_tree(tree: Tree, target: Manifest) -> TreePlan:
+    """Compare a scanned tree with a manifest. Pure; files of unknown contents are planned as rewrites."""
+    plan = TreePlan()
+    kept = _kept_paths(tree, target)
+    plan.remove = [path for path in reversed(tree) if path not in kept]
+    for path, wanted in target.entries.items():
+        if path not in kept:
+            plan.create.append(wanted)
+        else:
+            present = tree[path].entry
+            if wanted.kind == FILE and present.ref != wanted.ref:
+                plan.rewrite.append(wanted)
+            elif present != wanted:
+                plan.metadata.add(path)
+    touched = [*plan.remove, *(e.path for e in plan.create), *(e.path for e in plan.rewrite)]
+    plan.metadata.update(e.path for e in plan.create + plan.rewrite)
+    plan.metadata.update(parent for path in touched if (parent := _parent(path)) in target.entries)
+    return plan
+
+
+def _kept_paths(tree: Tree, target: Manifest) -> set[str]:
+    """Return the paths whose inode can stay: same kind, and names of one inode are the same names on both sides."""
+    live_names = _names_by_first({path: found.entry for path, found in tree.items()})
+    wanted_names = _names_by_first(target.entries)
+    kept: set[str] = set()
+    for path, found in tree.items():
+        wanted = target.entries.get(path)
+        present = found.entry
+        if wanted is None or wanted.kind != present.kind:
+            continue
+        if present.kind in (SYMLINK, CHAR, BLOCK) and present.ref != wanted.ref:
+            continue
+        if present.kind == FILE and (
+            live_names.get(path) != wanted_names.get(path) or found.links != 1 + len(live_names.get(path, ()))
+        ):
+            continue
+        if present.kind == HARDLINK and (present.ref != wanted.ref or present.ref not in kept):
+            continue
+        kept.add(path)
+    return kept
+
+
+def _names_by_first(entries: dict[str, Entry]) -> dict[str, set[str]]:
+    names: dict[str, set[str]] = defaultdict(set)
+    for entry in entries.values():
+        if entry.kind == HARDLINK:
+            names[entry.ref].add(entry.path)
+    return dict(names)
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore did: paths touched, and bytes of content that were not as committed.
+
+    Where the file system clones, a changed file counts with its size, because nobody reads it.
+    """
+
+    paths: int
+    changed_bytes: int
+
+
+def restore_tree(root: str, known: Tree, target: Manifest, store: ObjectStore) -> tuple[Tree, Restored]:
+    """Make the tree below `root` equal to `target` and return the index that vouches for it.
+
+    Nobody else may write to the tree. Not atomic: an interrupted restore leaves a mixture, and running it again finishes it, so the caller
+    journals it. Not durable until the file system is synced.
+    """
+    tree = scan(root, known)
+    plan = plan_tree(tree, target)
+    if not plan:
+        return tree, Restored(0, 0)
+    for path in plan.remove:
+        _remove(join(root, path), tree[path].entry.kind)
+    for entry in plan.create:
+        if entry.kind not in (FILE, HARDLINK):
+            _make_special(root, entry)
+    new_files = [e for e in plan.create if e.kind == FILE]
+    with ThreadPoolExecutor(RESTORE_THREADS, thread_name_prefix="restore") as pool:
+        creating = [pool.submit(clone, store.path(_checked(store, e.ref)), join(root, e.path)) for e in new_files]
+        rewriting = [pool.submit(_rewrite, store, root, e) for e in plan.rewrite]
+        for made in creating:
+            made.result()
+        changed = sum(rewritten.result() for rewritten in rewriting)
+    for entry in plan.create:
+        if entry.kind == HARDLINK:
+            os.link(join(root, entry.ref), join(root, entry.path), follow_symlinks=False)
+    touched = [e for e in target.entries.values() if e.path in plan.metadata]
+    for entry in reversed(touched):
+        if entry.kind != HARDLINK:
+            _apply_metadata(join(root, entry.path), entry)
+    changed += sum(e.size for e in new_files)
+    changed += sum(tree[path].entry.size for path in plan.remove if tree[path].entry.kind == FILE and path not in target.entries)
+    return _new_index(root, tree, target, plan.metadata), Restored(len(plan.remove) + len(touched), changed)
+
+
+def _checked(store: ObjectStore, ref: str) -> str:
+    os.close(store.open_object(ref))
+    return ref
+
+
+def _remove(path: bytes, kind: str) -> None:
+    if kind == DIRECTORY:
+        try:
+            os.rmdir(path)
+        except OSError:  # holds sockets, which a scan does not list
+            shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
+def _make_special(root: str, entry: Entry) -> None:
+    path = join(root, entry.path)
+    if entry.kind == DIRECTORY:
+        os.mkdir(path, 0o700)
+    elif entry.kind == SYMLINK:
+        os.symlink(entry.ref.encode("utf-8", "surrogateescape"), path)
+    elif entry.kind == FIFO:
+        os.mkfifo(path, 0o600)
+    else:
+        major, minor = entry.ref.split(":")
+        kind = stat.S_IFCHR if entry.kind == CHAR else stat.S_IFBLK
+        os.mknod(path, kind | 0o600, os.makedev(int(major), int(minor)))
+
+
+def _rewrite(store: ObjectStore, root: str, entry: Entry) -> int:
+    """Give an existing file the object's contents; return the bytes that were not the object's."""
+    object_fd = store.open_object(entry.ref)
+    try:
+        fd = os.open(join(root, entry.path), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            old_size = os.fstat(fd).st_size
+            if reflink(fd, object_fd):
+                os.ftruncate(fd, entry.size)
+                return max(old_size, entry.size)
+            return patch(fd, object_fd)
+        finally:
+            os.close(fd)
+    finally:
+        os.close(object_fd)
+
+
+def _apply_metadata(path: bytes, entry: Entry) -> None:
+    """Owner before mode (chown clears set-id bits), both before xattrs (capabilities, ACLs), times last."""
+    present = os.lstat(path)
+    if (present.st_uid, present.st_gid) != (entry.uid, entry.gid):
+        os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
+    if entry.kind != SYMLINK:
+        os.chmod(path, entry.mode)
+    write_xattrs(path, entry.xattrs)
+    os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
+
+
+def _new_index(root: str, tree: Tree, target: Manifest, touched: set[str]) -> Tree:
+    """Return the index of the restored tree, its stamps so old that any later write moves them."""
+    infos = {path: os.lstat(join(root, path)) for path in touched}
+    if infos:
+        wait_for_clock_past(max(info.st_ctime_ns for info in infos.values()))
+    clock = coarse_clock_ns()
+    index: Tree = {}
+    for path, entry in target.entries.items():
+        if (info := infos.get(path)) is None:
+            index[path] = tree[path]
+        else:
+            ctime = info.st_ctime_ns if info.st_ctime_ns < clock else RACY
+            index[path] = Found(entry, info.st_ino, ctime, info.st_nlink)
+    return index

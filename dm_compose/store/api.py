@@ -1,0 +1,161 @@
+"""What a store offers. Everything above this line works with any implementation and may assume no more than is said here.
+
+Arguments and results are plain data (dm_compose.core.plain), because a call may cross a pipe. A directory is a path as
+the process that runs the store sees it. Methods raise DmError only. Unless said otherwise a method that changes something is
+durable and atomic when it returns, and its caller holds the dot's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from dm_compose.core.commit import Commit, CommitDraft, JournalEntry, Move, ReflogEntry, Worktree
+from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
+from dm_compose.core.tree import TreeDiff
+
+Directories = Mapping[SubdotName, str]
+COMPARE_BUDGET_BYTES = 1 << 30  # how much `status` reads to tell how many bytes of changed files differ: about half a second
+
+
+@dataclass(frozen=True)
+class Captured:
+    """What `capture` took while nobody wrote. `new_bytes`: size of the files the head does not have; `copied_bytes`: read and written."""
+
+    new_bytes: int
+    copied_bytes: int
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What restoring a subdot touched: paths, and bytes that were not as committed."""
+
+    paths: int
+    changed_bytes: int
+
+
+class Store(Protocol):
+    """One store of dots."""
+
+    def close(self) -> None:
+        """Release locks and files. Unfinished operations stay in the journal."""
+
+    # Locks
+
+    def lock(self, name: str, who: str, timeout_s: float) -> str:
+        """Take the kernel lock `name` (a dot, or `DOT.session`) and return a token for `unlock`.
+
+        `who` is shown to others that wait. InUseError with the holder's `who` after `timeout_s`. The lock ends with the process.
+        """
+
+    def unlock(self, token: str) -> None:
+        """Give a lock back. Idempotent."""
+
+    # Dots and worktrees
+
+    def dots(self) -> list[DotName]:
+        """Names of all dots, sorted. Needs no lock."""
+
+    def create_dot(self, dot: DotName) -> None:
+        """Make a dot with its main worktree on an unborn default branch; ExistsError when there is one."""
+
+    def worktree(self, dot: DotName, name: WorktreeName) -> Worktree:
+        """Return a worktree; NotFoundError when the dot or the worktree does not exist. Needs no lock."""
+
+    def set_places(self, dot: DotName, name: WorktreeName, places: Mapping[SubdotName, str]) -> None:
+        """Record where the subdots of a worktree are. Needs no lock."""
+
+    # History. None of these needs a lock.
+
+    def resolve(self, dot: DotName, worktree: WorktreeName, ref: str) -> CommitId:
+        """Return the commit that `ref` means: HEAD, a branch, a tag or an id prefix of 4 digits, each with any of `^` and `~N`.
+
+        NotFoundError, AmbiguousError (naming the candidates).
+        """
+
+    def commit(self, dot: DotName, commit_id: CommitId) -> Commit:
+        """Return a commit."""
+
+    def log(self, dot: DotName, start: CommitId) -> list[Commit]:
+        """Return a commit and its ancestors, newest first."""
+
+    def branches(self, dot: DotName) -> Mapping[RefName, CommitId]:
+        """Return the branches that have commits."""
+
+    def reflog(self, dot: DotName, worktree: WorktreeName) -> list[ReflogEntry]:
+        """Return the moves of a worktree, newest first."""
+
+    # Looking at trees. None of these needs a lock; a writer meanwhile makes the answer approximate.
+
+    def differing(self, dot: DotName, worktree: WorktreeName, directories: Directories, target: CommitId) -> list[SubdotName]:
+        """Return the subdots whose files are not provably those of `target`, by time stamps alone: never misses one, may name one too many."""
+
+    def diff_live(
+        self,
+        dot: DotName,
+        worktree: WorktreeName,
+        directories: Directories,
+        base: CommitId | None,
+        ignore: Mapping[SubdotName, Sequence[str]],
+        budget_bytes: int | None,
+    ) -> Mapping[SubdotName, TreeDiff]:
+        """Return the changes from `base` (None: from nothing) to the live trees; see storage.diff for `ignore` and `budget_bytes`."""
+
+    def diff_commits(
+        self, dot: DotName, base: CommitId, other: CommitId, ignore: Mapping[SubdotName, Sequence[str]]
+    ) -> Mapping[SubdotName, TreeDiff]:
+        """Return the changes from one commit to another."""
+
+    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> None:
+        """Remember the trees as they are now as "nobody but the engines' own start has written since the restore".
+
+        Only `user_changes` reads it. Needs no lock.
+        """
+
+    def user_changes(
+        self, dot: DotName, worktree: WorktreeName, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]]
+    ) -> list[SubdotName]:
+        """Return the subdots with files that differ from the head and from what `mark_quiet` saw last."""
+
+    # Making a commit: prepare, [will_pause, pause], capture, [thaw], publish; or abandon.
+
+    def prepare_commit(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> CommitId:
+        """Begin a commit and copy what changed so far, while writers run. Journals it under the returned id."""
+
+    def will_pause(self, commit_id: CommitId, containers: Sequence[str]) -> None:
+        """Write down which containers are about to be paused, so that recovery can thaw them."""
+
+    def capture(self, commit_id: CommitId) -> Captured:
+        """Take the trees as they are. The caller has made sure that nobody writes to them until this returns."""
+
+    def publish(self, commit_id: CommitId, draft: CommitDraft) -> Commit:
+        """Make the captured trees a commit: child of the worktree's head, and its branch's new head unless the draft is hidden."""
+
+    def abandon(self, commit_id: CommitId) -> None:
+        """Forget a commit that was begun. Idempotent."""
+
+    # Restoring: begin, restore each subdot, sync, end.
+
+    def begin_restore(
+        self, dot: DotName, worktree: WorktreeName, target: CommitId, stopped: Sequence[str], move: Move
+    ) -> CommitId:
+        """Journal a restore before anything is taken down; return the id of the journal entry."""
+
+    def restore(self, entry_id: CommitId, subdot: SubdotName, directory: str) -> Restored:
+        """Make one subdot's directory equal to the target. The containers that write to it are down. Not atomic, idempotent.
+
+        Subdots may be restored concurrently. A subdot that the target does not have is left as it is.
+        """
+
+    def sync_restored(self, entry_id: CommitId) -> None:
+        """Make the restored files durable and remember their time stamps. May run while the datastores start."""
+
+    def end_restore(self, entry_id: CommitId) -> None:
+        """Carry out the journalled move (head and reflog) and close the entry, in one transaction."""
+
+    def cancel_restore(self, entry_id: CommitId) -> None:
+        """Close the entry of a restore that touched no file. Idempotent."""
+
+    def unfinished(self, dot: DotName) -> list[JournalEntry]:
+        """Return the operations that somebody began and nobody ended. With the dot's lock held, their owners are dead."""

@@ -1,0 +1,62 @@
+"""What is known about the live trees of worktrees: see storage.scan for what an index proves."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dm_compose.core.names import DotName, SubdotName, WorktreeName
+from dm_compose.core.tree import Manifest
+from dm_compose.storage.objects import ObjectStore
+from dm_compose.storage.scan import RACY, Found, Tree, load_index, save_index
+
+Key = tuple[DotName, WorktreeName, SubdotName]
+
+
+class Indexes:
+    """Index files below `index/` of a store, cached; a file that another process replaced is read again."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / "index"
+        self._cache: dict[Path, tuple[tuple[int, int], Tree]] = {}
+
+    def _path(self, key: Key, kind: str) -> Path:
+        dot, worktree, subdot = key
+        return self._root / dot / worktree / f"{subdot}.{kind}"
+
+    def load(self, key: Key, kind: str = "index") -> Tree:
+        """Return the index of a subdot, empty where nothing is known."""
+        path = self._path(key, kind)
+        try:
+            info = os.stat(path)
+        except FileNotFoundError:
+            return {}
+        stamp = info.st_ino, info.st_mtime_ns
+        cached = self._cache.get(path)
+        if cached is None or cached[0] != stamp:
+            cached = self._cache[path] = stamp, load_index(path)
+        return cached[1]
+
+    def save(self, key: Key, tree: Tree, kind: str = "index") -> None:
+        """Replace the index of a subdot."""
+        path = self._path(key, kind)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        save_index(path, tree)
+        info = os.stat(path)
+        self._cache[path] = (info.st_ino, info.st_mtime_ns), tree
+
+    def forget(self, key: Key, kind: str) -> None:
+        """Remove an index; idempotent."""
+        self._path(key, kind).unlink(missing_ok=True)
+
+    def known(self, key: Key, head: Manifest | None) -> Tree:
+        """Return the index, or where there is none the head's entries as guesses, to be compared before they are believed."""
+        tree = self.load(key)
+        if tree or head is None:
+            return tree
+        return {path: Found(entry, 0, RACY, 0) for path, entry in head.entries.items()}
+
+
+def manifest_of(objects: ObjectStore, ref: str | None) -> Manifest | None:
+    """Return the manifest of a subdot, None for a subdot that a commit does not have."""
+    return None if ref is None else objects.read_manifest(ref)

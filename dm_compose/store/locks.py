@@ -1,0 +1,54 @@
+"""Kernel locks of a store, one file each; the kernel gives a lock back when its process dies."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import uuid
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dm_compose.errors import InUseError
+from dm_compose.storage.system import file_errors
+
+
+class Locks:
+    """Locks by name. Every `acquire` excludes every other one, also within this process."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._held: dict[str, FileLock] = {}
+        self._guard = threading.Lock()
+
+    def acquire(self, name: str, who: str, timeout_s: float) -> str:
+        """Take a lock within `timeout_s` and return its token; InUseError names the holder."""
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+        holder = self._directory / f"{safe}.holder"
+        with file_errors(f"locking {name}"):
+            lock = FileLock(self._directory / f"{safe}.lock", thread_local=False)
+            try:
+                lock.acquire(timeout=timeout_s, poll_interval=0.02)
+            except Timeout:
+                held_by = "another process"
+                with contextlib.suppress(OSError):
+                    held_by = holder.read_text() or held_by
+                raise InUseError(f"{name} is in use by {held_by}", hint="Wait until it has ended, or end it.") from None
+            holder.write_text(who)
+        token = uuid.uuid4().hex
+        with self._guard:
+            self._held[token] = lock
+        return token
+
+    def release(self, token: str) -> None:
+        """Give a lock back; idempotent."""
+        with self._guard:
+            lock = self._held.pop(token, None)
+        if lock is not None:
+            lock.release()
+
+    def release_all(self) -> None:
+        """Give all locks back."""
+        for token in list(self._held):
+            self.release(token)

@@ -1,0 +1,51 @@
+"""What a REF of the command line means."""
+
+from __future__ import annotations
+
+import re
+
+from dm_compose.core.names import CommitId, DotName, RefName, WorktreeName
+from dm_compose.errors import AmbiguousError, NotFoundError, UsageError
+from dm_compose.state import Database
+
+_REF = re.compile(r"(?P<base>.+?)(?P<steps>(?:\^|~\d{0,6})*)")
+_STEP = re.compile(r"\^|~(\d*)")
+MIN_PREFIX = 4
+_LOG_HINT = "`dm-compose log` lists what there is."
+
+
+def resolve(database: Database, dot: DotName, worktree: WorktreeName, ref: str) -> CommitId:
+    """Return the commit that `ref` means; see Store.resolve."""
+    match = _REF.fullmatch(ref)
+    if match is None:
+        raise UsageError(
+            f"invalid reference {ref!r}", hint="Use HEAD, HEAD^, HEAD~2, a branch, a tag or the first digits of a commit id."
+        )
+    commit_id = _base(database, dot, worktree, match["base"])
+    for step in _STEP.finditer(match["steps"]):
+        for _ in range(int(step[1] or 1) if step[0] != "^" else 1):
+            parent = database.commit(dot, commit_id).parent
+            if parent is None:
+                raise NotFoundError(f"{ref} goes back beyond the first commit of {dot}", hint=_LOG_HINT)
+            commit_id = parent
+    return commit_id
+
+
+def _base(database: Database, dot: DotName, worktree: WorktreeName, name: str) -> CommitId:
+    if name == "HEAD":
+        head = database.worktrees(dot)[worktree].head
+        if head is None:
+            raise NotFoundError(f"dot {dot} has no commit yet", hint='Make one: dm-compose commit -m "seed".')
+        return head
+    for kind in ("branch", "tag"):
+        if (found := database.refs(dot, kind).get(RefName(name))) is not None:
+            return found
+    if MIN_PREFIX <= len(name) <= 32 and re.fullmatch("[0-9a-f]+", name):
+        candidates = database.commits_by_prefix(dot, name)
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
+            raise AmbiguousError(
+                f"{name} is ambiguous: {', '.join(c.short for c in candidates)}", hint="Give more digits of the commit id."
+            )
+    raise NotFoundError(f"dot {dot} has no branch, tag or commit {name!r}", hint=_LOG_HINT)
