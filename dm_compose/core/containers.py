@@ -52,7 +52,7 @@ class Container:
     """A container as the engine describes it. `project` and `service` are Compose's labels, '' without Compose.
 
     `state` is the engine's word: created, running, paused, restarting, exited, dead, removing. `ports` maps a container port
-    to the host's (address, port) pairs. `one_off` marks `docker compose run`.
+    to the host's (address, port) pairs. `network_mode` is `host`, `container:ID` or a network. `one_off` marks `docker compose run`.
     """
 
     id: str
@@ -67,6 +67,7 @@ class Container:
     environment: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     healthcheck: tuple[str, ...] = ()
+    network_mode: str = ""
     one_off: bool = False
     pid: int = 0
 

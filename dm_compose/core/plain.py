@@ -7,7 +7,7 @@ import enum
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -58,12 +58,12 @@ def _decode(kind: Any, data: Any) -> Any:
             return None
         (inner,) = [a for a in args if a is not type(None)]
         return _decode(inner, data)
-    if origin in (list, tuple):
+    if origin in (list, tuple, Sequence):
         if not isinstance(data, list | tuple):
             raise ValueError(f"expected a list, found {data!r}")
         if origin is tuple and args[-1] is not Ellipsis:
             return tuple(_decode(a, d) for a, d in zip(args, data, strict=True))
-        return origin(_decode(args[0], item) for item in data)
+        return (list if origin is list else tuple)(_decode(args[0], item) for item in data)
     if origin in (dict, Mapping):
         if not isinstance(data, Mapping):
             raise ValueError(f"expected an object, found {data!r}")

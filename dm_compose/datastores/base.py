@@ -38,9 +38,17 @@ class Service:
 class Running(Protocol):
     """A datastore that runs, as a quiesce hook sees it."""
 
-    service: Service
-    host: str
-    port: int
+    @property
+    def service(self) -> Service:
+        """What it runs."""
+
+    @property
+    def host(self) -> str:
+        """Where it can be reached from here."""
+
+    @property
+    def port(self) -> int:
+        """The port that belongs to `host`."""
 
     def run(self, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None) -> tuple[int, str]:
         """Run a command in the container; return its exit code and output."""

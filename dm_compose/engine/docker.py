@@ -19,6 +19,7 @@ PARALLEL_CALLS = 8
 _PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
+ROLE_LABEL = "dev.dotmesh.role"  # on every container and volume that dm-compose makes for itself
 _START_HINT = "Start Docker, or check DOCKER_HOST, DOCKER_CONTEXT and your permissions on its socket (`docker info`)."
 
 
@@ -41,7 +42,7 @@ class Engine:
     def __init__(self) -> None:
         with engine_errors("connecting"):
             client = docker.from_env(timeout=API_TIMEOUT_S, max_pool_size=PARALLEL_CALLS * 2)
-            self._api = client.api
+            self._api: Any = client.api  # its stubs lack several calls
             self._facts: EngineFacts | None = None
             self._api.ping()
 
@@ -63,15 +64,18 @@ class Engine:
     # Looking
 
     def containers(self, project: str | None = None, *, places: Iterable[str] = ()) -> list[Container]:
-        """Return all containers, running or not, of a Compose project and those that mount one of `places`."""
+        """Return all containers, running or not, of a Compose project and those that mount one of `places`; not dm-compose's helpers."""
         wanted = set(places)
         with engine_errors("listing containers"):
             rows = self._api.containers(all=True)
         mine = [
             row["Id"]
             for row in rows
-            if (project is not None and (row["Labels"] or {}).get(_PROJECT) == project)
-            or any(_place(m) in wanted for m in row["Mounts"])
+            if ROLE_LABEL not in (row["Labels"] or {})
+            and (
+                (project is not None and (row["Labels"] or {}).get(_PROJECT) == project)
+                or any(_place(m) in wanted for m in row["Mounts"])
+            )
         ]
         with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
             found = pool.map(self._inspect_or_none, mine)
@@ -168,6 +172,29 @@ class Engine:
         assert volume is not None
         return volume
 
+    def copy_into_new_volume(self, container_id: str, path: str, volume: str, labels: Mapping[str, str]) -> None:
+        """Make a volume with what a container has at `path`, owners and modes kept. On an error there is no such volume."""
+        self.create_volume(volume, labels)
+        copier = None
+        try:
+            with engine_errors(f"copying {path} into volume {volume}"):
+                found = self._api.inspect_container(container_id)
+                host = self._api.create_host_config(binds=[f"{volume}:{path}"])
+                copier = self._api.create_container(found["Image"], host_config=host, labels={ROLE_LABEL: "copier"})["Id"]
+                data, _ = self._api.get_archive(container_id, path)
+                self._api.put_archive(copier, path.rpartition("/")[0] or "/", data)
+        except BaseException:
+            self._remove(copier)
+            with engine_errors(f"removing volume {volume}"):
+                self._api.remove_volume(volume)
+            raise
+        self._remove(copier)
+
+    def _remove(self, container_id: str | None) -> None:
+        if container_id is not None:
+            with engine_errors("removing a container"):
+                self._api.remove_container(container_id, force=True, v=True)
+
     def run(
         self, container_id: str, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
@@ -227,6 +254,7 @@ def _container(found: Mapping[str, Any]) -> Container:
         environment=environment,
         command=tuple([found["Path"], *found["Args"]]) if found.get("Path") else (),
         healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
+        network_mode=(found.get("HostConfig") or {}).get("NetworkMode", ""),
         one_off=labels.get(_ONE_OFF, "").lower() == "true",
         pid=found["State"].get("Pid") or 0,
     )

@@ -86,7 +86,7 @@ class Store(Protocol):
     def reflog(self, dot: DotName, worktree: WorktreeName) -> list[ReflogEntry]:
         """Return the moves of a worktree, newest first."""
 
-    # Looking at trees. None of these needs a lock; a writer meanwhile makes the answer approximate.
+    # Looking at trees. None of these needs a lock or an existing dot; a writer meanwhile makes the answer approximate.
 
     def differing(self, dot: DotName, worktree: WorktreeName, directories: Directories, target: CommitId) -> list[SubdotName]:
         """Return the subdots whose files are not provably those of `target`, by time stamps alone: never misses one, may name one too many."""
@@ -118,29 +118,49 @@ class Store(Protocol):
     ) -> list[SubdotName]:
         """Return the subdots with files that differ from the head and from what `mark_quiet` saw last."""
 
-    # Making a commit: prepare, [will_pause, pause], capture, [thaw], publish; or abandon.
+    # Making a commit: prepare, [will_disturb, pause], capture, [thaw], publish; or abandon.
 
     def prepare_commit(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> CommitId:
         """Begin a commit and copy what changed so far, while writers run. Journals it under the returned id."""
 
-    def will_pause(self, commit_id: CommitId, containers: Sequence[str]) -> None:
-        """Write down which containers are about to be paused, so that recovery can thaw them."""
+    def will_disturb(self, commit_id: CommitId, paused: Sequence[str], stopped: Sequence[str]) -> None:
+        """Write down which containers are about to be paused or stopped, so that recovery can put them back."""
 
     def capture(self, commit_id: CommitId) -> Captured:
         """Take the trees as they are. The caller has made sure that nobody writes to them until this returns."""
 
+    def captured_changes(self, commit_id: CommitId, ignore: Mapping[SubdotName, Sequence[str]]) -> list[SubdotName]:
+        """Return the subdots of a captured commit that differ from the head, contents not compared where time stamps moved."""
+
     def publish(self, commit_id: CommitId, draft: CommitDraft) -> Commit:
-        """Make the captured trees a commit: child of the worktree's head, and its branch's new head unless the draft is hidden."""
+        """Make the captured trees a commit: child of the worktree's head, and its branch's new head unless the draft is hidden.
+
+        The journal entry of a hidden commit stays open, because its containers are still paused: `begin_restore` takes it over, or
+        `abandon` closes it and keeps the commit.
+        """
+
+    def note(self, dot: DotName, worktree: WorktreeName, action: str, saved: CommitId) -> None:
+        """Add a reflog entry that moves nothing, so that `saved` can be found again."""
 
     def abandon(self, commit_id: CommitId) -> None:
-        """Forget a commit that was begun. Idempotent."""
+        """Close the journal entry of a commit, and forget the commit if it has not been published. Idempotent."""
 
     # Restoring: begin, restore each subdot, sync, end.
 
     def begin_restore(
-        self, dot: DotName, worktree: WorktreeName, target: CommitId, stopped: Sequence[str], move: Move
+        self,
+        dot: DotName,
+        worktree: WorktreeName,
+        target: CommitId,
+        stopped: Sequence[str],
+        move: Move | None,
+        takes_over: CommitId | None,
     ) -> CommitId:
-        """Journal a restore before anything is taken down; return the id of the journal entry."""
+        """Journal a restore before anything is taken down; return the id of the journal entry.
+
+        Without a `move` the worktree's head and reflog stay as they are: its files are a visit to `target`. The entry of the commit
+        `takes_over` is closed in the same transaction, its paused containers become this one's.
+        """
 
     def restore(self, entry_id: CommitId, subdot: SubdotName, directory: str) -> Restored:
         """Make one subdot's directory equal to the target. The containers that write to it are down. Not atomic, idempotent.
@@ -152,7 +172,7 @@ class Store(Protocol):
         """Make the restored files durable and remember their time stamps. May run while the datastores start."""
 
     def end_restore(self, entry_id: CommitId) -> None:
-        """Carry out the journalled move (head and reflog) and close the entry, in one transaction."""
+        """Carry out the journalled move, if any (head and reflog), and close the entry, in one transaction."""
 
     def cancel_restore(self, entry_id: CommitId) -> None:
         """Close the entry of a restore that touched no file. Idempotent."""

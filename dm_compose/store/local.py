@@ -157,7 +157,7 @@ class LocalStore:
             after = new[subdot].entries if subdot in new else {}
             return diff_trees(before, after, self._open_object, self._open_object, ignore=ignore.get(subdot, ()))
 
-        return self._each({subdot: "" for subdot in sorted(old.keys() | new.keys())}, changes)
+        return self._each(dict.fromkeys(sorted(old.keys() | new.keys()), ""), changes)
 
     def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> None:
         def mark(subdot: SubdotName, directory: str) -> None:
@@ -203,19 +203,33 @@ class LocalStore:
             self.listener(Event("copy", done=copied, unit="bytes"))
 
         self._each(directories, lambda subdot, _: captures[subdot].prepare(progress))
+        if batch.copied_bytes:  # or the sync inside the freeze would have to write them back
+            with file_errors("writing a commit to the store"):
+                sync_filesystem(batch.directory)
         return commit_id
 
-    def will_pause(self, commit_id: CommitId, containers: Sequence[str]) -> None:
+    def will_disturb(self, commit_id: CommitId, paused: Sequence[str], stopped: Sequence[str]) -> None:
         pending = self._pending[commit_id]
-        pending.entry = replace(pending.entry, paused=tuple(containers))
+        pending.entry = replace(pending.entry, paused=tuple(paused), stopped=tuple(stopped))
         self._database.put_journal(pending.entry)
 
     def capture(self, commit_id: CommitId) -> Captured:
         pending = self._pending[commit_id]
-        pending.taken = self._each(
-            {subdot: "" for subdot in pending.captures}, lambda subdot, _: pending.captures[subdot].finish()
-        )
+        pending.taken = self._each(dict.fromkeys(pending.captures, ""), lambda subdot, _: pending.captures[subdot].finish())
         return Captured(sum(c.new_bytes for c in pending.captures.values()), pending.batch.copied_bytes)
+
+    def captured_changes(self, commit_id: CommitId, ignore: Mapping[SubdotName, Sequence[str]]) -> list[SubdotName]:
+        pending = self._pending[commit_id]
+        head = self.worktree(pending.entry.dot, pending.entry.worktree).head
+        old = self._manifests(self._database.commit(pending.entry.dot, head)) if head else {}
+
+        def changed(subdot: SubdotName, _: str) -> bool:
+            before = old[subdot].entries if subdot in old else {}
+            after = pending.taken[subdot][0].entries
+            return bool(diff_trees(before, after, ignore=ignore.get(subdot, ())))
+
+        answers = self._each(dict.fromkeys(pending.taken, ""), changed)
+        return [subdot for subdot, answer in answers.items() if answer]
 
     def publish(self, commit_id: CommitId, draft: CommitDraft) -> Commit:
         pending = self._pending.pop(commit_id)
@@ -249,7 +263,7 @@ class LocalStore:
             if not draft.hidden:
                 self._database.set_ref(dot, "branch", worktree.branch, commit_id)
                 self._log(worktree, "commit", commit_id, None)
-            self._database.remove_journal(commit_id)
+                self._database.remove_journal(commit_id)
         for subdot, (_, tree) in pending.taken.items():
             self._remember((dot, name, subdot), tree)
         return commit
@@ -260,6 +274,10 @@ class LocalStore:
         ref = parent.subdots[subdot].manifest
         return ref if self._objects.read_manifest(ref) == manifest else None
 
+    def note(self, dot: DotName, worktree: WorktreeName, action: str, saved: CommitId) -> None:
+        found = self.worktree(dot, worktree)
+        self._log(found, action, found.head, saved)
+
     def abandon(self, commit_id: CommitId) -> None:
         self._pending.pop(commit_id, None)
         if not self._database.has_commit(commit_id):
@@ -269,11 +287,23 @@ class LocalStore:
     # Restores
 
     def begin_restore(
-        self, dot: DotName, worktree: WorktreeName, target: CommitId, stopped: Sequence[str], move: Move
+        self,
+        dot: DotName,
+        worktree: WorktreeName,
+        target: CommitId,
+        stopped: Sequence[str],
+        move: Move | None,
+        takes_over: CommitId | None,
     ) -> CommitId:
         self._database.commit(dot, target)
-        entry = JournalEntry(CommitId.new(), dot, worktree, "restore", stopped=tuple(stopped), target=target, move=move)
-        self._database.put_journal(entry)
+        with self._database.transaction():
+            paused = self._entry(takes_over).paused if takes_over is not None else ()
+            entry = JournalEntry(CommitId.new(), dot, worktree, "restore", paused, tuple(stopped), target, move)
+            self._database.put_journal(entry)
+            if takes_over is not None:
+                self._database.remove_journal(takes_over)
+        if takes_over is not None:
+            self.abandon(takes_over)
         return entry.id
 
     def restore(self, entry_id: CommitId, subdot: SubdotName, directory: str) -> Restored:
@@ -299,19 +329,13 @@ class LocalStore:
 
     def end_restore(self, entry_id: CommitId) -> None:
         entry = self._entry(entry_id)
-        assert entry.move is not None
         with self._database.transaction():
-            worktree = self.worktree(entry.dot, entry.worktree)
-            self._log(
-                replace(worktree, branch=entry.move.branch),
-                entry.move.action,
-                entry.move.head,
-                entry.move.saved,
-                old=worktree.head,
-            )
-            if entry.move.head is not None:
-                self._database.set_ref(entry.dot, "branch", entry.move.branch, entry.move.head)
-            self._database.put_worktree(replace(worktree, branch=entry.move.branch))
+            if (move := entry.move) is not None:
+                worktree = self.worktree(entry.dot, entry.worktree)
+                self._log(replace(worktree, branch=move.branch), move.action, move.head, move.saved, old=worktree.head)
+                if move.head is not None:
+                    self._database.set_ref(entry.dot, "branch", move.branch, move.head)
+                self._database.put_worktree(replace(worktree, branch=move.branch))
             self._database.remove_journal(entry_id)
         self._restored.pop(entry_id, None)
 
@@ -355,7 +379,7 @@ class LocalStore:
     def _known(self, dot: DotName, worktree: WorktreeName, subdot: SubdotName) -> Tree:
         key = dot, worktree, subdot
         tree = self._indexes.load(key)
-        if tree:
+        if tree or dot not in self._database.dots():
             return tree
         head = self.worktree(dot, worktree).head
         state = self._database.commit(dot, head).subdots.get(subdot) if head else None

@@ -1,0 +1,1 @@
+"""The command lines. Nothing here decides anything about state: it parses words, calls the façade and prints."""

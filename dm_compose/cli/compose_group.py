@@ -1,0 +1,71 @@
+"""`dm-compose`: Compose's own options and verbs, and the verbs for the stack's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+import dm_compose
+from dm_compose.cli import passing, state_verbs
+from dm_compose.compose import ComposeOptions
+
+_EPILOG = """\b
+Every other verb (up, down, ps, logs, exec, ...) is Compose's own and is handed through.
+
+\b
+Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found, 6 ambiguous, 7 uncommitted changes,
+8 in use, 9 engine version, 10 not ready, 11 store, 12 disk full, 14 damaged, 15 exists, 70 bug, 130 interrupted.
+"""
+
+
+class ComposeGroup(click.Group):
+    """A group whose unknown commands are Compose's."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return our verb, or one that hands the words through."""
+        return super().get_command(ctx, cmd_name) or passing.command(cmd_name)
+
+
+def _compose_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    options = (
+        click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Compose file; may be given several times."),
+        click.option("-p", "--project-name", metavar="NAME", help="Project name."),
+        click.option(
+            "--profile", "profiles", multiple=True, metavar="NAME", help="Profile to enable; may be given several times."
+        ),
+        click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="Environment file for interpolation."),
+        click.option("--project-directory", metavar="DIR", help="Directory that relative paths start from."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.group(
+    cls=ComposeGroup,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None},
+    no_args_is_help=True,
+)
+@_compose_options
+@click.version_option(dm_compose.__version__, "-V", "--version", prog_name="dm-compose")
+@click.pass_context
+def cli(
+    ctx: click.Context,
+    files: tuple[str, ...],
+    project_name: str | None,
+    profiles: tuple[str, ...],
+    env_files: tuple[str, ...],
+    project_directory: str | None,
+) -> None:
+    """Git for the state of a whole Docker Compose stack.
+
+    The options choose the project, as they do for `docker compose`.
+    """
+    ctx.obj = ComposeOptions(files, project_name, profiles, env_files, project_directory)
+
+
+for verb in state_verbs.VERBS:
+    cli.add_command(verb)

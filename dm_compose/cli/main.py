@@ -1,0 +1,82 @@
+"""Entry points, and the one boundary where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from dm_compose.cli.output import print_error
+from dm_compose.errors import DmError
+
+BUG = 70
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `dm-compose` and exit."""
+    from dm_compose.cli.compose_group import cli  # late: `--version` and completion need no engine client
+
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(run(lambda: cli.main(words, prog_name="dm-compose", standalone_mode=False), words))
+
+
+def run(work: Callable[[], object], words: Sequence[str]) -> int:
+    """Run a command and return its exit code; docs/cli.md has the table."""
+    as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        result = work()
+        return result if isinstance(result, int) else 0
+    except DmError as error:
+        print_error(error, as_json=as_json)
+        return error.exit_code
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        if as_json:
+            print_error(_usage_error(error), as_json=True)
+        else:
+            error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception:
+        return _bug(words)
+
+
+def _usage_error(error: click.ClickException) -> DmError:
+    from dm_compose.errors import UsageError
+
+    return UsageError(error.format_message())
+
+
+def _terminated(*_: object) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def _bug(words: Sequence[str]) -> int:
+    """Keep the traceback of an unexpected error where the user can find it."""
+    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "dm-compose"
+    file = base / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
+    text = f"dm-compose {' '.join(words)}\n{traceback.format_exc()}"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        where = f"the details are in {file}"
+    except OSError:
+        click.echo(text, err=True)
+        where = "the details are above"
+    click.echo(f"error: this is a bug in dm-compose; {where}", err=True)
+    return BUG

@@ -1,0 +1,98 @@
+"""Printing: JSON for programs, tables and sentences for people, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from dm_compose.core.events import Event
+from dm_compose.core.plain import to_plain
+from dm_compose.errors import DmError
+
+_UNITS = ("B", "kiB", "MiB", "GiB", "TiB")
+_VERBS = {
+    "kill": "taking down",
+    "restore": "putting back",
+    "start": "starting",
+    "await": "waiting for",
+    "stop": "shutting down",
+    "pause": "pausing",
+}
+_QUIET = {"sync", "copy"}
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as people read it: `12.3 MiB`."""
+    for unit in _UNITS:
+        if abs(count) < 1024 or unit == _UNITS[-1]:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError("unreachable")
+
+
+def seconds(count: float) -> str:
+    """Return a duration as people read it: `38 ms`, `6.1 s`."""
+    return f"{count * 1000:.0f} ms" if count < 1 else f"{count:.1f} s"
+
+
+def age(instant: datetime) -> str:
+    """Return an instant in local time, without the zone."""
+    return instant.replace(tzinfo=instant.tzinfo or UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one JSON document."""
+    click.echo(json.dumps(to_plain(value), indent=2))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print columns as wide as they need to be; plain text, so that it can be cut and grepped."""
+    lines = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+    for number, line in enumerate(lines):
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        click.echo(click.style(text, bold=True) if number == 0 else text)
+
+
+class Narrator:
+    """Tells events on standard error as they happen: a line each, byte counts in place on a terminal."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+        self._open_line = False
+
+    def __call__(self, event: Event) -> None:
+        if event.what == "warning":
+            self._line(click.style("warning: ", fg="yellow") + event.text)
+        elif self._quiet:
+            return
+        elif event.unit == "bytes":
+            if self._terminal:
+                click.echo(f"\r\x1b[K  {event.what} {size(event.done)}", nl=False, err=True)
+                self._open_line = True
+        elif event.what not in _QUIET:
+            self._line(f"  {_VERBS.get(event.what, event.what)} {event.text}".rstrip())
+
+    def _line(self, text: str) -> None:
+        if self._open_line:
+            click.echo("\r\x1b[K", nl=False, err=True)
+            self._open_line = False
+        click.echo(text, err=True)
+
+
+def print_error(error: DmError, *, as_json: bool) -> None:
+    """Print an expected error: one line, its hint on the next; or one JSON object on standard output."""
+    if as_json:
+        click.echo(
+            json.dumps({"error": {"kind": error.kind, "message": error.message, "hint": error.hint, "code": error.exit_code}})
+        )
+        return
+    click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True)
+    if error.hint:
+        click.echo(click.style("hint: ", fg="cyan") + error.hint, err=True)

@@ -1,0 +1,260 @@
+"""The verbs for a stack's state: plan, commit, log, status, diff, reset, undo, reflog."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dm_compose.cli.output import Narrator, age, print_json, seconds, size, table
+from dm_compose.core.plain import to_plain
+from dm_compose.core.tree import TreeDiff
+from dm_compose.errors import UsageError
+
+if TYPE_CHECKING:
+    from dm_compose.core.commit import Commit
+    from dm_compose.repository.restoring import RestoreReport
+    from dm_compose.repository.stack import Stack
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_timeout = click.option(
+    "--timeout",
+    type=float,
+    default=120.0,
+    envvar="DM_TIMEOUT",
+    show_default=True,
+    help="Seconds to wait for each datastore to answer.",
+)
+MAX_LISTED = 10
+
+
+def _stack(*, quiet: bool = False) -> Stack:
+    from dm_compose.repository.stack import Stack
+
+    return Stack(click.get_current_context().obj, Narrator(quiet=quiet))
+
+
+@click.command()
+@_json
+def plan(*, as_json: bool) -> None:
+    """Show which directories of the stack are its state, and why. Changes nothing."""
+    found = _stack(quiet=as_json).plan
+    if as_json:
+        print_json(found)
+        return
+    click.echo(f"dot {found.dot} (project {found.project})\n")
+    rows = [
+        (s.name, ", ".join(s.services), s.path, s.kind.value, s.volume or s.source or "-", s.engine or "-", s.reason)
+        for s in found.subdots
+    ]
+    table(("SUBDOT", "SERVICES", "PATH", "KIND", "WHERE", "ENGINE", "REASON"), rows)
+    if found.skipped:
+        click.echo()
+        table(("NOT STATE", "PATH", "REASON"), [(s.service, s.path, s.reason) for s in found.skipped])
+
+
+@click.command()
+@click.option("-m", "--message", required=True, help="What this state is.")
+@click.option(
+    "--metadata", multiple=True, metavar="KEY=VALUE", help="A field to keep with the commit; may be given several times."
+)
+@click.option("--stop", is_flag=True, help="Shut the datastores down cleanly instead of freezing them for an instant.")
+@_json
+def commit(*, message: str, metadata: tuple[str, ...], stop: bool, as_json: bool) -> None:
+    """Commit the state of all datastores at one instant, while the stack runs."""
+    report = _stack(quiet=as_json).commit(message, parse_metadata(metadata), stop=stop)
+    made = report.commit
+    if as_json:
+        numbers = {"new_bytes": report.captured.new_bytes, "copied_bytes": report.captured.copied_bytes}
+        print_json(
+            {**_commit(made), **numbers, "frozen_s": report.frozen_s, "total_s": report.total_s, "stopped": report.stopped}
+        )
+        return
+    how = "shut down for it" if stop else f"frozen for {seconds(report.frozen_s)}"
+    copied = f"{size(report.captured.new_bytes)} new of {size(made.size_bytes)}"
+    click.echo(f"{made.id.short} {message}\n{copied} in {len(made.subdots)} subdots, {how}, {seconds(report.total_s)} in all")
+
+
+def parse_metadata(fields: tuple[str, ...]) -> dict[str, str]:
+    """Return KEY=VALUE words as a mapping; UsageError names a word without `=`."""
+    found = {}
+    for field in fields:
+        key, equals, value = field.partition("=")
+        if not equals:
+            raise UsageError(f"metadata {field!r} has no value", hint="For example: --metadata ticket=DM-12")
+        found[key] = value
+    return found
+
+
+def _commit(found: Commit) -> dict[str, Any]:
+    return {**to_plain(found), "size_bytes": found.size_bytes}
+
+
+@click.command()
+@click.argument("ref", default="HEAD")
+@_json
+def log(*, ref: str, as_json: bool) -> None:
+    """List commits, newest first."""
+    commits = _stack(quiet=True).log(ref)
+    if as_json:
+        print_json([_commit(c) for c in commits])
+        return
+    for position, found in enumerate(commits):
+        if position:
+            click.echo()
+        click.echo(click.style(f"commit {found.id}", fg="yellow"))
+        click.echo(
+            f"author: {found.author}\ndate: {age(found.created)}\nsize: {size(found.size_bytes)} ({size(found.new_bytes)} new)"
+        )
+        for key, value in found.metadata.items():
+            click.echo(f"{key}: {value}")
+        click.echo(f"\n    {found.message}")
+    if not commits:
+        click.echo('no commit yet; make one: dm-compose commit -m "seed"', err=True)
+
+
+@click.command()
+@_json
+def status(*, as_json: bool) -> None:
+    """Show branch, head, and what differs from the head. Stops nothing."""
+    found = _stack(quiet=True).status()
+    if as_json:
+        subdots = [
+            {
+                "name": s.name,
+                "engine": s.engine,
+                "place": s.place,
+                "dirty": bool(s.diff),
+                "changed_files": len(s.diff.changes),
+                "changed_bytes": s.diff.changed_bytes,
+                "exact": s.diff.exact,
+            }
+            for s in found.subdots
+        ]
+        head = _commit(found.head) if found.head else None
+        print_json(
+            {
+                "dot": found.dot,
+                "project": found.project,
+                "branch": found.branch,
+                "head": head,
+                "dirty": found.dirty,
+                "subdots": subdots,
+            }
+        )
+        return
+    head_text = f"{found.head.id.short} {found.head.message}" if found.head else "no commit yet"
+    click.echo(f"dot {found.dot} on branch {found.branch}\nhead {head_text}\n")
+    rows = [(s.name, s.engine or "-", s.place or "(does not exist)", _dirt(s.diff)) for s in found.subdots]
+    table(("SUBDOT", "ENGINE", "WHERE", "STATE"), rows)
+
+
+def _dirt(diff: TreeDiff) -> str:
+    if not diff:
+        return "clean"
+    about = "" if diff.exact else "at most "
+    return f"dirty: {about}{size(diff.changed_bytes)} in {len(diff.changes)} files"
+
+
+@click.command()
+@click.argument("base", default="HEAD")
+@click.argument("other", required=False)
+@click.option("--all", "everything", is_flag=True, help=f"List all files, not the first {MAX_LISTED} of each subdot.")
+@_json
+def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> None:
+    """Show the files that differ between BASE (the head) and OTHER (the live state), per subdot."""
+    found = _stack(quiet=True).diff(base, other)
+    if as_json:
+        print_json(
+            {name: {"changed_bytes": d.changed_bytes, "changes": [asdict(c) for c in d.changes]} for name, d in found.items()}
+        )
+        return
+    for name, changes in sorted(found.items()):
+        if not changes:
+            continue
+        click.echo(click.style(f"{name}: {size(changes.changed_bytes)} in {len(changes.changes)} files", bold=True))
+        shown = changes.changes if everything else sorted(changes.changes, key=lambda c: -c.changed_bytes)[:MAX_LISTED]
+        for change in shown:
+            click.echo(f"  {change.how:<8}  {size(change.changed_bytes):>10} of {size(change.size_bytes):<10}  {change.path}")
+        if len(shown) < len(changes.changes):
+            click.echo(f"  ... and {len(changes.changes) - len(shown)} more (--all)")
+    if not any(found.values()):
+        click.echo("no difference")
+
+
+@click.command()
+@click.argument("ref", default="HEAD")
+@click.option("--hard", is_flag=True, help="Also when something is uncommitted; it is kept for `undo`.")
+@click.option("--any-version", is_flag=True, help="Also when another version of an engine made the commit.")
+@_timeout
+@_json
+def reset(*, ref: str, hard: bool, any_version: bool, timeout: float, as_json: bool) -> None:
+    """Put the state of REF back: HEAD, HEAD^, HEAD~2, a branch, or the first digits of a commit id.
+
+    Containers that are or may be dirty go down and come back; the command returns when each datastore answers.
+    """
+    _print_restore(_stack(quiet=as_json).reset(ref, hard=hard, any_version=any_version, timeout_s=timeout), as_json=as_json)
+
+
+@click.command()
+@_timeout
+@_json
+def undo(*, timeout: float, as_json: bool) -> None:
+    """Go back to before the last reset, with what was uncommitted then. A second undo takes the first one back."""
+    _print_restore(_stack(quiet=as_json).undo(timeout_s=timeout), as_json=as_json)
+
+
+def _print_restore(report: RestoreReport, *, as_json: bool) -> None:
+    restored = report.restored()
+    if as_json:
+        print_json(
+            {
+                "target": _commit(report.target),
+                "saved": report.saved,
+                "total_s": report.total_s,
+                "restored": restored,
+                "steps": [
+                    {
+                        "action": d.step.action,
+                        "on": d.step.label,
+                        "cause": d.step.cause,
+                        "began_s": d.began_s,
+                        "ended_s": d.ended_s,
+                    }
+                    for d in report.done
+                ],
+            }
+        )
+        return
+    changed = sum(r.changed_bytes for r in restored.values())
+    click.echo(
+        f"at {report.target.id.short} {report.target.message}: {size(changed)} put back, ready after {seconds(report.total_s)}"
+    )
+    if report.saved:
+        click.echo("what was uncommitted is kept: `dm-compose undo` brings it back")
+
+
+@click.command()
+@_json
+def reflog(*, as_json: bool) -> None:
+    """List what has moved the state of this stack, newest first."""
+    entries = _stack(quiet=True).reflog()
+    if as_json:
+        print_json(entries)
+        return
+    rows = [
+        (
+            str(e.number),
+            age(e.at),
+            e.action,
+            e.old.short if e.old else "-",
+            e.new.short if e.new else "-",
+            e.saved.short if e.saved else "-",
+        )
+        for e in entries
+    ]
+    table(("#", "WHEN", "WHAT", "FROM", "TO", "UNCOMMITTED, KEPT AS"), rows)
+
+
+VERBS: tuple[click.Command, ...] = (plan, commit, log, status, diff, reset, undo, reflog)

@@ -1,0 +1,123 @@
+"""Child processes. The only module that imports subprocess."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from dm_compose.errors import DmError
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a child left: exit code and decoded output."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+def capture(command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Finished:
+    """Run a command without input and return its output.
+
+    FileNotFoundError when there is no such program; DmError that names the command after `timeout_s`.
+    """
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise DmError(f"waited {timeout_s:.0f} s for `{' '.join(command[:4])} ...`, which did not end") from None
+    return Finished(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+def pass_through(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+    """Run a command on our own terminal and return its exit code (128 + signal when a signal ended it).
+
+    ^C goes to the command alone, which decides what to do about it.
+    """
+    with _interrupts_ignored():
+        code = subprocess.call(command, env=environment)
+    return code if code >= 0 else 128 - code
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    def nothing(*_: object) -> None:
+        return
+
+    # A handler, not SIG_IGN: the child must not inherit the deafness.
+    before = signal.signal(signal.SIGINT, nothing)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Watchdog:
+    """A child that runs a command when this process dies before `release` is called, SIGKILL included.
+
+    It waits on a pipe whose other end only this process holds, in a session of its own so that a kill of our process group misses it.
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        script = 'read -r released || exec "$@" >/dev/null 2>&1'
+        self._child = subprocess.Popen(
+            ["/bin/sh", "-c", script, "dm-compose-watchdog", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def release(self) -> None:
+        """Say that all is well; the child ends without doing anything."""
+        assert self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._child.stdin.write(b"released\n")
+            self._child.stdin.close()
+        self._child.wait(timeout=10)
+
+
+@dataclass
+class Pipe:
+    """A child that is talked to over its standard input and output; its messages go to our standard error."""
+
+    child: subprocess.Popen[bytes]
+
+    @property
+    def to_child(self) -> IO[bytes]:
+        assert self.child.stdin is not None
+        return self.child.stdin
+
+    @property
+    def from_child(self) -> IO[bytes]:
+        assert self.child.stdout is not None
+        return self.child.stdout
+
+    def close(self, timeout_s: float) -> int:
+        """Close its input, wait for it to end, kill it after `timeout_s`; return its exit code."""
+        with contextlib.suppress(BrokenPipeError):
+            self.to_child.close()
+        try:
+            return self.child.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            return self.child.wait()
+        finally:
+            self.from_child.close()
+
+
+def start_pipe(command: Sequence[str]) -> Pipe:
+    """Start a child to talk to. FileNotFoundError when there is no such program."""
+    return Pipe(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True))
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return our environment with changes."""
+    return {**os.environ, **changes}

@@ -1,0 +1,121 @@
+"""Reaching the store and the directories of subdots: in this process where we may, else in a helper container."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import socket
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dm_compose.core.events import Event, Listener
+from dm_compose.engine import ROLE_LABEL, Engine
+from dm_compose.errors import InUseError, NotFoundError, StoreError
+from dm_compose.store.api import Store
+from dm_compose.store.local import LocalStore
+from dm_compose.store.remote import HELPER_STORE, connect_helper, helper_directory
+
+STORE_VOLUME = "dotmesh"
+HOME_VARIABLE = "DM_HOME"
+FILES_VARIABLE = "DM_FILES"
+LOCK_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True)
+class Access:
+    """An open store, and where its process finds the places of subdots. `how` is `in-process` or `helper`."""
+
+    store: Store
+    how: str
+    directories: Mapping[str, str]
+
+    def directory(self, place: str) -> str:
+        """Return the directory of a volume or host path as the store's process sees it."""
+        return self.directories[place]
+
+
+def open_access(engine: Engine | None, places: Iterable[str], listener: Listener) -> Access:
+    """Open the store: DM_HOME if set, else the volume `dotmesh`, which is made when it is missing.
+
+    Root on the engine's own host works on files directly; everybody else, Docker Desktop and remote engines get a helper
+    container that mounts the places. DM_FILES=helper or in-process insists on one of them.
+    """
+    wanted = list(dict.fromkeys(places))
+    home = os.environ.get(HOME_VARIABLE)
+    choice = os.environ.get(FILES_VARIABLE, "auto")
+    if choice not in ("auto", "helper", "in-process"):
+        raise StoreError(f"{FILES_VARIABLE}={choice} is not known", hint="Use auto, helper or in-process.")
+    if engine is None:
+        if home is None:
+            raise StoreError(
+                f"without a Docker Engine a store needs {HOME_VARIABLE}", hint=f"Set {HOME_VARIABLE} to a directory."
+            )
+        return Access(LocalStore(Path(home).absolute(), listener), "in-process", {p: p for p in wanted})
+    found = {place: _locate(engine, place) for place in wanted}
+    store = str(Path(home).absolute()) if home else _store_volume(engine)
+    on_host = {place: directory for place, (directory, _) in found.items()}
+    if choice != "helper" and (choice == "in-process" or _reachable(engine, [store, *on_host.values()])):
+        return Access(LocalStore(Path(store), listener), "in-process", on_host)
+    mounts = {store if home else STORE_VOLUME: HELPER_STORE}
+    inside = {place: helper_directory(number) for number, place in enumerate(wanted)}
+    mounts.update({found[place][1]: directory for place, directory in inside.items()})
+    return Access(connect_helper(mounts, listener), "helper", inside)
+
+
+def _locate(engine: Engine, place: str) -> tuple[str, str]:
+    """Return the directory of a place on the engine's host, and what to name in a mount to get it.
+
+    A volume that only binds a host directory is mounted by that directory: it is there while no container uses the volume.
+    """
+    if place.startswith("/"):
+        return place, place
+    volume = engine.volume(place)
+    if volume is None:
+        raise NotFoundError(
+            f"there is no volume {place}", hint="`dm-compose up -d` makes it; `dm-compose reset --hard` fills it again."
+        )
+    return volume.directory, volume.directory if "device" in volume.options else place
+
+
+def _store_volume(engine: Engine) -> str:
+    volume = engine.volume(STORE_VOLUME) or engine.create_volume(STORE_VOLUME, {ROLE_LABEL: "store"})
+    return volume.directory
+
+
+def _reachable(engine: Engine, directories: list[str]) -> bool:
+    if os.geteuid() != 0 or not engine.facts().local:
+        return False
+    return all(os.access(d if os.path.exists(d) else os.path.dirname(d), os.R_OK | os.W_OK | os.X_OK) for d in directories)
+
+
+def who_am_i() -> str:
+    """Return how others that wait for us should call us."""
+    return f"{Path(sys.argv[0]).name or 'python'} (process {os.getpid()} of {user_name()} on {socket.gethostname()})"
+
+
+def user_name() -> str:
+    """Return the user's name for authors and messages."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+@contextlib.contextmanager
+def locked(store: Store, name: str, listener: Listener, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+    """Hold a lock of the store; says whom it waits for. InUseError after `timeout_s`."""
+    who = who_am_i()
+    try:
+        token = store.lock(name, who, 0)
+    except InUseError as busy:
+        if timeout_s <= 0:
+            raise
+        listener(Event("wait", f"{busy.message}; waiting up to {timeout_s:.0f} s"))
+        token = store.lock(name, who, timeout_s)
+    try:
+        yield
+    finally:
+        store.unlock(token)

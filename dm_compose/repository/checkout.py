@@ -1,0 +1,158 @@
+"""A worktree of a dot together with the containers that use it: what every operation works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dm_compose.core.commit import Origin, Worktree
+from dm_compose.core.containers import Container
+from dm_compose.core.events import Listener
+from dm_compose.core.names import DEFAULT_BRANCH, DotName, SubdotName, WorktreeName
+from dm_compose.core.stack import StackPlan
+from dm_compose.datastores import Datastore, Service
+from dm_compose.engine import Engine
+from dm_compose.errors import InUseError, NotFoundError
+from dm_compose.repository.access import Access
+from dm_compose.store.api import Directories, Store
+
+
+@dataclass(frozen=True)
+class Member:
+    """A container that uses the dot or belongs to its stack, what it runs, and the subdots it mounts (True: may write)."""
+
+    container: Container
+    service: Service
+    datastore: Datastore | None
+    mounts: Mapping[SubdotName, bool]
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change a subdot now."""
+        return self.container.running and any(self.mounts.values())
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """Everything an operation needs, observed once. `members` are the stack's containers and others that mount a subdot."""
+
+    access: Access
+    engine: Engine | None
+    dot: DotName
+    worktree: WorktreeName
+    project: str | None
+    plan: StackPlan
+    members: tuple[Member, ...]
+    places: Mapping[SubdotName, str]
+    listener: Listener
+    compose_digest: str | None = None
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Store:
+        return self.access.store
+
+    @property
+    def directories(self) -> Directories:
+        """Where the store's process finds each subdot."""
+        return {subdot: self.access.directory(place) for subdot, place in self.places.items()}
+
+    def state(self) -> Worktree:
+        """Return the worktree as the store has it now; a dot that nobody has committed yet is an empty one."""
+        if self.dot not in self.store.dots():
+            return Worktree(self.dot, self.worktree, DEFAULT_BRANCH, None)
+        return self.store.worktree(self.dot, self.worktree)
+
+    def writers(self) -> tuple[Member, ...]:
+        """Return the running members that may change a subdot."""
+        return tuple(m for m in self.members if m.writes)
+
+    def users(self, subdot: SubdotName) -> tuple[Member, ...]:
+        """Return the members that mount a subdot."""
+        return tuple(m for m in self.members if subdot in m.mounts)
+
+    def refuse_strangers(self, *, readers_too: bool) -> None:
+        """Raise InUseError when a running container of somebody else uses a subdot: it is not ours to pause or to take down."""
+        for member in self.members:
+            container = member.container
+            ours = self.project is None or (container.project == self.project and not container.one_off)
+            if container.running and member.mounts and not ours and (readers_too or any(member.mounts.values())):
+                owner = f"project {container.project}" if container.project else "no Compose project"
+                owner = "a `compose run`" if container.one_off and container.project == self.project else owner
+                raise InUseError(
+                    f"container {container.name} ({owner}) has {', '.join(member.mounts)} of dot {self.dot} mounted",
+                    hint=f"Stop it first: docker stop {container.name}",
+                )
+
+    def require_places(self) -> None:
+        """Raise NotFoundError for a subdot whose files are nowhere."""
+        for subdot in self.plan.subdots:
+            if subdot.name in self.places:
+                continue
+            if any(m.container.service == subdot.services[0] for m in self.members):
+                raise NotFoundError(
+                    f"subdot {subdot.name}: service {subdot.services[0]} keeps {subdot.path} inside its container, not in a volume",
+                    hint="`dm-compose up -d` gives it a volume and takes the data along.",
+                )
+            raise NotFoundError(
+                f"subdot {subdot.name}: there is no volume {subdot.volume}",
+                hint="`dm-compose up -d` makes it; `dm-compose reset --hard` makes it and fills it from the last commit.",
+            )
+
+    def ignore_patterns(self) -> dict[SubdotName, tuple[str, ...]]:
+        """Return for each subdot the paths whose changes mean nothing, as its datastore's module lists them."""
+        patterns = {}
+        for subdot in self.plan.subdots:
+            datastores = [m.datastore for m in self.users(subdot.name) if m.datastore is not None]
+            patterns[subdot.name] = tuple(p for d in datastores for p in d.volatile_below())
+        return patterns
+
+    def origins(self) -> dict[SubdotName, Origin]:
+        """Return what each subdot's data is written by now."""
+        found = {}
+        for subdot in self.plan.subdots:
+            users = sorted(self.users(subdot.name), key=lambda m: m.datastore is None)
+            member = users[0] if users else None
+            known = member.datastore if member is not None else None
+            found[subdot.name] = Origin(
+                service=subdot.services[0],
+                path=subdot.path,
+                engine=known.name if known else subdot.engine,
+                version=known.version(member.service) if known and member else None,
+                image=member.container.image.reference if member else None,
+                image_digest=member.container.image.digest if member else None,
+            )
+        return found
+
+
+def mounted_subdots(container: Container, places: Mapping[SubdotName, str]) -> dict[SubdotName, bool]:
+    """Return the subdots that a container mounts and whether it may write to them."""
+    by_place = {place: subdot for subdot, place in places.items()}
+    found: dict[SubdotName, bool] = {}
+    for mount in container.mounts:
+        subdot = by_place.get(mount.place)
+        if subdot is not None:
+            found[subdot] = found.get(subdot, False) or mount.writable
+    return found
+
+
+def find_places(
+    plan: StackPlan, containers: Iterable[Container], recorded: Mapping[SubdotName, str], engine: Engine
+) -> dict[SubdotName, str]:
+    """Return where each subdot's files are now; subdots without any are left out.
+
+    What a container of the stack has mounted there wins, because that is where the data is: anonymous volumes too. Then what was
+    recorded (the anonymous volume of a container that is gone), then the volume that the compose file, or `dm-compose up`, names.
+    """
+    mine = [c for c in containers if c.project == plan.project and not c.one_off]
+    mine.sort(key=lambda c: not c.running)
+    found: dict[SubdotName, str] = {}
+    for subdot in plan.subdots:
+        mounted = [m.place for c in mine if c.service in subdot.services for m in c.mounts if m.target == subdot.path]
+        in_layer = not mounted and any(c.service == subdot.services[0] for c in mine)
+        candidates = [*mounted[:1]] if mounted or in_layer else [recorded.get(subdot.name), subdot.volume, subdot.source]
+        for place in candidates:
+            if place and (place.startswith("/") or engine.volume(place) is not None):
+                found[subdot.name] = place
+                break
+    return found

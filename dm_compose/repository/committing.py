@@ -1,0 +1,129 @@
+"""Commit: all subdots of a checkout at one instant."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from dm_compose.core.commit import Commit, CommitDraft
+from dm_compose.core.events import Event
+from dm_compose.core.names import CommitId
+from dm_compose.errors import NotFoundError, UsageError
+from dm_compose.repository.access import user_name
+from dm_compose.repository.checkout import Checkout, Member
+from dm_compose.repository.freeze import Freeze
+from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
+from dm_compose.store.api import Captured
+
+STOP_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class CommitReport:
+    """A commit that was made, and what it cost. `frozen_s` is from the first pause to the last thaw, 0 for a stack that was down."""
+
+    commit: Commit
+    captured: Captured
+    frozen_s: float
+    total_s: float
+    stopped: bool
+
+
+def make_commit(checkout: Checkout, message: str, metadata: Mapping[str, str], *, stop: bool = False) -> CommitReport:
+    """Commit all subdots while the stack runs, frozen for an instant, or after a clean shutdown with `stop`.
+
+    Atomic: the commit is whole or is not there. Containers are put back as they were whatever happens. The caller holds the dot's lock.
+    """
+    began = time.monotonic()
+    _check_metadata(metadata)
+    checkout.refuse_strangers(readers_too=False)
+    checkout.require_places()
+    if not checkout.places:
+        raise NotFoundError(
+            f"dot {checkout.dot} has no subdot: nothing in this stack keeps state", hint="`dm-compose plan` says why."
+        )
+    draft = _draft(checkout, message, metadata, clean=stop)
+    checkout.store.set_places(checkout.dot, checkout.worktree, checkout.places)
+    checkout.listener(Event("copy", "copying what changed"))
+    commit_id = checkout.store.prepare_commit(checkout.dot, checkout.worktree, checkout.directories)
+    try:
+        if stop:
+            captured = _capture_stopped(checkout, commit_id)
+            frozen_s = 0.0
+        else:
+            with_freeze = Freeze(checkout) if checkout.engine is not None else None
+            captured, frozen_s = capture_frozen(checkout, commit_id, with_freeze)
+        commit = checkout.store.publish(commit_id, draft)
+    except BaseException:
+        checkout.store.abandon(commit_id)
+        raise
+    return CommitReport(commit, captured, frozen_s, time.monotonic() - began, stop)
+
+
+def capture_frozen(checkout: Checkout, commit_id: CommitId, freeze: Freeze | None) -> tuple[Captured, float]:
+    """Capture while everything that writes stands still; return also for how long it did."""
+    if freeze is None:
+        return checkout.store.capture(commit_id), 0.0
+    checkout.store.will_disturb(commit_id, freeze.containers, [])
+    try:
+        freeze.freeze()
+        captured = checkout.store.capture(commit_id)
+    finally:
+        freeze.thaw()
+    return captured, freeze.frozen_s
+
+
+def _capture_stopped(checkout: Checkout, commit_id: CommitId) -> Captured:
+    """Capture after a clean shutdown of whoever writes, and start them again."""
+    assert checkout.engine is not None
+    engine = checkout.engine
+    writers = checkout.writers()
+    checkout.store.will_disturb(commit_id, [], [m.container.id for m in writers])
+
+    def stop(member: Member) -> None:
+        checkout.listener(Event("stop", member.container.label))
+        engine.stop(member.container.id, STOP_TIMEOUT_S)
+
+    def start(member: Member) -> None:
+        engine.start(member.container.id)
+        await_ready(engine, member.container.id, member.datastore, checkout.listener, DEFAULT_TIMEOUT_S)
+        checkout.listener(Event("ready", member.container.label))
+
+    try:
+        _at_once(writers, stop)
+        return checkout.store.capture(commit_id)
+    finally:
+        _at_once(writers, start)
+
+
+def _at_once(members: tuple[Member, ...], work: Callable[[Member], None]) -> None:
+    with ThreadPoolExecutor(max(len(members), 1)) as pool:
+        for job in [pool.submit(work, m) for m in members]:
+            job.result()
+
+
+def _draft(checkout: Checkout, message: str, metadata: Mapping[str, str], *, clean: bool) -> CommitDraft:
+    return CommitDraft(
+        message=message,
+        author=user_name(),
+        metadata=metadata,
+        origins=checkout.origins(),
+        compose_hash=checkout.compose_digest,
+        architecture=checkout.engine.facts().architecture if checkout.engine else None,
+        clean=clean,
+    )
+
+
+def hidden_draft(checkout: Checkout, message: str) -> CommitDraft:
+    """Return what a state saved on the way to another says of itself."""
+    return CommitDraft(message=message, author=user_name(), origins=checkout.origins(), hidden=True)
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    for name in metadata:
+        if not name or not name[0].islower():
+            raise UsageError(
+                f"metadata field name {name!r} must start with a lower-case letter", hint="For example: --metadata author=me"
+            )

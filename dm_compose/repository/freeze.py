@@ -1,0 +1,146 @@
+"""Making a stack stand still for an instant, and letting it go again whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from dm_compose.core.events import Event
+from dm_compose.datastores import Service
+from dm_compose.datastores.base import Resume
+from dm_compose.engine import Engine
+from dm_compose.errors import DmError, NotReadyError
+from dm_compose.process import Watchdog
+from dm_compose.repository.checkout import Checkout, Member
+from dm_compose.repository.ready import endpoints
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A datastore as its quiesce hook sees it (datastores.base.Running)."""
+
+    engine: Engine
+    member: Member
+    host: str
+    port: int
+
+    @property
+    def service(self) -> Service:
+        return self.member.service
+
+    def run(self, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+        return self.engine.run(self.member.container.id, command, user=user, environment=environment)
+
+
+class Freeze:
+    """Everything in a stack that may write, paused together.
+
+    Order: first whoever needs no quiescing, all at once (with datastores to quiesce, every other container of the stack); then each datastore's
+    quiesce hook; then those datastores. A writer inside the stack that writes A and then B can so never appear with B and without A.
+    A watchdog process thaws the containers should this process die; the journal lets the next command do it should both die.
+    """
+
+    def __init__(self, checkout: Checkout) -> None:
+        assert checkout.engine is not None
+        self._checkout = checkout
+        self._engine = checkout.engine
+        live = [m for m in checkout.members if m.container.state == "running"]
+        self._quiesced = [m for m in live if m.writes and m.datastore is not None and m.datastore.quiesce is not None]
+        if self._quiesced:
+            self._first = [m for m in live if m not in self._quiesced and (m.writes or m.container.project == checkout.project)]
+        else:
+            self._first = [m for m in live if m.writes]
+        self._resume: dict[str, Resume] = {}
+        self._watchdog: Watchdog | None = None
+        self._began: float | None = None
+        self.frozen_s = 0.0
+
+    @property
+    def containers(self) -> list[str]:
+        """Ids of the containers that `freeze` pauses."""
+        return [m.container.id for m in (*self._first, *self._quiesced)]
+
+    def freeze(self) -> None:
+        """Pause them. On an error whatever was paused is thawed before it is raised."""
+        if not self.containers:
+            return
+        self._watchdog = Watchdog(["docker", "unpause", *self.containers])
+        self._began = time.monotonic()
+        try:
+            self._all(self._first, self._pause)
+            self._all(self._quiesced, self._quiesce)
+            self._all(self._quiesced, self._pause)
+        except BaseException:
+            self.thaw()
+            raise
+
+    def thaw(self, *, leave: Iterable[str] = ()) -> None:
+        """Let everything run again, except containers (ids) to `leave`. Idempotent; a container that is down by now stays down.
+
+        Every container is tried; the first error is raised afterwards. With containers left frozen the watchdog stays on guard until
+        a further `thaw` without any.
+        """
+        if self._watchdog is None:
+            return
+        left = set(leave)
+        errors: list[DmError] = []
+
+        def unpause(member: Member) -> None:
+            try:
+                self._engine.unpause(member.container.id)
+            except DmError as error:
+                errors.append(error)
+
+        self._all([m for m in (*self._first, *self._quiesced) if m.container.id not in left], unpause)
+        if self._began is not None:
+            self.frozen_s, self._began = time.monotonic() - self._began, None
+        for container_id, resume in list(self._resume.items()):
+            if container_id not in left:
+                del self._resume[container_id]
+                self._tell(resume)
+        if errors:
+            raise errors[0]
+        if not left:
+            self._watchdog.release()
+            self._watchdog = None
+
+    def forget(self, container_id: str) -> None:
+        """Say that a frozen container has been taken down: there is nothing to tell it any more."""
+        self._resume.pop(container_id, None)
+
+    def _tell(self, resume: Resume) -> None:
+        try:
+            resume()
+        except Exception as error:  # the containers run again: what a plugin's hook raises here must not hide that
+            self._checkout.listener(Event("warning", f"a datastore could not be told to go on: {error}"))
+
+    def _pause(self, member: Member) -> None:
+        self._engine.pause(member.container.id)
+
+    def _quiesce(self, member: Member) -> None:
+        resume = quiesce(self._checkout, member)
+        if resume is not None:
+            self._resume[member.container.id] = resume
+
+    def _all(self, members: Sequence[Member], work: Callable[[Member], None]) -> None:
+        if members:
+            with ThreadPoolExecutor(max(len(members), 1)) as pool:
+                for job in [pool.submit(work, m) for m in members]:
+                    job.result()
+
+
+def quiesce(checkout: Checkout, member: Member) -> Resume | None:
+    """Have a running datastore bring its acknowledged writes to the disk."""
+    assert checkout.engine is not None
+    assert member.datastore is not None
+    assert member.datastore.quiesce is not None
+    found = endpoints(checkout.engine, member.container, member.datastore.port)
+    if not found:
+        raise NotReadyError(
+            f"{member.container.label} cannot be reached from here to have its data saved",
+            hint="Publish its port, or commit with --stop.",
+        )
+    host, port = found[0]
+    return member.datastore.quiesce(_Running(checkout.engine, member, host, port))

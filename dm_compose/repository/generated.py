@@ -1,0 +1,71 @@
+"""The project file that `dm-compose up` gives to Compose where the user's own would leave state without a lasting place. Pure.
+
+What changes: an anonymous volume, and a datastore's data path that no volume line covers, get a named volume; volumes of the driver
+`dm` become ordinary ones. Everything else stays as Compose resolved it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dm_compose.core.names import SubdotName
+from dm_compose.core.project import Project
+from dm_compose.core.stack import Kind, StackPlan
+from dm_compose.repository.subdots import ANCESTOR_DRIVER
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where a subdot without a volume name of its own is now.
+
+    mounted: the volume that a container of its service has there; recorded: the one it had when it was last seen, if it still exists;
+    in_layer: a container exists and keeps the data in its writable layer.
+    """
+
+    mounted: str | None = None
+    recorded: str | None = None
+    in_layer: bool = False
+
+
+def generate(project: Project, plan: StackPlan, situations: Mapping[SubdotName, Situation]) -> dict[str, Any] | None:
+    """Return the document to bring up instead of the user's files, None when those serve.
+
+    An anonymous volume that a container has is left to Compose, which hands it on when it recreates the container.
+    """
+    document: dict[str, Any] = copy.deepcopy(dict(project.document))
+    services = document.get("services") or {}
+    volumes = document.setdefault("volumes", {}) or {}
+    document["volumes"] = volumes
+    changed = False
+    for subdot in plan.subdots:
+        if subdot.kind not in (Kind.ANONYMOUS, Kind.IMAGE) or subdot.services[0] not in services:
+            continue
+        assert subdot.volume is not None
+        now = situations.get(subdot.name, Situation())
+        if now.mounted not in (None, subdot.volume):
+            continue
+        key = subdot.volume.removeprefix(f"{project.name}_")
+        borrowed = (
+            now.recorded if now.mounted is None and not now.in_layer and now.recorded not in (None, subdot.volume) else None
+        )
+        volumes[key] = {"name": borrowed, "external": True} if borrowed else {"name": subdot.volume}
+        _mount(services[subdot.services[0]], key, subdot.path)
+        changed = True
+    for key, volume in project.volumes.items():
+        if volume.driver == ANCESTOR_DRIVER and not volume.external and key in volumes:
+            volumes[key] = {"name": volume.name}
+            changed = True
+    return document if changed else None
+
+
+def _mount(service: dict[str, Any], key: str, path: str) -> None:
+    """Give the service's anonymous volume at `path` a name, or add a volume there."""
+    mounts = service.setdefault("volumes", [])
+    for mount in mounts:
+        if mount["type"] == "volume" and not mount.get("source") and mount["target"].rstrip("/") == path:
+            mount["source"] = key
+            return
+    mounts.append({"type": "volume", "source": key, "target": path, "volume": {}})

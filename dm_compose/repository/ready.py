@@ -1,0 +1,93 @@
+"""Waiting until a datastore answers its own protocol."""
+
+from __future__ import annotations
+
+import time
+
+from dm_compose.core.containers import Container
+from dm_compose.core.events import Event, Listener
+from dm_compose.datastores import Datastore
+from dm_compose.datastores.base import Probe
+from dm_compose.engine import Engine
+from dm_compose.errors import NotReadyError
+
+POLL_S = 0.01
+PROBE_TIMEOUT_S = 2.0
+HEALTH_POLL_S = 0.2
+STATE_CHECK_S = 0.25
+DEFAULT_TIMEOUT_S = 120.0
+LOG_LINES = 12
+
+
+def endpoints(engine: Engine, container: Container, port: int) -> list[tuple[str, int]]:
+    """Return where a port of a container can be reached from here: its own addresses on a local engine, then published ports."""
+    found: list[tuple[str, int]] = []
+    if engine.facts().local:
+        if container.network_mode == "host":
+            found.append(("127.0.0.1", port))
+        elif container.network_mode.startswith("container:"):
+            other = engine.container(container.network_mode.partition(":")[2])
+            found += [(address, port) for address in other.addresses]
+        found += [(address, port) for address in container.addresses]
+    for address, host_port in container.ports.get(port, ()):
+        found.append(("127.0.0.1" if address in ("0.0.0.0", "::") else address, host_port))  # noqa: S104 (as Docker reports it)
+    return found
+
+
+def await_ready(engine: Engine, container_id: str, datastore: Datastore | None, listener: Listener, timeout_s: float) -> float:
+    """Return the seconds until a started container answers.
+
+    A known datastore is asked in its own protocol every 10 ms, on the container's address; anything else by its health check, if it has
+    one, run at once and not at its interval. NotReadyError after `timeout_s`, or as soon as the container has ended, with the tail of its log.
+    """
+    began = time.monotonic()
+    container = engine.container(container_id)
+    if datastore is not None and datastore.ready is not None and (found := endpoints(engine, container, datastore.port)):
+        what = f"{datastore.name} on port {datastore.port}"
+        _poll_protocol(engine, container, datastore.ready, found, what, began + timeout_s)
+    elif container.healthcheck and container.healthcheck[0] != "NONE":
+        _poll_health(engine, container, began + timeout_s)
+    elif datastore is not None and datastore.ready is not None:
+        listener(
+            Event("warning", f"{container.label} cannot be asked from here whether it is ready: no address, no health check")
+        )
+    return time.monotonic() - began
+
+
+def _poll_protocol(
+    engine: Engine, container: Container, probe: Probe, found: list[tuple[str, int]], what: str, deadline: float
+) -> None:
+    checked = time.monotonic()
+    while True:
+        for host, port in found:
+            remaining = deadline - time.monotonic()
+            try:
+                if probe(host, port, max(0.05, min(PROBE_TIMEOUT_S, remaining))):
+                    return
+            except OSError:
+                continue
+        now = time.monotonic()
+        if now >= deadline or now - checked > STATE_CHECK_S:
+            checked = now
+            _check_alive(engine, container, what, expired=now >= deadline)
+        time.sleep(POLL_S)
+
+
+def _poll_health(engine: Engine, container: Container, deadline: float) -> None:
+    kind, *command = container.healthcheck
+    words = ["/bin/sh", "-c", command[0]] if kind == "CMD-SHELL" else command
+    while engine.run(container.id, words)[0] != 0:
+        _check_alive(engine, container, "its health check", expired=time.monotonic() >= deadline)
+        time.sleep(HEALTH_POLL_S)
+
+
+def _check_alive(engine: Engine, container: Container, what: str, *, expired: bool) -> None:
+    state = engine.container(container.id).state
+    if state in ("running", "restarting") and not expired:
+        return
+    tail = engine.logs(container.id, LOG_LINES).rstrip()
+    reason = "did not answer in time" if state == "running" else f"is {state}"
+    raise NotReadyError(
+        f"{container.label} {reason}: waited for {what}" + (f"\nlast lines of its log:\n{tail}" if tail else ""),
+        hint="A longer wait: --timeout SECONDS (or DM_TIMEOUT).",
+    )

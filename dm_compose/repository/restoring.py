@@ -1,0 +1,294 @@
+"""Restore: a checkout's files become those of a commit; only containers that are or may be dirty go down, and come back ready."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from dm_compose.core.commit import Commit, JournalEntry, Move
+from dm_compose.core.events import Event
+from dm_compose.core.names import CommitId, SubdotName
+from dm_compose.core.plan import Action, Plan, Step
+from dm_compose.errors import DmError, UncommittedError, VersionMismatchError
+from dm_compose.repository.checkout import Checkout, Member
+from dm_compose.repository.committing import hidden_draft
+from dm_compose.repository.execute import Done, execute
+from dm_compose.repository.freeze import Freeze, quiesce
+from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
+from dm_compose.store.api import Restored
+
+
+@dataclass(frozen=True)
+class RestoreReport:
+    """A restore that was done: its plan, when each step ran, and what it found. `saved` holds the state before, if it was kept."""
+
+    target: Commit
+    plan: Plan
+    done: tuple[Done, ...]
+    saved: CommitId | None
+    total_s: float
+
+    def restored(self) -> dict[SubdotName, Restored]:
+        """Return what was put back per subdot; subdots that needed nothing are left out."""
+        return {SubdotName(d.step.target): d.result for d in self.done if isinstance(d.result, Restored) and d.result.paths}
+
+
+def plan_restore(members: Collection[Member], differing: Collection[SubdotName], wanted: Collection[SubdotName]) -> Plan:
+    """Decide which containers go down and which subdots are put back. Pure.
+
+    A running container goes down when a subdot it may write to differs, or when unchanged files do not prove that it has
+    nothing in memory; then whoever else writes to the same subdots. Containers that only read stay up, and so do all others.
+    """
+    causes: dict[str, str] = {}
+    for member in members:
+        mine = [s for s, writable in member.mounts.items() if writable and s in wanted]
+        if not member.container.running or not mine:
+            continue
+        changed = [s for s in mine if s in differing]
+        if changed:
+            causes[member.container.id] = f"{', '.join(changed)} differs"
+        elif member.datastore is None or not member.datastore.files_are_proof:
+            what = member.datastore.name if member.datastore else "an unknown program"
+            causes[member.container.id] = f"{what} may hold changes in memory"
+    down = [m for m in members if m.container.id in causes]
+    restored = [s for s in wanted if s in differing or any(m.mounts.get(s) for m in down)]
+    while more := [m for m in members if m not in down and m.container.running and any(m.mounts.get(s) for s in restored)]:
+        for member in more:
+            causes[member.container.id] = "writes to a subdot that is put back"
+        down += more
+        restored = [s for s in wanted if s in restored or any(m.mounts.get(s) for m in down)]
+    return _number(down, causes, restored, differing)
+
+
+def _number(down: list[Member], causes: Mapping[str, str], restored: list[SubdotName], differing: Collection[SubdotName]) -> Plan:
+    steps: list[Step] = []
+
+    def add(action: Action, target: str, label: str, cause: str, after: tuple[int, ...] = ()) -> int:
+        steps.append(Step(len(steps) + 1, action, target, label, cause, after))
+        return len(steps)
+
+    kills = {m.container.id: add(Action.KILL, m.container.id, m.container.label, causes[m.container.id]) for m in down}
+    restores: dict[SubdotName, int] = {}
+    for subdot in restored:
+        writers = tuple(kills[m.container.id] for m in down if m.mounts.get(subdot))
+        cause = "its files differ" if subdot in differing else "its container was taken down"
+        restores[subdot] = add(Action.RESTORE, subdot, subdot, cause, writers)
+    if restores:
+        add(Action.SYNC, "", "files", "so that a power cut does not lose them", tuple(restores.values()))
+    for member in down:
+        label = member.container.label
+        waits = tuple(restores[s] for s, writable in member.mounts.items() if writable and s in restores)
+        started = add(Action.START, member.container.id, label, "it was running", waits or (kills[member.container.id],))
+        awaited = add(Action.AWAIT, member.container.id, label, "it must answer before anyone asks it", (started,))
+        if member.container.state == "paused":
+            add(Action.PAUSE, member.container.id, label, "it was paused", (awaited,))
+    return Plan(tuple(steps))
+
+
+def check_versions(checkout: Checkout, target: Commit) -> None:
+    """Raise VersionMismatchError when a subdot's data was made by another version of its engine than the one that runs now."""
+    for subdot, origin in checkout.origins().items():
+        state = target.subdots.get(subdot)
+        if state is None or not (state.engine and origin.engine):
+            continue
+        if state.engine != origin.engine or (state.version and origin.version and state.version != origin.version):
+            raise VersionMismatchError(
+                f"subdot {subdot} of commit {target.id.short} was made by {state.engine} {state.version or '?'} ({state.image}), "
+                f"and {origin.service} runs {origin.engine} {origin.version or '?'} ({origin.image})",
+                hint="Run the version of the commit, or insist with --any-version.",
+            )
+
+
+def refuse_to_lose(checkout: Checkout) -> None:
+    """Raise UncommittedError when files changed since the head in a way that means something. What is in memory is saved first."""
+    for member in checkout.writers():
+        if member.container.state == "running" and member.datastore is not None and member.datastore.quiesce is not None:
+            resume = quiesce(checkout, member)
+            if resume is not None:
+                resume()
+    changed = checkout.store.user_changes(checkout.dot, checkout.worktree, checkout.directories, checkout.ignore_patterns())
+    if changed:
+        raise UncommittedError(
+            f"uncommitted changes in {', '.join(sorted(changed))} would be lost",
+            hint="Commit them, or use --hard (`dm-compose undo` brings them back); `dm-compose diff` shows them.",
+        )
+
+
+def move_to(
+    checkout: Checkout, target: Commit, action: str, *, head: CommitId | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> RestoreReport:
+    """Put a commit's files in place, keep what was uncommitted for undo, and stand on `head` (by default the commit itself).
+
+    All or nothing: when a datastore does not come back the state before is put back and the error raised; after a crash
+    the next command finishes the job. The caller holds the dot's lock.
+    """
+    began = time.monotonic()
+    state = checkout.state()
+    freeze = Freeze(checkout) if checkout.engine is not None else None
+    try:
+        captured, changed = _save(checkout, f"before {action} to {target.id.short}", freeze)
+        saved = captured if changed else None
+        move = Move(action, state.branch, head or target.id, saved)
+        differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
+        plan = plan_restore(checkout.members, differing, _wanted(checkout, target))
+        if freeze is not None:
+            freeze.thaw(leave=plan.targets(Action.KILL))
+        done = put_in_place(
+            checkout, target.id, plan, move, previous=saved or state.head, timeout_s=timeout_s, freeze=freeze, takes_over=captured
+        )
+    finally:
+        if freeze is not None:
+            freeze.thaw()
+    checkout.store.mark_quiet(checkout.dot, checkout.worktree, checkout.directories)
+    return RestoreReport(target, plan, tuple(done), saved, time.monotonic() - began)
+
+
+def visit(checkout: Checkout, target: Commit, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
+    """Put a commit's files in place and throw away what was there: head, branch and reflog stay. For tests; as atomic as `move_to`."""
+    began = time.monotonic()
+    differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
+    plan = plan_restore(checkout.members, differing, _wanted(checkout, target))
+    done = put_in_place(checkout, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
+    return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
+
+
+def save_uncommitted(checkout: Checkout, why: str) -> CommitId | None:
+    """Keep the live state as a hidden commit when it differs from the head, and note it in the reflog; containers are frozen for it."""
+    freeze = Freeze(checkout) if checkout.engine is not None else None
+    try:
+        saved, changed = _save(checkout, why, freeze)
+    finally:
+        if freeze is not None:
+            freeze.thaw()
+    if changed:
+        checkout.store.note(checkout.dot, checkout.worktree, why, saved)
+    checkout.store.abandon(saved)
+    return saved if changed else None
+
+
+def _save(checkout: Checkout, why: str, freeze: Freeze | None) -> tuple[CommitId, bool]:
+    """Capture the state before a restore and leave the stack frozen; return the commit's id, and whether anything was uncommitted.
+
+    Only then it is published, hidden. Its journal entry stays open either way.
+    """
+    store = checkout.store
+    store.set_places(checkout.dot, checkout.worktree, checkout.places)
+    commit_id = store.prepare_commit(checkout.dot, checkout.worktree, checkout.directories)
+    try:
+        if freeze is not None:
+            store.will_disturb(commit_id, freeze.containers, [])
+            freeze.freeze()
+        store.capture(commit_id)
+        changed = bool(store.captured_changes(commit_id, checkout.ignore_patterns()))
+        if changed:
+            store.publish(commit_id, hidden_draft(checkout, why))
+    except BaseException:
+        if freeze is not None:
+            freeze.thaw()
+        store.abandon(commit_id)
+        raise
+    return commit_id, changed
+
+
+def _wanted(checkout: Checkout, target: Commit) -> list[SubdotName]:
+    left_out = sorted(checkout.places.keys() ^ target.subdots.keys())
+    if left_out:
+        checkout.listener(Event("warning", f"not in both the commit and the stack, left as they are: {', '.join(left_out)}"))
+    return [s for s in checkout.places if s in target.subdots]
+
+
+def put_in_place(
+    checkout: Checkout,
+    target: CommitId,
+    plan: Plan,
+    move: Move | None,
+    *,
+    previous: CommitId | None,
+    timeout_s: float,
+    freeze: Freeze | None = None,
+    takes_over: CommitId | None = None,
+) -> list[Done]:
+    """Carry out a restore plan under a journal entry; on an error put `previous` back, or leave the entry for the next command."""
+    store = checkout.store
+    entry = store.begin_restore(checkout.dot, checkout.worktree, target, plan.targets(Action.KILL), move, takes_over)
+    try:
+        done = _carry_out(checkout, entry, plan, timeout_s, freeze)
+    except BaseException as error:
+        if previous is not None:
+            _put_back(checkout, entry, previous, plan, timeout_s, error)
+        raise
+    store.end_restore(entry)
+    return done
+
+
+def finish_restore(checkout: Checkout, entry: JournalEntry, *, timeout_s: float) -> None:
+    """Carry out a restore that an earlier process began: from the start, because nobody knows how far it came."""
+    assert entry.target is not None
+    target = checkout.store.commit(checkout.dot, entry.target)
+    wanted = _wanted(checkout, target)
+    plan = plan_restore(checkout.members, wanted, wanted)
+    taken_down = [
+        m for m in checkout.members if m.container.id in entry.stopped and m.container.id not in plan.targets(Action.KILL)
+    ]
+    steps = list(plan.steps)
+    for member in taken_down:
+        after = tuple(step.number for step in steps if step.action is Action.RESTORE)
+        start = Step(len(steps) + 1, Action.START, member.container.id, member.container.label, "it had been taken down", after)
+        steps.append(start)
+        steps.append(
+            Step(len(steps) + 1, Action.AWAIT, start.target, start.label, "it must answer before anyone asks it", (start.number,))
+        )
+    _carry_out(checkout, entry.id, Plan(tuple(steps)), timeout_s, None)
+    checkout.store.end_restore(entry.id)
+
+
+def _put_back(
+    checkout: Checkout, failed: CommitId, previous: CommitId, plan: Plan, timeout_s: float, error: BaseException
+) -> None:
+    checkout.listener(Event("warning", f"that failed; putting the state before back ({error.__class__.__name__})"))
+    back = checkout.store.begin_restore(checkout.dot, checkout.worktree, previous, plan.targets(Action.KILL), None, None)
+    checkout.store.cancel_restore(failed)
+    try:
+        _carry_out(checkout, back, plan, timeout_s, None)
+    except DmError as second:
+        raise second from error
+    checkout.store.end_restore(back)
+
+
+def _carry_out(checkout: Checkout, entry: CommitId, plan: Plan, timeout_s: float, freeze: Freeze | None) -> list[Done]:
+    members = {m.container.id: m for m in checkout.members}
+    engine = checkout.engine
+
+    def kill(container_id: str) -> None:
+        assert engine is not None
+        engine.kill(container_id)
+        if freeze is not None:
+            freeze.forget(container_id)
+
+    def start(container_id: str) -> None:
+        assert engine is not None
+        engine.start(container_id)
+
+    def await_answer(container_id: str) -> float:
+        assert engine is not None
+        return await_ready(engine, container_id, members[container_id].datastore, checkout.listener, timeout_s)
+
+    def pause(container_id: str) -> None:
+        assert engine is not None
+        engine.pause(container_id)
+
+    return execute(
+        plan,
+        {
+            Action.KILL: kill,
+            Action.RESTORE: lambda subdot: checkout.store.restore(
+                entry, SubdotName(subdot), checkout.directories[SubdotName(subdot)]
+            ),
+            Action.SYNC: lambda _: checkout.store.sync_restored(entry),
+            Action.START: start,
+            Action.AWAIT: await_answer,
+            Action.PAUSE: pause,
+        },
+        lambda step: checkout.listener(Event(step.action.value, step.label)),
+    )

@@ -1,0 +1,158 @@
+"""The store in a helper container: the same interface over the container's standard input and output.
+
+The helper is one `docker run -i --rm`: it mounts the store and the subdots' volumes, gets our own code as its first input, and ends when
+its input ends, so a client that is killed leaves no container behind. Frames: docs/architecture.md, section "Helper".
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import itertools
+import os
+import threading
+import typing
+import zipfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, cast
+
+import filelock
+
+import dm_compose
+from dm_compose import process
+from dm_compose.core.events import Event, Listener
+from dm_compose.core.plain import from_plain, to_plain
+from dm_compose.errors import StoreError, error_classes
+from dm_compose.store.api import Store
+from dm_compose.store.frames import read_frame, write_frame
+from dm_compose.store.server import HELPER_STORE
+
+IMAGE_VARIABLE = "DM_HELPER_IMAGE"
+DEFAULT_IMAGE = "python:3.14-slim"
+CLOSE_TIMEOUT_S = 30.0
+_BOOT = (
+    "import sys;i=sys.stdin.buffer;n=int.from_bytes(i.read(8),'big');open('/tmp/dm.zip','wb').write(i.read(n));"
+    "sys.path.insert(0,'/tmp/dm.zip');from dm_compose.store.server import main;main()"
+)
+_PACKAGES = ("core", "storage", "state", "store")
+
+
+__all__ = ["HELPER_STORE", "RemoteStore", "bundle", "connect_helper", "helper_directory"]
+
+
+def helper_directory(number: int) -> str:
+    """Return where the helper mounts the place of this number."""
+    return f"/dm/places/{number}"
+
+
+def connect_helper(mounts: Mapping[str, str], listener: Listener) -> Store:
+    """Start a helper that mounts volumes or host paths (keys) at directories (values), and return its store.
+
+    The image needs nothing but Python 3.11 or later (DM_HELPER_IMAGE, by default python:3.14-slim). It gets no network.
+    """
+    image = os.environ.get(IMAGE_VARIABLE) or DEFAULT_IMAGE
+    command = ["docker", "run", "-i", "--rm", "--network", "none", "--label", "dev.dotmesh.role=helper"]
+    for source, target in mounts.items():
+        command += ["--mount", f"type={'bind' if source.startswith('/') else 'volume'},source={source},target={target}"]
+    command += ["--entrypoint", "python3", image, "-c", _BOOT]
+    try:
+        pipe = process.start_pipe(command)
+    except FileNotFoundError:
+        raise StoreError(
+            "a helper container is needed, and there is no `docker` command", hint="Install the docker CLI."
+        ) from None
+    code = bundle()
+    return cast(Store, RemoteStore(pipe, len(code).to_bytes(8, "big") + code, listener))
+
+
+def bundle() -> bytes:
+    """Return the code that the helper runs as a zip file: our packages that need nothing but the standard library, and filelock."""
+    root = Path(dm_compose.__file__).parent
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("dm_compose/__init__.py", "")
+        archive.write(root / "errors.py", "dm_compose/errors.py")
+        for package in _PACKAGES:
+            for file in sorted((root / package).glob("*.py")):
+                archive.write(file, f"dm_compose/{package}/{file.name}")
+        library = Path(filelock.__file__).parent
+        for file in sorted(library.rglob("*.py")):
+            archive.write(file, f"filelock/{file.relative_to(library)}")
+    return data.getvalue()
+
+
+class RemoteStore:
+    """A Store whose methods are carried out by a process at the other end of a pipe. Thread-safe; calls run concurrently."""
+
+    def __init__(self, pipe: process.Pipe, greeting: bytes, listener: Listener) -> None:
+        self._pipe = pipe
+        self._listener = listener
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, Future[Any]] = {}
+        self._writing = threading.Lock()
+        self._ended = False
+        try:
+            pipe.to_child.write(greeting)
+            pipe.to_child.flush()
+        except BrokenPipeError:
+            self._fail()
+        self._reader = threading.Thread(target=self._read, name="helper", daemon=True)
+        self._reader.start()
+        self._call("hello", {})
+
+    def close(self) -> None:
+        """Let the helper end; its container is gone when this returns."""
+        self._ended = True
+        self._pipe.close(CLOSE_TIMEOUT_S)
+        self._reader.join(CLOSE_TIMEOUT_S)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(Store, name, None)
+        if method is None or name.startswith("_"):
+            raise AttributeError(name)
+        signature = inspect.signature(method)
+        result = typing.get_type_hints(method).get("return")
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            bound = signature.bind(self, *args, **kwargs)
+            answer = self._call(name, {k: to_plain(v) for k, v in bound.arguments.items() if k != "self"})
+            return None if result in (None, type(None)) else from_plain(cast(Any, result), answer)
+
+        return call
+
+    def _call(self, method: str, arguments: Mapping[str, Any]) -> Any:
+        number = next(self._numbers)
+        future: Future[Any] = Future()
+        self._waiting[number] = future
+        try:
+            with self._writing:
+                write_frame(self._pipe.to_child, {"call": number, "method": method, "arguments": arguments})
+        except (BrokenPipeError, ValueError):
+            self._fail()
+        return future.result()
+
+    def _read(self) -> None:
+        while (frame := read_frame(self._pipe.from_child)) is not None:
+            if "event" in frame:
+                self._listener(from_plain(Event, frame["event"]))
+                continue
+            future = self._waiting.pop(frame["call"])
+            if "error" in frame:
+                error = frame["error"]
+                cls = error_classes().get(error["kind"], StoreError)
+                future.set_exception(cls(error["message"], hint=error["hint"]))
+            else:
+                future.set_result(frame["result"])
+        self._fail()
+
+    def _fail(self) -> None:
+        for number in list(self._waiting):
+            future = self._waiting.pop(number, None)
+            if future is not None and not self._ended:
+                future.set_exception(
+                    StoreError(
+                        "the helper container ended", hint=f"Can it be started? See `docker run --rm {DEFAULT_IMAGE} true`."
+                    )
+                )
