@@ -8,6 +8,8 @@ from datetime import datetime
 
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 
+COMMIT, RESTORE, SESSION = "commit", "restore", "session"  # operations of the journal
+
 
 @dataclass(frozen=True)
 class SubdotState:
@@ -126,7 +128,7 @@ class JournalEntry:
     """An operation that has begun and has not said that it is over. Its id is the id of the commit it makes, if any.
 
     `paused` and `stopped` are ids of the containers it was about to pause or take down. A restore has a `target`, the commit whose
-    files it puts in place, and a `move`.
+    files it puts in place, and a `move`. A session is a test run that goes back to `target` when it ends.
     """
 
     id: CommitId

@@ -5,12 +5,19 @@ Every probe opens one connection, sends at most one request, reads at most a few
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import re
 import socket
+import ssl
 import struct
+import time
+from collections.abc import Collection, Mapping
 
 from dm_compose.datastores.base import Probe
 
 _MAX_ANSWER = 4096
+_MAX_BODY = 1 << 20
 
 
 def exchange(host: str, port: int, timeout_s: float, request: bytes, *, at_least: int = 1) -> bytes:
@@ -56,3 +63,88 @@ def postgres_startup(host: str, port: int, timeout_s: float) -> bool:
     if answer[:1] == b"R":
         return True
     return answer[:1] == b"E" and b"C57P" not in answer and b"C53300" not in answer
+
+
+def http_call(
+    host: str,
+    port: int,
+    timeout_s: float,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes = b"",
+    whole: bool = True,
+) -> tuple[int, bytes]:
+    """Make one HTTP request; return status and body, status 0 when the answer is not HTTP. Not `whole`: the body may be cut off.
+
+    A server that speaks TLS on this port answers plain HTTP with an alert, with status 400 or by closing the connection. Then the
+    request is made once more through TLS. Nobody's certificate is verified: the address is the container's own, and certificates of
+    development stacks are self-signed. `timeout_s` is for everything together.
+    """
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", "User-Agent: dm-compose", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    lines += [f"Content-Length: {len(body)}"] if body or method != "GET" else []
+    request = "\r\n".join([*lines, "", ""]).encode() + body
+    deadline = time.monotonic() + timeout_s
+    status, answer = 0, b""
+    with socket.create_connection((host, port), timeout=timeout_s) as connection, contextlib.suppress(ConnectionError):
+        status, answer = _http_exchange(connection, request, deadline, whole)
+    if status not in (0, 400):
+        return status, answer
+    try:
+        with (
+            socket.create_connection((host, port), timeout=_time_left(deadline)) as connection,
+            _any_certificate().wrap_socket(connection, server_hostname=host) as secured,
+        ):
+            return _http_exchange(secured, request, deadline, whole)
+    except OSError:
+        if status:
+            return status, answer
+        raise
+
+
+def http_or_https(path: str, *, below: int = 400, also: Collection[int] = ()) -> Probe:
+    """Return a probe that wants an HTTP status from 200 to `below`, or one of `also`, for GET `path`; through TLS where needed."""
+
+    def probe(host: str, port: int, timeout_s: float) -> bool:
+        status, _ = http_call(host, port, timeout_s, path, whole=False)
+        return 200 <= status < below or status in also
+
+    return probe
+
+
+def _http_exchange(connection: socket.socket, request: bytes, deadline: float, whole: bool) -> tuple[int, bytes]:
+    connection.settimeout(_time_left(deadline))
+    connection.sendall(request)
+    answer = b""
+    while len(answer) < _MAX_BODY and not (_http_ended(answer) if whole else b"\n" in answer):
+        connection.settimeout(_time_left(deadline))
+        data = connection.recv(_MAX_ANSWER)
+        if not data:
+            break
+        answer += data
+    status = re.match(rb"HTTP/\d(?:\.\d)? (\d{3})\b", answer)
+    return int(status[1]) if status else 0, answer.partition(b"\r\n\r\n")[2]
+
+
+def _http_ended(answer: bytes) -> bool:
+    """Whether the body is complete, as far as the answer itself tells; otherwise its end is that of the connection."""
+    head, end_of_head, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\ncontent-length:\s*(\d{1,9})\b", head, re.IGNORECASE)
+    return bool(end_of_head) and (len(body) >= int(length[1]) if length else body.endswith(b"0\r\n\r\n"))
+
+
+def _time_left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the server did not answer in time")
+    return left
+
+
+@functools.cache
+def _any_certificate() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context

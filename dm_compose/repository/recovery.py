@@ -1,15 +1,21 @@
 """Finishing what a killed command left: every case of the journal, forward or back, never in between.
 
-| operation | what may have happened                      | recovery                                                        |
-|-----------|---------------------------------------------|-----------------------------------------------------------------|
-| commit    | containers paused or stopped, objects made  | thaw, start again, forget the objects: the old state            |
-| restore   | containers down, files partly rewritten     | take down, restore every subdot, start, move: the new state     |
+| operation | what may have happened                      | recovery                                                    |
+|-----------|---------------------------------------------|-------------------------------------------------------------|
+| commit    | containers paused or stopped, objects made  | thaw, start again, forget the objects: the old state        |
+| restore   | containers down, files partly rewritten     | take down, restore every subdot, start, move: the new state |
+| session   | tests have written what they liked          | restore the state that the test run found                   |
+
+A session is over when nobody holds its lock; the other operations when nobody holds the dot's.
 """
 
 from __future__ import annotations
 
-from dm_compose.core.commit import JournalEntry
+from collections.abc import Callable
+
+from dm_compose.core.commit import COMMIT, RESTORE, SESSION
 from dm_compose.core.events import Event
+from dm_compose.core.names import DotName
 from dm_compose.errors import DmError, InUseError, NotFoundError
 from dm_compose.repository.access import who_am_i
 from dm_compose.repository.checkout import Checkout
@@ -17,44 +23,64 @@ from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
 from dm_compose.repository.restoring import finish_restore
 
 
-def recover_if_left(checkout: Checkout) -> bool:
-    """Recover when somebody left work unfinished and is dead; for commands that hold no lock. Returns whether anything was done."""
+def session_lock(dot: DotName) -> str:
+    """Return the name of the lock that a test session of a dot holds while it lives."""
+    return f"{dot}.session"
+
+
+def recover_if_left(checkout: Checkout, observe: Callable[[], Checkout]) -> Checkout:
+    """Recover when somebody left work unfinished and is dead; for commands that hold no lock. Returns the stack as it is then."""
     if not checkout.store.unfinished(checkout.dot):
-        return False
+        return checkout
     try:
         token = checkout.store.lock(checkout.dot, who_am_i(), 0)
     except InUseError:
-        return False  # its owner lives and is at work
+        return checkout  # its owner lives and is at work
     try:
-        return recover(checkout)
+        return recover(checkout, observe)
     finally:
         checkout.store.unlock(token)
 
 
-def recover(checkout: Checkout) -> bool:
-    """Recover everything unfinished. The caller holds the dot's lock, so the owners are dead. Idempotent, may be killed too."""
+def recover(checkout: Checkout, observe: Callable[[], Checkout]) -> Checkout:
+    """Recover everything unfinished and return the stack as it is then, looking at it anew by `observe` after each change.
+
+    The caller holds the dot's lock, so the owners are dead. Idempotent, and may be killed as well.
+    """
     entries = checkout.store.unfinished(checkout.dot)
-    for entry in entries:
-        checkout.listener(Event("recover", f"an earlier {entry.operation} was interrupted"))
-        if entry.operation == "commit":
-            _undo_commit(checkout, entry)
-        else:
+    ended = _dead_session(checkout) if any(e.operation == SESSION for e in entries) else None
+    try:
+        for entry in entries:
+            if entry.operation == SESSION and ended is None:
+                continue
+            checkout.listener(Event("recover", f"an earlier {entry.operation} was interrupted; cleaning up after it"))
             for container_id in entry.paused:
                 _tolerate(checkout, container_id, "unpause")
-            finish_restore(checkout, entry, timeout_s=DEFAULT_TIMEOUT_S)
-    return bool(entries)
+            if entry.operation == COMMIT:
+                for container_id in entry.stopped:
+                    _tolerate(checkout, container_id, "start")
+                checkout.store.abandon(entry.id)
+        checkout = observe() if entries else checkout
+        for entry in sorted(entries, key=lambda e: e.operation == SESSION):
+            if entry.operation == RESTORE or (entry.operation == SESSION and ended is not None):
+                finish_restore(checkout, entry, timeout_s=DEFAULT_TIMEOUT_S)
+                checkout = observe()
+    finally:
+        if ended is not None:
+            checkout.store.unlock(ended)
+    return checkout
 
 
-def _undo_commit(checkout: Checkout, entry: JournalEntry) -> None:
-    for container_id in entry.paused:
-        _tolerate(checkout, container_id, "unpause")
-    for container_id in entry.stopped:
-        _tolerate(checkout, container_id, "start")
-    checkout.store.abandon(entry.id)
+def _dead_session(checkout: Checkout) -> str | None:
+    """Return a token for the session lock when no test run holds it."""
+    try:
+        return checkout.store.lock(session_lock(checkout.dot), who_am_i(), 0)
+    except InUseError:
+        return None
 
 
 def _tolerate(checkout: Checkout, container_id: str, verb: str) -> None:
-    """Do it for a container that may be gone by now; a container that cannot be helped is told, so that the others are not left."""
+    """Do it for a container that may be gone by now; one that cannot be helped is told, so that the others are not left."""
     if checkout.engine is None:
         return
     try:

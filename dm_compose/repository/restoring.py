@@ -167,10 +167,22 @@ def save_uncommitted(checkout: Checkout, why: str) -> CommitId | None:
     return saved if changed else None
 
 
-def _save(checkout: Checkout, why: str, freeze: Freeze | None) -> tuple[CommitId, bool]:
+def keep_aside(checkout: Checkout, message: str) -> Commit:
+    """Commit the live state without moving a branch or the reflog: a commit known by its id alone."""
+    freeze = Freeze(checkout) if checkout.engine is not None else None
+    try:
+        commit_id, _ = _save(checkout, message, freeze, always=True)
+    finally:
+        if freeze is not None:
+            freeze.thaw()
+    checkout.store.abandon(commit_id)
+    return checkout.store.commit(checkout.dot, commit_id)
+
+
+def _save(checkout: Checkout, why: str, freeze: Freeze | None, *, always: bool = False) -> tuple[CommitId, bool]:
     """Capture the state before a restore and leave the stack frozen; return the commit's id, and whether anything was uncommitted.
 
-    Only then it is published, hidden. Its journal entry stays open either way.
+    Only then, or `always`, it is published, hidden. Its journal entry stays open either way.
     """
     store = checkout.store
     store.set_places(checkout.dot, checkout.worktree, checkout.places)
@@ -180,7 +192,7 @@ def _save(checkout: Checkout, why: str, freeze: Freeze | None) -> tuple[CommitId
             store.will_disturb(commit_id, freeze.containers, [])
             freeze.freeze()
         store.capture(commit_id)
-        changed = bool(store.captured_changes(commit_id, checkout.ignore_patterns()))
+        changed = always or bool(store.captured_changes(commit_id, checkout.ignore_patterns()))
         if changed:
             store.publish(commit_id, hidden_draft(checkout, why))
     except BaseException:

@@ -155,28 +155,36 @@ class Stack:
         `create` makes the dot when it does not exist, `make_volumes` the volumes of subdots that have none.
         """
         plan = self.plan
-        containers = self.containers()
-        places = find_places(plan, containers, {}, self.engine)
-        if any(s.name not in places for s in plan.subdots):
-            places = find_places(plan, containers, self.recorded_places(), self.engine)
-        if make_volumes:
-            places = {**self._make_volumes(containers, places), **places}
+        places = self.places(make_volumes=make_volumes)
         access = open_access(self.engine, places.values(), self.listener)
         try:
             if create and plan.dot not in access.store.dots():
                 access.store.create_dot(plan.dot)
-            checkout = self._observe(access, places)
-            if lock:
-                with locked(access.store, plan.dot, self.listener):
-                    if recover(checkout):
-                        checkout = self._observe(access, places)
-                    yield checkout
-            else:
-                if recover_if_left(checkout):
-                    checkout = self._observe(access, places)
+            with self.observed(access, places, lock=lock) as checkout:
                 yield checkout
         finally:
             access.store.close()
+
+    @contextlib.contextmanager
+    def observed(self, access: Access, places: Mapping[SubdotName, str], *, lock: bool) -> Iterator[Checkout]:
+        """Observe the stack over an open store, after what killed commands left has been finished."""
+
+        def observe() -> Checkout:
+            return self._observe(access, places)
+
+        if lock:
+            with locked(access.store, self.plan.dot, self.listener):
+                yield recover(observe(), observe)
+        else:
+            yield recover_if_left(observe(), observe)
+
+    def places(self, *, make_volumes: bool) -> dict[SubdotName, str]:
+        """Return where each subdot is now; `make_volumes` makes the volumes of those that are nowhere."""
+        containers = self.containers()
+        found = find_places(self.plan, containers, {}, self.engine)
+        if any(s.name not in found for s in self.plan.subdots):
+            found = find_places(self.plan, containers, self.recorded_places(), self.engine)
+        return {**self._make_volumes(containers, found), **found} if make_volumes else found
 
     def _make_volumes(self, containers: Sequence[Container], places: Mapping[SubdotName, str]) -> dict[SubdotName, str]:
         made = {}

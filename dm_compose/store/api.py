@@ -175,7 +175,13 @@ class Store(Protocol):
         """Carry out the journalled move, if any (head and reflog), and close the entry, in one transaction."""
 
     def cancel_restore(self, entry_id: CommitId) -> None:
-        """Close the entry of a restore that touched no file. Idempotent."""
+        """Close the entry of a restore that touched no file, or of a session that is over. Idempotent."""
+
+    def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> CommitId:
+        """Journal that the worktree is lent to tests and goes back to `target` afterwards; return the entry's id for `cancel_restore`.
+
+        The caller holds the lock `DOT.session` for as long as the session lives.
+        """
 
     def unfinished(self, dot: DotName) -> list[JournalEntry]:
         """Return the operations that somebody began and nobody ended. With the dot's lock held, their owners are dead."""

@@ -10,7 +10,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from dm_compose.core.commit import Commit, CommitDraft, JournalEntry, Move, Origin, ReflogEntry, SubdotState, Worktree
+from dm_compose.core.commit import (
+    COMMIT,
+    RESTORE,
+    SESSION,
+    Commit,
+    CommitDraft,
+    JournalEntry,
+    Move,
+    Origin,
+    ReflogEntry,
+    SubdotState,
+    Worktree,
+)
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.tree import Entry, Manifest, TreeDiff
@@ -187,7 +199,7 @@ class LocalStore:
 
     def prepare_commit(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> CommitId:
         commit_id = CommitId.new()
-        entry = JournalEntry(commit_id, dot, worktree, "commit")
+        entry = JournalEntry(commit_id, dot, worktree, COMMIT)
         self._database.put_journal(entry)
         batch = self._objects.new_batch(commit_id)
         captures = {
@@ -298,7 +310,7 @@ class LocalStore:
         self._database.commit(dot, target)
         with self._database.transaction():
             paused = self._entry(takes_over).paused if takes_over is not None else ()
-            entry = JournalEntry(CommitId.new(), dot, worktree, "restore", paused, tuple(stopped), target, move)
+            entry = JournalEntry(CommitId.new(), dot, worktree, RESTORE, paused, tuple(stopped), target, move)
             self._database.put_journal(entry)
             if takes_over is not None:
                 self._database.remove_journal(takes_over)
@@ -342,6 +354,11 @@ class LocalStore:
     def cancel_restore(self, entry_id: CommitId) -> None:
         self._database.remove_journal(entry_id)
         self._restored.pop(entry_id, None)
+
+    def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> CommitId:
+        entry = JournalEntry(CommitId.new(), dot, worktree, SESSION, target=target)
+        self._database.put_journal(entry)
+        return entry.id
 
     def unfinished(self, dot: DotName) -> list[JournalEntry]:
         return self._database.journal(dot)

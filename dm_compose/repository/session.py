@@ -1,0 +1,219 @@
+"""A stack lent to tests: brought up if it is down, put to a commit as often as wanted, and given back as it was found."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from dm_compose.core.commit import Commit
+from dm_compose.core.containers import Container
+from dm_compose.core.events import Event
+from dm_compose.core.names import MAIN_WORKTREE, CommitId, SubdotName
+from dm_compose.core.tree import TreeDiff
+from dm_compose.errors import ComposeError, InUseError, NotFoundError
+from dm_compose.repository.access import Access, open_access, who_am_i
+from dm_compose.repository.bringing_up import compose_with_state
+from dm_compose.repository.checkout import Checkout
+from dm_compose.repository.ready import await_ready, endpoints
+from dm_compose.repository.recovery import session_lock
+from dm_compose.repository.restoring import RestoreReport, check_versions, keep_aside, save_uncommitted, visit
+from dm_compose.repository.stack import Stack
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """How a session behaves; times in seconds. `lock_timeout_s` 0 does not wait for another session."""
+
+    commit: str = "HEAD"
+    any_version: bool = False
+    ready_timeout_s: float = 120.0
+    lock_timeout_s: float = 600.0
+
+
+class StackSession:
+    """One test run's use of a stack. Not thread-safe; use it as a context manager.
+
+    Two sessions of one dot exclude each other by a kernel lock. What the stack held when the session began is journalled: its end puts
+    that back, and should the process be killed, the next command or session does.
+    """
+
+    def __init__(self, stack: Stack, options: SessionOptions) -> None:
+        self.stack = stack
+        self.options = options
+        self.commit: Commit | None = None
+        self._resources = contextlib.ExitStack()
+        self._access: Access | None = None
+        self._places: Mapping[SubdotName, str] = {}
+        self._volumes_are_new = False
+
+    def __enter__(self) -> StackSession:
+        """Take the session's lock, keep what is uncommitted, bring up what is down, on the commit's files, and wait until all is ready.
+
+        InUseError when another session does not end in time, NotFoundError when there is no such commit. On any error all is given back.
+        """
+        with contextlib.ExitStack() as resources:
+            resources.enter_context(self._store_opened())
+            resources.enter_context(self._lock_taken())
+            resources.enter_context(self._state_borrowed())
+            resources.enter_context(self._brought_up())
+            self._resources = resources.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the stack back: what was down goes down, what was uncommitted comes back."""
+        self._resources.close()
+
+    # What is taken, each given back in reverse order
+
+    @contextlib.contextmanager
+    def _store_opened(self) -> Iterator[None]:
+        stack = self.stack
+        access = open_access(stack.engine, [], stack.listener)
+        try:
+            if stack.plan.dot not in access.store.dots():
+                raise NotFoundError(
+                    f"dot {stack.plan.dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".'
+                )
+            commit_id = access.store.resolve(stack.plan.dot, MAIN_WORKTREE, self.options.commit)
+            self.commit = access.store.commit(stack.plan.dot, commit_id)
+        finally:
+            access.store.close()
+        before = stack.places(make_volumes=False)
+        self._places = stack.places(make_volumes=True)
+        self._volumes_are_new = not before
+        self._access = open_access(stack.engine, self._places.values(), stack.listener)
+        try:
+            yield
+        finally:
+            self._access.store.close()
+
+    @contextlib.contextmanager
+    def _lock_taken(self) -> Iterator[None]:
+        assert self._access is not None
+        store, name = self._access.store, session_lock(self.stack.plan.dot)
+        try:
+            token = store.lock(name, who_am_i(), 0)
+        except InUseError as busy:
+            if self.options.lock_timeout_s <= 0:
+                raise
+            self.stack.listener(Event("wait", f"{busy.message}; waiting up to {self.options.lock_timeout_s:.0f} s"))
+            token = store.lock(name, who_am_i(), self.options.lock_timeout_s)
+        try:
+            yield
+        finally:
+            store.unlock(token)
+
+    @contextlib.contextmanager
+    def _state_borrowed(self) -> Iterator[None]:
+        assert self.commit is not None
+        with self._checkout() as checkout:
+            checkout.refuse_strangers(readers_too=True)
+            checkout.require_places()
+            if not self.options.any_version:
+                check_versions(checkout, self.commit)
+            found = self.commit.id
+            if not self._volumes_are_new:
+                found = save_uncommitted(checkout, "before tests") or checkout.state().head or found
+            entry = checkout.store.begin_session(checkout.dot, checkout.worktree, found)
+            to_give_back = checkout.store.commit(checkout.dot, found)
+        try:
+            self.restore(self.commit)
+            yield
+        finally:
+            self.restore(to_give_back)
+            checkout.store.cancel_restore(entry)
+
+    @contextlib.contextmanager
+    def _brought_up(self) -> Iterator[None]:
+        stack = self.stack
+        containers = [c for c in stack.containers() if c.project == stack.project.name and not c.one_off]
+        running = {c.service for c in containers if c.running}
+        existing = {c.service for c in containers}
+        stateful = {s.services[0] for s in stack.plan.subdots}
+        down = [name for name in stack.project.services if name not in (running if name in stateful or not running else existing)]
+        if not down:
+            yield
+            return
+        self._compose(["up", "-d", "--no-recreate", *down], creating=True)
+        try:
+            self.wait_until_ready()
+            yield
+        finally:
+            if not existing:
+                self._compose(["down"], creating=False)
+            else:
+                self._compose(["stop", *down], creating=False)
+
+    def _compose(self, words: Sequence[str], *, creating: bool) -> None:
+        code = compose_with_state(self.stack, words) if creating else self.stack.compose.pass_through(words)
+        if code:
+            raise ComposeError(
+                f"`docker compose {' '.join(words)}` failed with exit code {code}", hint="Its own output says why."
+            )
+
+    # What can be done with it
+
+    @contextlib.contextmanager
+    def _checkout(self) -> Iterator[Checkout]:
+        assert self._access is not None
+        with self.stack.observed(self._access, self._places, lock=True) as checkout:
+            yield checkout
+
+    def resolve(self, ref: str) -> Commit:
+        """Return the commit that REF means."""
+        with self._checkout() as checkout:
+            return checkout.store.commit(checkout.dot, checkout.store.resolve(checkout.dot, checkout.worktree, ref))
+
+    def restore(self, commit: Commit) -> RestoreReport:
+        """Put the stack to a commit and throw away what was there; returns when every datastore that was touched answers."""
+        with self._checkout() as checkout:
+            return visit(checkout, commit, timeout_s=self.options.ready_timeout_s)
+
+    def differs(self, commit: Commit) -> bool:
+        """Whether any file is not provably as in a commit. Says nothing of what is in memory only."""
+        with self._checkout() as checkout:
+            return bool(checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, commit.id))
+
+    def diff(self, commit: Commit) -> Mapping[SubdotName, TreeDiff]:
+        """Return the changes of files since a commit, without those that mean nothing."""
+        with self._checkout() as checkout:
+            return checkout.store.diff_live(
+                checkout.dot, checkout.worktree, checkout.directories, commit.id, checkout.ignore_patterns(), None
+            )
+
+    def keep(self, message: str) -> Commit:
+        """Commit the live state without moving any branch."""
+        with self._checkout() as checkout:
+            return keep_aside(checkout, message)
+
+    def wait_until_ready(self) -> None:
+        """Return when every running datastore answers."""
+        with self._checkout() as checkout:
+            for member in checkout.members:
+                if member.container.running:
+                    timeout_s = self.options.ready_timeout_s
+                    await_ready(self.stack.engine, member.container.id, member.datastore, self.stack.listener, timeout_s)
+
+    def container(self, service: str) -> Container:
+        """Return the running container of a service; NotFoundError names the services there are."""
+        found = [c for c in self.stack.containers() if c.service == service and not c.one_off]
+        if not found:
+            known = ", ".join(self.stack.project.services)
+            raise NotFoundError(f"no container runs service {service!r}", hint=f"The services are: {known}.")
+        return next((c for c in found if c.running), found[0])
+
+    def endpoint(self, service: str, port: int) -> tuple[str, int]:
+        """Return (host, port) by which a port of a service can be reached from here: published on this host, else in the container."""
+        found = endpoints(self.stack.engine, self.container(service), port)
+        if not found:
+            raise NotFoundError(f"port {port} of {service} cannot be reached from here", hint="Publish it in the compose file.")
+        return found[-1]
+
+    def run(self, service: str, command: Sequence[str], *, user: str = "") -> tuple[int, str]:
+        """Run a command in a service's container; return its exit code and output."""
+        return self.stack.engine.run(self.container(service).id, command, user=user)
+
+    def logs(self, service: str, lines: int) -> str:
+        """Return the last lines of a service's log."""
+        return self.stack.engine.logs(self.container(service).id, lines)

@@ -1,0 +1,128 @@
+"""Where a setting comes from: command line, then environment, then ini file. An empty value or a 0 is a value."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from dm_compose.compose import ComposeOptions
+from dm_compose.repository.session import SessionOptions
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """One setting under its three names: `--dm-NAME`, `DM_NAME`, `dm_NAME`."""
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+
+    @property
+    def option(self) -> str:
+        return f"--dm-{self.name.replace('_', '-')}"
+
+    @property
+    def dest(self) -> str:
+        return f"dm_{self.name}"
+
+    @property
+    def variable(self) -> str:
+        return f"DM_{self.name.upper()}"
+
+
+SETTINGS = (
+    _Setting("file", "list", (), "Compose file; may be given several times (by default as Compose finds it)."),
+    _Setting("project_name", "text", None, "Compose project name."),
+    _Setting("profile", "list", (), "Compose profile; may be given several times."),
+    _Setting("env_file", "list", (), "Environment file for interpolation; may be given several times."),
+    _Setting("project_directory", "text", None, "Directory that relative paths of the compose file start from."),
+    _Setting("commit", "text", "HEAD", "Commit that tests start from: HEAD, a branch, a tag, an id."),
+    _Setting("autouse", "flag", False, "Restore for every test, not only for those that ask for dm_stack."),
+    _Setting("any_version", "flag", False, "Accept a commit made by another version of an engine."),
+    _Setting("timeout", "number", 120.0, "Seconds to wait for a datastore to answer."),
+    _Setting("lock_timeout", "number", 600.0, "Seconds to wait for another test run on the same stack; 0: do not wait."),
+    _Setting("report", "flag", False, "Print what each test dirtied and what its restore cost."),
+)
+
+
+@dataclass(frozen=True)
+class DmConfig:
+    """The plugin's settings of one pytest run. `chosen` tells whether the user set any of them."""
+
+    compose: ComposeOptions
+    session: SessionOptions
+    autouse: bool
+    report: bool
+    chosen: bool
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every setting as command-line option and ini value."""
+    group = parser.getgroup("dm", "state of a Docker Compose stack (pytest_dotmesh)")
+    for setting in SETTINGS:
+        text = f"{setting.help} Also {setting.variable}, and {setting.dest} in the ini file."
+        if setting.kind == "flag":
+            group.addoption(setting.option, dest=setting.dest, action="store_const", const="true", default=None, help=text)
+            group.addoption(setting.option.replace("--dm-", "--no-dm-"), dest=setting.dest, action="store_const", const="false")
+        elif setting.kind == "list":
+            group.addoption(setting.option, dest=setting.dest, action="append", default=None, metavar="VALUE", help=text)
+        else:
+            group.addoption(setting.option, dest=setting.dest, default=None, metavar="VALUE", help=text)
+        parser.addini(setting.dest, text, type="args" if setting.kind == "list" else "string", default=None)
+
+
+def read_config(config: pytest.Config) -> DmConfig:
+    """Decide every setting; UsageError names a value that makes no sense and where it was given."""
+    values: dict[str, Any] = {}
+    chosen = False
+    for setting in SETTINGS:
+        found, where = _find(config, setting)
+        chosen = chosen or found is not None
+        values[setting.name] = setting.default if found is None else _decode(setting, found, where)
+    return DmConfig(
+        compose=ComposeOptions(
+            files=tuple(values["file"]),
+            project_name=values["project_name"],
+            profiles=tuple(values["profile"]),
+            env_files=tuple(values["env_file"]),
+            project_directory=values["project_directory"],
+        ),
+        session=SessionOptions(values["commit"], values["any_version"], values["timeout"], values["lock_timeout"]),
+        autouse=values["autouse"],
+        report=values["report"],
+        chosen=chosen,
+    )
+
+
+def _find(config: pytest.Config, setting: _Setting) -> tuple[Any, str]:
+    given = config.getoption(setting.dest)
+    if given is not None:
+        return given, setting.option
+    if setting.variable in os.environ:
+        text = os.environ[setting.variable]
+        return (text.split(os.pathsep) if text else []) if setting.kind == "list" else text, setting.variable
+    found = config.getini(setting.dest)
+    return (found, setting.dest) if found not in (None, []) or setting.dest in config.inicfg else (None, "")
+
+
+def _decode(setting: _Setting, value: Any, where: str) -> Any:
+    if setting.kind == "flag":
+        word = str(value).strip().lower()
+        if word not in _TRUE | _FALSE:
+            raise pytest.UsageError(f"{where}: {value!r} is neither true nor false")
+        return word in _TRUE
+    if setting.kind == "number":
+        try:
+            return float(value)
+        except ValueError:
+            raise pytest.UsageError(f"{where}: {value!r} is not a number of seconds") from None
+    if setting.kind == "list":
+        return [item for item in value if item]
+    return value

@@ -1,0 +1,74 @@
+"""What a test holds in its hands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dm_compose.core.commit import Commit
+from dm_compose.core.names import SubdotName
+from dm_compose.core.tree import TreeDiff
+from dm_compose.repository.session import StackSession
+
+DEFAULT_LOG_LINES = 100
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """How a command in a container ended: its exit code, and standard output and error together."""
+
+    exit_code: int
+    output: str
+
+
+class DmStack:
+    """The stack under test, at the commit that the test starts from.
+
+    Addresses may change whenever a datastore is restarted, so ask for them when you connect and not once per session.
+    """
+
+    def __init__(self, session: StackSession, commit: Commit) -> None:
+        self._session = session
+        self._commit = commit
+
+    @property
+    def dot(self) -> str:
+        """Name of the stack's dot."""
+        return self._commit.dot
+
+    @property
+    def start(self) -> Commit:
+        """The commit that the test started from."""
+        return self._commit
+
+    def address(self, service: str, port: int) -> tuple[str, int]:
+        """Return (host, port) to connect to a port of a service: its published port, else the container's own address."""
+        return self._session.endpoint(service, port)
+
+    def host(self, service: str, port: int) -> str:
+        """Return the host of `address`."""
+        return self.address(service, port)[0]
+
+    def port(self, service: str, port: int) -> int:
+        """Return the port of `address`."""
+        return self.address(service, port)[1]
+
+    def exec(self, service: str, *command: str, user: str = "") -> ExecResult:
+        """Run a command in the service's container and wait for it; a failing command is not an error."""
+        return ExecResult(*self._session.run(service, command, user=user))
+
+    def logs(self, service: str, lines: int = DEFAULT_LOG_LINES) -> str:
+        """Return the last lines of the service's log."""
+        return self._session.logs(service, lines)
+
+    def commit(self, message: str) -> str:
+        """Commit the state as it is now and return the commit's id; no branch moves, and `dm-compose gc` may forget it one day."""
+        return self._session.keep(message).id
+
+    def reset(self, ref: str | None = None) -> None:
+        """Put the stack to a commit, by default the one the test started from, and return when all of it answers."""
+        self._session.restore(self._commit if ref is None else self._session.resolve(ref))
+
+    def diff(self) -> Mapping[SubdotName, TreeDiff]:
+        """Return the files that changed since the test started, per subdot; subdots without changes are falsy."""
+        return self._session.diff(self._commit)
