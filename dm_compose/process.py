@@ -62,7 +62,8 @@ def _interrupts_ignored() -> Iterator[None]:
 class Watchdog:
     """A child that runs a command when this process dies before `release` is called, SIGKILL included.
 
-    It waits on a pipe whose other end only this process holds, in a session of its own so that a kill of our process group misses it.
+    It waits on a pipe whose other end only this process holds, in a session of its own so that a kill of our process group
+    misses it.
     """
 
     def __init__(self, command: Sequence[str]) -> None:

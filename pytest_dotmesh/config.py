@@ -75,7 +75,10 @@ def add_options(parser: pytest.Parser) -> None:
             group.addoption(setting.option, dest=setting.dest, action="append", default=None, metavar="VALUE", help=text)
         else:
             group.addoption(setting.option, dest=setting.dest, default=None, metavar="VALUE", help=text)
-        parser.addini(setting.dest, text, type="args" if setting.kind == "list" else "string", default=None)
+        if setting.kind == "list":
+            parser.addini(setting.dest, text, type="args", default=None)
+        else:
+            parser.addini(setting.dest, text, type="string", default=None)
 
 
 def read_config(config: pytest.Config) -> DmConfig:
@@ -109,7 +112,7 @@ def _find(config: pytest.Config, setting: _Setting) -> tuple[Any, str]:
         text = os.environ[setting.variable]
         return (text.split(os.pathsep) if text else []) if setting.kind == "list" else text, setting.variable
     found = config.getini(setting.dest)
-    return (found, setting.dest) if found not in (None, []) or setting.dest in config.inicfg else (None, "")
+    return found, setting.dest
 
 
 def _decode(setting: _Setting, value: Any, where: str) -> Any:

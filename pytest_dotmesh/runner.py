@@ -71,7 +71,7 @@ class Runner:
         session = self.session
         assert session.commit is not None
         commit = session.commit if ref is None else session.resolve(ref)
-        if self._pristine is None or self._pristine.id != commit.id or session.differs(commit):
+        if self._pristine is None or self._pristine.id != commit.id or session.written_to():
             session.restore(commit)
         self._pristine = None
         return DmStack(session, commit)

@@ -62,7 +62,7 @@ class DmStack:
         return self._session.logs(service, lines)
 
     def commit(self, message: str) -> str:
-        """Commit the state as it is now and return the commit's id; no branch moves, and `dm-compose gc` may forget it one day."""
+        """Commit the state as it is now and return the commit's id; no branch moves, and gc may forget it one day."""
         return self._session.keep(message).id
 
     def reset(self, ref: str | None = None) -> None:

@@ -43,7 +43,7 @@ def _keep_uncommitted(options: ComposeOptions) -> None:
     stack = Stack(options, Narrator(quiet=True))
     try:
         status = stack.status()
-        dirty = [s for s in status.subdots if s.diff and s.place is not None]
+        dirty = [s for s in status.subdots if s.dirty and s.place is not None]
         if not dirty:
             return
         listed = ", ".join(f"{s.name} ({size(s.diff.changed_bytes)})" for s in dirty)

@@ -9,13 +9,12 @@ import click
 
 from dm_compose.cli.output import Narrator, age, print_json, seconds, size, table
 from dm_compose.core.plain import to_plain
-from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import UsageError
 
 if TYPE_CHECKING:
     from dm_compose.core.commit import Commit
     from dm_compose.repository.restoring import RestoreReport
-    from dm_compose.repository.stack import Stack
+    from dm_compose.repository.stack import Stack, SubdotStatus
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _timeout = click.option(
@@ -125,7 +124,7 @@ def status(*, as_json: bool) -> None:
                 "name": s.name,
                 "engine": s.engine,
                 "place": s.place,
-                "dirty": bool(s.diff),
+                "dirty": s.dirty,
                 "changed_files": len(s.diff.changes),
                 "changed_bytes": s.diff.changed_bytes,
                 "exact": s.diff.exact,
@@ -146,15 +145,16 @@ def status(*, as_json: bool) -> None:
         return
     head_text = f"{found.head.id.short} {found.head.message}" if found.head else "no commit yet"
     click.echo(f"dot {found.dot} on branch {found.branch}\nhead {head_text}\n")
-    rows = [(s.name, s.engine or "-", s.place or "(does not exist)", _dirt(s.diff)) for s in found.subdots]
+    rows = [(s.name, s.engine or "-", s.place or "(does not exist)", _dirt(s)) for s in found.subdots]
     table(("SUBDOT", "ENGINE", "WHERE", "STATE"), rows)
 
 
-def _dirt(diff: TreeDiff) -> str:
-    if not diff:
+def _dirt(found: SubdotStatus) -> str:
+    if not found.diff:
         return "clean"
-    about = "" if diff.exact else "at most "
-    return f"dirty: {about}{size(diff.changed_bytes)} in {len(diff.changes)} files"
+    about = "" if found.diff.exact else "at most "
+    amount = f"{about}{size(found.diff.changed_bytes)} in {len(found.diff.changes)} files"
+    return f"dirty: {amount}" if found.dirty else f"clean (the engine's own start wrote {amount})"
 
 
 @click.command()

@@ -54,7 +54,7 @@ class Compose:
         ComposeError with Compose's own words when it refuses.
         """
         words = [*self.options.arguments(), *(["--profile", "*"] if all_profiles else []), "config"]
-        # Compose leaves the extension fields of services and volumes out of JSON, and YAML cannot be read back exactly: both are asked for.
+        # Compose leaves the extension fields of services and volumes out of JSON, and its YAML cannot be read back exactly.
         with ThreadPoolExecutor(2) as pool:
             yaml = pool.submit(self._run, words)
             json = pool.submit(self._run, [*words, "--format", "json"])

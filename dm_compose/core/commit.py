@@ -35,7 +35,8 @@ class Commit:
     """One instant of all subdots of a dot. Immutable. `new_bytes` is the size of the files that the parent did not have.
 
     `clean` says that the datastores were shut down for it; otherwise it is what a crash at that instant leaves, and
-    engines replay their logs when they start on it. `hidden` marks a state that was saved on the way (for undo), which `log` leaves out.
+    engines replay their logs when they start on it. `hidden` marks a state that was saved on the way (for undo), which `log`
+    leaves out.
     """
 
     id: CommitId
@@ -127,8 +128,8 @@ class Move:
 class JournalEntry:
     """An operation that has begun and has not said that it is over. Its id is the id of the commit it makes, if any.
 
-    `paused` and `stopped` are ids of the containers it was about to pause or take down. A restore has a `target`, the commit whose
-    files it puts in place, and a `move`. A session is a test run that goes back to `target` when it ends.
+    `paused` and `stopped` are ids of the containers it was about to pause or take down. A restore has a `target`, the commit
+    whose files it puts in place, and a `move`. A session is a test run that goes back to `target` when it ends.
     """
 
     id: CommitId

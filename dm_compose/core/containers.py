@@ -23,7 +23,9 @@ class Image:
 
     @property
     def repository(self) -> str:
-        """The name without registry host, tag and digest: `bitnami/postgresql` of `docker.io/bitnami/postgresql:16@sha256:...`."""
+        """The name without registry host, tag and digest: `bitnami/postgresql` of
+        `docker.io/bitnami/postgresql:16@sha256:...`.
+        """
         name = self.reference.split("@")[0]
         head, _, tail = name.partition("/")
         if tail and ("." in head or ":" in head or head == "localhost"):
@@ -52,7 +54,8 @@ class Container:
     """A container as the engine describes it. `project` and `service` are Compose's labels, '' without Compose.
 
     `state` is the engine's word: created, running, paused, restarting, exited, dead, removing. `ports` maps a container port
-    to the host's (address, port) pairs. `network_mode` is `host`, `container:ID` or a network. `one_off` marks `docker compose run`.
+    to the host's (address, port) pairs. `network_mode` is `host`, `container:ID` or a network. `one_off` marks `docker compose
+    run`.
     """
 
     id: str
@@ -84,7 +87,9 @@ class Container:
 
 @dataclass(frozen=True)
 class Volume:
-    """A Docker volume. `directory` is where the engine's host keeps it; a local volume that binds a device has the device's path."""
+    """A Docker volume. `directory` is where the engine's host keeps it; a local volume that binds a device has the device's
+    path.
+    """
 
     name: str
     driver: str

@@ -19,7 +19,9 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """One operation on one container (its id is `target`), on one subdot (its name is) or on all files (''); `label` is for people."""
+    """One operation on one container (its id is `target`), on one subdot (its name is) or on all files (''); `label` is for
+    people.
+    """
 
     number: int
     action: Action

@@ -9,7 +9,9 @@ from dm_compose.core.names import DotName, SubdotName
 
 
 class Kind(enum.Enum):
-    """How a compose file came to give a directory: a named volume, a volume line without a name, the image alone, or a host directory."""
+    """How a compose file came to give a directory: a named volume, a volume line without a name, the image alone, or a host
+    directory.
+    """
 
     NAMED = "named"
     ANONYMOUS = "anonymous"
@@ -23,7 +25,8 @@ class Subdot:
 
     services: who mounts it, the one that owns the data first. path: where in that service's container.
     volume: the Docker volume that holds it (for anonymous and image volumes the one that `dm-compose up` gives), None for a bind.
-    source: the volume's key in the compose file, or the bind's host path, or ''. engine: the datastore whose data it is, if known.
+    source: the volume's key in the compose file, or the bind's host path, or ''. engine: the datastore whose data it is, if
+    known.
     """
 
     name: SubdotName

@@ -23,7 +23,9 @@ class Service:
     command: tuple[str, ...] = ()
 
     def option(self, *names: str) -> str | None:
-        """Return the value of a command-line option, given as `--name value`, `--name=value` or `name=value`; the last one counts."""
+        """Return the value of a command-line option, given as `--name value`, `--name=value` or `name=value`; the last one
+        counts.
+        """
         value = None
         for position, word in enumerate(self.command):
             name, equals, rest = word.partition("=")
@@ -58,8 +60,8 @@ Resume = Callable[[], None]
 Quiesce = Callable[[Running], Resume | None]
 """Bring acknowledged writes to the disk. Returns how to undo what it switched off, if anything.
 
-Called while every other container of the stack is frozen, just before this one is frozen too; what it returns is called after the thaw.
-It must hold within seconds, raise DmError when it cannot do its work (the commit is then given up), and switch off
+Called while every other container of the stack is frozen, just before this one is frozen too; what it returns is called after
+the thaw. It must hold within seconds, raise DmError when it cannot do its work (the commit is then given up), and switch off
 nothing that does not come back by itself should dm-compose be killed.
 """
 
@@ -79,7 +81,8 @@ class Datastore:
     tag_version: regular expression whose first group is the engine's version in an image tag.
     version_parts: how many leading numbers of the version its data files depend on.
     quiesce: see Quiesce; None when every acknowledged write is in a file already.
-    files_are_proof: whether unchanged files prove that nothing changed, so that a restore may leave it running. True only where an
+    files_are_proof: whether unchanged files prove that nothing changed, so that a restore may leave it running. True only
+    where an
         acknowledged write has always reached a file and nothing else that a client can change is kept in memory.
     """
 

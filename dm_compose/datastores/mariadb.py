@@ -53,7 +53,16 @@ MARIADB = Datastore(
 )
 MYSQL = Datastore(
     name="mysql",
-    images=("mysql", "*/mysql", "mysql/mysql-server", "*/mysql-server", "bitnami*/mysql", "percona", "percona/percona-server"),
+    images=(
+        "mysql",
+        "*/mysql",
+        "mysql/mysql-server",
+        "*/mysql-server",
+        "bitnami*/mysql",
+        "percona",
+        "percona/percona-server",
+        "weaveworksdemos/catalogue-db",
+    ),
     data=_data_paths,
     port=3306,
     ready=greeting,

@@ -79,6 +79,8 @@ def data_paths(service: Service) -> tuple[str, ...]:
     """`--dbpath` wins; Bitnami has its own layout. /data/configdb holds data of config servers only."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/mongodb",)
+    if service.image.repository == "weaveworksdemos/user-db":
+        return ("/data/db-users",)
     if "--configsvr" in service.command:
         return (service.option("--dbpath") or "/data/configdb",)
     return (service.option("--dbpath") or "/data/db",)

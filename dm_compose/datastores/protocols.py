@@ -17,7 +17,6 @@ from collections.abc import Collection, Mapping
 from dm_compose.datastores.base import Probe
 
 _MAX_ANSWER = 4096
-_MAX_BODY = 1 << 20
 
 
 def exchange(host: str, port: int, timeout_s: float, request: bytes, *, at_least: int = 1) -> bytes:
@@ -56,13 +55,17 @@ def http(path: str, *, below: int = 400) -> Probe:
 def postgres_startup(host: str, port: int, timeout_s: float) -> bool:
     """PostgreSQL frontend/backend protocol 3.0: a startup packet is answered by 'R' (authentication) or an error.
 
-    An error of class 57P ("the database system is starting up") or 53300 means not yet; any other refusal shows a server that works.
+    An error of class 57P ("the database system is starting up") or 53300 means not yet; any other refusal shows a server that
+    works.
     """
     body = struct.pack("!i", 196608) + b"user\0dm_ready\0database\0postgres\0\0"
     answer = exchange(host, port, timeout_s, struct.pack("!i", len(body) + 4) + body, at_least=5)
     if answer[:1] == b"R":
         return True
     return answer[:1] == b"E" and b"C57P" not in answer and b"C53300" not in answer
+
+
+_MAX_BODY = 1 << 20
 
 
 def http_call(
@@ -79,8 +82,8 @@ def http_call(
     """Make one HTTP request; return status and body, status 0 when the answer is not HTTP. Not `whole`: the body may be cut off.
 
     A server that speaks TLS on this port answers plain HTTP with an alert, with status 400 or by closing the connection. Then the
-    request is made once more through TLS. Nobody's certificate is verified: the address is the container's own, and certificates of
-    development stacks are self-signed. `timeout_s` is for everything together.
+    request is made once more through TLS. No certificate is verified: the address is the container's own, and development stacks
+    sign their certificates themselves. `timeout_s` is for everything together.
     """
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", "User-Agent: dm-compose", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -105,7 +108,7 @@ def http_call(
 
 
 def http_or_https(path: str, *, below: int = 400, also: Collection[int] = ()) -> Probe:
-    """Return a probe that wants an HTTP status from 200 to `below`, or one of `also`, for GET `path`; through TLS where needed."""
+    """Return a probe that wants an HTTP status from 200 to `below`, or one of `also`, for GET `path`; by TLS where needed."""
 
     def probe(host: str, port: int, timeout_s: float) -> bool:
         status, _ = http_call(host, port, timeout_s, path, whole=False)

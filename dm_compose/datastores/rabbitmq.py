@@ -1,4 +1,6 @@
-"""RabbitMQ. Its data path contains the node's host name: a service without a fixed `hostname` loses its queues when it is recreated."""
+"""RabbitMQ. Its data path contains the node's host name: a service without a fixed `hostname` loses its queues when it is
+recreated.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ _CONNECTION_START = b"\x00\x0a\x00\x0a"  # class 10, method 10
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """AMQP 0-9-1: the protocol header is answered by a Connection.Start method frame. The listener is the broker's last boot step."""
+    """AMQP 0-9-1: the protocol header is answered by a Connection.Start method frame. The listener is the broker's last boot
+    step.
+    """
     answer = exchange(host, port, timeout_s, _PROTOCOL_HEADER, at_least=11)
     return answer[:1] == b"\x01" and answer[7:11] == _CONNECTION_START
 

@@ -66,8 +66,9 @@ def password(service: Service) -> str | None:
 def save(running: Running) -> Resume | None:
     """Bring the data set to dump.rdb, unless every write is in the append-only file or nothing changed since the last save.
 
-    Redis flushes the append-only file before it answers a client, so with `appendonly yes` files hold all acknowledged writes. From the
-    save until the freeze writers are held off by CLIENT PAUSE, which ends by itself (Redis 6.2 and later; older ones skip it).
+    Redis flushes the append-only file before it answers a client, so with `appendonly yes` files hold all acknowledged writes.
+    From the save until the freeze writers are held off by CLIENT PAUSE, which ends by itself (Redis 6.2 and later; older ones
+    skip it).
     """
     try:
         connection = Connection(running.host, running.port)
@@ -86,7 +87,7 @@ def save(running: Running) -> Resume | None:
     except (Error, OSError) as error:
         raise DmError(
             f"{running.service.image.reference} could not be told to save its data: {error}",
-            hint="Its password must be in the environment (REDIS_PASSWORD) or command line (--requirepass); or commit with --stop.",
+            hint="Put its password in the environment (REDIS_PASSWORD) or command line (--requirepass), or commit with --stop.",
         ) from None
     return (lambda: _release_writers(running)) if paused else None
 

@@ -64,7 +64,9 @@ class Engine:
     # Looking
 
     def containers(self, project: str | None = None, *, places: Iterable[str] = ()) -> list[Container]:
-        """Return all containers, running or not, of a Compose project and those that mount one of `places`; not dm-compose's helpers."""
+        """Return all containers, running or not, of a Compose project and those that mount one of `places`; not dm-compose's
+        helpers.
+        """
         wanted = set(places)
         with engine_errors("listing containers"):
             rows = self._api.containers(all=True)
@@ -221,7 +223,7 @@ def _image(reference: str, found: Mapping[str, Any]) -> Image:
         digest=found["Id"],
         environment=_pairs(config.get("Env")),
         volumes=tuple(sorted(config.get("Volumes") or {})),
-        command=tuple([*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]),
+        command=(*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])),
         ports=tuple(int(port.split("/")[0]) for port in sorted(config.get("ExposedPorts") or {}) if not port.endswith("/udp")),
         architecture=found.get("Architecture", ""),
     )
@@ -252,7 +254,7 @@ def _container(found: Mapping[str, Any]) -> Container:
         addresses=tuple(a for n in networks.values() if (a := n.get("IPAddress") or n.get("GlobalIPv6Address"))),
         ports=ports,
         environment=environment,
-        command=tuple([found["Path"], *found["Args"]]) if found.get("Path") else (),
+        command=(found["Path"], *found["Args"]) if found.get("Path") else (),
         healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
         network_mode=(found.get("HostConfig") or {}).get("NetworkMode", ""),
         one_off=labels.get(_ONE_OFF, "").lower() == "true",

@@ -24,8 +24,8 @@ STOP_TIMEOUT_S = 60
 def compose_with_state(stack: Stack, words: Sequence[str]) -> int:
     """Run a Compose verb that may create containers, so that all state gets a lasting volume; return Compose's exit code.
 
-    Data that an existing container keeps in its writable layer is copied into the new volume before Compose replaces that container;
-    on an error the container is started again and the volume removed.
+    Data that an existing container keeps in its writable layer is copied into the new volume before Compose replaces that
+    container; on an error the container is started again and the volume removed.
     """
     recorded = stack.recorded_places()
     containers = stack.containers()

@@ -91,7 +91,7 @@ class Checkout:
                 continue
             if any(m.container.service == subdot.services[0] for m in self.members):
                 raise NotFoundError(
-                    f"subdot {subdot.name}: service {subdot.services[0]} keeps {subdot.path} inside its container, not in a volume",
+                    f"subdot {subdot.name}: service {subdot.services[0]} keeps {subdot.path} in its container, not in a volume",
                     hint="`dm-compose up -d` gives it a volume and takes the data along.",
                 )
             raise NotFoundError(

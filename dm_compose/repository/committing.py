@@ -22,7 +22,9 @@ STOP_TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class CommitReport:
-    """A commit that was made, and what it cost. `frozen_s` is from the first pause to the last thaw, 0 for a stack that was down."""
+    """A commit that was made, and what it cost. `frozen_s` is from the first pause to the last thaw, 0 for a stack that was
+    down.
+    """
 
     commit: Commit
     captured: Captured
@@ -34,7 +36,8 @@ class CommitReport:
 def make_commit(checkout: Checkout, message: str, metadata: Mapping[str, str], *, stop: bool = False) -> CommitReport:
     """Commit all subdots while the stack runs, frozen for an instant, or after a clean shutdown with `stop`.
 
-    Atomic: the commit is whole or is not there. Containers are put back as they were whatever happens. The caller holds the dot's lock.
+    Atomic: the commit is whole or is not there. Containers are put back as they were whatever happens. The caller holds the
+    dot's lock.
     """
     began = time.monotonic()
     _check_metadata(metadata)

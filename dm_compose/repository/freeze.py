@@ -37,9 +37,10 @@ class _Running:
 class Freeze:
     """Everything in a stack that may write, paused together.
 
-    Order: first whoever needs no quiescing, all at once (with datastores to quiesce, every other container of the stack); then each datastore's
-    quiesce hook; then those datastores. A writer inside the stack that writes A and then B can so never appear with B and without A.
-    A watchdog process thaws the containers should this process die; the journal lets the next command do it should both die.
+    Order: first whoever needs no quiescing, all at once (with datastores to quiesce, every other container of the stack); then
+    each datastore's quiesce hook; then those datastores. A writer inside the stack that writes A and then B can so never
+    appear with B and without A. A watchdog process thaws the containers should this process die; the journal lets the next
+    command do it should both die.
     """
 
     def __init__(self, checkout: Checkout) -> None:
@@ -79,8 +80,8 @@ class Freeze:
     def thaw(self, *, leave: Iterable[str] = ()) -> None:
         """Let everything run again, except containers (ids) to `leave`. Idempotent; a container that is down by now stays down.
 
-        Every container is tried; the first error is raised afterwards. With containers left frozen the watchdog stays on guard until
-        a further `thaw` without any.
+        Every container is tried; the first error is raised afterwards. With containers left frozen the watchdog stays on guard
+        until a further `thaw` without any.
         """
         if self._watchdog is None:
             return

@@ -1,7 +1,7 @@
 """The project file that `dm-compose up` gives to Compose where the user's own would leave state without a lasting place. Pure.
 
-What changes: an anonymous volume, and a datastore's data path that no volume line covers, get a named volume; volumes of the driver
-`dm` become ordinary ones. Everything else stays as Compose resolved it.
+What changes: an anonymous volume, and a datastore's data path that no volume line covers, get a named volume; volumes of the
+driver `dm` become ordinary ones. Everything else stays as Compose resolved it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from dm_compose.repository.subdots import ANCESTOR_DRIVER
 class Situation:
     """Where a subdot without a volume name of its own is now.
 
-    mounted: the volume that a container of its service has there; recorded: the one it had when it was last seen, if it still exists;
+    mounted: the volume that a container of its service has there; recorded: the one it had when it was last seen, if it still
+    exists;
     in_layer: a container exists and keeps the data in its writable layer.
     """
 

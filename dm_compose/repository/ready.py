@@ -37,8 +37,9 @@ def endpoints(engine: Engine, container: Container, port: int) -> list[tuple[str
 def await_ready(engine: Engine, container_id: str, datastore: Datastore | None, listener: Listener, timeout_s: float) -> float:
     """Return the seconds until a started container answers.
 
-    A known datastore is asked in its own protocol every 10 ms, on the container's address; anything else by its health check, if it has
-    one, run at once and not at its interval. NotReadyError after `timeout_s`, or as soon as the container has ended, with the tail of its log.
+    A known datastore is asked in its own protocol every 10 ms, on the container's address; anything else by its health check,
+    if it has one, run at once and not at its interval. NotReadyError after `timeout_s`, or as soon as the container has ended,
+    with the tail of its log.
     """
     began = time.monotonic()
     container = engine.container(container_id)

@@ -10,18 +10,21 @@ from dm_compose.core.commit import Commit, JournalEntry, Move
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, SubdotName
 from dm_compose.core.plan import Action, Plan, Step
+from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import DmError, UncommittedError, VersionMismatchError
 from dm_compose.repository.checkout import Checkout, Member
 from dm_compose.repository.committing import hidden_draft
 from dm_compose.repository.execute import Done, execute
 from dm_compose.repository.freeze import Freeze, quiesce
 from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
-from dm_compose.store.api import Restored
+from dm_compose.store.api import COMPARE_BUDGET_BYTES, Restored
 
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """A restore that was done: its plan, when each step ran, and what it found. `saved` holds the state before, if it was kept."""
+    """A restore that was done: its plan, when each step ran, and what it found. `saved` holds the state before, if it was
+    kept.
+    """
 
     target: Commit
     plan: Plan
@@ -100,14 +103,34 @@ def check_versions(checkout: Checkout, target: Commit) -> None:
             )
 
 
+@dataclass(frozen=True)
+class Uncommitted:
+    """What differs from the head in a subdot. `by_user` is false when nothing was written since a restored engine had come up:
+    then its own start wrote all of it."""
+
+    diff: TreeDiff
+    by_user: bool
+
+
+def uncommitted(checkout: Checkout) -> dict[SubdotName, Uncommitted]:
+    """Return what differs from the head for every subdot, contents compared up to a budget; stops nothing."""
+    where = checkout.dot, checkout.worktree, checkout.directories
+    patterns = checkout.ignore_patterns()
+    diffs = checkout.store.diff_live(*where, checkout.state().head, patterns, COMPARE_BUDGET_BYTES)
+    changed = checkout.store.changed_since_quiet(*where, patterns) if any(diffs.values()) else []
+    return {name: Uncommitted(diff, bool(diff) and name in changed) for name, diff in diffs.items()}
+
+
 def refuse_to_lose(checkout: Checkout) -> None:
-    """Raise UncommittedError when files changed since the head in a way that means something. What is in memory is saved first."""
+    """Raise UncommittedError when files changed since the head in a way that means something. What is in memory is saved
+    first.
+    """
     for member in checkout.writers():
         if member.container.state == "running" and member.datastore is not None and member.datastore.quiesce is not None:
             resume = quiesce(checkout, member)
             if resume is not None:
                 resume()
-    changed = checkout.store.user_changes(checkout.dot, checkout.worktree, checkout.directories, checkout.ignore_patterns())
+    changed = [name for name, changes in uncommitted(checkout).items() if changes.by_user]
     if changed:
         raise UncommittedError(
             f"uncommitted changes in {', '.join(sorted(changed))} would be lost",
@@ -145,16 +168,21 @@ def move_to(
 
 
 def visit(checkout: Checkout, target: Commit, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
-    """Put a commit's files in place and throw away what was there: head, branch and reflog stay. For tests; as atomic as `move_to`."""
+    """Put a commit's files in place and throw away what was there: head, branch and reflog stay. For tests; as atomic as
+    `move_to`.
+    """
     began = time.monotonic()
     differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
     plan = plan_restore(checkout.members, differing, _wanted(checkout, target))
     done = put_in_place(checkout, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
+    checkout.store.mark_quiet(checkout.dot, checkout.worktree, checkout.directories)
     return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
 
 
 def save_uncommitted(checkout: Checkout, why: str) -> CommitId | None:
-    """Keep the live state as a hidden commit when it differs from the head, and note it in the reflog; containers are frozen for it."""
+    """Keep the live state as a hidden commit when it differs from the head, and note it in the reflog; containers are frozen
+    for it.
+    """
     freeze = Freeze(checkout) if checkout.engine is not None else None
     try:
         saved, changed = _save(checkout, why, freeze)
@@ -180,7 +208,8 @@ def keep_aside(checkout: Checkout, message: str) -> Commit:
 
 
 def _save(checkout: Checkout, why: str, freeze: Freeze | None, *, always: bool = False) -> tuple[CommitId, bool]:
-    """Capture the state before a restore and leave the stack frozen; return the commit's id, and whether anything was uncommitted.
+    """Capture the state before a restore and leave the stack frozen; return the commit's id, and whether anything was
+    uncommitted.
 
     Only then, or `always`, it is published, hidden. Its journal entry stays open either way.
     """
@@ -221,7 +250,9 @@ def put_in_place(
     freeze: Freeze | None = None,
     takes_over: CommitId | None = None,
 ) -> list[Done]:
-    """Carry out a restore plan under a journal entry; on an error put `previous` back, or leave the entry for the next command."""
+    """Carry out a restore plan under a journal entry; on an error put `previous` back, or leave the entry for the next
+    command.
+    """
     store = checkout.store
     entry = store.begin_restore(checkout.dot, checkout.worktree, target, plan.targets(Action.KILL), move, takes_over)
     try:

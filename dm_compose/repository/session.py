@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dm_compose.core.commit import Commit
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event
-from dm_compose.core.names import MAIN_WORKTREE, CommitId, SubdotName
+from dm_compose.core.names import MAIN_WORKTREE, SubdotName
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import ComposeError, InUseError, NotFoundError
 from dm_compose.repository.access import Access, open_access, who_am_i
@@ -34,8 +34,8 @@ class SessionOptions:
 class StackSession:
     """One test run's use of a stack. Not thread-safe; use it as a context manager.
 
-    Two sessions of one dot exclude each other by a kernel lock. What the stack held when the session began is journalled: its end puts
-    that back, and should the process be killed, the next command or session does.
+    Two sessions of one dot exclude each other by a kernel lock. What the stack held when the session began is journalled: its
+    end puts that back, and should the process be killed, the next command or session does.
     """
 
     def __init__(self, stack: Stack, options: SessionOptions) -> None:
@@ -48,9 +48,11 @@ class StackSession:
         self._volumes_are_new = False
 
     def __enter__(self) -> StackSession:
-        """Take the session's lock, keep what is uncommitted, bring up what is down, on the commit's files, and wait until all is ready.
+        """Take the session's lock, keep what is uncommitted, bring up what is down, on the commit's files, and wait until all
+        is ready.
 
-        InUseError when another session does not end in time, NotFoundError when there is no such commit. On any error all is given back.
+        InUseError when another session does not end in time, NotFoundError when there is no such commit. On any error all is
+        given back.
         """
         with contextlib.ExitStack() as resources:
             resources.enter_context(self._store_opened())
@@ -170,10 +172,14 @@ class StackSession:
         with self._checkout() as checkout:
             return visit(checkout, commit, timeout_s=self.options.ready_timeout_s)
 
-    def differs(self, commit: Commit) -> bool:
-        """Whether any file is not provably as in a commit. Says nothing of what is in memory only."""
+    def written_to(self) -> bool:
+        """Whether any file was written to since the last restore had come up. Says nothing of what is in memory only."""
         with self._checkout() as checkout:
-            return bool(checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, commit.id))
+            return bool(
+                checkout.store.changed_since_quiet(
+                    checkout.dot, checkout.worktree, checkout.directories, checkout.ignore_patterns()
+                )
+            )
 
     def diff(self, commit: Commit) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes of files since a commit, without those that mean nothing."""
@@ -204,7 +210,9 @@ class StackSession:
         return next((c for c in found if c.running), found[0])
 
     def endpoint(self, service: str, port: int) -> tuple[str, int]:
-        """Return (host, port) by which a port of a service can be reached from here: published on this host, else in the container."""
+        """Return (host, port) by which a port of a service can be reached from here: published on this host, else in the
+        container.
+        """
         found = endpoints(self.stack.engine, self.container(service), port)
         if not found:
             raise NotFoundError(f"port {port} of {service} cannot be reached from here", hint="Publish it in the compose file.")

@@ -25,22 +25,33 @@ from dm_compose.repository.checkout import Checkout, Member, find_places, mounte
 from dm_compose.repository.committing import CommitReport, make_commit
 from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
 from dm_compose.repository.recovery import recover, recover_if_left
-from dm_compose.repository.restoring import RestoreReport, check_versions, move_to, refuse_to_lose, save_uncommitted
+from dm_compose.repository.restoring import (
+    RestoreReport,
+    Uncommitted,
+    check_versions,
+    move_to,
+    refuse_to_lose,
+    save_uncommitted,
+    uncommitted,
+)
 from dm_compose.repository.settings import Settings, read_settings
 from dm_compose.repository.subdots import datastore_of, make_plan
-from dm_compose.store.api import COMPARE_BUDGET_BYTES
 
 VOLUME_LABELS = "com.docker.compose"
 
 
 @dataclass(frozen=True)
 class SubdotStatus:
-    """One subdot now. `place` is its volume or host path, None where it does not exist; `diff` is against the head."""
+    """One subdot now. `place` is its volume or host path, None where it does not exist; `diff` is against the head.
+
+    `dirty` is false where there is no difference, or only what the engine's own start has written since a restore.
+    """
 
     name: SubdotName
     engine: str | None
     place: str | None
     diff: TreeDiff
+    dirty: bool
 
 
 @dataclass(frozen=True)
@@ -55,11 +66,12 @@ class Status:
 
     @property
     def dirty(self) -> bool:
-        return any(s.diff for s in self.subdots)
+        return any(s.dirty for s in self.subdots)
 
 
 class Stack:
-    """A Compose project whose state is a dot. Observes anew for every call; holds no lock and no connection to the store between calls.
+    """A Compose project whose state is a dot. Observes anew for every call; holds no lock and no connection to the store
+    between calls.
 
     Every method may raise ComposeError, EngineError and StoreError, and finishes first what an earlier, killed command left.
     """
@@ -99,7 +111,9 @@ class Stack:
 
     @functools.cached_property
     def plan(self) -> StackPlan:
-        """Which directories are the stack's state. Works without an engine, and then knows only images that datastore modules know."""
+        """Which directories are the stack's state. Works without an engine, and then knows only images that datastore modules
+        know.
+        """
         images = self.images
         return make_plan(self.project, images, registry())
 
@@ -111,10 +125,7 @@ class Stack:
         if compose is None or container.image.digest != image.digest:
             image = self.engine.image(container.image.digest) or container.image
         service = Service(image, container.environment, container.command)
-        if compose is not None:
-            datastore = datastore_of(compose, image, self.settings, registry())
-        else:
-            datastore = registry().find(service)
+        datastore = datastore_of(compose, image, self.settings, registry()) if compose is not None else registry().find(service)
         return Member(container, service, datastore, mounted_subdots(container, places))
 
     def containers(self, places: Sequence[str] = ()) -> list[Container]:
@@ -240,13 +251,12 @@ class Stack:
         with self.checkout(lock=False) as checkout:
             state = checkout.state()
             head = checkout.store.commit(checkout.dot, state.head) if state.head else None
-            diffs = checkout.store.diff_live(
-                *(checkout.dot, checkout.worktree, checkout.directories, state.head),
-                *(checkout.ignore_patterns(), COMPARE_BUDGET_BYTES),
-            )
+            found = uncommitted(checkout)
+            nothing = Uncommitted(TreeDiff(), by_user=False)
             subdots = tuple(
-                SubdotStatus(s.name, s.engine, checkout.places.get(s.name), diffs.get(s.name, TreeDiff()))
+                SubdotStatus(s.name, s.engine, checkout.places.get(s.name), changes.diff, changes.by_user)
                 for s in self.plan.subdots
+                if (changes := found.get(s.name, nothing))
             )
             return Status(checkout.dot, self.project.name, state.branch, head, subdots)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from dm_compose.core.tree import DIRECTORY, FILE, Change, Entry, TreeDiff
 from dm_compose.storage.contents import differing_bytes
+from dm_compose.storage.scan import Tree
 
 Opener = Callable[[Entry], int]
 
@@ -28,11 +29,11 @@ def diff_trees(
     read; from there on they count with their whole size and the result is not `exact`. A file that vanishes while it
     is compared counts as removed. Without openers no file is compared.
     """
-    ignored = re.compile("|".join(fnmatch.translate(p) for p in ignore)) if ignore else None
+    ignored = _matcher(ignore)
     changes = []
     exact = True
     for path in sorted(old.keys() | new.keys()):
-        if ignored is not None and ignored.match(path):
+        if ignored(path):
             continue
         before, after = old.get(path), new.get(path)
         change: Change | None
@@ -54,6 +55,20 @@ def diff_trees(
         if change is not None:
             changes.append(change)
     return TreeDiff(tuple(changes), exact)
+
+
+def changed_paths(before: Tree, after: Tree, *, ignore: Iterable[str] = ()) -> bool:
+    """Whether any path was written to between two scans of one directory, the second made with the first as `known`."""
+    ignored = _matcher(ignore)
+    return any(before.get(path) != after.get(path) and not ignored(path) for path in before.keys() | after.keys())
+
+
+def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+    joined = "|".join(fnmatch.translate(p) for p in patterns)
+    if not joined:
+        return lambda _: False
+    compiled = re.compile(joined)
+    return lambda path: compiled.match(path) is not None
 
 
 def _whole(path: str, before: Entry | None, after: Entry | None) -> Change:

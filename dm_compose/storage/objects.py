@@ -2,8 +2,8 @@
 
 Layout below the store's directory: `incoming/<batch>/` while a batch is being made, `objects/<batch>/` for ever after.
 A batch belongs to one commit and is named after it. An object's id is `<batch>/<number>`, a manifest's
-`<batch>/<subdot>.manifest`. One rename publishes a batch, so there are no half-made ones, and what no commit in the database names is
-garbage. Nothing here is hashed: on the hot path a changed file costs one clone or copy.
+`<batch>/<subdot>.manifest`. One rename publishes a batch, so there are no half-made ones, and what no commit in the database
+names is garbage. Nothing here is hashed: on the hot path a changed file costs one clone or copy.
 """
 
 from __future__ import annotations

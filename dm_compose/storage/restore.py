@@ -99,8 +99,8 @@ class Restored:
 def restore_tree(root: str, known: Tree, target: Manifest, store: ObjectStore) -> tuple[Tree, Restored]:
     """Make the tree below `root` equal to `target` and return the index that vouches for it.
 
-    Nobody else may write to the tree. Not atomic: an interrupted restore leaves a mixture, and running it again finishes it, so the caller
-    journals it. Not durable until the file system is synced.
+    Nobody else may write to the tree. Not atomic: an interrupted restore leaves a mixture, and running it again finishes it,
+    so the caller journals it. Not durable until the file system is synced.
     """
     tree = scan(root, known)
     plan = plan_tree(tree, target)

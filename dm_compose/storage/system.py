@@ -93,7 +93,9 @@ def wait_for_clock_past(moment_ns: int, *, timeout_s: float = 0.1) -> None:
 
 
 def read_xattrs(path: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the extended attributes of `path` itself as (name, hex) pairs, sorted; SELinux labels belong to the host and are left out."""
+    """Return the extended attributes of `path` itself as (name, hex) pairs, sorted; SELinux labels belong to the host and are
+    left out.
+    """
     try:
         names = os.listxattr(path, follow_symlinks=False)
     except OSError as error:

@@ -21,7 +21,9 @@ COMPARE_BUDGET_BYTES = 1 << 30  # how much `status` reads to tell how many bytes
 
 @dataclass(frozen=True)
 class Captured:
-    """What `capture` took while nobody wrote. `new_bytes`: size of the files the head does not have; `copied_bytes`: read and written."""
+    """What `capture` took while nobody wrote. `new_bytes`: size of the files the head does not have; `copied_bytes`: read and
+    written.
+    """
 
     new_bytes: int
     copied_bytes: int
@@ -89,7 +91,9 @@ class Store(Protocol):
     # Looking at trees. None of these needs a lock or an existing dot; a writer meanwhile makes the answer approximate.
 
     def differing(self, dot: DotName, worktree: WorktreeName, directories: Directories, target: CommitId) -> list[SubdotName]:
-        """Return the subdots whose files are not provably those of `target`, by time stamps alone: never misses one, may name one too many."""
+        """Return the subdots whose files are not provably those of `target`, by time stamps alone: never misses one, may name
+        one too many.
+        """
 
     def diff_live(
         self,
@@ -100,7 +104,9 @@ class Store(Protocol):
         ignore: Mapping[SubdotName, Sequence[str]],
         budget_bytes: int | None,
     ) -> Mapping[SubdotName, TreeDiff]:
-        """Return the changes from `base` (None: from nothing) to the live trees; see storage.diff for `ignore` and `budget_bytes`."""
+        """Return the changes from `base` (None: from nothing) to the live trees; see storage.diff for `ignore` and
+        `budget_bytes`.
+        """
 
     def diff_commits(
         self, dot: DotName, base: CommitId, other: CommitId, ignore: Mapping[SubdotName, Sequence[str]]
@@ -108,15 +114,15 @@ class Store(Protocol):
         """Return the changes from one commit to another."""
 
     def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> None:
-        """Remember the trees as they are now as "nobody but the engines' own start has written since the restore".
+        """Remember the trees as they are now: whatever differs from the restored commit was written by the engines' own start.
 
-        Only `user_changes` reads it. Needs no lock.
+        The mark is gone with the next commit or restore.
         """
 
-    def user_changes(
+    def changed_since_quiet(
         self, dot: DotName, worktree: WorktreeName, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]]
     ) -> list[SubdotName]:
-        """Return the subdots with files that differ from the head and from what `mark_quiet` saw last."""
+        """Return the subdots with files written to since `mark_quiet`, by time stamps; a subdot without a mark is one of them."""
 
     # Making a commit: prepare, [will_disturb, pause], capture, [thaw], publish; or abandon.
 
@@ -135,8 +141,8 @@ class Store(Protocol):
     def publish(self, commit_id: CommitId, draft: CommitDraft) -> Commit:
         """Make the captured trees a commit: child of the worktree's head, and its branch's new head unless the draft is hidden.
 
-        The journal entry of a hidden commit stays open, because its containers are still paused: `begin_restore` takes it over, or
-        `abandon` closes it and keeps the commit.
+        The journal entry of a hidden commit stays open, because its containers are still paused: `begin_restore` takes it
+        over, or `abandon` closes it and keeps the commit.
         """
 
     def note(self, dot: DotName, worktree: WorktreeName, action: str, saved: CommitId) -> None:
@@ -158,8 +164,8 @@ class Store(Protocol):
     ) -> CommitId:
         """Journal a restore before anything is taken down; return the id of the journal entry.
 
-        Without a `move` the worktree's head and reflog stay as they are: its files are a visit to `target`. The entry of the commit
-        `takes_over` is closed in the same transaction, its paused containers become this one's.
+        Without a `move` the worktree's head and reflog stay as they are: its files are a visit to `target`. The entry of the
+        commit `takes_over` is closed in the same transaction, its paused containers become this one's.
         """
 
     def restore(self, entry_id: CommitId, subdot: SubdotName, directory: str) -> Restored:
@@ -178,7 +184,8 @@ class Store(Protocol):
         """Close the entry of a restore that touched no file, or of a session that is over. Idempotent."""
 
     def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> CommitId:
-        """Journal that the worktree is lent to tests and goes back to `target` afterwards; return the entry's id for `cancel_restore`.
+        """Journal that the worktree is lent to tests and goes back to `target` afterwards; return the entry's id for
+        `cancel_restore`.
 
         The caller holds the lock `DOT.session` for as long as the session lives.
         """

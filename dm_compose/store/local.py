@@ -29,12 +29,12 @@ from dm_compose.core.tree import Entry, Manifest, TreeDiff
 from dm_compose.errors import NotFoundError, StoreError
 from dm_compose.state import Database
 from dm_compose.storage.capture import Capture
-from dm_compose.storage.diff import diff_trees
+from dm_compose.storage.diff import changed_paths, diff_trees
 from dm_compose.storage.objects import Batch, ObjectStore
 from dm_compose.storage.restore import plan_tree, restore_tree
 from dm_compose.storage.scan import Tree, join, scan
 from dm_compose.storage.system import file_errors, sync_filesystem
-from dm_compose.store.api import COMPARE_BUDGET_BYTES, Captured, Directories, Restored
+from dm_compose.store.api import Captured, Directories, Restored
 from dm_compose.store.indexes import Indexes, Key, manifest_of
 from dm_compose.store.locks import Locks
 from dm_compose.store.refs import resolve
@@ -179,18 +179,12 @@ class LocalStore:
 
         self._each(directories, mark)
 
-    def user_changes(
+    def changed_since_quiet(
         self, dot: DotName, worktree: WorktreeName, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]]
     ) -> list[SubdotName]:
-        head = self.worktree(dot, worktree).head
-        diffs = self.diff_live(dot, worktree, directories, head, ignore, COMPARE_BUDGET_BYTES)
-
         def changed(subdot: SubdotName, directory: str) -> bool:
             quiet = self._indexes.load((dot, worktree, subdot), "quiet")
-            if not quiet:
-                return bool(diffs[subdot])
-            now = scan(directory, quiet)
-            return any(now.get(c.path) is None or now[c.path] != quiet.get(c.path) for c in diffs[subdot].changes)
+            return not quiet or changed_paths(quiet, scan(directory, quiet), ignore=ignore.get(subdot, ()))
 
         answers = self._each(directories, changed)
         return [subdot for subdot, answer in answers.items() if answer]

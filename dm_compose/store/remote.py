@@ -1,7 +1,7 @@
 """The store in a helper container: the same interface over the container's standard input and output.
 
-The helper is one `docker run -i --rm`: it mounts the store and the subdots' volumes, gets our own code as its first input, and ends when
-its input ends, so a client that is killed leaves no container behind. Frames: docs/architecture.md, section "Helper".
+The helper is one `docker run -i --rm`: it mounts the store and the subdots' volumes, gets our own code as its first input, and
+ends when its input ends, so a client that is killed leaves no container behind. Frames: docs/architecture.md, section "Helper".
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def connect_helper(mounts: Mapping[str, str], listener: Listener) -> Store:
 
 
 def bundle() -> bytes:
-    """Return the code that the helper runs as a zip file: our packages that need nothing but the standard library, and filelock."""
+    """Return the code that the helper runs as a zip file: our packages that need nothing but the standard library, and
+    filelock.
+    """
     root = Path(dm_compose.__file__).parent
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:

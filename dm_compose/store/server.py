@@ -1,4 +1,6 @@
-"""The helper's side of a store: frames in, calls on a LocalStore, frames out. Runs in a container with the standard library only."""
+"""The helper's side of a store: frames in, calls on a LocalStore, frames out. Runs in a container with the standard library
+only.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,37 @@
+"""HashiCorp Consul. A write is in the raft log's file when it is acknowledged; an agent with -dev keeps it in memory."""
+
+from __future__ import annotations
+
+from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.protocols import http_call
+from dm_compose.hookspecs import hookimpl
+
+
+def ready(host: str, port: int, timeout_s: float) -> bool:
+    """/v1/status/leader, which needs no token, answers with the leader's address in quotes; with "" while there is none."""
+    status, body = http_call(host, port, timeout_s, "/v1/status/leader")
+    return status == 200 and b":" in body
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """`-data-dir` wins; Bitnami has its own layout."""
+    words = " ".join(service.command).split()
+    if "-dev" in words or "--dev" in words:
+        return ()
+    if "bitnami" in service.image.repository:
+        return ("/bitnami/consul",)
+    return (service.option("-data-dir", "--data-dir") or "/consul/data",)
+
+
+DATASTORE = Datastore(
+    name="consul",
+    images=("consul", "*/consul", "hashicorp/consul", "hashicorp/consul-enterprise", "bitnami*/consul"),
+    data=data_paths,
+    port=8500,
+    ready=ready,
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)

@@ -1,0 +1,80 @@
+"""InfluxDB, three databases under one name: 1 and 2 with the TSM engine, 3 with an object store.
+
+A write is in the write-ahead log's file when it is acknowledged, unless a client of version 3 asks for no_sync.
+"""
+
+from __future__ import annotations
+
+from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.protocols import http_or_https
+from dm_compose.hookspecs import hookimpl
+
+_CORE = "/var/lib/influxdb3"
+
+
+def _tops(default: str, chosen: list[str | None]) -> tuple[str, ...]:
+    """Return the chosen directories, those below `default` as `default` itself; unset ones are there."""
+    paths = [path if path and not f"{path}/".startswith(f"{default}/") else default for path in chosen]
+    return tuple(dict.fromkeys(paths))
+
+
+def generation(service: Service) -> int:
+    """Return 1, 2 or 3: by version, else by the volumes that the image declares, else by its name."""
+    version = INFLUXDB.version(service)
+    if version:
+        return int(version.split(".")[0])
+    if "/var/lib/influxdb" in service.image.volumes:
+        return 1
+    named = service.image.tag.startswith(("core", "enterprise")) or "influxdb3" in service.image.repository
+    return 3 if named else 2
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """Every version takes its directories from other settings; version 3 may keep its objects in memory or in somebody's
+    cloud.
+    """
+    environment = service.environment
+    if "bitnami" in service.image.repository:
+        return ("/bitnami/influxdb",)
+    number = generation(service)
+    if number == 1:
+        names = ("INFLUXDB_DATA_DIR", "INFLUXDB_META_DIR", "INFLUXDB_DATA_WAL_DIR")
+        return _tops("/var/lib/influxdb", [environment.get(name) for name in names])
+    if number == 2:
+        bolt = service.option("--bolt-path") or environment.get("INFLUXD_BOLT_PATH") or ""
+        engine = service.option("--engine-path") or environment.get("INFLUXD_ENGINE_PATH")
+        return _tops("/var/lib/influxdb2", [bolt.rpartition("/")[0], engine])
+    store = (
+        service.option("--object-store")
+        or environment.get("INFLUXDB3_OBJECT_STORE")
+        or environment.get("INFLUXDB_IOX_OBJECT_STORE")
+        or "file"
+    )
+    directory = service.option("--data-dir") or environment.get("INFLUXDB3_DB_DIR") or environment.get("INFLUXDB_IOX_DB_DIR")
+    return (directory or _CORE,) if store == "file" else ()
+
+
+INFLUXDB = Datastore(
+    name="influxdb",
+    images=("influxdb", "*/influxdb", "bitnami*/influxdb"),
+    data=data_paths,
+    port=8086,
+    ready=http_or_https("/ping", also=(401, 403)),
+    not_data={"/etc/influxdb2": "configuration of server and command line"},
+    markers=("INFLUXDB_VERSION",),
+    version_from=("INFLUXDB_VERSION",),
+)
+INFLUXDB3 = Datastore(
+    name="influxdb3",
+    images=("influxdb3", "influxdb3-core", "influxdb3-enterprise", "*/influxdb3-core", "*/influxdb3-enterprise"),
+    data=data_paths,
+    port=8181,
+    ready=http_or_https("/ping", also=(401, 403)),
+    version_from=("INFLUXDB_VERSION",),
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(INFLUXDB)
+    register(INFLUXDB3)

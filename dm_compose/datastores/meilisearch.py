@@ -1,0 +1,29 @@
+"""Meilisearch. A task is in its LMDB file when it is accepted; what is not done yet is done after a restart."""
+
+from __future__ import annotations
+
+from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.protocols import http_or_https
+from dm_compose.hookspecs import hookimpl
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """`--db-path` wins over MEILI_DB_PATH; both may be relative to the image's working directory."""
+    chosen = service.option("--db-path") or service.environment.get("MEILI_DB_PATH") or "data.ms"
+    return (chosen if chosen.startswith("/") else f"/meili_data/{chosen.removeprefix('./')}",)
+
+
+DATASTORE = Datastore(
+    name="meilisearch",
+    images=("meilisearch", "getmeili/meilisearch", "getmeili/meilisearch-enterprise"),
+    data=data_paths,
+    port=7700,
+    ready=http_or_https("/health"),
+    volatile=("*/lock.mdb",),
+    markers=("MEILI_SERVER_PROVIDER",),
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)

@@ -1,0 +1,28 @@
+"""Memcached. It keeps nothing on disk: a restart empties it, and so does a restore."""
+
+from __future__ import annotations
+
+from dm_compose.datastores.base import Datastore
+from dm_compose.datastores.protocols import exchange
+from dm_compose.hookspecs import hookimpl
+
+
+def ready(host: str, port: int, timeout_s: float) -> bool:
+    """Text protocol: `version` is answered with it, or refused by a server that wants a login."""
+    return exchange(host, port, timeout_s, b"version\r\n", at_least=8).startswith((b"VERSION ", b"CLIENT_ERROR"))
+
+
+DATASTORE = Datastore(
+    name="memcached",
+    images=("memcached", "*/memcached", "bitnami*/memcached"),
+    data=(),
+    port=11211,
+    ready=ready,
+    markers=("MEMCACHED_VERSION",),
+    version_from=("MEMCACHED_VERSION",),
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)

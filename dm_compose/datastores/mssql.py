@@ -1,0 +1,47 @@
+"""Microsoft SQL Server. A commit is in the transaction log's file before it is acknowledged, unless it has delayed durability."""
+
+from __future__ import annotations
+
+import struct
+
+from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.protocols import exchange
+from dm_compose.hookspecs import hookimpl
+
+_PRELOGIN, _RESPONSE = 0x12, 0x04
+_DEFAULT = "/var/opt/mssql/data"
+
+
+def _request() -> bytes:
+    """A PRELOGIN packet (MS-TDS 2.2.6.5): the options VERSION and ENCRYPTION ("not supported"), their values behind the table."""
+    table = struct.pack("!BHH", 0, 11, 6) + struct.pack("!BHH", 1, 17, 1) + b"\xff"
+    payload = table + struct.pack("!IH", 0x10000000, 0) + b"\x02"
+    return struct.pack("!BBHHBB", _PRELOGIN, 1, len(payload) + 8, 0, 0, 0) + payload
+
+
+def ready(host: str, port: int, timeout_s: float) -> bool:
+    """TDS: the first packet is answered by a tabular result, whose first option is the server's version. The port opens late."""
+    answer = exchange(host, port, timeout_s, _request(), at_least=9)
+    return len(answer) > 8 and answer[0] == _RESPONSE and answer[8] == 0
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """System databases have their place; new ones go where MSSQL_DATA_DIR and MSSQL_LOG_DIR say."""
+    chosen = [service.environment.get(name) for name in ("MSSQL_DATA_DIR", "MSSQL_LOG_DIR")]
+    return tuple(dict.fromkeys([_DEFAULT, *(path.rstrip("/") for path in chosen if path)]))
+
+
+DATASTORE = Datastore(
+    name="mssql",
+    images=("mssql", "mssql/server", "mssql/rhel/server", "mssql/rhel*/server", "azure-sql-edge", "*/mssql-server-linux"),
+    data=data_paths,
+    port=1433,
+    ready=ready,
+    volatile=("log/errorlog*", "log/*.trc", "log/*.xel"),
+    version_parts=1,
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)

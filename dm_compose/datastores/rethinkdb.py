@@ -1,0 +1,43 @@
+"""RethinkDB. A write is in the table's file when it is acknowledged, unless its durability is `soft`."""
+
+from __future__ import annotations
+
+import struct
+
+from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.protocols import exchange
+from dm_compose.hookspecs import hookimpl
+
+_V1_0 = struct.pack("<I", 0x34C2BDC3)
+
+
+def ready(host: str, port: int, timeout_s: float) -> bool:
+    """Handshake of version 1.0: the magic number is answered by a JSON object that tells the server's version; older ones say
+    ERROR.
+    """
+    answer = exchange(host, port, timeout_s, _V1_0, at_least=16)
+    return (answer.startswith(b"{") and b"server_version" in answer) or answer.startswith(
+        b"ERROR: Received an unsupported protocol"
+    )
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """`--directory`, relative to the image's working directory; by default that directory has the data in rethinkdb_data."""
+    chosen = service.option("--directory", "-d") or "/data"
+    return (chosen if chosen.startswith("/") else f"/data/{chosen}",)
+
+
+DATASTORE = Datastore(
+    name="rethinkdb",
+    images=("rethinkdb", "*/rethinkdb"),
+    data=data_paths,
+    port=28015,
+    ready=ready,
+    markers=("RETHINKDB_PACKAGE_VERSION",),
+    version_from=("RETHINKDB_PACKAGE_VERSION",),
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)

@@ -1,0 +1,35 @@
+"""Apache Solr. An update is in the update log's file when it is acknowledged, and is replayed from there."""
+
+from __future__ import annotations
+
+from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.protocols import http_or_https
+from dm_compose.hookspecs import hookimpl
+
+MOVED_IN = 8  # from this version on everything that changes is below /var/solr
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """SOLR_HOME, which has the cores; Bitnami has its own layout."""
+    if "bitnami" in service.image.repository:
+        return ("/bitnami/solr",)
+    version = DATASTORE.version(service)
+    old = version is not None and int(version.split(".")[0]) < MOVED_IN
+    return (service.environment.get("SOLR_HOME") or ("/opt/solr/server/solr" if old else "/var/solr/data"),)
+
+
+DATASTORE = Datastore(
+    name="solr",
+    images=("solr", "*/solr", "bitnami*/solr"),
+    data=data_paths,
+    port=8983,
+    ready=http_or_https("/solr/admin/info/system", also=(401, 403)),
+    volatile=("*/write.lock", "logs/*", "solr-*.pid"),
+    markers=("SOLR_PID_DIR",),
+    version_from=("SOLR_VERSION",),
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)

@@ -1,0 +1,32 @@
+"""Valkey: Redis' fork of 2024, with the same protocol, files and ways to save them."""
+
+from __future__ import annotations
+
+from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.redis import ready, save
+from dm_compose.hookspecs import hookimpl
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """`--dir` wins; the images of Bitnami take VALKEY_DATA_DIR."""
+    if "bitnami" in service.image.repository:
+        return (service.environment.get("VALKEY_DATA_DIR") or "/bitnami/valkey/data",)
+    return (service.option("--dir") or "/data",)
+
+
+DATASTORE = Datastore(
+    name="valkey",
+    images=("valkey", "*/valkey", "valkey/valkey-bundle", "valkey-bundle", "bitnami*/valkey", "bitnami*/valkey-cluster"),
+    data=data_paths,
+    port=6379,
+    ready=ready,
+    volatile=("temp-*.rdb",),
+    markers=("VALKEY_VERSION",),
+    version_from=("VALKEY_VERSION",),
+    quiesce=save,
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)

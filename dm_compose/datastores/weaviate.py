@@ -1,0 +1,27 @@
+"""Weaviate. A batch is in the write-ahead logs' files when it is acknowledged."""
+
+from __future__ import annotations
+
+from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.protocols import http
+from dm_compose.hookspecs import hookimpl
+
+
+def data_paths(service: Service) -> tuple[str, ...]:
+    """PERSISTENCE_DATA_PATH, by default ./data in the image's working directory, the root."""
+    chosen = service.environment.get("PERSISTENCE_DATA_PATH") or "data"
+    return (chosen if chosen.startswith("/") else f"/{chosen.removeprefix('./')}",)
+
+
+DATASTORE = Datastore(
+    name="weaviate",
+    images=("weaviate", "semitechnologies/weaviate"),
+    data=data_paths,
+    port=8080,
+    ready=http("/v1/.well-known/ready"),
+)
+
+
+@hookimpl
+def dm_register_datastores(register):  # type: ignore[no-untyped-def]
+    register(DATASTORE)
