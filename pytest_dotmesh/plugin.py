@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dm_compose.cli.output import seconds, size
+from dm_compose.core.units import seconds, size
 from dm_compose.errors import DmError
 from pytest_dotmesh.config import DmConfig, add_options, read_config
 from pytest_dotmesh.runner import STRATEGY, Runner

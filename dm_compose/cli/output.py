@@ -12,9 +12,9 @@ import click
 
 from dm_compose.core.events import Event
 from dm_compose.core.plain import to_plain
+from dm_compose.core.units import size
 from dm_compose.errors import DmError
 
-_UNITS = ("B", "kiB", "MiB", "GiB", "TiB")
 _VERBS = {
     "kill": "taking down",
     "restore": "putting back",
@@ -24,20 +24,6 @@ _VERBS = {
     "pause": "pausing",
 }
 _QUIET = {"sync", "copy"}
-
-
-def size(count: float) -> str:
-    """Return a number of bytes as people read it: `12.3 MiB`."""
-    for unit in _UNITS:
-        if abs(count) < 1024 or unit == _UNITS[-1]:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError("unreachable")
-
-
-def seconds(count: float) -> str:
-    """Return a duration as people read it: `38 ms`, `6.1 s`."""
-    return f"{count * 1000:.0f} ms" if count < 1 else f"{count:.1f} s"
 
 
 def age(instant: datetime) -> str:

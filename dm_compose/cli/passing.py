@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
-from dm_compose.cli.output import Narrator, size
+from dm_compose.cli.output import Narrator
 from dm_compose.compose import Compose, ComposeOptions
+from dm_compose.core.units import size
 from dm_compose.errors import DmError
 
 CREATING = {"up", "create", "run", "scale", "watch"}
+REMOVING = {"down"}
 
 
 def command(name: str) -> click.Command:
@@ -24,16 +26,17 @@ def command(name: str) -> click.Command:
 
 
 def hand_through(options: ComposeOptions, words: list[str]) -> int:
-    """Run a Compose verb; verbs that create containers may get a generated file, `down -v` is told what it takes away."""
-    asks_help = any(word in ("-h", "--help") for word in words)
-    if not asks_help and words[0] in CREATING:
-        from dm_compose.repository.bringing_up import compose_with_state
-        from dm_compose.repository.stack import Stack
+    """Run a Compose verb; verbs that make or remove containers may get a generated file, and what
+    `down -v` takes away is told first.
+    """
+    if words[0] not in CREATING | REMOVING or any(word in ("-h", "--help") for word in words):
+        return Compose(options).pass_through(words)
+    from dm_compose.repository.bringing_up import compose_with_state
+    from dm_compose.repository.stack import Stack
 
-        return compose_with_state(Stack(options, Narrator(quiet=False)), words)
-    if not asks_help and words[0] == "down" and any(word in ("-v", "--volumes") for word in words):
+    if words[0] in REMOVING and any(word in ("-v", "--volumes") for word in words):
         _keep_uncommitted(options)
-    return Compose(options).pass_through(words)
+    return compose_with_state(Stack(options, Narrator(quiet=False)), words, creates=words[0] in CREATING)
 
 
 def _keep_uncommitted(options: ComposeOptions) -> None:

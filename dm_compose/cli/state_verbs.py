@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dm_compose.cli.output import Narrator, age, print_json, seconds, size, table
+from dm_compose.cli.output import Narrator, age, print_json, table
 from dm_compose.core.plain import to_plain
+from dm_compose.core.units import seconds, size
 from dm_compose.errors import UsageError
 
 if TYPE_CHECKING:

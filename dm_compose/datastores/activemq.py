@@ -1,5 +1,6 @@
-"""Apache ActiveMQ, Classic and Artemis: one wire format, two brokers. A persistent message is in the journal's file when
-acknowledged.
+"""Apache ActiveMQ, Classic and Artemis: one wire format, two brokers.
+
+A persistent message is in the journal's file when it is acknowledged.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ _WIRE_FORMAT = _MAGIC + struct.pack("!i?", 12, False)  # version 12, no properti
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """OpenWire: the broker answers a WireFormatInfo with its own. Classic sends it unasked; Artemis looks at what the client
-    speaks.
-    """
+    """OpenWire: a WireFormatInfo is answered with the broker's own. Artemis tells by it what the client speaks."""
     answer = exchange(host, port, timeout_s, struct.pack("!i", len(_WIRE_FORMAT)) + _WIRE_FORMAT, at_least=13)
     return answer[4:13] == _MAGIC
 
@@ -31,9 +30,8 @@ def classic_paths(service: Service) -> tuple[str, ...]:
 
 
 def artemis_paths(service: Service) -> tuple[str, ...]:
-    """Return the data directory of the broker instance, which the image creates at its first start."""
-    instance = "/var/lib/artemis" if service.image.repository.startswith("vromero/") else "/var/lib/artemis-instance"
-    return (f"{instance}/data",)
+    """Return the broker's instance, which the image creates at its first start: journal, settings and users."""
+    return ("/var/lib/artemis/data",) if service.image.repository.startswith("vromero/") else ("/var/lib/artemis-instance",)
 
 
 CLASSIC = Datastore(

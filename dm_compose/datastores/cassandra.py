@@ -28,8 +28,10 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
 
 
 def flush(running: Running) -> None:
-    """Write all memtables to SSTables. By default the commit log is made replayable up to ten seconds after the
-    acknowledgement only (commitlog_sync: periodic); a write that it has not marked as synchronized is not replayed.
+    """Write all memtables to SSTables.
+
+    By default the commit log is synchronized up to ten seconds after the acknowledgement (commitlog_sync: periodic), and what
+    it has not marked as synchronized is not replayed.
     """
     code, output = running.run(["nodetool", "flush"])
     if code:

@@ -14,8 +14,8 @@ FLUSH_TIMEOUT_S = 30.0
 def flush_inserts(running: Running) -> None:
     """Write what asynchronous inserts wait for, as well as the server lets the user whom the service's settings name.
 
-    An insert is acknowledged when its part is in files; an asynchronous one too, unless the client sets
-    wait_for_async_insert=0 and so asks not to wait. Only those are at stake, for a fraction of a second, so a refusal is no reason to give the commit up.
+    An insert is acknowledged when its part is in files, an asynchronous one too, unless the client asks not to wait
+    (wait_for_async_insert=0). Only those are at stake, for a fraction of a second: a refusal is no reason to give up.
     """
     environment = running.service.environment
     user = environment.get("CLICKHOUSE_USER") or environment.get("CLICKHOUSE_ADMIN_USER") or "default"

@@ -22,9 +22,10 @@ def flush(running: Running) -> None:
     lost when the node refuses. Only indices with the setting `async` keep up to five seconds of acknowledged writes in memory.
     """
     environment = running.service.environment
-    secrets = {"elastic": environment.get("ELASTIC_PASSWORD"), "admin": environment.get("OPENSEARCH_INITIAL_ADMIN_PASSWORD")}
-    logins = [f"{user}:{secret}" for user, secret in secrets.items() if secret]
-    headers = {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}" for login in logins}
+    headers = {}
+    for user, name in (("elastic", "ELASTIC_PASSWORD"), ("admin", "OPENSEARCH_INITIAL_ADMIN_PASSWORD")):
+        if secret := environment.get(name):
+            headers["Authorization"] = f"Basic {base64.b64encode(f'{user}:{secret}'.encode()).decode()}"
     with contextlib.suppress(OSError):
         http_call(running.host, running.port, FLUSH_TIMEOUT_S, "/_flush", method="POST", headers=headers)
 

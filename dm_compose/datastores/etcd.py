@@ -1,8 +1,8 @@
 """etcd.
 
-Unchanged files prove that nothing changed: whatever a client can change - keys, leases, users, members, alarms, compaction,
-even a login - is a raft entry, and an entry is in the write-ahead log's file before it is acknowledged. The one thing that only
-memory knows is how long a lease has left, and a restart would grant every lease its full time again.
+Unchanged files prove that nothing changed: whatever a client can change (keys, leases, users, members, alarms, compaction, even
+a login) is a raft entry, and an entry is in the write-ahead log's file before it is acknowledged. Only memory knows how long a
+lease has left, and a restart would give every lease its full time again.
 """
 
 from __future__ import annotations

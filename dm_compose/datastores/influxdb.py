@@ -30,9 +30,7 @@ def generation(service: Service) -> int:
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Every version takes its directories from other settings; version 3 may keep its objects in memory or in somebody's
-    cloud.
-    """
+    """Each version takes its directories from other settings; version 3 may keep its objects in memory or in a cloud."""
     environment = service.environment
     if "bitnami" in service.image.repository:
         return ("/bitnami/influxdb",)

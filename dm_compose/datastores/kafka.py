@@ -10,9 +10,7 @@ from dm_compose.hookspecs import hookimpl
 
 _CORRELATION = 0x646D
 _CLIENT = b"dm-compose"
-_API_VERSIONS = (
-    struct.pack("!hhih", 18, 0, _CORRELATION, len(_CLIENT)) + _CLIENT
-)  # request 18 in version 0, which every broker knows
+_API_VERSIONS = struct.pack("!hhih", 18, 0, _CORRELATION, len(_CLIENT)) + _CLIENT  # request 18, version 0: every broker's
 
 # Variables of the apache/kafka images that are no broker settings (KafkaDockerWrapper.scala).
 _NO_SETTINGS = {
@@ -31,7 +29,7 @@ _NO_SETTINGS = {
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """ApiVersions is the one request that a broker answers before any login; its answer repeats the request's correlation id."""
+    """ApiVersions is the one request that a broker answers before any login; the answer repeats its correlation id."""
     answer = exchange(host, port, timeout_s, struct.pack("!i", len(_API_VERSIONS)) + _API_VERSIONS, at_least=10)
     return answer[4:10] == struct.pack("!ih", _CORRELATION, 0)
 

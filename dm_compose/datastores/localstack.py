@@ -13,9 +13,9 @@ SAVE_TIMEOUT_S = 120.0
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Return where state is saved; nowhere unless PERSISTENCE is switched on."""
+    """Return the volume that has the saved state (below state/); nothing unless PERSISTENCE is switched on."""
     on = (service.environment.get("PERSISTENCE") or "").strip().lower() in ("1", "true")
-    return ("/var/lib/localstack/state",) if on else ()
+    return ("/var/lib/localstack",) if on else ()
 
 
 def save(running: Running) -> None:
@@ -43,6 +43,7 @@ DATASTORE = Datastore(
     data=data_paths,
     port=4566,
     ready=http_or_https("/_localstack/health"),
+    volatile=("cache/*", "lib/*", "logs/*", "tmp/*"),
     version_from=("LOCALSTACK_BUILD_VERSION",),
     quiesce=save,
 )

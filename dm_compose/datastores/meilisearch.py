@@ -8,9 +8,9 @@ from dm_compose.hookspecs import hookimpl
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`--db-path` wins over MEILI_DB_PATH; both may be relative to the image's working directory."""
-    chosen = service.option("--db-path") or service.environment.get("MEILI_DB_PATH") or "data.ms"
-    return (chosen if chosen.startswith("/") else f"/meili_data/{chosen.removeprefix('./')}",)
+    """The image's working directory, to which the default ./data.ms is relative, unless `--db-path` or MEILI_DB_PATH leave it."""
+    chosen = service.option("--db-path") or service.environment.get("MEILI_DB_PATH") or ""
+    return (chosen if chosen.startswith("/") and not chosen.startswith("/meili_data/") else "/meili_data",)
 
 
 DATASTORE = Datastore(

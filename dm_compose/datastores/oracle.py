@@ -1,4 +1,4 @@
-"""Oracle Database: Oracle's own images, and those of Gerald Venzl. A commit is in the redo log's file when it is acknowledged."""
+"""Oracle Database: Oracle's own images, and those of Gerald Venzl. An acknowledged commit is in the redo log's file."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def _request(service_name: str) -> bytes:
 def ready(host: str, port: int, timeout_s: float) -> bool:
     """TNS: the listener hands a connection for a service on only when the instance has registered it; until then it refuses.
 
-    Handed on means accepted, redirected, or asked to send the request again. An instance that was given another name than the
-    images do (ORACLE_SID) cannot be asked; the images' own health check knows it.
+    Handed on means accepted, redirected, or asked to send the request again. An instance with another name than the images
+    give it (ORACLE_SID) never answers so.
     """
     deadline = time.monotonic() + timeout_s
     for name in _SERVICES:

@@ -1,7 +1,6 @@
 """Apache Pulsar. A message is in BookKeeper's journal when it is acknowledged.
 
-How far a subscription is gets written once a second, so a restored stack may see the last messages again, as Pulsar's own
-clients may.
+How far a subscription is gets written once a second: a restored stack may see the last messages again, as after any crash.
 """
 
 from __future__ import annotations

@@ -12,17 +12,13 @@ _V1_0 = struct.pack("<I", 0x34C2BDC3)
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """Handshake of version 1.0: the magic number is answered by a JSON object that tells the server's version; older ones say
-    ERROR.
-    """
+    """Handshake 1.0: the magic number is answered by a JSON object with the server's version. Servers before 2.3 say ERROR."""
     answer = exchange(host, port, timeout_s, _V1_0, at_least=16)
-    return (answer.startswith(b"{") and b"server_version" in answer) or answer.startswith(
-        b"ERROR: Received an unsupported protocol"
-    )
+    return (answer.startswith(b"{") and b"server_version" in answer) or answer.startswith(b"ERROR: ")
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`--directory`, relative to the image's working directory; by default that directory has the data in rethinkdb_data."""
+    """`--directory`, relative to the image's working directory; by default there is rethinkdb_data in that."""
     chosen = service.option("--directory", "-d") or "/data"
     return (chosen if chosen.startswith("/") else f"/data/{chosen}",)
 

@@ -10,12 +10,14 @@ MOVED_IN = 8  # from this version on everything that changes is below /var/solr
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """SOLR_HOME, which has the cores; Bitnami has its own layout."""
+    """SOLR_HOME has the cores, by default below the image's volume; Bitnami has its own layout."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/solr",)
     version = DATASTORE.version(service)
     old = version is not None and int(version.split(".")[0]) < MOVED_IN
-    return (service.environment.get("SOLR_HOME") or ("/opt/solr/server/solr" if old else "/var/solr/data"),)
+    default = "/opt/solr/server/solr" if old else "/var/solr"
+    home = service.environment.get("SOLR_HOME") or default
+    return (default if f"{home}/".startswith(f"{default}/") else home,)
 
 
 DATASTORE = Datastore(

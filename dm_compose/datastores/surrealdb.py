@@ -11,19 +11,23 @@ from dm_compose.hookspecs import hookimpl
 
 FLUSHED_AFTER_S = 0.5
 
-_STORE = re.compile(r"(?:rocksdb|surrealkv(?:\+versioned)?|surrealcs|file|speedb):(?://)?([^?\s]+)")
+_STORE = re.compile(r"(?:rocksdb|surrealkv(?:\+versioned)?|file|speedb):(?://)?([^?\s]+)")
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`rocksdb:/data/db` and its kin on the command line, else in SURREAL_PATH; relative to the working directory, the root."""
-    words = [word for text in service.command for word in text.split()]
-    stores = [match[1] for word in [*words, service.environment.get("SURREAL_PATH") or ""] if (match := _STORE.fullmatch(word))]
-    return (f"/{stores[0].strip('/')}",) if stores else ()
+    """`rocksdb:/data/db` and its kin on the command line, else in SURREAL_PATH; relative to the working directory, the root.
+
+    Newer images declare /data as volume and let their user write nowhere else, so what is below is that volume.
+    """
+    words = [*" ".join(service.command).split(), service.environment.get("SURREAL_PATH") or ""]
+    stores = [f"/{match[1].strip('/')}" for word in words if (match := _STORE.match(word))]
+    return ("/data" if stores[0].startswith("/data/") else stores[0],) if stores else ()
 
 
 def await_flush(running: Running) -> None:
-    """Wait until the store has flushed by itself, now that nobody writes: where a commit does not wait for the disk
-    (SURREAL_SYNC_DATA), its log is flushed in the background every 200 ms.
+    """Wait until the store has flushed by itself, now that nobody writes.
+
+    Where a commit does not wait for the disk (SURREAL_SYNC_DATA), its log is flushed in the background every 200 ms.
     """
     if data_paths(running.service):
         time.sleep(FLUSHED_AFTER_S)

@@ -1,6 +1,4 @@
-"""HashiCorp Vault with its file or raft storage. After a restart, and so after a restore, it is sealed until somebody unseals
-it.
-"""
+"""HashiCorp Vault with file or raft storage. After a restart, so after a restore, it is sealed until somebody unseals it."""
 
 from __future__ import annotations
 
@@ -10,15 +8,13 @@ from dm_compose.datastores.base import Datastore, Service
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
-# /v1/sys/health: active 200, standby 429, disaster recovery secondary 472, performance standby 473, not initialized 501,
-# sealed 503. _WORKING = (200, 429, 472, 473, 501, 503)
+# /v1/sys/health: active 200, standby 429, recovery secondary 472, performance standby 473, not initialized 501, sealed 503.
+_WORKING = (200, 429, 472, 473, 501, 503)
 _STORAGE = re.compile(r"\b(?:file|raft)\b[^}]*?\bpath\b[\s\"':=]+([^\s\"',}]+)")
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """The storage's path in VAULT_LOCAL_CONFIG, else the image's volume. What a configuration file says cannot be seen from
-    here.
-    """
+    """The storage's path in VAULT_LOCAL_CONFIG, else the image's volume; configuration files cannot be seen from here."""
     words = " ".join(service.command).split()
     if "-dev" in words or "--dev" in words:
         return ()

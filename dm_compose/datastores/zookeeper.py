@@ -12,7 +12,7 @@ _ALL = 4096
 def ready(host: str, port: int, timeout_s: float) -> bool:
     """The four-letter word `srvr`, the only one that is allowed by default, is answered with the server's version and mode.
 
-    "This ZooKeeper instance is not currently serving requests" means not yet. A server that forbids the word says so, and so works.
+    "This ZooKeeper instance is not currently serving requests" means not yet. A server that forbids the word says so: it works.
     """
     answer = exchange(host, port, timeout_s, b"srvr", at_least=_ALL)
     return answer.startswith(b"Zookeeper version") or b"is not executed because it is not in the whitelist" in answer

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dm_compose.core.events import Event, Listener
 from dm_compose.engine import ROLE_LABEL, Engine
-from dm_compose.errors import InUseError, NotFoundError, StoreError
+from dm_compose.errors import InUseError, NotFoundError, StoreError, UsageError
 from dm_compose.store.api import Store
 from dm_compose.store.local import LocalStore
 from dm_compose.store.remote import HELPER_STORE, connect_helper, helper_directory
@@ -38,30 +38,30 @@ class Access:
 
 
 def open_access(engine: Engine | None, places: Iterable[str], listener: Listener) -> Access:
-    """Open the store: DM_HOME if set, else the volume `dotmesh`, which is made when it is missing.
+    """Open the store: the volume `dotmesh`, or what DM_HOME names: a directory (a path) or another volume (a name).
 
-    Root on the engine's own host works on files directly; everybody else, Docker Desktop and remote engines get a helper
-    container that mounts the places. DM_FILES=helper or in-process insists on one of them.
+    It is made when it is missing. Root on the engine's own host works on files directly; everybody else, Docker Desktop and
+    remote engines get a helper container that mounts the places. DM_FILES=helper or in-process insists on one of them.
     """
     wanted = list(dict.fromkeys(places))
-    home = os.environ.get(HOME_VARIABLE)
+    home = os.environ.get(HOME_VARIABLE) or STORE_VOLUME
+    home = str(Path(home).absolute()) if "/" in home else home
     choice = os.environ.get(FILES_VARIABLE, "auto")
     if choice not in ("auto", "helper", "in-process"):
-        raise StoreError(f"{FILES_VARIABLE}={choice} is not known", hint="Use auto, helper or in-process.")
+        raise UsageError(f"{FILES_VARIABLE}={choice} is not known", hint="Use auto, helper or in-process.")
     if engine is None:
-        if home is None:
-            raise StoreError(
-                f"without a Docker Engine a store needs {HOME_VARIABLE}", hint=f"Set {HOME_VARIABLE} to a directory."
-            )
-        return Access(LocalStore(Path(home).absolute(), listener), "in-process", {p: p for p in wanted})
+        if not home.startswith("/"):
+            raise StoreError("without a Docker Engine the store must be a directory", hint=f"Set {HOME_VARIABLE} to one.")
+        return Access(LocalStore(Path(home), listener), "in-process", {p: p for p in wanted})
+    if not home.startswith("/") and engine.volume(home) is None:
+        engine.create_volume(home, {ROLE_LABEL: "store"})
+    store, store_mount = _locate(engine, home)
     found = {place: _locate(engine, place) for place in wanted}
-    store = str(Path(home).absolute()) if home else _store_volume(engine)
     on_host = {place: directory for place, (directory, _) in found.items()}
     if choice != "helper" and (choice == "in-process" or _reachable(engine, [store, *on_host.values()])):
         return Access(LocalStore(Path(store), listener), "in-process", on_host)
-    mounts = {store if home else STORE_VOLUME: HELPER_STORE}
     inside = {place: helper_directory(number) for number, place in enumerate(wanted)}
-    mounts.update({found[place][1]: directory for place, directory in inside.items()})
+    mounts = {store_mount: HELPER_STORE, **{found[place][1]: directory for place, directory in inside.items()}}
     return Access(connect_helper(mounts, listener), "helper", inside)
 
 
@@ -78,11 +78,6 @@ def _locate(engine: Engine, place: str) -> tuple[str, str]:
             f"there is no volume {place}", hint="`dm-compose up -d` makes it; `dm-compose reset --hard` fills it again."
         )
     return volume.directory, volume.directory if "device" in volume.options else place
-
-
-def _store_volume(engine: Engine) -> str:
-    volume = engine.volume(STORE_VOLUME) or engine.create_volume(STORE_VOLUME, {ROLE_LABEL: "store"})
-    return volume.directory
 
 
 def _reachable(engine: Engine, directories: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""`dm-compose up` and other verbs that create containers: Compose does it, from a generated file where one is needed."""
+"""`dm-compose up` and other verbs that make or remove containers: Compose does it, from a generated file where one is needed."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-
 STOP_TIMEOUT_S = 60
 
 
-def compose_with_state(stack: Stack, words: Sequence[str]) -> int:
-    """Run a Compose verb that may create containers, so that all state gets a lasting volume; return Compose's exit code.
+def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool) -> int:
+    """Run a Compose verb with the volumes that all state gets to live in; return Compose's exit code.
 
-    Data that an existing container keeps in its writable layer is copied into the new volume before Compose replaces that
-    container; on an error the container is started again and the volume removed.
+    When the verb creates containers, data that an existing container keeps in its writable layer is copied into the new
+    volume before Compose replaces that container; on an error the container is started again and the volume removed.
     """
     recorded = stack.recorded_places()
     containers = stack.containers()
@@ -35,7 +35,7 @@ def compose_with_state(stack: Stack, words: Sequence[str]) -> int:
     if document is None:
         return stack.compose.pass_through(words)
     for subdot in stack.plan.subdots:
-        if situations[subdot.name].in_layer and subdot.kind in (Kind.ANONYMOUS, Kind.IMAGE):
+        if creates and situations[subdot.name].in_layer and subdot.kind in (Kind.ANONYMOUS, Kind.IMAGE):
             _adopt(stack, subdot, containers)
     directory = project_directory(stack)
     file = generated_file(stack.project.name, directory)

@@ -137,18 +137,18 @@ class StackSession:
         if not down:
             yield
             return
-        self._compose(["up", "-d", "--no-recreate", *down], creating=True)
+        self._compose(["up", "-d", "--no-recreate", *down], creates=True)
         try:
             self.wait_until_ready()
             yield
         finally:
             if not existing:
-                self._compose(["down"], creating=False)
+                self._compose(["down"], creates=False)
             else:
-                self._compose(["stop", *down], creating=False)
+                self._compose(["stop", *down], creates=False)
 
-    def _compose(self, words: Sequence[str], *, creating: bool) -> None:
-        code = compose_with_state(self.stack, words) if creating else self.stack.compose.pass_through(words)
+    def _compose(self, words: Sequence[str], *, creates: bool) -> None:
+        code = compose_with_state(self.stack, words, creates=creates)
         if code:
             raise ComposeError(
                 f"`docker compose {' '.join(words)}` failed with exit code {code}", hint="Its own output says why."

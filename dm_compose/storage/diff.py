@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from dm_compose.core.tree import DIRECTORY, FILE, Change, Entry, TreeDiff
 from dm_compose.storage.contents import differing_bytes
-from dm_compose.storage.scan import Tree
+from dm_compose.storage.scan import Found, Tree
 
 Opener = Callable[[Entry], int]
 
@@ -60,7 +60,13 @@ def diff_trees(
 def changed_paths(before: Tree, after: Tree, *, ignore: Iterable[str] = ()) -> bool:
     """Whether any path was written to between two scans of one directory, the second made with the first as `known`."""
     ignored = _matcher(ignore)
-    return any(before.get(path) != after.get(path) and not ignored(path) for path in before.keys() | after.keys())
+
+    def differs(old: Found | None, new: Found | None) -> bool:
+        if old is None or new is None or old.entry.kind != DIRECTORY:
+            return old != new
+        return _meaning(old.entry) != _meaning(new.entry)  # its time stamps move with its files, which are looked at themselves
+
+    return any(differs(before.get(path), after.get(path)) and not ignored(path) for path in before.keys() | after.keys())
 
 
 def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:

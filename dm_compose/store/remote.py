@@ -20,7 +20,6 @@ from typing import Any, cast
 
 import filelock
 
-import dm_compose
 from dm_compose import process
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.plain import from_plain, to_plain
@@ -71,7 +70,7 @@ def bundle() -> bytes:
     """Return the code that the helper runs as a zip file: our packages that need nothing but the standard library, and
     filelock.
     """
-    root = Path(dm_compose.__file__).parent
+    root = Path(__file__).parents[1]
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("dm_compose/__init__.py", "")

@@ -1,0 +1,26 @@
+"""What every test shares: the header that shows capabilities, and the marker for tests on a real engine."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.capabilities import capabilities, missing_required
+
+
+def pytest_report_header() -> list[str]:
+    found = ", ".join(f"{name}: {answer}" for name, answer in capabilities().items())
+    return [f"capabilities: {found}"]
+
+
+def pytest_sessionstart() -> None:
+    if missing := missing_required():
+        raise pytest.UsageError(f"DM_REQUIRE asks for what this machine does not have: {', '.join(missing)}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("engine") is None:
+            continue
+        for needed in ("docker", "compose", "images"):
+            if (answer := capabilities()[needed]) != "yes":
+                item.add_marker(pytest.mark.skip(reason=f"{needed}: {answer}"))

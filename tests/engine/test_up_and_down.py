@@ -1,0 +1,177 @@
+"""`up`, `down` and the rest: where state gets a lasting volume, and what is said before it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import docker
+import pytest
+
+from tests.support.projects import TestProject, eventually
+
+pytestmark = pytest.mark.engine
+
+REDIS = {"image": "dm-example/redis:7.0", "pull_policy": "never"}
+IDLE = {"image": "dm-example/python", "pull_policy": "never", "command": ["sleep", "infinity"], "init": True}
+NewProject = Callable[[Mapping[str, Any]], TestProject]
+
+
+def volumes_of(project: TestProject) -> set[str]:
+    client = docker.from_env()
+    try:
+        return {v.name for v in client.volumes.list(filters={"label": f"com.docker.compose.project={project.name}"})}
+    finally:
+        client.close()
+
+
+def test_up_gives_an_image_volume_a_name_that_survives_down(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": REDIS}})
+    project.dm("up", "-d")
+    assert project.container("cache")["Mounts"][0]["Name"] == f"{project.name}_dm-cache"
+    project.wait_ready()
+    project.redis().set("note", "kept")
+    project.redis().save()
+    project.dm("down")
+    project.dm("up", "-d")
+    project.wait_ready()
+    assert project.redis().get("note") == "kept"
+
+
+def test_plain_compose_afterwards_recreates_nothing_and_loses_nothing(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": REDIS, "app": IDLE}})
+    project.dm("up", "-d")
+    project.wait_ready()
+    project.redis().set("note", "kept")
+    project.redis().save()
+    before = project.started_at("app")
+    project.compose("up", "-d")
+    assert project.started_at("app") == before
+    project.wait_ready()
+    assert project.redis().get("note") == "kept"
+
+
+def test_a_stack_of_plain_compose_with_anonymous_volumes_is_committed_and_reset(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": {**REDIS, "volumes": ["/data"]}}})
+    project.compose("up", "-d")
+    project.wait_ready()
+    volume = project.container("cache")["Mounts"][0]["Name"]
+    assert len(volume) == 64
+    project.redis().set("note", "seed")
+    project.dm("commit", "-m", "seed")
+    project.redis().set("note", "x")
+    project.dm("reset", "--hard")
+    assert project.redis().get("note") == "seed"
+    assert project.container("cache")["Mounts"][0]["Name"] == volume
+
+
+def test_up_leaves_the_anonymous_volume_of_a_running_container_alone(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": REDIS}})
+    project.compose("up", "-d")
+    before = project.container("cache")
+    project.dm("up", "-d")
+    after = project.container("cache")
+    assert after["Id"] == before["Id"]
+    assert after["Mounts"][0]["Name"] == before["Mounts"][0]["Name"]
+
+
+def test_an_anonymous_volume_comes_back_after_down_once_it_was_committed(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": REDIS}})
+    project.compose("up", "-d")
+    project.wait_ready()
+    volume = project.container("cache")["Mounts"][0]["Name"]
+    project.redis().set("note", "seed")
+    project.dm("commit", "-m", "seed")
+    project.dm("down")
+    project.dm("up", "-d")
+    project.wait_ready()
+    assert project.container("cache")["Mounts"][0]["Name"] == volume
+    assert project.redis().get("note") == "seed"
+    project.dm("down")
+    client = docker.from_env()
+    client.volumes.get(volume).remove()
+    client.close()
+
+
+def test_up_takes_data_out_of_a_containers_writable_layer(new_project: NewProject) -> None:
+    document = {"services": {"store": {**IDLE, "image": "dm-example/python", "x-dotmesh": {"engine": "meilisearch"}}}}
+    project = new_project(document)
+    project.compose("up", "-d")
+    project.compose("exec", "store", "sh", "-c", "mkdir -p /meili_data/deep && echo precious > /meili_data/deep/file && chown 7:8 /meili_data")
+    refused = project.dm("commit", "-m", "x", check=False)
+    assert refused.returncode == 5
+    assert "in its container" in refused.stderr
+    project.dm("up", "-d")
+    assert project.compose("exec", "store", "cat", "/meili_data/deep/file").strip() == "precious"
+    assert project.compose("exec", "store", "stat", "-c", "%u:%g", "/meili_data").strip() == "7:8"
+    assert [m["Name"] for m in project.container("store")["Mounts"]] == [f"{project.name}_dm-store"]
+    project.dm("commit", "-m", "x")
+
+
+def test_a_file_for_the_ancestors_driver_works_without_the_driver(new_project: NewProject) -> None:
+    document = {
+        "services": {"cache": {**REDIS, "volumes": ["shop.sessions:/data"]}},
+        "volumes": {"shop.sessions": {"driver": "dm"}},
+    }
+    project = new_project(document)
+    plan = project.json("plan")
+    assert plan["dot"] == f"{project.name}_shop"
+    assert [s["name"] for s in plan["subdots"]] == ["sessions"]
+    project.dm("up", "-d")
+    project.wait_ready()
+    project.redis().set("note", "seed")
+    project.dm("commit", "-m", "seed")
+    project.redis().set("note", "x")
+    project.dm("reset", "--hard")
+    assert project.redis().get("note") == "seed"
+
+
+def test_compose_exit_codes_and_output_come_through(new_project: NewProject) -> None:
+    project = new_project({"services": {"app": IDLE}})
+    project.dm("up", "-d")
+    assert "app" in project.dm("ps").stdout
+    assert project.dm("exec", "-T", "app", "sh", "-c", "echo hi; exit 42", check=False).returncode == 42
+    assert project.dm("exec", "-T", "app", "echo", "hi").stdout.strip() == "hi"
+    assert project.dm("up", "--no-such-option", check=False).returncode != 0
+
+
+def test_down_with_volumes_says_and_keeps_what_is_not_committed(cache_only: TestProject) -> None:
+    cache_only.redis().set("note", "precious")
+    cache_only.redis().save()
+    done = cache_only.dm("down", "-v")
+    assert "cache" in done.stderr
+    assert "not committed" in done.stderr
+    assert volumes_of(cache_only) == set()
+    kept = done.stderr.split("reset --hard ")[1].split("`")[0]
+    cache_only.dm("reset", "--hard", kept)
+    cache_only.dm("up", "-d")
+    cache_only.wait_ready()
+    assert cache_only.redis().get("note") == "precious"
+
+
+def test_a_bind_mounted_data_directory_is_committed_and_reset(new_project: NewProject, tmp_path: Any) -> None:
+    data = tmp_path / "redis-data"
+    data.mkdir()
+    project = new_project({"services": {"cache": {**REDIS, "volumes": [f"{data}:/data"]}}})
+    project.dm("up", "-d")
+    project.wait_ready()
+    project.redis().set("note", "seed")
+    project.dm("commit", "-m", "seed")
+    assert (data / "dump.rdb").exists()
+    project.redis().set("note", "x")
+    project.dm("reset", "--hard")
+    assert project.redis().get("note") == "seed"
+
+
+def test_a_volume_that_vanished_is_named_and_filled_again_by_reset(cache_only: TestProject) -> None:
+    cache_only.dm("down")
+    client = docker.from_env()
+    client.volumes.get(f"{cache_only.name}_dm-cache").remove()
+    client.close()
+    done = cache_only.dm("commit", "-m", "x", check=False)
+    assert done.returncode == 5
+    assert f"{cache_only.name}_dm-cache" in done.stderr
+    cache_only.dm("reset", "--hard")
+    cache_only.dm("up", "-d")
+    cache_only.wait_ready()
+    assert eventually(lambda: cache_only.redis().get("note"), "redis") == "seed"
