@@ -12,7 +12,8 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
 
 from dm_compose.datastores.base import Probe
 
@@ -66,6 +67,7 @@ def postgres_startup(host: str, port: int, timeout_s: float) -> bool:
 
 
 _MAX_BODY = 1 << 20
+_T = TypeVar("_T")
 
 
 def http_call(
@@ -92,15 +94,12 @@ def http_call(
     deadline = time.monotonic() + timeout_s
     status, answer = 0, b""
     with socket.create_connection((host, port), timeout=timeout_s) as connection, contextlib.suppress(ConnectionError):
-        status, answer = _http_exchange(connection, request, deadline, whole)
+        status, answer = _http_exchange(_Plain(connection, deadline), request, whole)
     if status not in (0, 400):
         return status, answer
     try:
-        with (
-            socket.create_connection((host, port), timeout=_time_left(deadline)) as connection,
-            _any_certificate().wrap_socket(connection, server_hostname=host) as secured,
-        ):
-            return _http_exchange(secured, request, deadline, whole)
+        with socket.create_connection((host, port), timeout=_time_left(deadline)) as connection:
+            return _http_exchange(_Secured(_Plain(connection, deadline), host), request, whole)
     except OSError:
         if status:
             return status, answer
@@ -117,13 +116,62 @@ def http_or_https(path: str, *, below: int = 400, also: Collection[int] = ()) ->
     return probe
 
 
-def _http_exchange(connection: socket.socket, request: bytes, deadline: float, whole: bool) -> tuple[int, bytes]:
-    connection.settimeout(_time_left(deadline))
-    connection.sendall(request)
+class _Plain:
+    """A connection whose every operation ends at one deadline."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def send(self, data: bytes) -> None:
+        self._connection.settimeout(_time_left(self._deadline))
+        self._connection.sendall(data)
+
+    def receive(self) -> bytes:
+        """Return what has arrived, b"" at the end."""
+        self._connection.settimeout(_time_left(self._deadline))
+        return self._connection.recv(_MAX_ANSWER)
+
+
+class _Secured:
+    """TLS on a connection. (SSLSocket leaves its socket to the garbage collector where the peer has reset the connection.)"""
+
+    def __init__(self, plain: _Plain, host: str) -> None:
+        self._plain = plain
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = _any_certificate().wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._drive(self._tls.do_handshake)
+
+    def send(self, data: bytes) -> None:
+        self._drive(lambda: self._tls.write(data))
+
+    def receive(self) -> bytes:
+        """Return what has arrived, b"" at the end, however the server says so."""
+        try:
+            return self._drive(lambda: self._tls.read(_MAX_ANSWER))
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+
+    def _drive(self, operation: Callable[[], _T]) -> _T:
+        while True:
+            try:
+                done = operation()
+            except ssl.SSLWantReadError:
+                self._plain.send(self._outgoing.read())
+                if data := self._plain.receive():
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+            else:
+                self._plain.send(self._outgoing.read())
+                return done
+
+
+def _http_exchange(connection: _Plain | _Secured, request: bytes, whole: bool) -> tuple[int, bytes]:
+    connection.send(request)
     answer = b""
     while len(answer) < _MAX_BODY and not (_http_ended(answer) if whole else b"\n" in answer):
-        connection.settimeout(_time_left(deadline))
-        data = connection.recv(_MAX_ANSWER)
+        data = connection.receive()
         if not data:
             break
         answer += data

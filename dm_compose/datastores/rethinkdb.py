@@ -13,8 +13,8 @@ _V1_0 = struct.pack("<I", 0x34C2BDC3)
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
     """Handshake 1.0: the magic number is answered by a JSON object with the server's version. Servers before 2.3 say ERROR."""
-    answer = exchange(host, port, timeout_s, _V1_0, at_least=16)
-    return (answer.startswith(b"{") and b"server_version" in answer) or answer.startswith(b"ERROR: ")
+    answer = exchange(host, port, timeout_s, _V1_0, at_least=64)
+    return (answer.startswith(b"{") and b"_version" in answer) or answer.startswith(b"ERROR: ")
 
 
 def data_paths(service: Service) -> tuple[str, ...]:

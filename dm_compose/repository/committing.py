@@ -13,7 +13,7 @@ from dm_compose.core.names import CommitId
 from dm_compose.errors import NotFoundError, UsageError
 from dm_compose.repository.access import user_name
 from dm_compose.repository.checkout import Checkout, Member
-from dm_compose.repository.freeze import Freeze
+from dm_compose.repository.freeze import Freeze, promptly
 from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
 from dm_compose.store.api import Captured
 
@@ -72,7 +72,7 @@ def capture_frozen(checkout: Checkout, commit_id: CommitId, freeze: Freeze | Non
     checkout.store.will_disturb(commit_id, freeze.containers, [])
     try:
         freeze.freeze()
-        captured = checkout.store.capture(commit_id)
+        captured = promptly(lambda: checkout.store.capture(commit_id))
     finally:
         freeze.thaw()
     return captured, freeze.frozen_s

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from dm_compose.core.events import Event
 from dm_compose.datastores import Service
@@ -15,6 +16,8 @@ from dm_compose.errors import DmError, NotReadyError
 from dm_compose.process import Watchdog
 from dm_compose.repository.checkout import Checkout, Member
 from dm_compose.repository.ready import endpoints
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,15 @@ class Freeze:
             with ThreadPoolExecutor(max(len(members), 1)) as pool:
                 for job in [pool.submit(work, m) for m in members]:
                     job.result()
+
+
+def promptly(work: Callable[[], T]) -> T:
+    """Do `work` in a thread, so that ^C and SIGTERM are raised here at once and what is frozen can be thawed meanwhile."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="frozen")
+    try:
+        return pool.submit(work).result()
+    finally:
+        pool.shutdown(wait=False)
 
 
 def quiesce(checkout: Checkout, member: Member) -> Resume | None:

@@ -15,7 +15,7 @@ from dm_compose.errors import DmError, UncommittedError, VersionMismatchError
 from dm_compose.repository.checkout import Checkout, Member
 from dm_compose.repository.committing import hidden_draft
 from dm_compose.repository.execute import Done, execute
-from dm_compose.repository.freeze import Freeze, quiesce
+from dm_compose.repository.freeze import Freeze, promptly, quiesce
 from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
 from dm_compose.store.api import COMPARE_BUDGET_BYTES, Restored
 
@@ -220,7 +220,7 @@ def _save(checkout: Checkout, why: str, freeze: Freeze | None, *, always: bool =
         if freeze is not None:
             store.will_disturb(commit_id, freeze.containers, [])
             freeze.freeze()
-        store.capture(commit_id)
+        promptly(lambda: store.capture(commit_id))
         changed = always or bool(store.captured_changes(commit_id, checkout.ignore_patterns()))
         if changed:
             store.publish(commit_id, hidden_draft(checkout, why))

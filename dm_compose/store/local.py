@@ -195,12 +195,20 @@ class LocalStore:
         commit_id = CommitId.new()
         entry = JournalEntry(commit_id, dot, worktree, COMMIT)
         self._database.put_journal(entry)
-        batch = self._objects.new_batch(commit_id)
-        captures = {
-            subdot: Capture(directory, self._known(dot, worktree, subdot), self._objects, batch)
-            for subdot, directory in directories.items()
-        }
-        self._pending[commit_id] = _Pending(entry, batch, captures, {})
+        try:
+            batch = self._objects.new_batch(commit_id)
+            captures = {
+                subdot: Capture(directory, self._known(dot, worktree, subdot), self._objects, batch)
+                for subdot, directory in directories.items()
+            }
+            self._pending[commit_id] = _Pending(entry, batch, captures, {})
+            self._copy_early(captures, batch)
+        except BaseException:
+            self.abandon(commit_id)
+            raise
+        return commit_id
+
+    def _copy_early(self, captures: Mapping[SubdotName, Capture], batch: Batch) -> None:
         copied = 0
 
         def progress(size: int) -> None:
@@ -208,11 +216,10 @@ class LocalStore:
             copied += size
             self.listener(Event("copy", done=copied, unit="bytes"))
 
-        self._each(directories, lambda subdot, _: captures[subdot].prepare(progress))
+        self._each(dict.fromkeys(captures, ""), lambda subdot, _: captures[subdot].prepare(progress), "copying into the store")
         if batch.copied_bytes:  # or the sync inside the freeze would have to write them back
-            with file_errors("writing a commit to the store"):
+            with file_errors("copying into the store"):
                 sync_filesystem(batch.directory)
-        return commit_id
 
     def will_disturb(self, commit_id: CommitId, paused: Sequence[str], stopped: Sequence[str]) -> None:
         pending = self._pending[commit_id]
@@ -221,7 +228,9 @@ class LocalStore:
 
     def capture(self, commit_id: CommitId) -> Captured:
         pending = self._pending[commit_id]
-        pending.taken = self._each(dict.fromkeys(pending.captures, ""), lambda subdot, _: pending.captures[subdot].finish())
+        pending.taken = self._each(
+            dict.fromkeys(pending.captures, ""), lambda subdot, _: pending.captures[subdot].finish(), "copying into the store"
+        )
         return Captured(sum(c.new_bytes for c in pending.captures.values()), pending.batch.copied_bytes)
 
     def captured_changes(self, commit_id: CommitId, ignore: Mapping[SubdotName, Sequence[str]]) -> list[SubdotName]:
@@ -399,9 +408,11 @@ class LocalStore:
     def _open_object(self, entry: Entry) -> int:
         return self._objects.open_object(entry.ref)
 
-    def _each(self, directories: Directories, work: Callable[[SubdotName, str], T]) -> dict[SubdotName, T]:
+    def _each(
+        self, directories: Directories, work: Callable[[SubdotName, str], T], doing: str = "reading a volume"
+    ) -> dict[SubdotName, T]:
         """Do `work` for every subdot at once; the first error is raised when all have ended."""
-        with ThreadPoolExecutor(8, thread_name_prefix="subdot") as pool, file_errors("reading a volume"):
+        with ThreadPoolExecutor(8, thread_name_prefix="subdot") as pool, file_errors(doing):
             jobs = {subdot: pool.submit(work, subdot, directory) for subdot, directory in directories.items()}
             return {subdot: job.result() for subdot, job in jobs.items()}
 

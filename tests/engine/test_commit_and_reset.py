@@ -129,7 +129,12 @@ def test_diff_between_two_commits(webapp: TestProject) -> None:
 def test_a_commit_records_what_it_was_made_from(webapp: TestProject) -> None:
     head = webapp.json("status")["head"]
     db = head["subdots"]["db-data"]
-    assert (db["engine"], db["version"], db["image"], db["path"]) == ("postgres", "15", "dm-example/postgres:15", "/var/lib/postgresql/data")
+    assert (db["engine"], db["version"], db["image"], db["path"]) == (
+        "postgres",
+        "15",
+        "dm-example/postgres:15",
+        "/var/lib/postgresql/data",
+    )
     assert db["image_digest"].startswith("sha256:")
     assert db["size_bytes"] > 10_000_000
     assert head["subdots"]["cache"]["version"] == "7.0"

@@ -134,7 +134,11 @@ def test_two_services_that_share_a_volume_go_down_together(new_project: NewProje
     mount = {"volumes": ["shared:/data"]}
     project = new_project(
         {
-            "services": {"cache": {**REDIS, **mount}, "writer": {**IDLE, **mount}, "reader": {**IDLE, "volumes": ["shared:/data:ro"]}},
+            "services": {
+                "cache": {**REDIS, **mount},
+                "writer": {**IDLE, **mount},
+                "reader": {**IDLE, "volumes": ["shared:/data:ro"]},
+            },
             "volumes": {"shared": None},
         }
     )

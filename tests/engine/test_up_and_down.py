@@ -97,7 +97,9 @@ def test_up_takes_data_out_of_a_containers_writable_layer(new_project: NewProjec
     document = {"services": {"store": {**IDLE, "image": "dm-example/python", "x-dotmesh": {"engine": "meilisearch"}}}}
     project = new_project(document)
     project.compose("up", "-d")
-    project.compose("exec", "store", "sh", "-c", "mkdir -p /meili_data/deep && echo precious > /meili_data/deep/file && chown 7:8 /meili_data")
+    project.compose(
+        "exec", "store", "sh", "-c", "mkdir -p /meili_data/deep && echo precious > /meili_data/deep/file && chown 7:8 /meili_data"
+    )
     refused = project.dm("commit", "-m", "x", check=False)
     assert refused.returncode == 5
     assert "in its container" in refused.stderr

@@ -1,0 +1,123 @@
+"""Directories on the file systems that the contracts run over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support import filesystems
+from tests.support.filesystems import Mount, Unavailable
+from tests.support.stores import Bench, open_bench
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _swept() -> None:
+    """Remove the mounts of killed runs."""
+    filesystems.sweep()
+
+
+def _mount(make: Callable[[], Mount]) -> Mount:
+    try:
+        return make()
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def reflink_mount() -> Iterator[Mount]:
+    """A file system that clones, made once per session."""
+    if (reason := filesystems.why_not("reflink")) is not None:
+        pytest.skip(reason)
+    with filesystems.mounted(_mount(filesystems.make_reflink)) as mount:
+        yield mount
+
+
+@pytest.fixture(scope="session")
+def coarse_mount() -> Iterator[Mount]:
+    """A file system whose time stamps are those of the coarse clock: a write within a tick of another leaves the same ones."""
+    with filesystems.mounted(_mount(lambda: filesystems.make_memory("ramfs"))) as mount:
+        yield mount
+
+
+@pytest.fixture(scope="session")
+def whole_seconds_mount() -> Iterator[Mount]:
+    """A file system whose time stamps are whole seconds."""
+    with filesystems.mounted(_mount(filesystems.make_whole_seconds)) as mount:
+        yield mount
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a test has its trees and its store. `reflinks` when files of one can be clones of files of the other."""
+
+    name: str
+    trees: Path
+    stores: Path
+    reflinks: bool
+
+    def tree(self, name: str = "data") -> Path:
+        """Return a new empty directory."""
+        path = self.trees / name
+        path.mkdir()
+        return path
+
+    def bench(self, **directories: Path) -> Bench:
+        """Return a bench on a store beside the trees."""
+        return open_bench(self.stores / "store", **directories)
+
+
+def _fresh(mount: Mount) -> Path:
+    return Path(tempfile.mkdtemp(dir=mount.path))
+
+
+@pytest.fixture(params=["copy", "reflink", "across"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Directories where files are copied, where they are cloned, and where store and trees are on different file systems."""
+    if request.param == "copy":
+        yield Place("copy", tmp_path, tmp_path, False)
+        return
+    directory = _fresh(request.getfixturevalue("reflink_mount"))
+    across = request.param == "across"
+    yield Place(request.param, directory, tmp_path if across else directory, not across)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(params=["copy", "reflink", "coarse", "seconds"])
+def stamped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Directories on file systems that stamp files each in its own way: in fine grains, in clock ticks, in whole seconds."""
+    if request.param == "copy":
+        yield Place("copy", tmp_path, tmp_path, False)
+        return
+    names = {"reflink": "reflink_mount", "coarse": "coarse_mount", "seconds": "whole_seconds_mount"}
+    directory = _fresh(request.getfixturevalue(names[request.param]))
+    yield Place(request.param, directory, directory, request.param == "reflink")
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(params=["ext4", "tmpfs"])
+def small(request: pytest.FixtureRequest) -> Iterator[Mount]:
+    """A file system of some megabytes that a test may fill."""
+    with filesystems.mounted(_mount(lambda: filesystems.make_small(request.param))) as mount:
+        yield mount
+
+
+@pytest.fixture()
+def disk() -> Iterator[Mount]:
+    """A file system in an image of its own, whose power a test may cut."""
+    with filesystems.mounted(_mount(lambda: filesystems.make_image("ext4", 32))) as mount:
+        yield mount
+
+
+@pytest.fixture()
+def fast_path() -> Iterator[Path]:
+    """A directory in memory where there is one, for tests that make hundreds of commits."""
+    base = "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
+    path = Path(tempfile.mkdtemp(prefix="dm-compose-test-", dir=base))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
