@@ -41,7 +41,6 @@ CLASSIC = Datastore(
         "activemq-classic",
         "apache/activemq-classic",
         "rmohr/activemq",
-        "symptoma/activemq",
         "bitnami*/activemq",
     ),
     data=classic_paths,

@@ -73,7 +73,8 @@ class Datastore:
     name: as shown to people and stored in commits.
     images: shell patterns of repositories without registry host and tag (`postgres`, `postgis/postgis`, `*/postgresql`).
     data: where the data is in a container; a function of the service where image, version or settings decide.
-    port, ready: where and how to ask whether it answers. `port` 0: nothing can be asked.
+    port, ready: where and how to ask whether it answers; a function of the service where settings decide. Port 0: nothing
+        can be asked.
     volatile: shell patterns, below the data path, of files that change without meaning anything; restored, but no dirt.
     not_data: container paths that its images declare as volumes and that hold no state, with the reason.
     markers: environment variables that only images of this datastore set, to tell an image without a telling name.
@@ -82,14 +83,13 @@ class Datastore:
     version_parts: how many leading numbers of the version its data files depend on.
     quiesce: see Quiesce; None when every acknowledged write is in a file already.
     files_are_proof: whether unchanged files prove that nothing changed, so that a restore may leave it running. True only
-    where an
-        acknowledged write has always reached a file and nothing else that a client can change is kept in memory.
+        where an acknowledged write has always reached a file and nothing else that a client can change is kept in memory.
     """
 
     name: str
     images: tuple[str, ...]
     data: tuple[str, ...] | Callable[[Service], tuple[str, ...]]
-    port: int = 0
+    port: int | Callable[[Service], int] = 0
     ready: Probe | None = None
     volatile: tuple[str, ...] = ()
     not_data: Mapping[str, str] = field(default_factory=dict)
@@ -103,6 +103,10 @@ class Datastore:
     def data_paths(self, service: Service) -> tuple[str, ...]:
         """Return the container paths that hold this service's data."""
         return self.data(service) if callable(self.data) else self.data
+
+    def port_of(self, service: Service) -> int:
+        """Return the port that this service listens on."""
+        return self.port(service) if callable(self.port) else self.port
 
     def version(self, service: Service) -> str | None:
         """Return the part of the version that data files depend on, None where it cannot be read."""

@@ -56,7 +56,7 @@ INFLUXDB = Datastore(
     name="influxdb",
     images=("influxdb", "*/influxdb", "bitnami*/influxdb"),
     data=data_paths,
-    port=8086,
+    port=lambda service: 8181 if generation(service) == 3 else 8086,
     ready=http_or_https("/ping", also=(401, 403)),
     not_data={"/etc/influxdb2": "configuration of server and command line"},
     markers=("INFLUXDB_VERSION",),

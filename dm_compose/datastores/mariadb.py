@@ -13,7 +13,7 @@ _VOLATILE = ("ib_buffer_pool", "*.pid", "ibtmp1", "#innodb_temp/*", "ddl_recover
 def greeting(host: str, port: int, timeout_s: float) -> bool:
     """The server speaks first: a packet with protocol version 10. An error packet (0xff) means that it turns clients away."""
     answer = exchange(host, port, timeout_s, b"", at_least=5)
-    return len(answer) > 4 and answer[4] == 10
+    return answer[3:5] == b"\x00\x0a"  # first packet of the connection, protocol version 10
 
 
 def flush_redo(running: Running) -> None:

@@ -6,12 +6,12 @@ import socket
 import struct
 
 from dm_compose.datastores.base import Datastore, Running, Service
-from dm_compose.datastores.protocols import exchange
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
 
 OP_MSG = 2013
 FSYNC_TIMEOUT_S = 60.0
+MAX_ANSWER = 1 << 16
 
 
 def _int32(name: str, value: int) -> bytes:
@@ -31,6 +31,19 @@ def _request(*elements: bytes) -> bytes:
     return struct.pack("<iiii", len(payload) + 16, 1, 0, OP_MSG) + payload
 
 
+def _ask(host: str, port: int, timeout_s: float, request: bytes) -> bytes:
+    """Send one message and return the whole answer, whose first four bytes are its length; less when the server closes."""
+    with socket.create_connection((host, port), timeout=timeout_s) as connection:
+        connection.sendall(request)
+        answer = b""
+        while len(answer) < 4 or len(answer) < min(int.from_bytes(answer[:4], "little"), MAX_ANSWER):
+            data = connection.recv(MAX_ANSWER)
+            if not data:
+                break
+            answer += data
+        return answer
+
+
 def _flag(answer: bytes, name: str) -> bool | None:
     """Return a boolean or number of the answer's document as a truth value, None where it is not there."""
     key = name.encode() + b"\0"
@@ -44,7 +57,7 @@ def _flag(answer: bytes, name: str) -> bool | None:
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
     """`hello` is answered with ok; a member of a replica set must also have become writable, or be a secondary of several."""
-    answer = exchange(host, port, timeout_s, _request(_int32("hello", 1)), at_least=32)
+    answer = _ask(host, port, timeout_s, _request(_int32("hello", 1)))
     if not _flag(answer, "ok"):
         return False
     return b"\x02setName\0" not in answer or bool(_flag(answer, "isWritablePrimary") or _flag(answer, "secondary"))
@@ -53,9 +66,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
 def flush_journal(running: Running) -> None:
     """`fsync`: the journal is written every 100 ms only, so an acknowledged write may still be in memory."""
     try:
-        with socket.create_connection((running.host, running.port), timeout=FSYNC_TIMEOUT_S) as connection:
-            connection.sendall(_request(_int32("fsync", 1)))
-            answer = connection.recv(4096)
+        answer = _ask(running.host, running.port, FSYNC_TIMEOUT_S, _request(_int32("fsync", 1)))
     except OSError as error:
         raise DmError(f"MongoDB could not be told to write its journal: {error}", hint="Commit with --stop.") from None
     if not _flag(answer, "ok"):
@@ -93,7 +104,8 @@ DATASTORE = Datastore(
         "*/mongo",
         "mongodb",
         "*/mongodb",
-        "bitnami*/mongodb*",
+        "bitnami*/mongodb",
+        "bitnami*/mongodb-sharded",
         "mongodb/mongodb-community-server",
         "mongodb/mongodb-enterprise-server",
         "mongodb/mongodb-atlas-local",

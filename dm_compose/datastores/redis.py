@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 from dm_compose.datastores.base import Datastore, Resume, Running, Service
 from dm_compose.datastores.protocols import exchange
@@ -10,7 +11,7 @@ from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
 
 SAVE_TIMEOUT_S = 300.0
-WRITES_OFF_MS = 60_000
+TIME_TO_FREEZE_S = 2.0
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
@@ -66,22 +67,21 @@ def password(service: Service) -> str | None:
 def save(running: Running) -> Resume | None:
     """Bring the data set to dump.rdb, unless every write is in the append-only file or nothing changed since the last save.
 
-    Redis flushes the append-only file before it answers a client, so with `appendonly yes` files hold all acknowledged writes.
-    From the save until the freeze writers are held off by CLIENT PAUSE, which ends by itself (Redis 6.2 and later; older ones
-    skip it).
+    Redis flushes the append-only file before it answers a client, so with `appendonly yes` files hold all acknowledged
+    writes. Otherwise it saves; then writers are held off by CLIENT PAUSE until the freeze (Redis 6.2 and later), and what
+    they wrote during the first save is saved once more. The pause is as short as the saves allow and ends by itself.
     """
     try:
         connection = Connection(running.host, running.port)
         try:
             if (secret := password(running.service)) is not None:
                 connection.call("AUTH", secret)
-            state = dict(line.partition(":")[::2] for line in str(connection.call("INFO", "persistence")).splitlines())
-            if state.get("aof_enabled") == "1":
+            if _persistence(connection).get("aof_enabled") == "1":
                 return None
-            paused = _hold_writers(connection)
-            state = dict(line.partition(":")[::2] for line in str(connection.call("INFO", "persistence")).splitlines())
-            if state.get("rdb_changes_since_last_save") != "0" or state.get("rdb_bgsave_in_progress") == "1":
-                _save(connection)
+            began = time.monotonic()
+            _save_changes(connection)
+            paused = _hold_writers(connection, 2 * (time.monotonic() - began) + TIME_TO_FREEZE_S)
+            _save_changes(connection)
         finally:
             connection.close()
     except (Error, OSError) as error:
@@ -92,20 +92,27 @@ def save(running: Running) -> Resume | None:
     return (lambda: _release_writers(running)) if paused else None
 
 
-def _save(connection: Connection) -> None:
+def _persistence(connection: Connection) -> dict[str, str]:
+    answer = str(connection.call("INFO", "persistence"))
+    return {key: value for key, _, value in (line.partition(":") for line in answer.splitlines())}
+
+
+def _save_changes(connection: Connection) -> None:
+    while (state := _persistence(connection)).get("rdb_bgsave_in_progress") == "1":
+        time.sleep(0.01)
+    if state.get("rdb_changes_since_last_save") == "0":
+        return
     try:
         connection.call("SAVE")
     except Error as error:
-        if "in progress" not in str(error):
+        if "in progress" not in str(error):  # a background save that began this instant
             raise
-        while "rdb_bgsave_in_progress:1" in str(connection.call("INFO", "persistence")):
-            continue
-        connection.call("SAVE")
+        _save_changes(connection)
 
 
-def _hold_writers(connection: Connection) -> bool:
+def _hold_writers(connection: Connection, seconds: float) -> bool:
     try:
-        connection.call("CLIENT", "PAUSE", str(WRITES_OFF_MS), "WRITE")
+        connection.call("CLIENT", "PAUSE", str(int(seconds * 1000)), "WRITE")
     except Error:
         return False
     return True
@@ -135,14 +142,20 @@ DATASTORE = Datastore(
         "*/redis",
         "bitnami*/redis",
         "redis/redis-stack*",
-        "redislabs/*",
+        "redislabs/redis",
+        "redislabs/redisearch",
+        "redislabs/redisgraph",
+        "redislabs/redisjson",
+        "redislabs/redismod",
+        "redislabs/redistimeseries",
+        "redislabs/rejson",
         "eqalpha/keydb",
         "keydb",
         "dragonflydb/dragonfly",
         "dragonfly",
     ),
     data=data_paths,
-    port=6379,
+    port=lambda service: int(service.option("--port") or 6379),
     ready=ready,
     volatile=("temp-*.rdb",),
     markers=("REDIS_VERSION",),

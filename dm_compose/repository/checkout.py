@@ -19,12 +19,16 @@ from dm_compose.store.api import Directories, Store
 
 @dataclass(frozen=True)
 class Member:
-    """A container that uses the dot or belongs to its stack, what it runs, and the subdots it mounts (True: may write)."""
+    """A container that uses the dot or belongs to its stack, what it runs, and the subdots it mounts (True: may write).
+
+    `port` is where its datastore listens.
+    """
 
     container: Container
     service: Service
     datastore: Datastore | None
     mounts: Mapping[SubdotName, bool]
+    port: int = 0
 
     @property
     def writes(self) -> bool:

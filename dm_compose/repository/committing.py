@@ -49,6 +49,9 @@ def make_commit(checkout: Checkout, message: str, metadata: Mapping[str, str], *
         )
     draft = _draft(checkout, message, metadata, clean=stop)
     checkout.store.set_places(checkout.dot, checkout.worktree, checkout.places)
+    freeze = Freeze(checkout) if checkout.engine is not None and not stop else None
+    if freeze is not None:
+        freeze.warm_up()
     checkout.listener(Event("copy", "copying what changed"))
     commit_id = checkout.store.prepare_commit(checkout.dot, checkout.worktree, checkout.directories)
     try:
@@ -56,8 +59,7 @@ def make_commit(checkout: Checkout, message: str, metadata: Mapping[str, str], *
             captured = _capture_stopped(checkout, commit_id)
             frozen_s = 0.0
         else:
-            with_freeze = Freeze(checkout) if checkout.engine is not None else None
-            captured, frozen_s = capture_frozen(checkout, commit_id, with_freeze)
+            captured, frozen_s = _capture_frozen(checkout, commit_id, freeze)
         commit = checkout.store.publish(commit_id, draft)
     except BaseException:
         checkout.store.abandon(commit_id)
@@ -65,7 +67,7 @@ def make_commit(checkout: Checkout, message: str, metadata: Mapping[str, str], *
     return CommitReport(commit, captured, frozen_s, time.monotonic() - began, stop)
 
 
-def capture_frozen(checkout: Checkout, commit_id: CommitId, freeze: Freeze | None) -> tuple[Captured, float]:
+def _capture_frozen(checkout: Checkout, commit_id: CommitId, freeze: Freeze | None) -> tuple[Captured, float]:
     """Capture while everything that writes stands still; return also for how long it did."""
     if freeze is None:
         return checkout.store.capture(commit_id), 0.0
@@ -91,7 +93,7 @@ def _capture_stopped(checkout: Checkout, commit_id: CommitId) -> Captured:
 
     def start(member: Member) -> None:
         engine.start(member.container.id)
-        await_ready(engine, member.container.id, member.datastore, checkout.listener, DEFAULT_TIMEOUT_S)
+        await_ready(engine, member, checkout.listener, DEFAULT_TIMEOUT_S)
         checkout.listener(Event("ready", member.container.label))
 
     try:

@@ -6,10 +6,10 @@ import time
 
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event, Listener
-from dm_compose.datastores import Datastore
 from dm_compose.datastores.base import Probe
 from dm_compose.engine import Engine
 from dm_compose.errors import NotReadyError
+from dm_compose.repository.checkout import Member
 
 POLL_S = 0.01
 PROBE_TIMEOUT_S = 2.0
@@ -34,7 +34,7 @@ def endpoints(engine: Engine, container: Container, port: int) -> list[tuple[str
     return found
 
 
-def await_ready(engine: Engine, container_id: str, datastore: Datastore | None, listener: Listener, timeout_s: float) -> float:
+def await_ready(engine: Engine, member: Member, listener: Listener, timeout_s: float) -> float:
     """Return the seconds until a started container answers.
 
     A known datastore is asked in its own protocol every 10 ms, on the container's address; anything else by its health check,
@@ -42,9 +42,10 @@ def await_ready(engine: Engine, container_id: str, datastore: Datastore | None, 
     with the tail of its log.
     """
     began = time.monotonic()
-    container = engine.container(container_id)
-    if datastore is not None and datastore.ready is not None and (found := endpoints(engine, container, datastore.port)):
-        what = f"{datastore.name} on port {datastore.port}"
+    container = engine.container(member.container.id)
+    datastore = member.datastore
+    if datastore is not None and datastore.ready is not None and (found := endpoints(engine, container, member.port)):
+        what = f"{datastore.name} on port {member.port}"
         _poll_protocol(engine, container, datastore.ready, found, what, began + timeout_s)
     elif container.healthcheck and container.healthcheck[0] != "NONE":
         _poll_health(engine, container, began + timeout_s)

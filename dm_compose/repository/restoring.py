@@ -215,6 +215,8 @@ def _save(checkout: Checkout, why: str, freeze: Freeze | None, *, always: bool =
     """
     store = checkout.store
     store.set_places(checkout.dot, checkout.worktree, checkout.places)
+    if freeze is not None:
+        freeze.warm_up()
     commit_id = store.prepare_commit(checkout.dot, checkout.worktree, checkout.directories)
     try:
         if freeze is not None:
@@ -315,7 +317,7 @@ def _carry_out(checkout: Checkout, entry: CommitId, plan: Plan, timeout_s: float
 
     def await_answer(container_id: str) -> float:
         assert engine is not None
-        return await_ready(engine, container_id, members[container_id].datastore, checkout.listener, timeout_s)
+        return await_ready(engine, members[container_id], checkout.listener, timeout_s)
 
     def pause(container_id: str) -> None:
         assert engine is not None

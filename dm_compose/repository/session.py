@@ -198,8 +198,7 @@ class StackSession:
         with self._checkout() as checkout:
             for member in checkout.members:
                 if member.container.running:
-                    timeout_s = self.options.ready_timeout_s
-                    await_ready(self.stack.engine, member.container.id, member.datastore, self.stack.listener, timeout_s)
+                    await_ready(self.stack.engine, member, self.stack.listener, self.options.ready_timeout_s)
 
     def container(self, service: str) -> Container:
         """Return the running container of a service; NotFoundError names the services there are."""

@@ -126,7 +126,8 @@ class Stack:
             image = self.engine.image(container.image.digest) or container.image
         service = Service(image, container.environment, container.command)
         datastore = datastore_of(compose, image, self.settings, registry()) if compose is not None else registry().find(service)
-        return Member(container, service, datastore, mounted_subdots(container, places))
+        port = datastore.port_of(service) if datastore is not None else 0
+        return Member(container, service, datastore, mounted_subdots(container, places), port)
 
     def containers(self, places: Sequence[str] = ()) -> list[Container]:
         """Return the project's containers and those that mount one of `places`, running or not."""

@@ -57,7 +57,9 @@ class Run:
         project = f"dmt{self.id}-{len(self.projects)}-{name}"
         self.projects.append(project)
         RUNS.mkdir(parents=True, exist_ok=True)
-        self.record.write_text(json.dumps({"pid": os.getpid(), "start": _start_of(os.getpid()), "id": self.id, "projects": self.projects}))
+        self.record.write_text(
+            json.dumps({"pid": os.getpid(), "start": _start_of(os.getpid()), "id": self.id, "projects": self.projects})
+        )
         return project
 
     def finish(self) -> None:
@@ -183,7 +185,11 @@ class TestProject:
 
     def postgres(self, service: str = "db") -> psycopg.Connection[Any]:
         return psycopg.connect(
-            host=self.address(service), user="postgres", password="webapp", autocommit=True, connect_timeout=5  # type: ignore[arg-type]
+            host=self.address(service),
+            user="postgres",
+            password="webapp",
+            autocommit=True,
+            connect_timeout=5,  # type: ignore[arg-type]
         )
 
     def sql(self, statement: str, service: str = "db") -> list[tuple[Any, ...]]:

@@ -368,7 +368,14 @@ def test_no_marker_belongs_to_two_datastores() -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_a_datastore_with_a_port_has_a_probe_and_vice_versa(name: str) -> None:
     datastore = ALL[name]
-    assert (datastore.port > 0) == (datastore.ready is not None)
+    port = datastore.port_of(Service(Image(datastore.images[0])))
+    assert (port > 0) == (datastore.ready is not None)
+
+
+def test_the_port_follows_the_services_settings() -> None:
+    redis, influx = ALL["redis"], ALL["influxdb"]
+    assert redis.port_of(Service(Image("redis"), command=("redis-server", "--port", "6390"))) == 6390
+    assert (influx.port_of(Service(Image("influxdb:2"))), influx.port_of(Service(Image("influxdb:3-core")))) == (8086, 8181)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -489,7 +496,7 @@ def test_a_probe_says_no_to_a_silent_server_within_its_timeout(probe: Probe) -> 
     with serving(_listen_only) as port:
         began = time.monotonic()
         assert answer(probe, port) is False
-        assert time.monotonic() - began < 4 * TIMEOUT_S
+        assert time.monotonic() - began < 10 * TIMEOUT_S
 
 
 def _garbage() -> list[bytes]:
@@ -845,15 +852,7 @@ def test_every_probe_is_tried_against_a_server_that_works_and_one_that_does_not_
     assert asked == set(NOT_YET)
 
 
-IN_PIECES = [
-    pytest.param(
-        name,
-        handlers[0],
-        id=name,
-        marks=pytest.mark.xfail(reason="mongo.ready reads the beginning of the answer only") if name == "mongo" else (),
-    )
-    for name, handlers in YES.items()
-]
+IN_PIECES = [pytest.param(name, handlers[0], id=name) for name, handlers in YES.items()]
 
 
 @pytest.mark.parametrize(("name", "handler"), IN_PIECES)
@@ -862,21 +861,28 @@ def test_a_probe_puts_together_an_answer_that_arrives_in_pieces(name: str, handl
         handler(connection)
         connection.shutdown(socket.SHUT_WR)
 
+    def pass_on(connection: socket.socket, server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := connection.recv(4096):
+                server.sendall(data)
+            server.shutdown(socket.SHUT_WR)
+
     def in_pieces(connection: socket.socket) -> None:
         mine, theirs = socket.socketpair()
         with mine, theirs:
-            worker = threading.Thread(target=speak, args=(theirs,), daemon=True)
-            worker.start()
-            connection.settimeout(0.05)
-            with contextlib.suppress(TimeoutError):
-                mine.sendall(connection.recv(4096))
+            workers = [
+                threading.Thread(target=speak, args=(theirs,), daemon=True),
+                threading.Thread(target=pass_on, args=(connection, mine), daemon=True),
+            ]
+            for worker in workers:
+                worker.start()
             with contextlib.suppress(OSError):
-                mine.shutdown(socket.SHUT_WR)
-            connection.settimeout(5)
-            while data := mine.recv(3):
-                connection.sendall(data)
-                time.sleep(0.0002)
-            worker.join(5)
+                while data := mine.recv(3):
+                    connection.sendall(data)
+                    time.sleep(0.0002)
+                connection.shutdown(socket.SHUT_WR)
+            for worker in workers:
+                worker.join(5)
 
     with serving(in_pieces) as port:
         assert _probe(name)("127.0.0.1", port, 5.0) is True
@@ -942,7 +948,7 @@ def test_a_server_that_is_silent_in_the_tls_handshake_is_given_up_in_time() -> N
     with serving(handle) as port:
         began = time.monotonic()
         assert answer(elasticsearch.ready, port) is False
-        assert time.monotonic() - began < 4 * TIMEOUT_S
+        assert time.monotonic() - began < 10 * TIMEOUT_S
 
 
 def test_a_plain_server_that_answers_400_is_taken_at_its_word() -> None:

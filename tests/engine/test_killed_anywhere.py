@@ -1,0 +1,68 @@
+"""dm-compose killed at changes of the disk and requests to the engine: the next command leaves the old state or the new, all running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.crashing import KILLED, SITECUSTOMIZE
+from tests.support.projects import TestProject, eventually
+
+pytestmark = pytest.mark.engine
+
+STOPS = 14
+
+
+@pytest.fixture
+def killing(cache_only: TestProject, tmp_path: Path) -> dict[str, str]:
+    """Environment in which dm-compose dies at its CRASH_AT-th change."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    return {"PYTHONPATH": str(tmp_path / "site"), "CRASH_COUNT": str(tmp_path / "count")}
+
+
+def stops(project: TestProject, killing: dict[str, str], *words: str) -> Iterator[int]:
+    """Run the command once to count its changes, then yield places to kill it at, spread over the whole of it."""
+    project.dm(*words, **killing, CRASH_AT="0")
+    total = int(Path(killing["CRASH_COUNT"]).read_text())
+    assert total > STOPS
+    yield from sorted({1 + number * (total - 1) // (STOPS - 1) for number in range(STOPS)})
+
+
+def test_reset_killed_anywhere(cache_only: TestProject, killing: dict[str, str]) -> None:
+    cache_only.redis().set("note", "uncommitted")
+    seen = set()
+    for place in stops(cache_only, killing, "reset", "--hard"):
+        eventually(lambda: cache_only.redis().set("note", "uncommitted"), "redis")
+        done = cache_only.dm("reset", "--hard", check=False, **killing, CRASH_AT=str(place))
+        assert done.returncode in (0, KILLED), done.stderr
+        cache_only.dm("status")
+        assert cache_only.state("cache") == "running"
+        note = eventually(lambda: cache_only.redis().get("note"), "redis")
+        assert note in ("seed", "uncommitted")
+        seen.add(note)
+        assert cache_only.json("status")["head"]["id"] == cache_only.seed
+        if note == "seed":
+            cache_only.dm("undo")
+            assert cache_only.redis().get("note") == "uncommitted"
+    assert seen == {"seed", "uncommitted"}
+
+
+def test_commit_killed_anywhere(cache_only: TestProject, killing: dict[str, str]) -> None:
+    expected = 1
+    for place in stops(cache_only, killing, "commit", "-m", "count"):
+        before = len(cache_only.json("log"))
+        cache_only.redis().set("note", f"at {place}")
+        done = cache_only.dm("commit", "-m", str(place), check=False, **killing, CRASH_AT=str(place))
+        assert done.returncode in (0, KILLED), done.stderr
+        after = cache_only.json("log")
+        assert cache_only.state("cache") == "running"
+        assert cache_only.redis().get("note") == f"at {place}"
+        assert len(after) in (before, before + 1)
+        expected += len(after) - before
+    assert len(cache_only.json("log")) == expected + 1
+    assert not list((cache_only.home / "incoming").iterdir())
+    cache_only.dm("reset", "--hard", cache_only.seed)
+    assert cache_only.redis().get("note") == "seed"

@@ -1,0 +1,69 @@
+"""Stopping a process at its n-th change of the disk, for n = 1, 2, 3, ..., as SIGKILL would.
+
+`sys.addaudithook` sees opens for writing, renames, removals, metadata changes, ioctls, child processes and requests to the engine.
+It does not see SQLite's own writes, system calls made through ctypes, nor single writes to an open file; and it models a killed
+process, not a power cut.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+KILLED, FAILED = 99, 98
+WATCHED = {
+    "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown", "os.utime",
+    "os.setxattr", "os.removexattr", "os.mkfifo", "os.mknod", "fcntl.ioctl", "subprocess.Popen", "sqlite3.connect", "http.client.send",
+}  # fmt: skip
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+
+SITECUSTOMIZE = f"""
+import os, sys
+if "CRASH_AT" in os.environ:
+    sys.path.append({str(Path(__file__).parents[2])!r})
+    from tests.support.crashing import install
+    install(int(os.environ["CRASH_AT"]), os.environ["CRASH_COUNT"])
+"""
+
+
+def install(countdown: int, count_file: str | None = None) -> None:
+    """From now on this process ends without a word at its `countdown`-th watched event; with 0 it counts them into a file at its end."""
+    left = countdown
+    if count_file is not None and countdown == 0:
+        atexit.register(lambda: Path(count_file).write_text(str(-left)))
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event == "open":
+            flags = arguments[2]
+            if not isinstance(flags, int) or not flags & _WRITING:
+                return
+        elif event not in WATCHED:
+            return
+        left -= 1
+        if left == 0:
+            os._exit(KILLED)
+
+    sys.addaudithook(hook)
+
+
+def run_until(countdown: int, work: Callable[[], object]) -> int:
+    """Do `work` in a forked child that dies at its `countdown`-th change; return KILLED, or 0 when it finished before."""
+    child = os.fork()
+    if child == 0:
+        try:
+            install(countdown)
+            work()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(FAILED)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    assert code in (0, KILLED), f"the child failed with {code}"
+    return code

@@ -1,0 +1,185 @@
+"""A process killed at any change of the disk during commit or restore leaves the old state or the new one, and nothing half-made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dm_compose.core.commit import COMMIT, CommitDraft, Move
+from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, SubdotName
+from dm_compose.store.local import LocalStore
+from tests.support.crashing import KILLED, run_until
+
+DOT = DotName("dot")
+A, B = SubdotName("a"), SubdotName("b")
+MAX_STOPS = 1000
+
+
+class Case:
+    """Two subdots, one commit, uncommitted changes of every kind."""
+
+    def __init__(self, root: Path) -> None:
+        self.home, self.trees = root / "home", root / "trees"
+        self.directories = {A: str(self.trees / "a"), B: str(self.trees / "b")}
+
+    def store(self) -> LocalStore:
+        return LocalStore(self.home)
+
+    def write(self, subdot: SubdotName, name: str, content: str) -> None:
+        path = Path(self.directories[subdot]) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+    def commit(self, message: str) -> CommitId:
+        store = self.store()
+        commit_id = store.prepare_commit(DOT, MAIN_WORKTREE, self.directories)
+        store.capture(commit_id)
+        store.publish(commit_id, CommitDraft(message, "me"))
+        store.close()
+        return commit_id
+
+    def restore(self, target: CommitId) -> None:
+        store = self.store()
+        entry = store.begin_restore(DOT, MAIN_WORKTREE, target, [], Move("reset", DEFAULT_BRANCH, target), None)
+        for subdot, directory in self.directories.items():
+            store.restore(entry, subdot, directory)
+        store.sync_restored(entry)
+        store.end_restore(entry)
+        store.close()
+
+    def recover(self) -> None:
+        """What repository.recovery does, without containers."""
+        store = self.store()
+        for entry in store.unfinished(DOT):
+            if entry.operation == COMMIT:
+                store.abandon(entry.id)
+            else:
+                for subdot, directory in self.directories.items():
+                    store.restore(entry.id, subdot, directory)
+                store.sync_restored(entry.id)
+                store.end_restore(entry.id)
+        assert store.unfinished(DOT) == []
+        store.close()
+
+    def snapshot(self) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for path in sorted(self.trees.rglob("*")):
+            info = path.lstat()
+            content = path.read_bytes() if path.is_file() and not path.is_symlink() else None
+            found[str(path.relative_to(self.trees))] = (info.st_mode, info.st_uid, info.st_nlink if content else 0, content)
+        return found
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Iterator[tuple[Path, CommitId, CommitId, dict[str, object], dict[str, object]]]:
+    """A store with commits `one` and `two`, its trees dirty; returns also what the trees hold in both commits."""
+    root = tmp_path / "template"
+    case = Case(root)
+    case.store().create_dot(DOT)
+    for number in range(4):
+        case.write(A, f"table{number}", f"{number}" * 5000)
+    case.write(B, "deep/down/log", "line\n" * 100)
+    os.link(case.directories[A] + "/table0", case.directories[A] + "/same")
+    one = case.commit("one")
+    first = case.snapshot()
+    case.write(A, "table1", "changed")
+    case.write(A, "new", "new")
+    (Path(case.directories[A]) / "table2").unlink()
+    os.mkfifo(case.directories[B] + "/fifo")
+    os.chmod(case.directories[B] + "/deep/down/log", 0o600)
+    two = case.commit("two")
+    second = case.snapshot()
+    yield root, one, two, first, second
+
+
+def stops(template: Path, tmp_path: Path, work: Callable[[Case], object]) -> Iterator[Case]:
+    """Yield a case for every change of the disk at which `work` was killed, and one for `work` done."""
+    for number in range(1, MAX_STOPS):
+        root = tmp_path / "case"
+        shutil.rmtree(root, ignore_errors=True)
+        _copy(template, root)
+        case = Case(root)
+        code = run_until(number, lambda: work(case))  # noqa: B023 (used before the next round)
+        yield case
+        if code != KILLED:
+            assert number > 15, "the hook saw next to nothing"
+            return
+    raise AssertionError(f"still not done after {MAX_STOPS} changes")
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a tree with its hard links, fifos and time stamps."""
+    subprocess.run(["cp", "-a", str(source), str(target)], check=True)
+
+
+def check_store(case: Case) -> list[str]:
+    """Nothing is half-listed, nothing is left lying about; return the log's messages."""
+    store = case.store()
+    head = store.worktree(DOT, MAIN_WORKTREE).head
+    assert head is not None
+    log = store.log(DOT, head)
+    known = {c.id for c in store._database.commits(DOT)}
+    assert list((case.home / "incoming").iterdir()) == []
+    assert {p.name for p in (case.home / "objects").iterdir()} <= known
+    store.close()
+    return [c.message for c in log]
+
+
+def test_a_commit_killed_anywhere_is_whole_or_not_there(
+    template: tuple[Path, CommitId, CommitId, dict, dict], tmp_path: Path
+) -> None:
+    root, one, two, first, second = template
+
+    def work(case: Case) -> None:
+        case.write(A, "table3", "again")
+        case.commit("three")
+
+    seen = set()
+    for case in stops(root, tmp_path, work):
+        case.recover()
+        messages = check_store(case)
+        assert messages in (["two", "one"], ["three", "two", "one"])
+        seen.add(len(messages))
+        case.restore(two)
+        assert case.snapshot() == second
+        case.restore(one)
+        assert case.snapshot() == first
+    assert seen == {2, 3}
+
+
+def test_a_restore_killed_anywhere_is_finished_by_recovery(
+    template: tuple[Path, CommitId, CommitId, dict, dict], tmp_path: Path
+) -> None:
+    root, one, two, first, second = template
+    seen = set()
+    for case in stops(root, tmp_path, lambda case: case.restore(one)):
+        case.recover()
+        messages = check_store(case)
+        assert case.snapshot() == (first if messages == ["one"] else second)
+        seen.add(tuple(messages))
+        case.restore(two)
+        assert case.snapshot() == second
+    assert seen == {("one",), ("two", "one")}
+
+
+def test_a_recovery_killed_anywhere_is_finished_by_the_next(
+    template: tuple[Path, CommitId, CommitId, dict, dict], tmp_path: Path
+) -> None:
+    root, one, _, first, second = template
+    half = tmp_path / "half"
+    _copy(root, half)
+    begun = Case(half)
+    store = begun.store()
+    entry = store.begin_restore(DOT, MAIN_WORKTREE, one, [], Move("reset", DEFAULT_BRANCH, one), None)
+    store.restore(entry, A, begun.directories[A])
+    store.close()
+    for case in stops(half, tmp_path, lambda case: case.recover()):
+        case.recover()
+        assert check_store(case) == ["one"]
+        assert case.snapshot() == first
+    assert first != second
