@@ -1,0 +1,27 @@
+# Everything a new machine needs is set up by these targets themselves.
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: demo test lint unit clean
+
+demo: .venv/ready
+	tools/with-engine sh -c 'tools/images && tools/demo'
+
+test: .venv/ready lint
+	tools/with-engine sh -c 'tools/images && .venv/bin/pytest $(PYTEST_OPTIONS)'
+
+unit: .venv/ready
+	.venv/bin/pytest tests/unit $(PYTEST_OPTIONS)
+
+lint: .venv/ready
+	.venv/bin/ruff check dm_compose pytest_dotmesh tests benchmarks examples
+	.venv/bin/ruff format --check dm_compose pytest_dotmesh tests benchmarks examples
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+.venv/ready: pyproject.toml
+	tools/venv $(PYTHON)
+	touch $@
+
+clean:
+	rm -rf .venv .dev build dist *.egg-info
