@@ -7,6 +7,7 @@ driver `dm` become ordinary ones. Everything else stays as Compose resolved it.
 from __future__ import annotations
 
 import copy
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from dm_compose.core.names import SubdotName
 from dm_compose.core.project import Project
 from dm_compose.core.stack import Kind, StackPlan
-from dm_compose.repository.subdots import ANCESTOR_DRIVER
+from dm_compose.repository.subdots import ANCESTOR_DRIVER, GENERATED_PREFIX
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Situation:
 def generate(project: Project, plan: StackPlan, situations: Mapping[SubdotName, Situation]) -> dict[str, Any] | None:
     """Return the document to bring up instead of the user's files, None when those serve.
 
-    An anonymous volume that a container has is left to Compose, which hands it on when it recreates the container.
+    An anonymous volume that a container has is left to Compose, which hands it on when it recreates the container. A volume of
+    ours under an older name of the subdot is kept.
     """
     document: dict[str, Any] = copy.deepcopy(dict(project.document))
     services = document.get("services") or {}
@@ -46,13 +48,12 @@ def generate(project: Project, plan: StackPlan, situations: Mapping[SubdotName, 
             continue
         assert subdot.volume is not None
         now = situations.get(subdot.name, Situation())
-        if now.mounted not in (None, subdot.volume):
+        own = f"{project.name}_{GENERATED_PREFIX}"
+        if now.mounted is not None and not now.mounted.startswith(own):
             continue
+        place = now.mounted or (None if now.in_layer else now.recorded) or subdot.volume
         key = subdot.volume.removeprefix(f"{project.name}_")
-        borrowed = (
-            now.recorded if now.mounted is None and not now.in_layer and now.recorded not in (None, subdot.volume) else None
-        )
-        volumes[key] = {"name": borrowed, "external": True} if borrowed else {"name": subdot.volume}
+        volumes[key] = {"name": place} if place.startswith(own) else {"name": place, "external": True}
         _mount(services[subdot.services[0]], key, subdot.path)
         changed = True
     for key, volume in project.volumes.items():
@@ -66,7 +67,7 @@ def _mount(service: dict[str, Any], key: str, path: str) -> None:
     """Give the service's anonymous volume at `path` a name, or add a volume there."""
     mounts = service.setdefault("volumes", [])
     for mount in mounts:
-        if mount["type"] == "volume" and not mount.get("source") and mount["target"].rstrip("/") == path:
+        if mount["type"] == "volume" and not mount.get("source") and posixpath.normpath(mount["target"]) == path:
             mount["source"] = key
             return
     mounts.append({"type": "volume", "source": key, "target": path, "volume": {}})

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dm_compose.core.commit import COMMIT, RESTORE, SESSION
+from dm_compose.core.commit import COMMIT, SESSION
 from dm_compose.core.events import Event
 from dm_compose.core.names import DotName
 from dm_compose.errors import DmError, InUseError, NotFoundError
@@ -42,17 +42,18 @@ def recover_if_left(checkout: Checkout, observe: Callable[[], Checkout]) -> Chec
         checkout.store.unlock(token)
 
 
-def recover(checkout: Checkout, observe: Callable[[], Checkout]) -> Checkout:
+def recover(checkout: Checkout, observe: Callable[[], Checkout], *, new_session: bool = False) -> Checkout:
     """Recover everything unfinished and return the stack as it is then, looking at it anew by `observe` after each change.
 
-    The caller holds the dot's lock, so the owners are dead. Idempotent, and may be killed as well.
+    The caller holds the dot's lock, so the owners are dead; a `new_session` holds the session's lock as well and has
+    journalled nothing yet. Idempotent, and may be killed as well.
     """
     entries = checkout.store.unfinished(checkout.dot)
-    ended = _dead_session(checkout) if any(e.operation == SESSION for e in entries) else None
+    ended = None if new_session or not any(e.operation == SESSION for e in entries) else _dead_session(checkout)
+    if not new_session and ended is None:
+        entries = [e for e in entries if e.operation != SESSION]
     try:
         for entry in entries:
-            if entry.operation == SESSION and ended is None:
-                continue
             checkout.listener(Event("recover", f"an earlier {entry.operation} was interrupted; cleaning up after it"))
             for container_id in entry.paused:
                 _tolerate(checkout, container_id, "unpause")
@@ -62,7 +63,7 @@ def recover(checkout: Checkout, observe: Callable[[], Checkout]) -> Checkout:
                 checkout.store.abandon(entry.id)
         checkout = observe() if entries else checkout
         for entry in sorted(entries, key=lambda e: e.operation == SESSION):
-            if entry.operation == RESTORE or (entry.operation == SESSION and ended is not None):
+            if entry.operation != COMMIT:
                 finish_restore(checkout, entry, timeout_s=DEFAULT_TIMEOUT_S)
                 checkout = observe()
     finally:

@@ -109,7 +109,7 @@ class StackSession:
     @contextlib.contextmanager
     def _state_borrowed(self) -> Iterator[None]:
         assert self.commit is not None
-        with self._checkout() as checkout:
+        with self._checkout(new_session=True) as checkout:
             checkout.refuse_strangers(readers_too=True)
             checkout.require_places()
             if not self.options.any_version:
@@ -157,9 +157,9 @@ class StackSession:
     # What can be done with it
 
     @contextlib.contextmanager
-    def _checkout(self) -> Iterator[Checkout]:
+    def _checkout(self, *, new_session: bool = False) -> Iterator[Checkout]:
         assert self._access is not None
-        with self.stack.observed(self._access, self._places, lock=True) as checkout:
+        with self.stack.observed(self._access, self._places, lock=True, new_session=new_session) as checkout:
             yield checkout
 
     def resolve(self, ref: str) -> Commit:

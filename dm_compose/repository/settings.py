@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
@@ -32,7 +32,7 @@ class Settings:
 def read_settings(project: Project, engine_names: list[str]) -> Settings:
     """Collect the settings of a project; UsageError names a key, volume, service or engine that does not exist."""
     _check_keys("x-dotmesh", project.settings, _TOP)
-    dot = project.settings.get("dot")
+    dot = _dot(project.settings.get("dot"))
     marked: dict[str, set[str]] = {"include": set(), "exclude": set()}
     engines: dict[str, str] = {}
     ports: dict[str, int] = {}
@@ -54,18 +54,19 @@ def read_settings(project: Project, engine_names: list[str]) -> Settings:
                 if _truth(where, word, value):
                     items.update(_expand(project, word, name))
             else:
-                items.update(f"{name}:{path}" for path in _list(where, word, service.settings))
+                items.update(f"{name}:{_path(f'{where}.{word}', path)}" for path in _list(where, word, service.settings))
         if "engine" in service.settings:
             engines[name] = str(service.settings["engine"])
             if engines[name] not in (*engine_names, "none"):
-                raise UsageError(f"{where}: unknown engine {engines[name]!r}", hint=f"Known: {', '.join(engine_names)}, none.")
+                hint = _suggestion(engines[name], [*engine_names, "none"]) or f"Known: {', '.join(engine_names)}, none."
+                raise UsageError(f"{where}: unknown engine {engines[name]!r}", hint=hint)
         if "port" in service.settings:
             text = str(service.settings["port"])
-            if not text.isdigit() or not 0 < int(text) < 65536:
+            if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
                 raise UsageError(f"{where}: port {text!r} is not a port number")
             ports[name] = int(text)
     return Settings(
-        DotName.parse(str(dot)) if dot is not None else None,
+        dot,
         frozenset(marked["include"]),
         frozenset(marked["exclude"]),
         engines,
@@ -74,21 +75,44 @@ def read_settings(project: Project, engine_names: list[str]) -> Settings:
 
 
 def _check_keys(where: str, found: Mapping[str, object], known: tuple[str, ...]) -> None:
+    if "" in found:
+        raise UsageError(f"{where} must be a mapping; found {found['']!r}", hint=f"Known keys: {', '.join(known)}.")
     for key in found:
         if key not in known:
-            near = get_close_matches(key, known, 1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(known)}."
+            hint = _suggestion(key, known) or f"Known: {', '.join(known)}."
             raise UsageError(f"{where}: unknown key {key!r}", hint=hint)
 
 
+def _suggestion(word: str, known: Iterable[str]) -> str | None:
+    near = get_close_matches(word, list(known), 1)
+    return f"Did you mean {near[0]!r}?" if near else None
+
+
+def _dot(value: object) -> DotName | None:
+    if value is None:
+        return None
+    try:
+        return DotName.parse(value)  # type: ignore[arg-type]
+    except UsageError as error:
+        raise UsageError(f"x-dotmesh.dot: {error.message}", hint=error.hint) from None
+
+
+def _path(where: str, path: str) -> str:
+    if not path.startswith("/"):
+        raise UsageError(f"{where}: {path!r} is not a path in the container", hint="Such a path starts with '/'.")
+    return path.rstrip("/") or "/"
+
+
 def _list(where: str, key: str, found: Mapping[str, object]) -> list[str]:
-    value = found.get(key, [])
+    value = found.get(key) or []
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise UsageError(f"{where}.{key} must be a list", hint="For example: include: [uploads, 'web:/var/www/html']")
     return value
 
 
 def _truth(where: str, key: str, value: object) -> bool:
+    if value is None:
+        return False
     if value not in ("true", "false"):
         raise UsageError(f"{where}.{key} must be true or false, or a list of paths on a service; found {value!r}")
     return value == "true"
@@ -97,14 +121,16 @@ def _truth(where: str, key: str, value: object) -> bool:
 def _expand(project: Project, word: str, item: str) -> set[str]:
     """Return the volume keys and service:path pairs that one item of a list means."""
     service, colon, path = item.partition(":")
-    if colon and service in project.services and path.startswith("/"):
-        return {f"{service}:{path.rstrip('/') or '/'}"}
+    if colon and service in project.services:
+        return {f"{service}:{_path(f'x-dotmesh.{word}', path)}"}
+    if item in project.inactive or (colon and service in project.inactive):
+        return set()
     if item in project.volumes:
         return {item}
     if item in project.services:
         return {f"{item}:*"}
-    near = get_close_matches(item, [*project.volumes, *project.services], 1)
+    known = [*project.volumes, *project.services, *project.inactive]
     raise UsageError(
-        f"x-dotmesh.{word}: there is no volume or service {item!r}",
-        hint=f"Did you mean {near[0]!r}?" if near else "Name a top-level volume, a service, or service:/path.",
+        f"x-dotmesh.{word}: no service uses a volume {item!r}, and there is no such service",
+        hint=_suggestion(item, known) or "Name a top-level volume, a service, or service:/path.",
     )

@@ -178,15 +178,17 @@ class Stack:
             access.store.close()
 
     @contextlib.contextmanager
-    def observed(self, access: Access, places: Mapping[SubdotName, str], *, lock: bool) -> Iterator[Checkout]:
-        """Observe the stack over an open store, after what killed commands left has been finished."""
+    def observed(
+        self, access: Access, places: Mapping[SubdotName, str], *, lock: bool, new_session: bool = False
+    ) -> Iterator[Checkout]:
+        """Observe the stack over an open store, after what killed commands left has been finished; see `recover`."""
 
         def observe() -> Checkout:
             return self._observe(access, places)
 
         if lock:
             with locked(access.store, self.plan.dot, self.listener):
-                yield recover(observe(), observe)
+                yield recover(observe(), observe, new_session=new_session)
         else:
             yield recover_if_left(observe(), observe)
 

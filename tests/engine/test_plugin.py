@@ -1,0 +1,317 @@
+"""The pytest plugin on a real stack: every test begins at the commit, and the stack is given back as it was found."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.projects import TestProject, eventually
+
+pytestmark = pytest.mark.engine
+
+CLIENTS = """
+import psycopg, pytest, redis
+
+def rows(stack):
+    host, port = stack.address("db", 5432)
+    with psycopg.connect(host=host, port=port, user="postgres", password="webapp", autocommit=True) as connection:
+        return sorted(text for (text,) in connection.execute("select text from notes").fetchall())
+
+def sql(stack, statement):
+    host, port = stack.address("db", 5432)
+    with psycopg.connect(host=host, port=port, user="postgres", password="webapp", autocommit=True) as connection:
+        connection.execute(statement)
+
+def cache(stack):
+    return redis.Redis(stack.host("cache", 6379), stack.port("cache", 6379), decode_responses=True)
+
+def scribble(stack):
+    sql(stack, "insert into notes values ('scribble')")
+    cache(stack).set("note", "scribble")
+
+def is_seed(stack):
+    return rows(stack) == ["seed"] and cache(stack).get("note") == "seed"
+"""
+
+
+class Tests:
+    """A directory of tests that use the project's stack."""
+
+    __test__ = False
+
+    def __init__(self, project: TestProject, directory: Path) -> None:
+        self.project, self.directory = project, directory
+        self.directory.mkdir()
+        (directory / "pytest.ini").write_text(f"[pytest]\ndm_file = {project.file}\n")
+        (directory / "clients.py").write_text(CLIENTS)
+
+    def write(self, body: str) -> None:
+        (self.directory / "test_it.py").write_text(f"from clients import *\n\n{body}")
+
+    def command(self, *options: str) -> list[str]:
+        return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:pytester", *options]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.project.environment, "PYTHONPATH": str(self.directory)}
+
+    def run(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*options),
+            cwd=self.directory,
+            env={**self.environment, **environment},
+            capture_output=True,
+            text=True,
+            timeout=170,
+            check=False,
+        )
+
+    def start(self, *options: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*options), cwd=self.directory, env=self.environment, stdout=-1, stderr=subprocess.STDOUT, text=True
+        )
+
+
+@pytest.fixture
+def tests(webapp: TestProject, tmp_path: Path) -> Tests:
+    webapp.stack().reset(webapp.seed, hard=True)
+    return Tests(webapp, tmp_path / "tests")
+
+
+def is_seed(project: TestProject) -> bool:
+    return [text for (text,) in project.sql("select text from notes")] == ["seed"] and project.redis().get("note") == "seed"
+
+
+def outcome(done: subprocess.CompletedProcess[str]) -> str:
+    return done.stdout.strip().splitlines()[-1]
+
+
+def test_each_test_sees_the_seed_whatever_the_one_before_did(tests: Tests) -> None:
+    tests.write(
+        """
+        def test_scribbles(dm_stack):
+            assert is_seed(dm_stack)
+            scribble(dm_stack)
+
+        def test_scribbles_too(dm_stack):
+            assert is_seed(dm_stack)
+            scribble(dm_stack)
+            assert 0, "and fails"
+
+        def test_errors(dm_stack):
+            assert is_seed(dm_stack)
+            scribble(dm_stack)
+            raise OSError
+
+        def test_is_last(dm_stack):
+            assert is_seed(dm_stack)
+        """.replace("\n        ", "\n")
+    )
+    done = tests.run("--dm-report")
+    assert "2 failed, 2 passed" in outcome(done), done.stdout
+    assert f"dm: stack {tests.project.name}, dot {tests.project.name} (cache, db-data), commit HEAD, strategy" in done.stdout
+    assert "test_scribbles: db-data" in done.stdout
+    assert "restarted cache, db" in done.stdout
+    assert is_seed(tests.project)
+
+
+def test_what_was_uncommitted_before_the_run_is_there_after_it(tests: Tests) -> None:
+    tests.project.sql("insert into notes values ('my work')")
+    tests.project.redis().set("note", "my work")
+    tests.write("def test_it(dm_stack):\n    assert is_seed(dm_stack)\n    scribble(dm_stack)\n")
+    done = tests.run()
+    assert "1 passed" in outcome(done), done.stdout
+    assert sorted(text for (text,) in tests.project.sql("select text from notes")) == ["my work", "seed"]
+    assert tests.project.redis().get("note") == "my work"
+
+
+def test_a_marker_chooses_another_commit_and_autouse_restores_for_every_test(tests: Tests) -> None:
+    tests.project.redis().set("note", "other")
+    other = tests.project.json("commit", "-m", "other")["id"]
+    tests.project.dm("reset", "--hard", tests.project.seed)
+    tests.write(
+        f"""
+@pytest.mark.dm(commit="{other[:10]}")
+def test_other(dm_stack):
+    assert cache(dm_stack).get("note") == "other"
+    scribble(dm_stack)
+
+def test_without_asking(dm_session_stack):
+    assert is_seed(dm_session_stack)
+    scribble(dm_session_stack)
+
+def test_after():
+    pass
+
+def test_seed(dm_stack):
+    assert is_seed(dm_stack)
+"""
+    )
+    done = tests.run("--dm-autouse")
+    assert "4 passed" in outcome(done), done.stdout
+
+
+def test_a_test_that_does_not_ask_for_the_stack_cannot_spoil_the_next(tests: Tests) -> None:
+    tests.write(
+        """
+def test_first(dm_stack):
+    pass
+
+def test_sneaks_in(dm_session_stack):
+    cache(dm_session_stack).set("note", "sneaked into memory")
+
+def test_next(dm_stack):
+    assert is_seed(dm_stack)
+"""
+    )
+    done = tests.run()
+    assert "3 passed" in outcome(done), done.stdout
+
+
+def test_the_stack_offers_exec_logs_commit_reset_and_diff(tests: Tests) -> None:
+    tests.write(
+        """
+def test_offers(dm_stack):
+    done = dm_stack.exec("cache", "redis-cli", "get", "note")
+    assert (done.exit_code, done.output.strip()) == (0, "seed")
+    assert dm_stack.exec("db", "false").exit_code == 1
+    assert "ready to accept connections" in dm_stack.logs("db")
+    assert not any(dm_stack.diff().values()) or dm_stack.diff()["db-data"]
+    scribble(dm_stack)
+    scribbled = dm_stack.commit("scribbled")
+    dm_stack.reset()
+    assert is_seed(dm_stack)
+    dm_stack.reset(scribbled)
+    assert cache(dm_stack).get("note") == "scribble"
+    assert dm_stack.diff()["cache"].changed_bytes > 0
+    assert dm_stack.start.message == "seed"
+"""
+    )
+    done = tests.run()
+    assert "1 passed" in outcome(done), done.stdout
+    assert [c["message"] for c in tests.project.json("log")] == ["seed"]
+
+
+def test_a_run_killed_in_the_middle_of_a_test_leaves_the_next_run_and_the_user_what_was_there(tests: Tests) -> None:
+    tests.project.redis().set("note", "my work")
+    tests.write(
+        """
+def test_hangs(dm_stack):
+    scribble(dm_stack)
+    print("scribbled", flush=True)
+    import time
+    time.sleep(600)
+"""
+    )
+    child = tests.start("-s")
+    assert child.stdout is not None
+    eventually(lambda: child.poll() is not None or "scribbled" in child.stdout.readline(), "the test to scribble", timeout_s=60)
+    child.send_signal(signal.SIGKILL)
+    child.communicate(timeout=60)
+    tests.write("def test_it(dm_stack):\n    assert is_seed(dm_stack)\n")
+    done = tests.run()
+    assert "1 passed" in outcome(done), done.stdout
+    assert tests.project.redis().get("note") == "my work"
+    assert [text for (text,) in tests.project.sql("select text from notes")] == ["seed"]
+
+
+def test_after_an_interrupt_the_stack_is_given_back(tests: Tests) -> None:
+    tests.write(
+        """
+def test_is_interrupted(dm_stack):
+    scribble(dm_stack)
+    raise KeyboardInterrupt
+"""
+    )
+    done = tests.run()
+    assert done.returncode == 2, done.stdout
+    assert is_seed(tests.project)
+
+
+def test_a_second_run_waits_with_a_message_or_fails_when_it_may_not_wait(tests: Tests, tmp_path: Path) -> None:
+    flag = tmp_path / "go on"
+    tests.write(
+        f"""
+def test_holds(dm_stack):
+    scribble(dm_stack)
+    print("holding", flush=True)
+    import pathlib, time
+    while not pathlib.Path({str(flag)!r}).exists():
+        time.sleep(0.05)
+"""
+    )
+    first = tests.start("-s")
+    assert first.stdout is not None
+    eventually(lambda: first.poll() is not None or "holding" in first.stdout.readline(), "the first run", timeout_s=60)
+    refused = tests.run("--dm-lock-timeout", "0")
+    assert "in use by" in refused.stdout
+    assert str(first.pid) in refused.stdout
+    assert "1 error" in outcome(refused)
+    tests.write("def test_it(dm_stack):\n    assert is_seed(dm_stack)\n")
+    second = tests.start()
+    assert second.stdout is not None
+    line = eventually(
+        lambda: next((text for text in iter(second.stdout.readline, "") if "waiting up to" in text), ""), "the message"
+    )
+    assert str(first.pid) in line
+    flag.write_text("")
+    output, _ = second.communicate(timeout=120)
+    first.communicate(timeout=120)
+    assert "1 passed" in output.strip().splitlines()[-1], output
+    assert first.returncode == 0
+
+
+def test_a_stack_that_is_down_is_brought_up_on_the_commit_and_taken_down(tests: Tests) -> None:
+    tests.project.dm("down")
+    tests.write(
+        "def test_it(dm_stack):\n    assert is_seed(dm_stack)\n    scribble(dm_stack)\n\ndef test_next(dm_stack):\n    assert is_seed(dm_stack)\n"
+    )
+    done = tests.run()
+    assert "2 passed" in outcome(done), done.stdout
+    assert tests.project.compose("ps", "-aq").strip() == ""
+    tests.project.dm("up", "-d")
+    tests.project.wait_ready()
+    assert is_seed(tests.project)
+
+
+def test_a_stack_that_is_down_and_has_lost_its_volumes_is_seeded_from_the_commit(tests: Tests) -> None:
+    tests.project.dm("down", "-v")
+    tests.write("def test_it(dm_stack):\n    assert is_seed(dm_stack)\n")
+    done = tests.run()
+    assert "1 passed" in outcome(done), done.stdout
+    tests.project.dm("up", "-d")
+    tests.project.wait_ready()
+    assert is_seed(tests.project)
+
+
+def test_problems_are_told_in_a_line_with_a_hint(tests: Tests) -> None:
+    tests.write("def test_it(dm_stack):\n    pass\n")
+    unknown = tests.run("--dm-commit", "nonsense")
+    assert "has no branch, tag or commit 'nonsense'" in unknown.stdout
+    assert "hint:" in unknown.stdout
+    nothing = tests.run("--dm-file", "nowhere.yaml")
+    assert "nowhere.yaml" in nothing.stdout
+    assert "Traceback" not in unknown.stdout + nothing.stdout
+    other = tests.run(DM_PROJECT_NAME="never-committed")
+    assert "has no commit to test from" in other.stdout
+
+
+def test_tests_without_the_stack_pay_nothing_and_see_no_header(tests: Tests) -> None:
+    tests.write("def test_it():\n    pass\n")
+    done = tests.run(DOCKER_HOST="unix:///nonexistent.sock")
+    assert "1 passed" in outcome(done), done.stdout
+    assert "dm:" not in done.stdout
+
+
+def test_the_same_through_the_helper_container(tests: Tests) -> None:
+    tests.write(
+        "def test_it(dm_stack):\n    assert is_seed(dm_stack)\n    scribble(dm_stack)\n\ndef test_next(dm_stack):\n    assert is_seed(dm_stack)\n"
+    )
+    done = tests.run(DM_FILES="helper", DM_HELPER_IMAGE="dm-example/python")
+    assert "2 passed" in outcome(done), done.stdout
+    assert is_seed(tests.project)
