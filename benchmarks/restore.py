@@ -1,0 +1,194 @@
+"""Restoring running stacks with every datastore dirty, beside each engine's own kill and start; and how long a commit freezes them."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pika
+import pymongo
+import pymysql
+
+from benchmarks.common import arguments, headline, ms, spread, table
+from dm_compose.core.plan import Action
+from dm_compose.repository.ready import await_ready
+from dm_compose.repository.restoring import RestoreReport
+from tests.support.projects import Run, TestProject, eventually, example, project_in
+
+ROWS = 20_000
+THREE = {
+    "services": {
+        "db": example("webapp/compose.yaml")["services"]["db"],
+        "cache": example("webapp/compose.yaml")["services"]["cache"],
+        "maria": {
+            "image": "dm-example/mariadb:10.11",
+            "pull_policy": "never",
+            "environment": {"MYSQL_ROOT_PASSWORD": "fake_password", "MYSQL_DATABASE": "socksdb"},
+            "volumes": ["maria-data:/var/lib/mysql"],
+        },
+    },
+    "volumes": {"db-data": None, "maria-data": None},
+}
+
+
+class Writers:
+    """How to dirty each service of a project."""
+
+    def __init__(self, project: TestProject) -> None:
+        self.project = project
+        self.count = 0
+
+    def mysql(self, service: str) -> None:
+        connection = pymysql.connect(
+            host=self.project.address(service), user="root", password="fake_password", database="socksdb", autocommit=True
+        )
+        with connection, connection.cursor() as cursor:
+            cursor.execute("create table if not exists bench (id int primary key auto_increment, text varchar(200))")
+            cursor.executemany("insert into bench (text) values (%s)", [("x" * 100,)] * 300)
+
+    def mongo(self, service: str) -> None:
+        with pymongo.MongoClient(self.project.address(service), directConnection=True) as client:
+            client["data"]["bench"].insert_many([{"n": n, "text": "x" * 100} for n in range(300)])
+
+    def rabbitmq(self, service: str) -> None:
+        with pika.BlockingConnection(pika.ConnectionParameters(self.project.address(service))) as connection:
+            channel = connection.channel()
+            channel.queue_declare("bench", durable=True)
+            channel.confirm_delivery()
+            for _ in range(50):
+                channel.basic_publish("", "bench", b"x" * 1000, pika.BasicProperties(delivery_mode=2))
+
+    def postgres(self, service: str) -> None:
+        self.project.sql("create table if not exists bench (id serial primary key, text text)", service)
+        self.project.sql("insert into bench (text) select repeat('x', 100) from generate_series(1, 300)", service)
+
+    def redis(self, service: str) -> None:
+        self.count += 1
+        self.project.redis(service).mset({f"bench{self.count}-{n}": "x" * 100 for n in range(300)})
+
+    def by_service(self) -> dict[str, Callable[[str], None]]:
+        known = {
+            "postgres": self.postgres,
+            "redis": self.redis,
+            "mariadb": self.mysql,
+            "mongo": self.mongo,
+            "rabbitmq": self.rabbitmq,
+        }
+        plan = self.project.stack().plan
+        return {s.services[0]: known[str(s.engine)] for s in plan.subdots}
+
+
+def bring_up(project: TestProject) -> dict[str, Callable[[str], None]]:
+    """Start the stack, give every datastore some data, commit."""
+    project.dm("up", "-d")
+    writers = Writers(project).by_service()
+    for service, write in writers.items():
+        eventually(lambda service=service, write=write: write(service) or True, f"{service} to take data", timeout_s=90)
+    project.seed = project.json("commit", "-m", "seed")["id"]
+    return writers
+
+
+def own_boot(project: TestProject, service: str, rounds: int) -> list[float]:
+    """Return the seconds from killing one container, alone, to its first answer."""
+    stack = project.stack()
+    samples = []
+    with stack.checkout(lock=True) as checkout:
+        (member,) = [m for m in checkout.members if m.container.service == service]
+        for _ in range(rounds):
+            began = time.perf_counter()
+            stack.engine.kill(member.container.id)
+            stack.engine.start(member.container.id)
+            await_ready(stack.engine, member, lambda _: None, 120)
+            samples.append(time.perf_counter() - began)
+    return samples
+
+
+def restores(
+    project: TestProject, writers: dict[str, Callable[[str], None]], rounds: int
+) -> tuple[list[float], list[RestoreReport]]:
+    """Dirty everything and restore it, as the pytest plugin does, and return how long each call took."""
+    from dm_compose.repository.session import SessionOptions, StackSession
+
+    seconds, reports = [], []
+    with StackSession(project.stack(), SessionOptions()) as session:
+        assert session.commit is not None
+        for _ in range(rounds):
+            for service, write in writers.items():
+                write(service)
+            began = time.perf_counter()
+            reports.append(session.restore(session.commit))
+            seconds.append(time.perf_counter() - began)
+    return seconds, reports
+
+
+def parts(reports: list[RestoreReport]) -> dict[str, dict[str, float]]:
+    """Return the median seconds of each part of a restore, by service."""
+    samples: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for report in reports:
+        services = {d.step.target: d.step.label for d in report.done if d.step.action is Action.KILL}
+        restored_by = {}
+        for done in report.done:
+            if done.step.action is Action.RESTORE:
+                kills = [d.step for d in report.done if d.step.number in done.step.after]
+                restored_by[done.step.target] = kills[0].label if kills else done.step.target
+        for done in report.done:
+            service = services.get(done.step.target) or restored_by.get(done.step.target)
+            if service is not None:
+                samples[service][done.step.action.value].append(done.ended_s - done.began_s)
+    return {service: {name: statistics.median(values) for name, values in found.items()} for service, found in samples.items()}
+
+
+def freezes(project: TestProject, writers: dict[str, Callable[[str], None]], rounds: int) -> list[float]:
+    """Dirty everything and commit; return for how long the stack stood still."""
+    found = []
+    for _ in range(rounds):
+        for service, write in writers.items():
+            write(service)
+        found.append(project.stack().commit("bench", {}).frozen_s)
+    return found
+
+
+def run_stack(name: str, project: TestProject, rounds: int) -> None:
+    writers = bring_up(project)
+    alone = {service: own_boot(project, service, max(3, rounds // 2)) for service in writers}
+    seconds, reports = restores(project, writers, rounds)
+    slowest = max(alone, key=lambda service: statistics.median(alone[service]))
+    ratio = statistics.median(seconds) / statistics.median(alone[slowest])
+    print(
+        f"{name}, all dirty: restore to all ready {spread(seconds)}; slowest alone, {slowest}: {spread(alone[slowest])}; ratio {ratio:.2f}\n"
+    )
+    rows = []
+    for service, found in sorted(parts(reports).items()):
+        work = sum(found.get(part, 0) for part in ("kill", "restore", "start", "await"))
+        share = found.get("restore", 0) / work
+        columns = [ms(found.get(part, 0)) for part in ("kill", "restore", "start", "await")]
+        rows.append((service, *columns, f"{share:.1%}", spread(alone[service])))
+    table(("service", "kill", "files", "start command", "engine boot", "files' share", "killed and started alone"), rows)
+    frozen = freezes(project, writers, rounds)
+    print(f"{name}: frozen during a commit with every datastore dirty: {spread(frozen)}\n", flush=True)
+
+
+def main() -> None:
+    rounds = arguments(__doc__ or "", rounds=7).rounds
+    headline("restore of running stacks (kill and start), and freeze of commits; median (range)")
+    run = Run()
+    stacks: list[tuple[str, dict[str, Any]]] = [
+        ("Postgres + MariaDB + Redis", THREE),
+        ("Sock Shop: MariaDB, three Mongo stand-ins, RabbitMQ", example("sockshop/docker-compose.local.yaml")),
+    ]
+    try:
+        for name, document in stacks:
+            with tempfile.TemporaryDirectory(prefix="dm-bench-") as base:
+                for project in project_in(Path(base) / "project", run, "bench", document):
+                    run_stack(name, project, rounds)
+    finally:
+        run.finish()
+
+
+if __name__ == "__main__":
+    main()
