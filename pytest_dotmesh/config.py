@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from dm_compose.repository.session import SessionOptions
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
+_PATHS = {"file", "env_file", "project_directory"}  # in an ini file they start from its directory
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,9 @@ def _find(config: pytest.Config, setting: _Setting) -> tuple[Any, str]:
         text = os.environ[setting.variable]
         return (text.split(os.pathsep) if text else []) if setting.kind == "list" else text, setting.variable
     found = config.getini(setting.dest)
+    if found and setting.name in _PATHS and config.inipath is not None:
+        base = config.inipath.parent
+        found = [str(base / path) for path in found] if setting.kind == "list" else str(base / found)
     return found, setting.dest
 
 
@@ -123,9 +128,12 @@ def _decode(setting: _Setting, value: Any, where: str) -> Any:
         return word in _TRUE
     if setting.kind == "number":
         try:
-            return float(value)
+            number = float(value)
         except ValueError:
-            raise pytest.UsageError(f"{where}: {value!r} is not a number of seconds") from None
+            number = math.nan
+        if not 0 <= number < math.inf:
+            raise pytest.UsageError(f"{where}: {value!r} is not a number of seconds")
+        return number
     if setting.kind == "list":
         return [item for item in value if item]
     return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from dm_compose.cli.output import print_error
+from dm_compose.cli.output import colour, print_error
 from dm_compose.errors import DmError
 
 BUG = 70
@@ -25,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from dm_compose.cli.compose_group import cli  # late: `--version` and completion need no engine client
 
     words = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(run(lambda: cli.main(words, prog_name="dm-compose", standalone_mode=False), words))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
+    sys.exit(run(lambda: cli.main(words, prog_name="dm-compose", standalone_mode=False, color=colour()), words))
 
 
 def run(work: Callable[[], object], words: Sequence[str]) -> int:

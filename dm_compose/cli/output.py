@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -69,7 +70,12 @@ class Narrator:
         if self._open_line:
             click.echo("\r\x1b[K", nl=False, err=True)
             self._open_line = False
-        click.echo(text, err=True)
+        click.echo(text, err=True, color=colour())  # said here too: in a thread there is no click context
+
+
+def colour() -> bool | None:
+    """Return False where NO_COLOR asks for plain text (https://no-color.org), None to let the terminal decide."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def print_error(error: DmError, *, as_json: bool) -> None:
@@ -79,6 +85,6 @@ def print_error(error: DmError, *, as_json: bool) -> None:
             json.dumps({"error": {"kind": error.kind, "message": error.message, "hint": error.hint, "code": error.exit_code}})
         )
         return
-    click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True)
+    click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True, color=colour())
     if error.hint:
-        click.echo(click.style("hint: ", fg="cyan") + error.hint, err=True)
+        click.echo(click.style("hint: ", fg="cyan") + error.hint, err=True, color=colour())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from dm_compose.cli.output import Narrator
@@ -11,6 +13,7 @@ from dm_compose.errors import DmError
 
 CREATING = {"up", "create", "run", "scale", "watch"}
 REMOVING = {"down"}
+_REMOVES_VOLUMES = re.compile(r"-v.*|--volumes(=(1|t|T|true|TRUE|True))?")
 
 
 def command(name: str) -> click.Command:
@@ -34,7 +37,7 @@ def hand_through(options: ComposeOptions, words: list[str]) -> int:
     from dm_compose.repository.bringing_up import compose_with_state
     from dm_compose.repository.stack import Stack
 
-    if words[0] in REMOVING and any(word in ("-v", "--volumes") for word in words):
+    if words[0] in REMOVING and any(_REMOVES_VOLUMES.fullmatch(word) for word in words):
         _keep_uncommitted(options)
     return compose_with_state(Stack(options, Narrator(quiet=False)), words, creates=words[0] in CREATING)
 
@@ -58,6 +61,5 @@ def _keep_uncommitted(options: ComposeOptions) -> None:
         if saved is not None:
             click.echo(f"kept: `dm-compose reset --hard {saved.short}` brings it back", err=True)
     except DmError as error:
-        raise click.ClickException(
-            f"{error.message}\nNothing was removed. To go on without a look: docker compose down -v"
-        ) from None
+        error.hint = "Nothing was removed. To go on without a look: docker compose down -v"
+        raise

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dm_compose import process
-from dm_compose.compose.model import parse_project
+from dm_compose.compose.model import can_be_parsed, parse_project
 from dm_compose.core.project import Project
 from dm_compose.errors import ComposeError
 
@@ -53,18 +54,25 @@ class Compose:
 
         ComposeError with Compose's own words when it refuses.
         """
-        words = [*self.options.arguments(), *(["--profile", "*"] if all_profiles else []), "config"]
+        if "-" in self.options.files:
+            raise ComposeError(
+                "the compose file cannot be read from standard input, because it is read more than once",
+                hint="Write it to a file and name that with -f.",
+            )
+        words = self.options.arguments()
+        everything = [*words, "--profile", "*"]
         # Compose leaves the extension fields of services and volumes out of JSON, and its YAML cannot be read back exactly.
         with ThreadPoolExecutor(2) as pool:
-            yaml = pool.submit(self._run, words)
-            json = pool.submit(self._run, [*words, "--format", "json"])
-            return parse_project(json.result(), yaml.result())
+            extended = pool.submit(self._run, [*everything, "config"])
+            resolved = self._run([*(everything if all_profiles else words), "config", "--format", "json"])
+        try:
+            return parse_project(resolved, extended.result())
+        except ComposeError:  # a service of a profile that is not enabled may lack something: nobody asked for it
+            return parse_project(resolved, self._run([*words, "config"]))
 
     def _run(self, words: Sequence[str]) -> str:
-        try:
+        with _docker_command():
             done = process.capture(["docker", "compose", *words], timeout_s=CONFIG_TIMEOUT_S)
-        except FileNotFoundError:
-            raise ComposeError("there is no `docker` command", hint="Install Docker with its compose plugin.") from None
         if done.code == 0:
             return done.stdout
         self._check_installed()
@@ -80,10 +88,14 @@ class Compose:
         """Put the file's name before a message of Compose that has a line number but no name."""
         if not re.match(r"(yaml|json): ", message):
             return message
-        names = list(self.options.files) or [f for f in os.environ.get("COMPOSE_FILE", "").split(os.pathsep) if f]
-        where = Path(self.options.project_directory or ".")
-        names = names or [str(where / name) for name in _DEFAULT_FILES if (where / name).exists()][:1]
-        return f"{', '.join(names)}: {message}" if names else message
+        separator = os.environ.get("COMPOSE_PATH_SEPARATOR", os.pathsep)
+        names = list(self.options.files) or [f for f in os.environ.get("COMPOSE_FILE", "").split(separator) if f]
+        if not names:
+            start = Path(self.options.project_directory or ".").absolute()
+            found = [d / name for d in (start, *start.parents) for name in _DEFAULT_FILES if (d / name).exists()]
+            names = [os.path.relpath(file) if start == Path.cwd() == file.parent else str(file) for file in found[:1]]
+        broken = [name for name in names if not can_be_parsed(name)]
+        return f"{broken[0]}: {message}" if broken else message
 
     def pass_through(
         self,
@@ -96,11 +108,23 @@ class Compose:
         """Run a verb with Compose's own input, output and exit code; `file` replaces the project's files."""
         options = self.options
         if file is not None:
-            options = ComposeOptions((str(file),), options.project_name, options.profiles, (), str(directory or Path.cwd()))
-        try:
-            return process.pass_through(["docker", "compose", *options.arguments(), *words], process.environment(**(extra or {})))
-        except FileNotFoundError:
-            raise ComposeError("there is no `docker` command", hint="Install Docker with its compose plugin.") from None
+            options = replace(options, files=(str(file),), project_directory=str(directory or Path.cwd()))
+        with _docker_command():
+            code = process.pass_through(["docker", "compose", *options.arguments(), *words], process.environment(**(extra or {})))
+        if code:
+            self._check_installed()
+        return code
+
+
+@contextlib.contextmanager
+def _docker_command() -> Iterator[None]:
+    """Turn the errors of running `docker` at all into ComposeError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise ComposeError("there is no `docker` command", hint="Install Docker with its compose plugin.") from None
+    except OSError as error:
+        raise ComposeError(f"`docker` cannot be run: {error.strerror}", hint="Install Docker with its compose plugin.") from None
 
 
 def _message(stderr: str) -> str:
@@ -111,7 +135,7 @@ def _message(stderr: str) -> str:
         if match is None:
             lines.append(line.strip())
         elif match[1] in ("error", "fatal"):
-            lines.append(match[2])
+            lines.append(re.sub(r'\\(["\\])', r"\1", match[2]))
     return " ".join(line for line in lines if line) or "docker compose failed without a message"
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -13,17 +16,25 @@ from dm_compose.core.containers import Image
 from dm_compose.core.project import ComposeService, ComposeVolume, Project, ServiceMount
 
 EXTENSION = "x-dotmesh"
-_Loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
+
+class _Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
+    """Builds strings only, whatever Compose prints unquoted, and None for `null`."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"null$"), ["n"])
+_Loader.add_constructor("tag:yaml.org,2002:null", lambda loader, node: None)
 
 
 def parse_project(as_json: str, as_yaml: str) -> Project:
     """Build a Project from both outputs of `docker compose config`; settings are read from the YAML one, all else from JSON.
 
+    The YAML may have more services and volumes than the JSON: those of profiles that are not enabled.
     Compose prints `$` as `$$`, so that its output can be its input again; here values hold plain `$`.
     """
     document = json.loads(as_json)
     plain = _unescape(document)
-    extended = yaml.load(as_yaml, Loader=_Loader) or {}  # noqa: S506 (BaseLoader builds strings only)
+    extended = _unescape(yaml.load(as_yaml, Loader=_Loader) or {})  # noqa: S506 (it builds strings only)
     name = plain["name"]
     services = {
         key: _service(name, key, value, _settings(extended, "services", key))
@@ -32,8 +43,30 @@ def parse_project(as_json: str, as_yaml: str) -> Project:
     volumes = {
         key: _volume(key, value or {}, _settings(extended, "volumes", key)) for key, value in (plain.get("volumes") or {}).items()
     }
-    settings = extended.get(EXTENSION) or {}
-    return Project(name, services, volumes, document, hashlib.sha256(as_json.encode()).hexdigest(), settings)
+    services = {key: _with_borrowed(service, plain["services"][key], services) for key, service in services.items()}
+    everything = {*(extended.get("services") or ()), *(extended.get("volumes") or ())}
+    return Project(
+        name=name,
+        services=services,
+        volumes=volumes,
+        document=document,
+        digest=hashlib.sha256(as_json.encode()).hexdigest(),
+        settings=_mapping(extended.get(EXTENSION)),
+        inactive=frozenset(everything - services.keys() - volumes.keys()),
+    )
+
+
+def can_be_parsed(file: str) -> bool:
+    """Whether a file is YAML as far as one can tell without Compose; also when it cannot be read."""
+    try:
+        with open(file, "rb") as stream:
+            for _ in yaml.parse(stream, Loader=_Loader):
+                pass
+    except yaml.YAMLError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _unescape(value: Any) -> Any:
@@ -48,7 +81,11 @@ def _unescape(value: Any) -> Any:
 
 def _settings(document: Mapping[str, Any], section: str, key: str) -> Mapping[str, object]:
     item = (document.get(section) or {}).get(key)
-    found = item.get(EXTENSION) if isinstance(item, dict) else None
+    return _mapping(item.get(EXTENSION) if isinstance(item, dict) else None)
+
+
+def _mapping(found: object) -> Mapping[str, object]:
+    """Return settings as a mapping; what is none stands under the key ''."""
     if found is None or found == "":
         return {}
     return found if isinstance(found, dict) else {"": found}
@@ -60,6 +97,10 @@ def _service(project: str, name: str, value: Mapping[str, Any], settings: Mappin
         for m in value.get("volumes") or ()
     ]
     mounts += [ServiceMount("tmpfs", "", _tidy(str(target).partition(":")[0])) for target in value.get("tmpfs") or ()]
+    for kind, section, directory in (("secret", "secrets", "/run/secrets"), ("config", "configs", "/")):
+        for item in value.get(section) or ():
+            target = posixpath.join(directory, item.get("target") or item["source"])
+            mounts.append(ServiceMount(kind, item["source"], _tidy(target), read_only=True))
     environment = {key: "" if item is None else str(item) for key, item in (value.get("environment") or {}).items()}
     command = [*(value.get("entrypoint") or ()), *(value.get("command") or ())]
     replicas = (value.get("deploy") or {}).get("replicas", value.get("scale", 1))
@@ -75,8 +116,19 @@ def _service(project: str, name: str, value: Mapping[str, Any], settings: Mappin
     )
 
 
+def _with_borrowed(service: ComposeService, value: Mapping[str, Any], services: Mapping[str, ComposeService]) -> ComposeService:
+    """Add what `volumes_from` takes from another service; its anonymous volumes are left out, they have no name to share."""
+    mounts = list(service.mounts)
+    for word in value.get("volumes_from") or ():
+        lender, _, mode = word.partition(":")
+        if lender in services:
+            taken = [m for m in services[lender].mounts if m.source and m.target not in {mine.target for mine in mounts}]
+            mounts += [replace(m, read_only=m.read_only or mode == "ro") for m in taken if m.kind in ("volume", "bind")]
+    return replace(service, mounts=tuple(mounts))
+
+
 def _tidy(path: str) -> str:
-    return path.rstrip("/") or "/"
+    return "/" + posixpath.normpath(path).strip("/")
 
 
 def _volume(key: str, value: Mapping[str, Any], settings: Mapping[str, object]) -> ComposeVolume:

@@ -49,7 +49,10 @@ class ComposeVolume:
 
 @dataclass(frozen=True)
 class Project:
-    """A resolved project. `document` is Compose's whole model, `digest` its sha256, `settings` the top-level `x-dotmesh`."""
+    """A resolved project. `document` is Compose's whole model, `digest` its sha256, `settings` the top-level `x-dotmesh`.
+
+    `inactive` are the names of services and volumes that only profiles that are not enabled use.
+    """
 
     name: str
     services: Mapping[str, ComposeService]
@@ -57,3 +60,4 @@ class Project:
     document: Mapping[str, object]
     digest: str
     settings: Mapping[str, object] = field(default_factory=dict)
+    inactive: frozenset[str] = frozenset()

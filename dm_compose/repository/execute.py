@@ -59,4 +59,4 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
         raise error
     if waiting:
         raise AssertionError(f"plan with steps that wait for each other: {plan}")
-    return done
+    return sorted(done, key=lambda d: d.ended_s)

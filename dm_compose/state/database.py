@@ -9,15 +9,16 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dm_compose.core.commit import Commit, JournalEntry, ReflogEntry, Worktree
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.plain import from_plain, to_plain
-from dm_compose.errors import DamagedError, DiskFullError, ExistsError, NotFoundError, StoreError
+from dm_compose.errors import DamagedError, DiskFullError, ExistsError, NotFoundError, StoreError, UsageError
 from dm_compose.state.schema import MIGRATIONS, SCHEMA_VERSION
 
 BUSY_TIMEOUT_S = 30.0
+T = TypeVar("T")
 
 
 class Database:
@@ -65,7 +66,7 @@ class Database:
             yield
         except sqlite3.OperationalError as error:
             text = str(error)
-            if "full" in text:
+            if "full" in text or error.sqlite_errorname == "SQLITE_IOERR_SHMSIZE":
                 raise DiskFullError(
                     "writing the store's database: no space left on the device", hint="Free space; nothing was changed."
                 ) from None
@@ -111,9 +112,9 @@ class Database:
 
     def add_dot(self, dot: DotName, *, branch: RefName, worktree: WorktreeName) -> None:
         """Register a dot with one worktree on an unborn branch; ExistsError when the name is taken."""
-        if dot in self.dots():
-            raise ExistsError(f"dot {dot} exists already")
         with self.transaction():
+            if dot in self.dots():
+                raise ExistsError(f"dot {dot} exists already")
             self._write("INSERT INTO dots VALUES (?, ?)", dot, datetime.now(UTC).isoformat())
             self.put_worktree(Worktree(dot, worktree, branch, None))
 
@@ -133,12 +134,12 @@ class Database:
         rows = self._all("SELECT document FROM commits WHERE dot = ? AND id = ?", dot, commit_id)
         if not rows:
             raise NotFoundError(f"dot {dot} has no commit {commit_id}")
-        return from_plain(Commit, json.loads(rows[0][0]))
+        return _decoded(Commit, rows[0][0])
 
     def commits(self, dot: DotName | None = None) -> list[Commit]:
         """All commits of a dot, or of the store, hidden ones too, oldest first."""
         rows = self._all("SELECT document FROM commits WHERE ? IS NULL OR dot = ? ORDER BY created, rowid", dot, dot)
-        return [from_plain(Commit, json.loads(document)) for (document,) in rows]
+        return [_decoded(Commit, document) for (document,) in rows]
 
     def commits_by_prefix(self, dot: DotName, prefix: str) -> list[CommitId]:
         """Ids that begin with `prefix` (hex digits), hidden commits too."""
@@ -203,12 +204,21 @@ class Database:
     def journal(self, dot: DotName) -> list[JournalEntry]:
         """Operations on a dot that have not said that they are over."""
         rows = self._all("SELECT document FROM journal WHERE dot = ? ORDER BY rowid", dot)
-        return [from_plain(JournalEntry, json.loads(document)) for (document,) in rows]
+        return [_decoded(JournalEntry, document) for (document,) in rows]
 
     def put_journal(self, entry: JournalEntry) -> None:
-        """Write down an operation, or its progress, before it touches anything."""
+        """Write down an operation, or its progress, before it touches anything; NotFoundError when there is no such dot."""
+        if entry.dot not in self.dots():
+            raise NotFoundError(f"there is no dot {entry.dot}", hint="`dm-compose commit` makes it.")
         self._write("INSERT OR REPLACE INTO journal VALUES (?, ?, ?)", entry.id, entry.dot, json.dumps(to_plain(entry)))
 
     def remove_journal(self, entry_id: CommitId) -> None:
         """Say that an operation is over. Idempotent."""
         self._write("DELETE FROM journal WHERE id = ?", entry_id)
+
+
+def _decoded(kind: type[T], document: str) -> T:
+    try:
+        return from_plain(kind, json.loads(document))
+    except (ValueError, TypeError, UsageError) as error:
+        raise DamagedError(f"the store's database is damaged: a {kind.__name__} cannot be read: {error}") from None

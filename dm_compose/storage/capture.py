@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from dm_compose.core.tree import FILE, UNKNOWN, Entry, Manifest
+from dm_compose.errors import DamagedError
 from dm_compose.storage.contents import differing_bytes, patch
 from dm_compose.storage.objects import Batch, ObjectStore
-from dm_compose.storage.scan import RACY, Found, Tree, join, scan
-from dm_compose.storage.system import coarse_clock_ns, file_errors, sync_filesystem, wait_for_clock_past
+from dm_compose.storage.scan import BECAME_ANOTHER, RACY, Found, Tree, join, scan, scan_standing
+from dm_compose.storage.system import coarse_clock_ns, file_errors, sync_filesystem
 
 COPY_THREADS = 4
 
@@ -42,7 +43,9 @@ class Capture:
             ref = self.batch.reserve()
             try:
                 self.batch.add(ref, join(self.root, found.entry.path))
-            except FileNotFoundError:
+            except OSError as error:
+                if error.errno not in BECAME_ANOTHER:
+                    raise
                 return
             self.early[found.entry.path] = (found, ref)
             progress(found.entry.size)
@@ -51,12 +54,7 @@ class Capture:
 
     def finish(self) -> tuple[Manifest, Tree]:
         """Return the manifest of the tree as it is now, and the index that vouches for it. Nobody may write meanwhile."""
-        clock = coarse_clock_ns()
-        wait_for_clock_past(clock)
-        clock = coarse_clock_ns()
-        with file_errors("writing back a volume"):
-            sync_filesystem(self.root)
-        tree = scan(self.root, self.known, quiet_since_ns=clock)
+        tree = scan_standing(self.root, self.known)
         refs: dict[str, str] = {}
         jobs = [found for found in tree.values() if found.entry.kind == FILE and found.entry.ref == UNKNOWN]
 
@@ -108,7 +106,11 @@ class Capture:
         old = self.known.get(found.entry.path)
         if old is None or old.ctime_ns != RACY or old.entry.kind != FILE or old.entry.size != found.entry.size:
             return None
-        return old.entry.ref if same_contents(self.store, old.entry.ref, join(self.root, found.entry.path)) else None
+        try:
+            same = same_contents(self.store, old.entry.ref, join(self.root, found.entry.path))
+        except DamagedError:  # the object is lost; what is there now must not be
+            return None
+        return old.entry.ref if same else None
 
 
 def same_contents(store: ObjectStore, ref: str, path: bytes) -> bool:
@@ -116,8 +118,10 @@ def same_contents(store: ObjectStore, ref: str, path: bytes) -> bool:
     object_fd = store.open_object(ref)
     try:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in BECAME_ANOTHER:
+                raise
             return False
         try:
             return differing_bytes(object_fd, fd) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 
 from dm_compose.storage.system import punch_hole, reflink
@@ -17,8 +18,10 @@ def clone(source: bytes, destination: bytes) -> bool:
 
     Not atomic and not durable; the destination is private (0600) until the caller publishes it.
     """
-    source_fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    source_fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        if not stat.S_ISREG(os.fstat(source_fd).st_mode):
+            raise FileNotFoundError(errno.ENOENT, "a file has become something else", source)
         destination_fd = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             if reflink(destination_fd, source_fd):
@@ -70,7 +73,12 @@ def extents(fd: int, start: int, size: int) -> Iterator[tuple[bool, int, int]]:
             yield False, position, data
         if data >= size:
             return
-        hole = min(os.lseek(fd, data, os.SEEK_HOLE), size)
+        try:
+            hole = min(os.lseek(fd, data, os.SEEK_HOLE), size)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            hole = size  # truncated since: a writer is active
         yield True, data, hole
         position = hole
 
@@ -98,7 +106,7 @@ def _patch_data(fd: int, object_fd: int, start: int, end: int) -> int:
     for offset, wanted, present in _chunks(object_fd, fd, start, end):
         if wanted != present:
             for first, last in _differing_runs(wanted, present):
-                os.pwrite(fd, wanted[first:last], offset + first)
+                _write(fd, wanted[first:last], offset + first)
                 changed += last - first
     return changed
 
@@ -111,8 +119,15 @@ def _patch_hole(fd: int, start: int, end: int) -> int:
             if not punch_hole(fd, first, last - first):
                 zeros = bytes(CHUNK_BYTES)
                 for offset in range(first, last, CHUNK_BYTES):
-                    os.pwrite(fd, zeros[: last - offset], offset)
+                    _write(fd, zeros[: last - offset], offset)
     return changed
+
+
+def _write(fd: int, data: bytes, offset: int) -> None:
+    """Write all of `data`: a file system that fills up carries out a part, and refuses only the rest."""
+    while data:
+        done = os.pwrite(fd, data, offset)
+        data, offset = data[done:], offset + done
 
 
 def differing_bytes(a_fd: int, b_fd: int) -> int:

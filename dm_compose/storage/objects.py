@@ -45,6 +45,15 @@ class ObjectStore:
         except FileNotFoundError:
             raise DamagedError(f"object {ref} is missing from the store") from None
 
+    def check_object(self, ref: str, size: int) -> None:
+        """Raise DamagedError when an object is missing or has not the size it was written with."""
+        try:
+            found = os.stat(self.path(ref)).st_size
+        except FileNotFoundError:
+            raise DamagedError(f"object {ref} is missing from the store") from None
+        if found != size:
+            raise DamagedError(f"object {ref} is damaged: it has {found} bytes instead of {size}")
+
     def read_manifest(self, ref: str) -> Manifest:
         """Return a published manifest; DamagedError when it is missing or unreadable."""
         try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import shutil
 import stat
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from dm_compose.core.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Entry, Manifest
 from dm_compose.storage.contents import clone, patch
 from dm_compose.storage.objects import ObjectStore
-from dm_compose.storage.scan import RACY, Found, Tree, join, scan
+from dm_compose.storage.scan import Found, Tree, join, proving, scan
 from dm_compose.storage.system import coarse_clock_ns, reflink, wait_for_clock_past, write_xattrs
 
 RESTORE_THREADS = 4
@@ -102,18 +103,22 @@ def restore_tree(root: str, known: Tree, target: Manifest, store: ObjectStore) -
     Nobody else may write to the tree. Not atomic: an interrupted restore leaves a mixture, and running it again finishes it,
     so the caller journals it. Not durable until the file system is synced.
     """
+    root = os.path.realpath(root)
     tree = scan(root, known)
     plan = plan_tree(tree, target)
     if not plan:
         return tree, Restored(0, 0)
+    new_files = [e for e in plan.create if e.kind == FILE]
+    for entry in (*new_files, *plan.rewrite):  # before anything is touched
+        store.check_object(entry.ref, entry.size)
     for path in plan.remove:
         _remove(join(root, path), tree[path].entry.kind)
     for entry in plan.create:
+        _remove_socket(join(root, entry.path))
         if entry.kind not in (FILE, HARDLINK):
             _make_special(root, entry)
-    new_files = [e for e in plan.create if e.kind == FILE]
     with ThreadPoolExecutor(RESTORE_THREADS, thread_name_prefix="restore") as pool:
-        creating = [pool.submit(clone, store.path(_checked(store, e.ref)), join(root, e.path)) for e in new_files]
+        creating = [pool.submit(clone, store.path(e.ref), join(root, e.path)) for e in new_files]
         rewriting = [pool.submit(_rewrite, store, root, e) for e in plan.rewrite]
         for made in creating:
             made.result()
@@ -130,19 +135,25 @@ def restore_tree(root: str, known: Tree, target: Manifest, store: ObjectStore) -
     return _new_index(root, tree, target, plan.metadata), Restored(len(plan.remove) + len(touched), changed)
 
 
-def _checked(store: ObjectStore, ref: str) -> str:
-    os.close(store.open_object(ref))
-    return ref
-
-
 def _remove(path: bytes, kind: str) -> None:
     if kind == DIRECTORY:
         try:
             os.rmdir(path)
-        except OSError:  # holds sockets, which a scan does not list
-            shutil.rmtree(path)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # another file system is mounted there, and its files are not ours
+                raise
+            for name in os.listdir(path):
+                _remove_socket(os.path.join(path, name))
+            os.rmdir(path)
     else:
         os.unlink(path)
+
+
+def _remove_socket(path: bytes) -> None:
+    """Make room where there is a socket, which a scan does not list."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            os.unlink(path)
 
 
 def _make_special(root: str, entry: Entry) -> None:
@@ -198,6 +209,5 @@ def _new_index(root: str, tree: Tree, target: Manifest, touched: set[str]) -> Tr
         if (info := infos.get(path)) is None:
             index[path] = tree[path]
         else:
-            ctime = info.st_ctime_ns if info.st_ctime_ns < clock else RACY
-            index[path] = Found(entry, info.st_ino, ctime, info.st_nlink)
+            index[path] = Found(entry, info.st_ino, proving(info.st_ctime_ns, clock), info.st_nlink)
     return index

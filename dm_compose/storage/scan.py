@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
+import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -22,10 +25,18 @@ from dm_compose.core.tree import (
     entry_from_row,
     entry_to_row,
 )
-from dm_compose.storage.system import coarse_clock_ns, read_xattrs, write_file
+from dm_compose.storage.system import (
+    coarse_clock_ns,
+    file_errors,
+    read_xattrs,
+    sync_filesystem,
+    wait_for_clock_past,
+    write_file,
+)
 
 INDEX_FORMAT = 1
 RACY = 0
+BECAME_ANOTHER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL}  # what a writer does to a path while it is looked at
 
 
 class Found(NamedTuple):
@@ -55,23 +66,27 @@ def scan(root: str, known: Mapping[str, Found], *, quiet_since_ns: int | None = 
 
     A file whose inode, size, mtime and ctime are those in `known` keeps the object recorded there; any other file has
     `ref` UNKNOWN. Reads no file contents. Sockets are left out: they are not state. Directories of another file system
-    mounted inside are recorded as empty. Safe to call while the tree is written to: what vanishes meanwhile is left out.
+    mounted inside are recorded as empty. A `root` that is a symlink means what it points to. Safe to call while the tree is
+    written to: what vanishes meanwhile is left out.
 
     A file stamped at or after `quiet_since_ns` (by default the start of the scan) is RACY. Who wants the result to vouch
     for contents calls syncfs first and passes the clock of before it: a process that has a page mapped writes to it
     again without touching the time stamps, until the page has been written back.
     """
     clock = coarse_clock_ns() if quiet_since_ns is None else quiet_since_ns
-    top = os.lstat(to_bytes(root))
-    tree: Tree = {"": _found("", to_bytes(root), top, known, clock, {})}
+    full = os.path.realpath(to_bytes(root))
+    top = os.lstat(full)
+    tree: Tree = {"": _found("", full, top, known, clock, {})}
     first_names: dict[int, str] = {}
-    pending = [("", to_bytes(root))]
+    pending = [("", full)]
     while pending:
         prefix, directory = pending.pop()
         try:
             with os.scandir(directory) as listing:
                 items = sorted(listing, key=lambda item: item.name)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            if not prefix:
+                raise
             continue
         below = []
         for item in items:
@@ -81,7 +96,9 @@ def scan(root: str, known: Mapping[str, Found], *, quiet_since_ns: int | None = 
                 if stat.S_ISSOCK(info.st_mode):
                     continue
                 tree[path] = _found(path, item.path, info, known, clock, first_names)
-            except FileNotFoundError:
+            except OSError as error:
+                if error.errno not in BECAME_ANOTHER:
+                    raise
                 continue
             if stat.S_ISDIR(info.st_mode) and info.st_dev == top.st_dev:
                 below.append((path + "/", item.path))
@@ -89,10 +106,32 @@ def scan(root: str, known: Mapping[str, Found], *, quiet_since_ns: int | None = 
     return tree
 
 
+def proving(ctime_ns: int, clock_ns: int) -> int:
+    """Return a ctime that any write at `clock_ns` or later moves, otherwise RACY.
+
+    Zeros where fractions of a second should be are the stamp of a file system that counts whole seconds (ext4 with inodes of
+    128 bytes, as made by ext3 and on small volumes).
+    """
+    grain = 0 if ctime_ns % 1_000_000_000 else 999_999_999
+    return ctime_ns if ctime_ns + grain < clock_ns else RACY
+
+
+def scan_standing(root: str, known: Mapping[str, Found]) -> Tree:
+    """Scan a tree so that the result vouches for it: any later write, through a mapped page too, shows in the time stamps.
+
+    Whatever was written before the call counts as before, unless time stamps are of whole seconds. Writes meanwhile are RACY.
+    """
+    wait_for_clock_past(time.time_ns())  # the fine clock: kernels from 6.13 stamp with it, ahead of the coarse one
+    clock = coarse_clock_ns()
+    with file_errors("writing back a volume"):
+        sync_filesystem(root)
+    return scan(root, known, quiet_since_ns=clock)
+
+
 def _found(
     path: str, full: bytes, info: os.stat_result, known: Mapping[str, Found], clock: int, first_names: dict[int, str]
 ) -> Found:
-    ctime = info.st_ctime_ns if info.st_ctime_ns < clock else RACY
+    ctime = proving(info.st_ctime_ns, clock)
     kind, ref = _kind(path, full, info, first_names)
     old = known.get(path)
     if (
@@ -131,17 +170,22 @@ def _kind(path: str, full: bytes, info: os.stat_result, first_names: dict[int, s
 def save_index(path: Path, tree: Tree) -> None:
     """Write `tree`, whose files must all have their object, as the proof for the next scan.
 
-    Atomic. Call it only when the tree's contents are on the disk: after a power cut the file system may have kept the time
-    stamps of a write and lost its contents, and the index would vouch for them.
+    Atomic. A checksum goes before it: a proof that was garbled would be worse than none. Call it only when the tree's
+    contents are on the disk: after a power cut the file system may have kept the time stamps of a write and lost its
+    contents, and the index would vouch for them.
     """
     rows = [[*entry_to_row(f.entry), f.inode, f.ctime_ns, f.links] for f in tree.values()]
-    write_file(path, json.dumps({"format": INDEX_FORMAT, "rows": rows}, separators=(",", ":")).encode(), durable=False)
+    data = json.dumps({"format": INDEX_FORMAT, "rows": rows}, separators=(",", ":")).encode()
+    write_file(path, b"%08x\n" % zlib.crc32(data) + data, durable=False)
 
 
 def load_index(path: Path) -> Tree:
-    """Read what `save_index` wrote; an unreadable, missing or older index is an empty one: everything is compared."""
+    """Read what `save_index` wrote; an unreadable, garbled, missing or older index is an empty one: everything is compared."""
     try:
-        document = json.loads(path.read_bytes())
+        checksum, _, data = path.read_bytes().partition(b"\n")
+        if checksum != b"%08x" % zlib.crc32(data):
+            return {}
+        document = json.loads(data)
         if document["format"] != INDEX_FORMAT:
             return {}
         return {row[0]: Found(entry_from_row(row[:-3]), row[-3], row[-2], row[-1]) for row in document["rows"]}

@@ -19,6 +19,11 @@ _FALLOC_FL_KEEP_SIZE = 0x01
 _FALLOC_FL_PUNCH_HOLE = 0x02
 _NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.ETXTBSY}
 _NO_XATTR = {errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSYS}
+_NOT_OURS = {
+    "security.selinux",  # belongs to the host
+    "trusted.SGI_ACL_FILE",  # how XFS shows root what system.posix_acl_access holds: going with it, not to be removed twice
+    "trusted.SGI_ACL_DEFAULT",
+}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -94,7 +99,7 @@ def wait_for_clock_past(moment_ns: int, *, timeout_s: float = 0.1) -> None:
 
 def read_xattrs(path: bytes) -> tuple[tuple[str, str], ...]:
     """Return the extended attributes of `path` itself as (name, hex) pairs, sorted; SELinux labels belong to the host and are
-    left out.
+    left out, and so are second names of ACLs.
     """
     try:
         names = os.listxattr(path, follow_symlinks=False)
@@ -104,8 +109,13 @@ def read_xattrs(path: bytes) -> tuple[tuple[str, str], ...]:
         raise
     found = []
     for name in sorted(names):
-        if name != "security.selinux":
+        if name in _NOT_OURS:
+            continue
+        try:
             found.append((name, os.getxattr(path, name, follow_symlinks=False).hex()))
+        except OSError as error:
+            if error.errno not in _NO_XATTR:
+                raise  # otherwise a writer has removed it meanwhile
     return tuple(found)
 
 

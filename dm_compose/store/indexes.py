@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dm_compose.core.names import DotName, SubdotName, WorktreeName
 from dm_compose.core.tree import Manifest
-from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.scan import RACY, Found, Tree, load_index, save_index
 
 Key = tuple[DotName, WorktreeName, SubdotName]
@@ -29,7 +28,7 @@ class Indexes:
         path = self._path(key, kind)
         try:
             info = os.stat(path)
-        except FileNotFoundError:
+        except OSError:
             return {}
         stamp = info.st_ino, info.st_mtime_ns
         cached = self._cache.get(path)
@@ -55,8 +54,3 @@ class Indexes:
         if tree or head is None:
             return tree
         return {path: Found(entry, 0, RACY, 0) for path, entry in head.entries.items()}
-
-
-def manifest_of(objects: ObjectStore, ref: str | None) -> Manifest | None:
-    """Return the manifest of a subdot, None for a subdot that a commit does not have."""
-    return None if ref is None else objects.read_manifest(ref)

@@ -26,16 +26,16 @@ from dm_compose.core.commit import (
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.tree import Entry, Manifest, TreeDiff
-from dm_compose.errors import NotFoundError, StoreError
+from dm_compose.errors import DamagedError, NotFoundError, StoreError
 from dm_compose.state import Database
 from dm_compose.storage.capture import Capture
 from dm_compose.storage.diff import changed_paths, diff_trees
 from dm_compose.storage.objects import Batch, ObjectStore
 from dm_compose.storage.restore import plan_tree, restore_tree
-from dm_compose.storage.scan import Tree, join, scan
+from dm_compose.storage.scan import Tree, join, scan, scan_standing
 from dm_compose.storage.system import file_errors, sync_filesystem
 from dm_compose.store.api import Captured, Directories, Restored
-from dm_compose.store.indexes import Indexes, Key, manifest_of
+from dm_compose.store.indexes import Indexes, Key
 from dm_compose.store.locks import Locks
 from dm_compose.store.refs import resolve
 
@@ -63,11 +63,21 @@ class LocalStore:
             self._objects = ObjectStore(root)
             self._objects.create()
             (root / "locks").mkdir(mode=0o700, exist_ok=True)
+            self._refuse_lost_database(root / "state.db")
         self._database = Database(root / "state.db")
         self._indexes = Indexes(root)
         self._locks = Locks(root / "locks")
         self._pending: dict[CommitId, _Pending] = {}
         self._restored: dict[CommitId, dict[SubdotName, tuple[str, Tree]]] = {}
+
+    def _refuse_lost_database(self, path: Path) -> None:
+        """A new database beside old objects would make garbage of them all."""
+        lost = not path.exists() or path.stat().st_size == 0
+        if lost and self._objects.batches():
+            raise DamagedError(
+                f"the store at {self.root} has lost its database {path.name}: its commits are there, but not their list",
+                hint="Put state.db back from a backup, or move the store's directory away to begin anew.",
+            )
 
     def close(self) -> None:
         self._locks.release_all()
@@ -173,7 +183,7 @@ class LocalStore:
 
     def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> None:
         def mark(subdot: SubdotName, directory: str) -> None:
-            tree = scan(directory, self._known(dot, worktree, subdot))
+            tree = scan_standing(directory, self._known(dot, worktree, subdot))
             with file_errors("writing to the store"):
                 self._indexes.save((dot, worktree, subdot), tree, "quiet")
 
@@ -222,24 +232,25 @@ class LocalStore:
                 sync_filesystem(batch.directory)
 
     def will_disturb(self, commit_id: CommitId, paused: Sequence[str], stopped: Sequence[str]) -> None:
-        pending = self._pending[commit_id]
+        pending = self._in_the_making(commit_id)
         pending.entry = replace(pending.entry, paused=tuple(paused), stopped=tuple(stopped))
         self._database.put_journal(pending.entry)
 
     def capture(self, commit_id: CommitId) -> Captured:
-        pending = self._pending[commit_id]
+        pending = self._in_the_making(commit_id)
         pending.taken = self._each(
             dict.fromkeys(pending.captures, ""), lambda subdot, _: pending.captures[subdot].finish(), "copying into the store"
         )
         return Captured(sum(c.new_bytes for c in pending.captures.values()), pending.batch.copied_bytes)
 
     def captured_changes(self, commit_id: CommitId, ignore: Mapping[SubdotName, Sequence[str]]) -> list[SubdotName]:
-        pending = self._pending[commit_id]
-        head = self.worktree(pending.entry.dot, pending.entry.worktree).head
-        old = self._manifests(self._database.commit(pending.entry.dot, head)) if head else {}
+        pending = self._in_the_making(commit_id)
+        head_id = self.worktree(pending.entry.dot, pending.entry.worktree).head
+        head = self._database.commit(pending.entry.dot, head_id) if head_id else None
 
         def changed(subdot: SubdotName, _: str) -> bool:
-            before = old[subdot].entries if subdot in old else {}
+            old = self._readable(head, subdot)
+            before = old.entries if old is not None else {}
             after = pending.taken[subdot][0].entries
             return bool(diff_trees(before, after, ignore=ignore.get(subdot, ())))
 
@@ -247,7 +258,8 @@ class LocalStore:
         return [subdot for subdot, answer in answers.items() if answer]
 
     def publish(self, commit_id: CommitId, draft: CommitDraft) -> Commit:
-        pending = self._pending.pop(commit_id)
+        pending = self._in_the_making(commit_id)
+        del self._pending[commit_id]
         dot, name = pending.entry.dot, pending.entry.worktree
         worktree = self.worktree(dot, name)
         parent = self._database.commit(dot, worktree.head) if worktree.head else None
@@ -284,10 +296,7 @@ class LocalStore:
         return commit
 
     def _reusable(self, parent: Commit | None, subdot: SubdotName, manifest: Manifest) -> str | None:
-        if parent is None or subdot not in parent.subdots:
-            return None
-        ref = parent.subdots[subdot].manifest
-        return ref if self._objects.read_manifest(ref) == manifest else None
+        return parent.subdots[subdot].manifest if parent is not None and self._readable(parent, subdot) == manifest else None
 
     def note(self, dot: DotName, worktree: WorktreeName, action: str, saved: CommitId) -> None:
         found = self.worktree(dot, worktree)
@@ -327,8 +336,8 @@ class LocalStore:
         state = self._database.commit(entry.dot, entry.target).subdots.get(subdot)
         if state is None:
             return Restored(0, 0)
-        target = self._objects.read_manifest(state.manifest)
         with file_errors(f"restoring {subdot}"):
+            target = self._objects.read_manifest(state.manifest)
             tree, outcome = restore_tree(directory, self._known(entry.dot, entry.worktree, subdot), target, self._objects)
         self._restored.setdefault(entry_id, {})[subdot] = directory, tree
         return Restored(outcome.paths, outcome.changed_bytes)
@@ -402,8 +411,24 @@ class LocalStore:
         if tree or dot not in self._database.dots():
             return tree
         head = self.worktree(dot, worktree).head
-        state = self._database.commit(dot, head).subdots.get(subdot) if head else None
-        return self._indexes.known(key, manifest_of(self._objects, state.manifest if state else None))
+        return self._indexes.known(key, self._readable(self._database.commit(dot, head) if head else None, subdot))
+
+    def _readable(self, commit: Commit | None, subdot: SubdotName) -> Manifest | None:
+        """Return what a commit holds of a subdot; None when it holds nothing, and also when that is damaged, for uses where
+        damage to an old commit must not keep anybody from making a new one.
+        """
+        state = commit.subdots.get(subdot) if commit is not None else None
+        if state is None:
+            return None
+        try:
+            return self._objects.read_manifest(state.manifest)
+        except DamagedError:
+            return None
+
+    def _in_the_making(self, commit_id: CommitId) -> _Pending:
+        if (pending := self._pending.get(commit_id)) is None:
+            raise StoreError(f"commit {commit_id.short} is not being made here", hint="It was published or abandoned.")
+        return pending
 
     def _open_object(self, entry: Entry) -> int:
         return self._objects.open_object(entry.ref)

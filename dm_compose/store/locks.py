@@ -35,7 +35,8 @@ class Locks:
                 with contextlib.suppress(OSError):
                     held_by = holder.read_text() or held_by
                 raise InUseError(f"{name} is in use by {held_by}", hint="Wait until it has ended, or end it.") from None
-            holder.write_text(who)
+            with contextlib.suppress(OSError):  # on a full disk the lock is what counts
+                holder.write_text(who)
         token = uuid.uuid4().hex
         with self._guard:
             self._held[token] = lock

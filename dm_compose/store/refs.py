@@ -33,7 +33,10 @@ def resolve(database: Database, dot: DotName, worktree: WorktreeName, ref: str) 
 
 def _base(database: Database, dot: DotName, worktree: WorktreeName, name: str) -> CommitId:
     if name == "HEAD":
-        head = database.worktrees(dot)[worktree].head
+        found_worktree = database.worktrees(dot).get(worktree)
+        if found_worktree is None:
+            raise NotFoundError(f"dot {dot} has no worktree {worktree}")
+        head = found_worktree.head
         if head is None:
             raise NotFoundError(f"dot {dot} has no commit yet", hint='Make one: dm-compose commit -m "seed".')
         return head

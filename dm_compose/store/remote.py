@@ -31,6 +31,7 @@ from dm_compose.store.server import HELPER_STORE
 IMAGE_VARIABLE = "DM_HELPER_IMAGE"
 DEFAULT_IMAGE = "python:3.14-slim"
 CLOSE_TIMEOUT_S = 30.0
+ENDED = "the helper container ended"
 _BOOT = (
     "import sys;i=sys.stdin.buffer;n=int.from_bytes(i.read(8),'big');open('/tmp/dm.zip','wb').write(i.read(n));"
     "sys.path.insert(0,'/tmp/dm.zip');from dm_compose.store.server import main;main()"
@@ -93,19 +94,22 @@ class RemoteStore:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, Future[Any]] = {}
         self._writing = threading.Lock()
-        self._ended = False
+        self._gone: str | None = None
         try:
             pipe.to_child.write(greeting)
             pipe.to_child.flush()
         except BrokenPipeError:
-            self._fail()
+            self._fail(ENDED)
         self._reader = threading.Thread(target=self._read, name="helper", daemon=True)
         self._reader.start()
-        self._call("hello", {})
+        try:
+            self._call("hello", {})
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
-        """Let the helper end; its container is gone when this returns."""
-        self._ended = True
+        """Let the helper end; its container is gone when this returns. Idempotent."""
         self._pipe.close(CLOSE_TIMEOUT_S)
         self._reader.join(CLOSE_TIMEOUT_S)
 
@@ -131,29 +135,38 @@ class RemoteStore:
             with self._writing:
                 write_frame(self._pipe.to_child, {"call": number, "method": method, "arguments": arguments})
         except (BrokenPipeError, ValueError):
-            self._fail()
+            self._fail(ENDED)
+        if self._gone is not None:  # perhaps before this call could be seen
+            self._fail(self._gone)
         return future.result()
 
     def _read(self) -> None:
-        while (frame := read_frame(self._pipe.from_child)) is not None:
-            if "event" in frame:
-                self._listener(from_plain(Event, frame["event"]))
-                continue
-            future = self._waiting.pop(frame["call"])
-            if "error" in frame:
-                error = frame["error"]
-                cls = error_classes().get(error["kind"], StoreError)
-                future.set_exception(cls(error["message"], hint=error["hint"]))
-            else:
-                future.set_result(frame["result"])
-        self._fail()
+        reason = ENDED
+        try:
+            while (frame := read_frame(self._pipe.from_child)) is not None:
+                self._take(frame)
+        except Exception as error:  # nobody else would notice, and every call would wait for ever
+            reason = f"the helper container said what cannot be understood: {type(error).__name__}: {error}"
+        finally:
+            self._fail(reason)
 
-    def _fail(self) -> None:
+    def _take(self, frame: Mapping[str, Any]) -> None:
+        if "event" in frame:
+            self._listener(from_plain(Event, frame["event"]))
+            return
+        future = self._waiting.pop(frame["call"])
+        if "error" in frame:
+            error = frame["error"]
+            cls = error_classes().get(error["kind"], StoreError)
+            future.set_exception(cls(error["message"], hint=error["hint"]))
+        else:
+            future.set_result(frame["result"])
+
+    def _fail(self, reason: str) -> None:
+        """Answer all calls, and those to come, with an error."""
+        self._gone = reason
         for number in list(self._waiting):
             future = self._waiting.pop(number, None)
-            if future is not None and not self._ended:
-                future.set_exception(
-                    StoreError(
-                        "the helper container ended", hint=f"Can it be started? See `docker run --rm {DEFAULT_IMAGE} true`."
-                    )
-                )
+            if future is not None:
+                hint = f"Can it be started? See `docker run --rm {DEFAULT_IMAGE} true`."
+                future.set_exception(StoreError(reason, hint=hint))

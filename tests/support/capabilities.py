@@ -24,7 +24,9 @@ def capabilities() -> dict[str, str]:
     found = {"root": "yes" if os.geteuid() == 0 else "not root"}
     found["docker"] = "yes" if _answers("docker", "info") else "no Docker Engine answers"
     found["compose"] = "yes" if _answers("docker", "compose", "version") else "docker compose does not run"
-    missing = [name for name in IMAGES if found["docker"] != "yes" or not _answers("docker", "image", "inspect", f"dm-example/{name}")]
+    missing = [
+        name for name in IMAGES if found["docker"] != "yes" or not _answers("docker", "image", "inspect", f"dm-example/{name}")
+    ]
     found["images"] = "yes" if not missing else f"missing: {', '.join(missing)} (tools/images builds them)"
     found["reflink"] = "yes" if found["root"] == "yes" and shutil.which("mkfs.xfs") else "no mkfs.xfs, or not root"
     return found

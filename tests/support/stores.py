@@ -19,7 +19,7 @@ from dm_compose.store.remote import RemoteStore, bundle
 DOT = DotName("shop")
 DATA = SubdotName("data")
 
-# What the helper runs (remote.py, _BOOT), with places that do not collide. No site-packages, no environment, no current directory.
+# What the helper runs (remote.py, _BOOT), with places that do not collide.
 _BOOT = (
     "import sys;from pathlib import Path;i=sys.stdin.buffer;n=int.from_bytes(i.read(8),'big');"
     "open(sys.argv[1],'wb').write(i.read(n));sys.path.insert(0,sys.argv[1]);"
@@ -31,7 +31,8 @@ def connect(root: Path, listener: Callable[[Event], None] = lambda _: None) -> R
     """Return a store that another process keeps at `root`, with the bundled code and the standard library only."""
     with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file:
         code_path = file.name
-    pipe = process.start_pipe([sys.executable, "-I", "-S", "-E", "-c", _BOOT, code_path, str(root)])
+    isolated = ["-I", "-S", "-E"]  # no site-packages, no environment, no current directory: the standard library only
+    pipe = process.start_pipe([sys.executable, *isolated, "-c", _BOOT, code_path, str(root)])
     code = bundle()
     try:
         return RemoteStore(pipe, len(code).to_bytes(8, "big") + code, listener)

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,8 @@ def _swept() -> None:
     filesystems.sweep()
 
 
-def _mount(make: Callable[[], Mount]) -> Mount:
+def available(make: Callable[[], Mount]) -> Mount:
+    """Return what `make` mounts, or skip the test and say why."""
     try:
         return make()
     except Unavailable as error:
@@ -34,21 +35,21 @@ def reflink_mount() -> Iterator[Mount]:
     """A file system that clones, made once per session."""
     if (reason := filesystems.why_not("reflink")) is not None:
         pytest.skip(reason)
-    with filesystems.mounted(_mount(filesystems.make_reflink)) as mount:
+    with filesystems.mounted(available(filesystems.make_reflink)) as mount:
         yield mount
 
 
 @pytest.fixture(scope="session")
 def coarse_mount() -> Iterator[Mount]:
     """A file system whose time stamps are those of the coarse clock: a write within a tick of another leaves the same ones."""
-    with filesystems.mounted(_mount(lambda: filesystems.make_memory("ramfs"))) as mount:
+    with filesystems.mounted(available(lambda: filesystems.make_memory("ramfs"))) as mount:
         yield mount
 
 
 @pytest.fixture(scope="session")
 def whole_seconds_mount() -> Iterator[Mount]:
     """A file system whose time stamps are whole seconds."""
-    with filesystems.mounted(_mount(filesystems.make_whole_seconds)) as mount:
+    with filesystems.mounted(available(filesystems.make_whole_seconds)) as mount:
         yield mount
 
 
@@ -60,6 +61,7 @@ class Place:
     trees: Path
     stores: Path
     reflinks: bool
+    benches: list[Bench] = field(default_factory=list)
 
     def tree(self, name: str = "data") -> Path:
         """Return a new empty directory."""
@@ -69,7 +71,14 @@ class Place:
 
     def bench(self, **directories: Path) -> Bench:
         """Return a bench on a store beside the trees."""
-        return open_bench(self.stores / "store", **directories)
+        bench = open_bench(self.stores / "store", **directories)
+        self.benches.append(bench)
+        return bench
+
+    def close(self) -> None:
+        """Close the stores."""
+        for bench in self.benches:
+            bench.store.close()
 
 
 def _fresh(mount: Mount) -> Path:
@@ -80,41 +89,52 @@ def _fresh(mount: Mount) -> Path:
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Directories where files are copied, where they are cloned, and where store and trees are on different file systems."""
     if request.param == "copy":
-        yield Place("copy", tmp_path, tmp_path, False)
-        return
-    directory = _fresh(request.getfixturevalue("reflink_mount"))
-    across = request.param == "across"
-    yield Place(request.param, directory, tmp_path if across else directory, not across)
-    shutil.rmtree(directory, ignore_errors=True)
+        made = Place("copy", tmp_path, tmp_path, False)
+    else:
+        directory = _fresh(request.getfixturevalue("reflink_mount"))
+        across = request.param == "across"
+        made = Place(request.param, directory, tmp_path if across else directory, not across)
+    yield made
+    made.close()
+    if made.trees != tmp_path:
+        shutil.rmtree(made.trees, ignore_errors=True)
+
+
+@pytest.fixture
+def copying(tmp_path: Path) -> Iterator[Place]:
+    """Directories where files are copied, for what is the same everywhere."""
+    made = Place("copy", tmp_path, tmp_path, False)
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=["copy", "reflink", "coarse", "seconds"])
 def stamped(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     """Directories on file systems that stamp files each in its own way: in fine grains, in clock ticks, in whole seconds."""
-    if request.param == "copy":
-        yield Place("copy", tmp_path, tmp_path, False)
-        return
     names = {"reflink": "reflink_mount", "coarse": "coarse_mount", "seconds": "whole_seconds_mount"}
-    directory = _fresh(request.getfixturevalue(names[request.param]))
-    yield Place(request.param, directory, directory, request.param == "reflink")
-    shutil.rmtree(directory, ignore_errors=True)
+    directory = _fresh(request.getfixturevalue(names[request.param])) if request.param in names else tmp_path
+    made = Place(request.param, directory, directory, request.param == "reflink")
+    yield made
+    made.close()
+    if directory != tmp_path:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(params=["ext4", "tmpfs"])
 def small(request: pytest.FixtureRequest) -> Iterator[Mount]:
     """A file system of some megabytes that a test may fill."""
-    with filesystems.mounted(_mount(lambda: filesystems.make_small(request.param))) as mount:
+    with filesystems.mounted(available(lambda: filesystems.make_small(request.param))) as mount:
         yield mount
 
 
-@pytest.fixture()
+@pytest.fixture
 def disk() -> Iterator[Mount]:
     """A file system in an image of its own, whose power a test may cut."""
-    with filesystems.mounted(_mount(lambda: filesystems.make_image("ext4", 32))) as mount:
+    with filesystems.mounted(available(lambda: filesystems.make_image("ext4", 32))) as mount:
         yield mount
 
 
-@pytest.fixture()
+@pytest.fixture
 def fast_path() -> Iterator[Path]:
     """A directory in memory where there is one, for tests that make hundreds of commits."""
     base = "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None

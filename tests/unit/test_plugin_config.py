@@ -1,0 +1,309 @@
+"""Where the pytest plugin's settings come from: command line, then environment, then ini file; and what is told of a bad one."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_dotmesh.config import SETTINGS, DmConfig, read_config
+
+LISTS = [s for s in SETTINGS if s.kind == "list"]
+TEXTS = [s for s in SETTINGS if s.kind == "text"]
+FLAGS = [s for s in SETTINGS if s.kind == "flag"]
+NUMBERS = [s for s in SETTINGS if s.kind == "number"]
+PATHS = ("file", "env_file", "project_directory")
+by_name = pytest.mark.parametrize
+
+
+@pytest.fixture(autouse=True)
+def _nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("DM_") or name == "PYTEST_ADDOPTS":
+            monkeypatch.delenv(name)
+
+
+def read(pytester: pytest.Pytester, *words: str, ini: str | None = None) -> DmConfig:
+    """Read the plugin's settings of a pytest run with these words, in a directory with this ini section."""
+    if ini is not None:
+        pytester.makeini(f"[pytest]\n{ini}")
+    return read_config(pytester.parseconfig(*words))
+
+
+def value(config: DmConfig, name: str) -> Any:
+    """Return a setting by its name, wherever it went."""
+    places: dict[str, Any] = {
+        "file": config.compose.files,
+        "project_name": config.compose.project_name,
+        "profile": config.compose.profiles,
+        "env_file": config.compose.env_files,
+        "project_directory": config.compose.project_directory,
+        "autouse": config.autouse,
+        "report": config.report,
+        "commit": config.session.commit,
+        "any_version": config.session.any_version,
+        "timeout": config.session.ready_timeout_s,
+        "lock_timeout": config.session.lock_timeout_s,
+    }
+    return places[name]
+
+
+def test_there_is_a_place_for_every_setting(pytester: pytest.Pytester) -> None:
+    config = read(pytester)
+    assert [value(config, s.name) for s in SETTINGS] == [s.default for s in SETTINGS]
+
+
+def test_the_defaults_choose_nothing(pytester: pytest.Pytester) -> None:
+    config = read(pytester)
+    assert config.compose.arguments() == []
+    assert (config.session.commit, config.autouse, config.chosen) == ("HEAD", False, False)
+    assert (config.session.ready_timeout_s, config.session.lock_timeout_s) == (120.0, 600.0)
+
+
+def test_the_help_tells_all_three_names_of_every_setting(pytester: pytest.Pytester) -> None:
+    text = "".join(pytester.runpytest_inprocess("--help").stdout.str().split())
+    for setting in SETTINGS:
+        for name in (setting.option, setting.variable, setting.dest):
+            assert name in text
+
+
+# Precedence
+
+
+def given(setting: Any, place: str) -> tuple[str, Any]:
+    """A value for a setting as it is written at a place, and what it means."""
+    if setting.kind == "flag":
+        return {"option": ("", True), "variable": ("0", False), "ini": ("true", True)}[place]
+    if setting.kind == "number":
+        number = {"option": 1.0, "variable": 2.0, "ini": 3.0}[place]
+        return str(number), number
+    word = f"/{place}/x" if setting.name in PATHS else place
+    return word, (word,) if setting.kind == "list" else word
+
+
+@by_name("setting", SETTINGS, ids=lambda s: s.name)
+def test_the_command_line_wins_over_the_environment_and_that_over_the_ini_file(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, setting: Any
+) -> None:
+    written, meant = given(setting, "ini")
+    ini = f"{setting.dest} = {written}"
+    config = read(pytester, ini=ini)
+    assert (value(config, setting.name), config.chosen) == (meant, True)
+
+    written, meant = given(setting, "variable")
+    monkeypatch.setenv(setting.variable, written)
+    config = read(pytester, ini=ini)
+    assert (value(config, setting.name), config.chosen) == (meant, True)
+
+    written, meant = given(setting, "option")
+    words = [setting.option, written] if written else [setting.option]
+    config = read(pytester, *words, ini=ini)
+    assert (value(config, setting.name), config.chosen) == (meant, True)
+
+
+@by_name("setting", SETTINGS, ids=lambda s: s.name)
+def test_a_setting_leaves_the_others_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, setting: Any) -> None:
+    monkeypatch.setenv(setting.variable, given(setting, "variable")[0])
+    config = read(pytester)
+    assert all(value(config, other.name) == other.default for other in SETTINGS if other is not setting)
+
+
+# Lists
+
+
+@by_name("setting", LISTS, ids=lambda s: s.name)
+def test_a_list_is_an_option_several_times_a_path_or_words(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, setting: Any
+) -> None:
+    assert value(read(pytester, setting.option, "/a", f"{setting.option}=/b c"), setting.name) == ("/a", "/b c")
+    assert value(read(pytester, ini=f"{setting.dest} = /a '/b c'\n    /d"), setting.name) == ("/a", "/b c", "/d")
+    monkeypatch.setenv(setting.variable, os.pathsep.join(("/a", "/b c")))
+    assert value(read(pytester), setting.name) == ("/a", "/b c")
+
+
+@by_name("setting", LISTS, ids=lambda s: s.name)
+def test_an_empty_list_is_a_value(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, setting: Any) -> None:
+    ini = f"{setting.dest} = /ini"
+    assert value(read(pytester, f"{setting.option}=", ini=ini), setting.name) == ()
+    monkeypatch.setenv(setting.variable, "")
+    config = read(pytester, ini=ini)
+    assert (value(config, setting.name), config.chosen) == ((), True)
+
+
+# Texts
+
+
+@by_name("setting", TEXTS, ids=lambda s: s.name)
+def test_an_empty_text_is_a_value(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, setting: Any) -> None:
+    ini = f"{setting.dest} = word"
+    assert value(read(pytester, f"{setting.option}=", ini=ini), setting.name) == ""
+    monkeypatch.setenv(setting.variable, "")
+    assert value(read(pytester, ini=ini), setting.name) == ""
+
+
+# Flags
+
+
+@by_name("setting", FLAGS, ids=lambda s: s.name)
+@by_name(
+    ("word", "meant"),
+    [
+        *((w, True) for w in ("1", "true", "yes", "on", "TRUE", "True", " on ")),
+        *((w, False) for w in ("0", "false", "no", "off", "", "False")),
+    ],
+)
+def test_a_flag_is_written_in_many_ways(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    setting: Any,
+    word: str,
+    meant: bool,
+) -> None:
+    monkeypatch.setenv(setting.variable, word)
+    assert value(read(pytester), setting.name) is meant
+    monkeypatch.delenv(setting.variable)
+    assert value(read(pytester, ini=f"{setting.dest} = {word}"), setting.name) is meant
+
+
+@by_name("setting", FLAGS, ids=lambda s: s.name)
+def test_a_flag_can_be_switched_off_on_the_command_line(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, setting: Any
+) -> None:
+    off = setting.option.replace("--dm-", "--no-dm-")
+    monkeypatch.setenv(setting.variable, "1")
+    config = read(pytester, off, ini=f"{setting.dest} = true")
+    assert (value(config, setting.name), config.chosen) == (False, True)
+    assert value(read(pytester, off, setting.option), setting.name) is True
+    assert value(read(pytester, setting.option, off), setting.name) is False
+
+
+# Numbers
+
+
+@by_name("setting", NUMBERS, ids=lambda s: s.name)
+@by_name(("word", "number"), [("0", 0.0), ("0.5", 0.5), ("30", 30.0), (" 7 ", 7.0), ("1e3", 1000.0)])
+def test_a_number_of_seconds_may_be_zero(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, setting: Any, word: str, number: float
+) -> None:
+    assert value(read(pytester, setting.option, word), setting.name) == number
+    assert value(read(pytester, ini=f"{setting.dest} = {word}"), setting.name) == number
+    monkeypatch.setenv(setting.variable, word)
+    assert value(read(pytester), setting.name) == number
+
+
+# Bad values
+
+
+BAD = [
+    *((setting, word) for setting in NUMBERS for word in ("soon", "1 minute", "-1", "nan", "inf")),
+    *((setting, word) for setting in FLAGS for word in ("maybe", "2", "tru")),
+]
+
+
+@by_name(("setting", "word"), BAD, ids=lambda v: getattr(v, "name", v))
+def test_a_bad_value_is_named_with_the_place_where_it_was_given(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, setting: Any, word: str
+) -> None:
+    with pytest.raises(pytest.UsageError, match=f"^{setting.dest}: '{word}' is"):
+        read(pytester, ini=f"{setting.dest} = {word}")
+    monkeypatch.setenv(setting.variable, word)
+    with pytest.raises(pytest.UsageError, match=f"^{setting.variable}: '{word}' is"):
+        read(pytester)
+    if setting.kind == "number":
+        with pytest.raises(pytest.UsageError, match=f"^{setting.option}: '{word}' is"):
+            read(pytester, f"{setting.option}={word}")
+
+
+def test_a_bad_value_that_a_better_one_overrules_does_not_matter(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DM_TIMEOUT", "soon")
+    assert read(pytester, "--dm-timeout=5", ini="dm_timeout = later").session.ready_timeout_s == 5
+
+
+def test_a_bad_value_ends_the_run_in_one_line(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+    result = pytester.runpytest_subprocess("--dm-timeout=soon")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.stderr.str().strip() == "ERROR: --dm-timeout: 'soon' is not a number of seconds"
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_a_run_that_sets_nothing_and_uses_nothing_is_untouched(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_nothing(): pass")
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1)
+    assert "dm:" not in result.stdout.str()
+
+
+# Files that are named in the ini file
+
+
+def test_paths_of_the_ini_file_start_from_its_directory_and_others_from_the_working_directory(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makeini("[pytest]\ndm_file = compose.yaml deploy/more.yaml\ndm_env_file = .env\ndm_project_directory = deploy\n")
+    root = pytester.path
+    below = pytester.mkdir("tests")
+    monkeypatch.chdir(below)
+    config = read(pytester)
+    assert config.compose.files == (str(root / "compose.yaml"), str(root / "deploy" / "more.yaml"))
+    assert config.compose.env_files == (str(root / ".env"),)
+    assert config.compose.project_directory == str(root / "deploy")
+
+    config = read(pytester, "--dm-file=compose.yaml", "--dm-project-directory=x")
+    assert (config.compose.files, config.compose.project_directory) == (("compose.yaml",), "x")
+    monkeypatch.setenv("DM_FILE", "other.yaml")
+    assert read(pytester).compose.files == ("other.yaml",)
+
+
+def test_other_words_of_the_ini_file_are_no_paths(pytester: pytest.Pytester) -> None:
+    config = read(pytester, ini="dm_profile = debug\ndm_project_name = shop\ndm_commit = seed/main")
+    assert (config.compose.profiles, config.compose.project_name, config.session.commit) == (("debug",), "shop", "seed/main")
+
+
+# Other files than pytest.ini
+
+
+TOML_STRINGS = """
+[tool.pytest.ini_options]
+dm_file = ["/a.yaml", "/b.yaml"]
+dm_profile = "debug extra"
+dm_commit = "seed"
+dm_autouse = true
+dm_timeout = 5
+"""
+TOML_NATIVE = """
+[tool.pytest]
+dm_file = ["/a.yaml", "/b.yaml"]
+dm_profile = ["debug", "extra"]
+dm_commit = "seed"
+dm_autouse = "true"
+dm_timeout = "5"
+"""
+
+
+@by_name("text", [TOML_STRINGS, TOML_NATIVE], ids=["ini_options", "native"])
+def test_settings_may_be_in_pyproject_toml(pytester: pytest.Pytester, text: str) -> None:
+    pytester.makepyprojecttoml(text)
+    config = read(pytester)
+    assert config.compose.files == ("/a.yaml", "/b.yaml")
+    assert config.compose.profiles == ("debug", "extra")
+    assert (config.session.commit, config.autouse, config.session.ready_timeout_s) == ("seed", True, 5.0)
+
+
+@by_name(("line", "name"), [("dm_autouse = true", "dm_autouse"), ("dm_timeout = 5", "dm_timeout")])
+def test_a_value_of_native_toml_that_is_not_in_quotes_is_named(pytester: pytest.Pytester, line: str, name: str) -> None:
+    pytester.makepyprojecttoml(f"[tool.pytest]\n{line}")
+    result = pytester.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert re.search(rf"pyproject\.toml: config option '{name}' expects a string", result.stderr.str())
+    assert "Traceback" not in result.stderr.str()
+
+
+def test_the_working_directory_of_a_test_is_not_the_projects(tmp_path: Path, pytester: pytest.Pytester) -> None:
+    """A guard for the tests above: pytester runs in a directory without an ini file of its own."""
+    assert not (pytester.path / "pyproject.toml").exists()
