@@ -18,7 +18,9 @@ DIRTY_BLOCKS, BLOCK = 128, 8192  # 1 MiB in database pages
 
 
 def make_tree(root: Path, files: int, mib: int) -> list[Path]:
-    """Make files of equal size with contents that repeat nowhere; a data directory has a few large ones too, this is the harder case."""
+    """Make files of equal size with contents that repeat nowhere; a data directory has a few large ones too, this is the
+    harder case.
+    """
     size = (mib << 20) // files
     made = []
     for number in range(files):

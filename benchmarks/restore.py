@@ -1,4 +1,6 @@
-"""Restoring running stacks with every datastore dirty, beside each engine's own kill and start; and how long a commit freezes them."""
+"""Restoring running stacks with every datastore dirty, beside each engine's own kill and start; and how long a commit freezes
+them.
+"""
 
 from __future__ import annotations
 
@@ -159,9 +161,8 @@ def run_stack(name: str, project: TestProject, rounds: int) -> None:
     seconds, reports = restores(project, writers, rounds)
     slowest = max(alone, key=lambda service: statistics.median(alone[service]))
     ratio = statistics.median(seconds) / statistics.median(alone[slowest])
-    print(
-        f"{name}, all dirty: restore to all ready {spread(seconds)}; slowest alone, {slowest}: {spread(alone[slowest])}; ratio {ratio:.2f}\n"
-    )
+    print(f"{name}, all dirty: restore to all ready {spread(seconds)}")
+    print(f"the slowest alone is {slowest}: {spread(alone[slowest])}; ratio {ratio:.2f}\n")
     rows = []
     for service, found in sorted(parts(reports).items()):
         work = sum(found.get(part, 0) for part in ("kill", "restore", "start", "await"))

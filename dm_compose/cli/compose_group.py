@@ -37,6 +37,10 @@ def _compose_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--env-file", "env_files", multiple=True, metavar="FILE", help="Environment file for interpolation."),
         click.option("--project-directory", metavar="DIR", help="Directory that relative paths start from."),
+        click.option("--ansi", metavar="WHEN", help="Compose's control of ANSI characters."),
+        click.option("--progress", metavar="TYPE", help="Compose's kind of progress output."),
+        click.option("--parallel", metavar="N", help="Compose's limit of parallel work."),
+        click.option("--compatibility", is_flag=True, help="Compose's backward compatibility mode."),
     )
     for option in reversed(options):
         function = option(function)
@@ -59,12 +63,20 @@ def cli(
     profiles: tuple[str, ...],
     env_files: tuple[str, ...],
     project_directory: str | None,
+    ansi: str | None,
+    progress: str | None,
+    parallel: str | None,
+    *,
+    compatibility: bool,
 ) -> None:
     """Git for the state of a whole Docker Compose stack.
 
     The options choose the project, as they do for `docker compose`.
     """
-    ctx.obj = ComposeOptions(files, project_name, profiles, env_files, project_directory)
+    named = (("--ansi", ansi), ("--progress", progress), ("--parallel", parallel))
+    others = [word for option, value in named if value is not None for word in (option, value)]
+    others += ["--compatibility"] if compatibility else []
+    ctx.obj = ComposeOptions(files, project_name, profiles, env_files, project_directory, tuple(others))
 
 
 for verb in state_verbs.VERBS:

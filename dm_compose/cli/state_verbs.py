@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dm_compose.cli.output import Narrator, age, print_json, table
+from dm_compose.core.commit import check_metadata
 from dm_compose.core.plain import to_plain
 from dm_compose.core.units import seconds, size
 from dm_compose.errors import UsageError
@@ -39,7 +40,12 @@ def _stack(*, quiet: bool = False) -> Stack:
 @_json
 def plan(*, as_json: bool) -> None:
     """Show which directories of the stack are its state, and why. Changes nothing."""
-    found = _stack(quiet=as_json).plan
+    stack = _stack(quiet=as_json)
+    found = stack.plan
+    if unseen := sorted(stack.project.services.keys() - stack.images.keys()):
+        click.echo(
+            f"note: the engine has no image of {', '.join(unseen)}; volumes that only an image declares are not known", err=True
+        )
     if as_json:
         print_json(found)
         return
@@ -77,13 +83,14 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, as_json: bool
 
 
 def parse_metadata(fields: tuple[str, ...]) -> dict[str, str]:
-    """Return KEY=VALUE words as a mapping; UsageError names a word without `=`."""
+    """Return KEY=VALUE words as a mapping; UsageError names a word that is none."""
     found = {}
     for field in fields:
         key, equals, value = field.partition("=")
         if not equals:
             raise UsageError(f"metadata {field!r} has no value", hint="For example: --metadata ticket=DM-12")
         found[key] = value
+    check_metadata(found)
     return found
 
 
@@ -188,13 +195,18 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
 @click.argument("ref", default="HEAD")
 @click.option("--hard", is_flag=True, help="Also when something is uncommitted; it is kept for `undo`.")
 @click.option("--any-version", is_flag=True, help="Also when another version of an engine made the commit.")
+@click.option("--dry-run", is_flag=True, help="Print the steps and their causes, and do nothing.")
 @_timeout
 @_json
-def reset(*, ref: str, hard: bool, any_version: bool, timeout: float, as_json: bool) -> None:
+def reset(*, ref: str, hard: bool, any_version: bool, dry_run: bool, timeout: float, as_json: bool) -> None:
     """Put the state of REF back: HEAD, HEAD^, HEAD~2, a branch, or the first digits of a commit id.
 
     Containers that are or may be dirty go down and come back; the command returns when each datastore answers.
     """
+    if dry_run:
+        steps = _stack(quiet=as_json).plan_reset(ref)
+        print_json(steps) if as_json else click.echo(steps)
+        return
     _print_restore(_stack(quiet=as_json).reset(ref, hard=hard, any_version=any_version, timeout_s=timeout), as_json=as_json)
 
 
@@ -229,9 +241,8 @@ def _print_restore(report: RestoreReport, *, as_json: bool) -> None:
         )
         return
     changed = sum(r.changed_bytes for r in restored.values())
-    click.echo(
-        f"at {report.target.id.short} {report.target.message}: {size(changed)} put back, ready after {seconds(report.total_s)}"
-    )
+    what = "at the state of before" if report.target.hidden else f"at {report.target.id.short} {report.target.message}"
+    click.echo(f"{what}: {size(changed)} put back, ready after {seconds(report.total_s)}")
     if report.saved:
         click.echo("what was uncommitted is kept: `dm-compose undo` brings it back")
 

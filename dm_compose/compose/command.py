@@ -22,17 +22,20 @@ _DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-
 
 @dataclass(frozen=True)
 class ComposeOptions:
-    """Compose's global options that choose the project; each empty where the user gave none."""
+    """Compose's global options that choose the project; each empty where the user gave none. `others` do not choose (`--ansi
+    never`).
+    """
 
     files: tuple[str, ...] = ()
     project_name: str | None = None
     profiles: tuple[str, ...] = ()
     env_files: tuple[str, ...] = ()
     project_directory: str | None = None
+    others: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
         """Return them as words of a command line, before the verb."""
-        words: list[str] = []
+        words = list(self.others)
         for option, values in (("-f", self.files), ("--profile", self.profiles), ("--env-file", self.env_files)):
             for value in values:
                 words += [option, value]
@@ -88,14 +91,24 @@ class Compose:
         """Put the file's name before a message of Compose that has a line number but no name."""
         if not re.match(r"(yaml|json): ", message):
             return message
-        separator = os.environ.get("COMPOSE_PATH_SEPARATOR", os.pathsep)
-        names = list(self.options.files) or [f for f in os.environ.get("COMPOSE_FILE", "").split(separator) if f]
-        if not names:
-            start = Path(self.options.project_directory or ".").absolute()
-            found = [d / name for d in (start, *start.parents) for name in _DEFAULT_FILES if (d / name).exists()]
-            names = [os.path.relpath(file) if start == Path.cwd() == file.parent else str(file) for file in found[:1]]
+        names = [os.path.relpath(file) if file.parent == Path.cwd() else str(file) for file in self.files()]
         broken = [name for name in names if not can_be_parsed(name)]
         return f"{broken[0]}: {message}" if broken else message
+
+    def files(self) -> list[Path]:
+        """Return the project's files as the user or COMPOSE_FILE names them, else the one that Compose finds here or above."""
+        separator = os.environ.get("COMPOSE_PATH_SEPARATOR", os.pathsep)
+        named = self.options.files or tuple(filter(None, os.environ.get("COMPOSE_FILE", "").split(separator)))
+        if named:
+            return [Path(name).absolute() for name in named]
+        start = Path(self.options.project_directory or ".").absolute()
+        return [d / name for d in (start, *start.parents) for name in _DEFAULT_FILES if (d / name).exists()][:1]
+
+    def directory(self) -> Path:
+        """Return the directory that Compose takes the project to be in."""
+        if self.options.project_directory is not None:
+            return Path(self.options.project_directory).absolute()
+        return next((file.parent for file in self.files()), Path.cwd())
 
     def pass_through(
         self,

@@ -111,7 +111,8 @@ def _service(project: str, name: str, value: Mapping[str, Any], settings: Mappin
         environment=environment,
         command=tuple(str(word) for word in command),
         replicas=1 if replicas is None else int(replicas),
-        hostname=value.get("hostname") or "",
+        user=str(value.get("user") or ""),
+        built="build" in value,
         settings=settings,
     )
 

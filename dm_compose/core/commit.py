@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
+from dm_compose.errors import UsageError
 
 COMMIT, RESTORE, SESSION = "commit", "restore", "session"  # operations of the journal
 
@@ -140,3 +141,12 @@ class JournalEntry:
     stopped: tuple[str, ...] = ()
     target: CommitId | None = None
     move: Move | None = None
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Raise UsageError for a field name that does not start with a lower-case letter."""
+    for name in metadata:
+        if not name or not name[0].islower():
+            raise UsageError(
+                f"metadata field name {name!r} must start with a lower-case letter", hint="For example: --metadata author=me"
+            )

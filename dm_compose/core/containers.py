@@ -18,8 +18,7 @@ class Image:
     environment: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    ports: tuple[int, ...] = ()
-    architecture: str = ""
+    user: str = ""
 
     @property
     def repository(self) -> str:

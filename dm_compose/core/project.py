@@ -22,7 +22,8 @@ class ServiceMount:
 class ComposeService:
     """One service. `environment` and `command` are the compose file's (empty: the image's own apply).
 
-    `replicas` counts containers; `settings` is the service's `x-dotmesh`.
+    `replicas` counts containers, `user` is who the process runs as where the file says so, `built` whether Compose builds the
+    image; `settings` is the service's `x-dotmesh`.
     """
 
     name: str
@@ -31,7 +32,8 @@ class ComposeService:
     environment: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     replicas: int = 1
-    hostname: str = ""
+    user: str = ""
+    built: bool = False
     settings: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -42,7 +42,7 @@ def _data_paths(service: Service) -> tuple[str, ...]:
 
 MARIADB = Datastore(
     name="mariadb",
-    images=("mariadb", "*/mariadb", "bitnami*/mariadb*", "linuxserver/mariadb", "*/alpine-mariadb"),
+    images=("mariadb", "*/mariadb", "bitnami*/mariadb", "bitnami*/mariadb-galera", "linuxserver/mariadb", "*/alpine-mariadb"),
     data=_data_paths,
     port=3306,
     ready=greeting,

@@ -24,7 +24,7 @@ def data_paths(service: Service) -> tuple[str, ...]:
     if "timescaledb-ha" in repository:
         default = "/home/postgres/pgdata/data"
     major = DATASTORE.version(service)
-    if major is not None and int(major) >= MOVED_IN:
+    if int(major) >= MOVED_IN if major is not None else repository == "postgres":  # `latest` is 18 or newer
         default = "/var/lib/postgresql"
     if set_here and not f"{set_here}/".startswith(f"{default}/"):
         return (set_here,)
@@ -58,7 +58,8 @@ DATASTORE = Datastore(
         "postgresql-[0-9]*",
         "*/postgresql",
         "*/postgresql-[0-9]*",
-        "bitnami*/postgresql*",
+        "bitnami*/postgresql",
+        "bitnami*/postgresql-repmgr",
         "postgis/postgis",
         "*/postgis",
         "timescale/timescaledb",

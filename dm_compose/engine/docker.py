@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -192,6 +194,40 @@ class Engine:
             raise
         self._remove(copier)
 
+    def give_new_volume(self, image: str, path: str, user: str, volume: str, labels: Mapping[str, str]) -> None:
+        """Make a volume for a path that an image does not have, owned by the image's `user` (a name or number, as in `user:`).
+
+        Docker itself gives such a mount to root, and a server that runs as somebody else could not write there. Does nothing when
+        the image has the path: then Docker copies it, owner and all.
+        """
+        with engine_errors(f"preparing volume {volume}"):
+            copier = self._api.create_container(image, command=["true"], labels={ROLE_LABEL: "copier"})["Id"]
+            try:
+                if self._read_file(copier, path) is None:
+                    uid, gid = _ids(user, self._read_file(copier, "/etc/passwd") or b"")
+                    self._remove(copier)
+                    self.create_volume(volume, labels)
+                    host = self._api.create_host_config(binds=[f"{volume}:{path}"])
+                    copier = self._api.create_container(image, command=["true"], host_config=host, labels={ROLE_LABEL: "copier"})[
+                        "Id"
+                    ]
+                    self._api.put_archive(
+                        copier, path.rpartition("/")[0] or "/", _directory_tar(path.rpartition("/")[2], uid, gid)
+                    )
+            finally:
+                self._remove(copier)
+
+    def _read_file(self, container_id: str, path: str) -> bytes | None:
+        """Return the first file at a path of a container, b'' for a directory, None where there is nothing."""
+        try:
+            data, _ = self._api.get_archive(container_id, path)
+        except docker.errors.NotFound:
+            return None
+        with tarfile.open(fileobj=io.BytesIO(b"".join(data))) as archive:
+            member = archive.next()
+            content = archive.extractfile(member) if member is not None and member.isfile() else None
+            return content.read() if content is not None else b""
+
     def _remove(self, container_id: str | None) -> None:
         if container_id is not None:
             with engine_errors("removing a container"):
@@ -206,6 +242,27 @@ class Engine:
             output: bytes = self._api.exec_start(created["Id"])
             code = self._api.exec_inspect(created["Id"])["ExitCode"]
         return int(code), output.decode(errors="replace")
+
+
+def _ids(user: str, passwd: bytes) -> tuple[int, int]:
+    """Return uid and gid of `name`, `uid`, `name:group` or `uid:gid`, with a container's /etc/passwd; root for what it does
+    not know.
+    """
+    name, _, group = user.partition(":")
+    lines = [line.split(":") for line in passwd.decode(errors="replace").splitlines()]
+    entry = next((line for line in lines if len(line) > 3 and name in (line[0], line[2])), None)
+    uid = int(name) if name.isdigit() else int(entry[2]) if entry else 0
+    gid = int(group) if group.isdigit() else int(entry[3]) if entry else 0
+    return uid, gid
+
+
+def _directory_tar(name: str, uid: int, gid: int) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o755, uid, gid
+        archive.addfile(entry)
+    return data.getvalue()
 
 
 def _place(mount: Mapping[str, Any]) -> str:
@@ -224,8 +281,7 @@ def _image(reference: str, found: Mapping[str, Any]) -> Image:
         environment=_pairs(config.get("Env")),
         volumes=tuple(sorted(config.get("Volumes") or {})),
         command=(*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])),
-        ports=tuple(int(port.split("/")[0]) for port in sorted(config.get("ExposedPorts") or {}) if not port.endswith("/udp")),
-        architecture=found.get("Architecture", ""),
+        user=config.get("User") or "",
     )
 
 

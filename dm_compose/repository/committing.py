@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from dm_compose.core.commit import Commit, CommitDraft
+from dm_compose.core.commit import Commit, CommitDraft, check_metadata
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId
-from dm_compose.errors import NotFoundError, UsageError
+from dm_compose.errors import NotFoundError
 from dm_compose.repository.access import user_name
 from dm_compose.repository.checkout import Checkout, Member
 from dm_compose.repository.freeze import Freeze, promptly
@@ -40,7 +40,7 @@ def make_commit(checkout: Checkout, message: str, metadata: Mapping[str, str], *
     dot's lock.
     """
     began = time.monotonic()
-    _check_metadata(metadata)
+    check_metadata(metadata)
     checkout.refuse_strangers(readers_too=False)
     checkout.require_places()
     if not checkout.places:
@@ -124,11 +124,3 @@ def _draft(checkout: Checkout, message: str, metadata: Mapping[str, str], *, cle
 def hidden_draft(checkout: Checkout, message: str) -> CommitDraft:
     """Return what a state saved on the way to another says of itself."""
     return CommitDraft(message=message, author=user_name(), origins=checkout.origins(), hidden=True)
-
-
-def _check_metadata(metadata: Mapping[str, str]) -> None:
-    for name in metadata:
-        if not name or not name[0].islower():
-            raise UsageError(
-                f"metadata field name {name!r} must start with a lower-case letter", hint="For example: --metadata author=me"
-            )

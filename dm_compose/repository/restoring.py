@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Commit, JournalEntry, Move
@@ -12,11 +11,12 @@ from dm_compose.core.names import CommitId, SubdotName
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import DmError, UncommittedError, VersionMismatchError
-from dm_compose.repository.checkout import Checkout, Member
+from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.committing import hidden_draft
 from dm_compose.repository.execute import Done, execute
 from dm_compose.repository.freeze import Freeze, promptly, quiesce
 from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
+from dm_compose.repository.restore_plan import plan_restore
 from dm_compose.store.api import COMPARE_BUDGET_BYTES, Restored
 
 
@@ -35,58 +35,6 @@ class RestoreReport:
     def restored(self) -> dict[SubdotName, Restored]:
         """Return what was put back per subdot; subdots that needed nothing are left out."""
         return {SubdotName(d.step.target): d.result for d in self.done if isinstance(d.result, Restored) and d.result.paths}
-
-
-def plan_restore(members: Collection[Member], differing: Collection[SubdotName], wanted: Collection[SubdotName]) -> Plan:
-    """Decide which containers go down and which subdots are put back. Pure.
-
-    A running container goes down when a subdot it may write to differs, or when unchanged files do not prove that it has
-    nothing in memory; then whoever else writes to the same subdots. Containers that only read stay up, and so do all others.
-    """
-    causes: dict[str, str] = {}
-    for member in members:
-        mine = [s for s, writable in member.mounts.items() if writable and s in wanted]
-        if not member.container.running or not mine:
-            continue
-        changed = [s for s in mine if s in differing]
-        if changed:
-            causes[member.container.id] = f"{', '.join(changed)} differs"
-        elif member.datastore is None or not member.datastore.files_are_proof:
-            what = member.datastore.name if member.datastore else "an unknown program"
-            causes[member.container.id] = f"{what} may hold changes in memory"
-    down = [m for m in members if m.container.id in causes]
-    restored = [s for s in wanted if s in differing or any(m.mounts.get(s) for m in down)]
-    while more := [m for m in members if m not in down and m.container.running and any(m.mounts.get(s) for s in restored)]:
-        for member in more:
-            causes[member.container.id] = "writes to a subdot that is put back"
-        down += more
-        restored = [s for s in wanted if s in restored or any(m.mounts.get(s) for m in down)]
-    return _number(down, causes, restored, differing)
-
-
-def _number(down: list[Member], causes: Mapping[str, str], restored: list[SubdotName], differing: Collection[SubdotName]) -> Plan:
-    steps: list[Step] = []
-
-    def add(action: Action, target: str, label: str, cause: str, after: tuple[int, ...] = ()) -> int:
-        steps.append(Step(len(steps) + 1, action, target, label, cause, after))
-        return len(steps)
-
-    kills = {m.container.id: add(Action.KILL, m.container.id, m.container.label, causes[m.container.id]) for m in down}
-    restores: dict[SubdotName, int] = {}
-    for subdot in restored:
-        writers = tuple(kills[m.container.id] for m in down if m.mounts.get(subdot))
-        cause = "its files differ" if subdot in differing else "its container was taken down"
-        restores[subdot] = add(Action.RESTORE, subdot, subdot, cause, writers)
-    if restores:
-        add(Action.SYNC, "", "files", "so that a power cut does not lose them", tuple(restores.values()))
-    for member in down:
-        label = member.container.label
-        waits = tuple(restores[s] for s, writable in member.mounts.items() if writable and s in restores)
-        started = add(Action.START, member.container.id, label, "it was running", waits or (kills[member.container.id],))
-        awaited = add(Action.AWAIT, member.container.id, label, "it must answer before anyone asks it", (started,))
-        if member.container.state == "paused":
-            add(Action.PAUSE, member.container.id, label, "it was paused", (awaited,))
-    return Plan(tuple(steps))
 
 
 def check_versions(checkout: Checkout, target: Commit) -> None:

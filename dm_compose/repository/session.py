@@ -194,10 +194,10 @@ class StackSession:
             return keep_aside(checkout, message)
 
     def wait_until_ready(self) -> None:
-        """Return when every running datastore answers."""
+        """Return when every running container with state answers."""
         with self._checkout() as checkout:
             for member in checkout.members:
-                if member.container.running:
+                if member.container.running and member.mounts:
                     await_ready(self.stack.engine, member, self.stack.listener, self.options.ready_timeout_s)
 
     def container(self, service: str) -> Container:

@@ -13,8 +13,9 @@ from dm_compose.core.commit import Commit, ReflogEntry
 from dm_compose.core.containers import Container, Image
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, DotName, RefName, SubdotName
+from dm_compose.core.plan import Plan
 from dm_compose.core.project import Project
-from dm_compose.core.stack import Kind, StackPlan
+from dm_compose.core.stack import Kind, StackPlan, Subdot
 from dm_compose.core.tree import TreeDiff
 from dm_compose.datastores import Service
 from dm_compose.datastores.registry import registry
@@ -25,6 +26,7 @@ from dm_compose.repository.checkout import Checkout, Member, find_places, mounte
 from dm_compose.repository.committing import CommitReport, make_commit
 from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
 from dm_compose.repository.recovery import recover, recover_if_left
+from dm_compose.repository.restore_plan import plan_restore
 from dm_compose.repository.restoring import (
     RestoreReport,
     Uncommitted,
@@ -117,6 +119,11 @@ class Stack:
         images = self.images
         return make_plan(self.project, images, registry())
 
+    def look_at_images_again(self) -> None:
+        """Forget what the engine had, and the plan made of it: images have been pulled or built."""
+        for name in ("images", "plan"):
+            self.__dict__.pop(name, None)
+
     # Observing
 
     def _member(self, container: Container, places: Mapping[SubdotName, str]) -> Member:
@@ -205,10 +212,14 @@ class Stack:
         services = {c.service for c in containers}
         for subdot in self.plan.subdots:
             if subdot.name not in places and subdot.volume is not None and subdot.services[0] not in services:
-                key = subdot.source or subdot.volume.removeprefix(f"{self.project.name}_")
-                labels = {f"{VOLUME_LABELS}.project": self.project.name, f"{VOLUME_LABELS}.volume": key}
-                made[subdot.name] = self.engine.create_volume(subdot.volume, labels).name
+                made[subdot.name] = self.engine.create_volume(subdot.volume, self.volume_labels(subdot)).name
         return made
+
+    def volume_labels(self, subdot: Subdot) -> dict[str, str]:
+        """Return the labels by which Compose knows a subdot's volume as its own."""
+        assert subdot.volume is not None
+        key = subdot.source or subdot.volume.removeprefix(f"{self.project.name}_")
+        return {f"{VOLUME_LABELS}.project": self.project.name, f"{VOLUME_LABELS}.volume": key}
 
     # Verbs
 
@@ -231,6 +242,13 @@ class Stack:
             if not hard:
                 refuse_to_lose(checkout)
             return move_to(checkout, target, "reset", timeout_s=timeout_s)
+
+    def plan_reset(self, ref: str) -> Plan:
+        """Return what `reset` would do now; takes no lock and does nothing."""
+        with self.checkout(lock=False) as checkout:
+            target = self._target(checkout, ref)
+            differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
+            return plan_restore(checkout.members, differing, [s for s in checkout.places if s in target.subdots])
 
     def save(self, why: str) -> CommitId | None:
         """Keep what is uncommitted as a hidden commit that the reflog names; None when there is nothing to keep."""

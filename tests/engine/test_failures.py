@@ -253,12 +253,12 @@ def test_a_writer_of_two_datastores_never_appears_out_of_order(webapp: TestProje
             number = 0
             while not stop.is_set():
                 number += 1
-                steps = [
-                    lambda: connection.execute(f"update counters set n = {number} where name = '{name}'"),
-                    lambda: client.set(name, number),
-                ]
-                for step in steps if postgres_first else reversed(steps):
-                    step()
+                statement = f"update counters set n = {number} where name = '{name}'"
+                if postgres_first:
+                    connection.execute(statement)
+                client.set(name, number)
+                if not postgres_first:
+                    connection.execute(statement)
 
     threads = [
         threading.Thread(target=write, args=("a",), kwargs={"postgres_first": True}),

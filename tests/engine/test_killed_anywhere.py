@@ -1,4 +1,6 @@
-"""dm-compose killed at changes of the disk and requests to the engine: the next command leaves the old state or the new, all running."""
+"""dm-compose killed at changes of the disk and requests to the engine: the next command leaves the old state or the new, all
+running.
+"""
 
 from __future__ import annotations
 

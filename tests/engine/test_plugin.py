@@ -39,6 +39,16 @@ def is_seed(stack):
 """
 
 
+TWO_TESTS = """
+def test_it(dm_stack):
+    assert is_seed(dm_stack)
+    scribble(dm_stack)
+
+def test_next(dm_stack):
+    assert is_seed(dm_stack)
+"""
+
+
 class Tests:
     """A directory of tests that use the project's stack."""
 
@@ -268,9 +278,7 @@ def test_holds(dm_stack):
 
 def test_a_stack_that_is_down_is_brought_up_on_the_commit_and_taken_down(tests: Tests) -> None:
     tests.project.dm("down")
-    tests.write(
-        "def test_it(dm_stack):\n    assert is_seed(dm_stack)\n    scribble(dm_stack)\n\ndef test_next(dm_stack):\n    assert is_seed(dm_stack)\n"
-    )
+    tests.write(TWO_TESTS)
     done = tests.run()
     assert "2 passed" in outcome(done), done.stdout
     assert tests.project.compose("ps", "-aq").strip() == ""
@@ -309,9 +317,7 @@ def test_tests_without_the_stack_pay_nothing_and_see_no_header(tests: Tests) -> 
 
 
 def test_the_same_through_the_helper_container(tests: Tests) -> None:
-    tests.write(
-        "def test_it(dm_stack):\n    assert is_seed(dm_stack)\n    scribble(dm_stack)\n\ndef test_next(dm_stack):\n    assert is_seed(dm_stack)\n"
-    )
+    tests.write(TWO_TESTS)
     done = tests.run(DM_FILES="helper", DM_HELPER_IMAGE="dm-example/python")
     assert "2 passed" in outcome(done), done.stdout
     assert is_seed(tests.project)

@@ -177,3 +177,38 @@ def test_a_volume_that_vanished_is_named_and_filled_again_by_reset(cache_only: T
     cache_only.dm("up", "-d")
     cache_only.wait_ready()
     assert eventually(lambda: cache_only.redis().get("note"), "redis") == "seed"
+
+
+def test_a_server_that_is_not_root_can_write_to_the_volume_it_is_given(new_project: NewProject) -> None:
+    document = {
+        "services": {
+            "store": {**IDLE, "user": "nobody", "command": ["sh", "-c", "echo hi > /meili_data/file && sleep infinity"]}
+        },
+    }
+    document["services"]["store"]["x-dotmesh"] = {"engine": "meilisearch"}  # type: ignore[index]
+    project = new_project(document)
+    project.dm("up", "-d")
+    assert eventually(lambda: project.compose("exec", "store", "cat", "/meili_data/file"), "the file").strip() == "hi"
+    assert project.compose("exec", "store", "stat", "-c", "%U", "/meili_data").strip() == "nobody"
+
+
+def test_scaled_services_do_not_share_a_generated_volume(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": REDIS}})
+    project.dm("up", "-d", "--scale", "cache=2")
+    client = docker.from_env()
+    filters = {"label": f"com.docker.compose.project={project.name}"}
+    places = [c.attrs["Mounts"][0]["Name"] for c in client.containers.list(filters=filters)]
+    client.close()
+    assert len(set(places)) == 2
+
+
+def test_reset_dry_run_prints_steps_with_causes_and_does_nothing(cache_only: TestProject) -> None:
+    before = cache_only.started_at("cache")
+    cache_only.redis().set("note", "x")
+    cache_only.redis().save()
+    done = cache_only.dm("reset", "--dry-run")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "1. kill cache: cache differs"
+    assert [line.split()[1] for line in lines] == ["kill", "restore", "sync", "start", "await"]
+    assert cache_only.started_at("cache") == before
+    assert cache_only.redis().get("note") == "x"

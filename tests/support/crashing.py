@@ -1,8 +1,8 @@
 """Stopping a process at its n-th change of the disk, for n = 1, 2, 3, ..., as SIGKILL would.
 
-`sys.addaudithook` sees opens for writing, renames, removals, metadata changes, ioctls, child processes and requests to the engine.
-It does not see SQLite's own writes, system calls made through ctypes, nor single writes to an open file; and it models a killed
-process, not a power cut.
+`sys.addaudithook` sees opens for writing, renames, removals, metadata changes, ioctls, child processes and requests to the
+engine. It does not see SQLite's own writes, system calls made through ctypes, nor single writes to an open file; and it models
+a killed process, not a power cut.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 KILLED, FAILED = 99, 98
-WATCHED = {
-    "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown", "os.utime",
-    "os.setxattr", "os.removexattr", "os.mkfifo", "os.mknod", "fcntl.ioctl", "subprocess.Popen", "sqlite3.connect", "http.client.send",
-}  # fmt: skip
+_FILES = "rename remove mkdir rmdir link symlink truncate chmod chown utime setxattr removexattr mkfifo mknod"
+WATCHED = {f"os.{name}" for name in _FILES.split()} | {"fcntl.ioctl", "subprocess.Popen", "sqlite3.connect", "http.client.send"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -32,7 +30,9 @@ if "CRASH_AT" in os.environ:
 
 
 def install(countdown: int, count_file: str | None = None) -> None:
-    """From now on this process ends without a word at its `countdown`-th watched event; with 0 it counts them into a file at its end."""
+    """From now on this process ends without a word at its `countdown`-th watched event; with 0 it counts them into a file at
+    its end.
+    """
     left = countdown
     if count_file is not None and countdown == 0:
         atexit.register(lambda: Path(count_file).write_text(str(-left)))

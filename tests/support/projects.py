@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import docker
-import pymysql
 import psycopg
+import pymysql
 import redis
 import yaml
 

@@ -85,9 +85,19 @@ def _fresh(mount: Mount) -> Path:
     return Path(tempfile.mkdtemp(dir=mount.path))
 
 
-@pytest.fixture(params=["copy", "reflink", "across"])
+@pytest.fixture(params=["copy", "reflink"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Directories where files are copied, where they are cloned, and where store and trees are on different file systems."""
+    """Directories where files are copied, and where they are cloned."""
+    yield from _place(request, tmp_path)
+
+
+@pytest.fixture(params=["copy", "reflink", "across"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """The same, and directories where store and trees are on different file systems: for what moves contents."""
+    yield from _place(request, tmp_path)
+
+
+def _place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "copy":
         made = Place("copy", tmp_path, tmp_path, False)
     else:

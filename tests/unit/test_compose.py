@@ -103,9 +103,9 @@ def test_the_override_file_beside_it_is_merged() -> None:
 
 @needs_compose
 def test_several_files_are_merged_in_their_order() -> None:
-    write(a_yaml=service("a", ", hostname: h"), b_yaml=service("b"))
+    write(a_yaml=service("a", ", user: h"), b_yaml=service("b"))
     found = Compose(ComposeOptions(files=("a.yaml", "b.yaml"))).project()
-    assert (images(found), found.services["web"].hostname) == ({"web": "b"}, "h")
+    assert (images(found), found.services["web"].user) == ({"web": "b"}, "h")
     assert images(Compose(ComposeOptions(files=("b.yaml", "a.yaml"))).project()) == {"web": "a"}
 
 
@@ -130,10 +130,10 @@ def test_the_project_is_named_as_compose_names_it(
 
 @needs_compose
 def test_the_environment_may_name_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    write(compose_yaml=service("default"), one_yaml=service("one"), two_yaml=service("two", ", hostname: h"))
+    write(compose_yaml=service("default"), one_yaml=service("one"), two_yaml=service("two", ", user: h"))
     monkeypatch.setenv("COMPOSE_FILE", "two.yaml:one.yaml")
     found = Compose(ComposeOptions()).project()
-    assert (images(found), found.services["web"].hostname) == ({"web": "one"}, "h")
+    assert (images(found), found.services["web"].user) == ({"web": "one"}, "h")
     assert images(Compose(ComposeOptions(files=("compose.yaml",))).project()) == {"web": "default"}
 
 
@@ -465,8 +465,8 @@ def test_a_project_without_anything_is_one() -> None:
         ({"deploy": {"replicas": 0}}, "replicas", 0),
         ({"deploy": {"resources": {}}}, "replicas", 1),
         ({"deploy": None}, "replicas", 1),
-        ({}, "hostname", ""),
-        ({"hostname": "h"}, "hostname", "h"),
+        ({}, "user", ""),
+        ({"user": "h"}, "user", "h"),
         ({"volumes": None}, "mounts", ()),
         ({"volumes": [{"type": "volume", "target": "/x/"}]}, "mounts", (ServiceMount("volume", "", "/x"),)),
         ({"volumes": [{"type": "volume", "source": "v", "target": "/"}]}, "mounts", (ServiceMount("volume", "v", "/"),)),

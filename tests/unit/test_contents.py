@@ -132,31 +132,31 @@ def test_extents_cover_a_file_without_gaps_and_holes_are_zeros(fast_path: Path, 
 
 @pytest.mark.parametrize("new", [(0, ()), (3 * MIB + 5, ((MIB, 5000, 7),)), (2 * MIB, ((0, 2 * MIB, 9),))])
 @pytest.mark.parametrize("old", [(0, ()), (4 * MIB, ((0, 4 * MIB, 3),)), (MIB + 1, ((MIB - 1, 2, 4),))])
-def test_patch_works_on_every_file_system(place: Place, old: Layout, new: Layout) -> None:
-    lay_out(place.trees / "old", old)
-    wanted = lay_out(place.stores / "new", new)
-    with opened(place.trees / "old", place.stores / "new") as (fd, object_fd):
+def test_patch_works_on_every_file_system(anywhere: Place, old: Layout, new: Layout) -> None:
+    lay_out(anywhere.trees / "old", old)
+    wanted = lay_out(anywhere.stores / "new", new)
+    with opened(anywhere.trees / "old", anywhere.stores / "new") as (fd, object_fd):
         patch(fd, object_fd)
-    assert (place.trees / "old").read_bytes() == wanted
+    assert (anywhere.trees / "old").read_bytes() == wanted
 
 
 @pytest.mark.parametrize("layout", [(0, ()), (1, ((0, 1, 1),)), (3 * MIB + 5, ((MIB, 5000, 7),)), (2 * MIB, ((0, 2 * MIB, 9),))])
-def test_clone_makes_an_equal_private_file(place: Place, layout: Layout) -> None:
-    wanted = lay_out(place.trees / "source", layout)
-    os.chmod(place.trees / "source", 0o4777)
-    clone(bytes(place.trees / "source"), bytes(place.stores / "copy"))
-    assert (place.stores / "copy").read_bytes() == wanted
-    assert os.stat(place.stores / "copy").st_mode & 0o7777 == 0o600
-    (place.trees / "source").write_bytes(b"changed")
-    assert (place.stores / "copy").read_bytes() == wanted
+def test_clone_makes_an_equal_private_file(anywhere: Place, layout: Layout) -> None:
+    wanted = lay_out(anywhere.trees / "source", layout)
+    os.chmod(anywhere.trees / "source", 0o4777)
+    clone(bytes(anywhere.trees / "source"), bytes(anywhere.stores / "copy"))
+    assert (anywhere.stores / "copy").read_bytes() == wanted
+    assert os.stat(anywhere.stores / "copy").st_mode & 0o7777 == 0o600
+    (anywhere.trees / "source").write_bytes(b"changed")
+    assert (anywhere.stores / "copy").read_bytes() == wanted
 
 
-def test_clone_never_overwrites(place: Place) -> None:
-    (place.trees / "source").write_bytes(b"new")
-    (place.stores / "precious").write_bytes(b"old")
+def test_clone_never_overwrites(anywhere: Place) -> None:
+    (anywhere.trees / "source").write_bytes(b"new")
+    (anywhere.stores / "precious").write_bytes(b"old")
     with pytest.raises(FileExistsError):
-        clone(bytes(place.trees / "source"), bytes(place.stores / "precious"))
-    assert (place.stores / "precious").read_bytes() == b"old"
+        clone(bytes(anywhere.trees / "source"), bytes(anywhere.stores / "precious"))
+    assert (anywhere.stores / "precious").read_bytes() == b"old"
 
 
 def test_clone_does_not_follow_a_symlink_that_took_the_sources_place(tmp_path: Path) -> None:
@@ -188,9 +188,9 @@ def test_clone_does_not_wait_for_a_writer_of_a_fifo_that_took_the_sources_place(
     assert failed.is_set()
 
 
-def test_a_file_that_is_truncated_while_it_is_copied_is_no_error(place: Place) -> None:
+def test_a_file_that_is_truncated_while_it_is_copied_is_no_error(anywhere: Place) -> None:
     """What WAL files do all the time. The copy is worth nothing, and capture finds that out by the time stamps."""
-    source = place.trees / "source"
+    source = anywhere.trees / "source"
     source.write_bytes(b"")
     stop = threading.Event()
 
@@ -205,8 +205,8 @@ def test_a_file_that_is_truncated_while_it_is_copied_is_no_error(place: Place) -
     writer.start()
     try:
         for number in range(400):
-            clone(bytes(source), bytes(place.stores / f"{number}"))
-            (place.stores / f"{number}").unlink()
+            clone(bytes(source), bytes(anywhere.stores / f"{number}"))
+            (anywhere.stores / f"{number}").unlink()
     finally:
         stop.set()
         writer.join()

@@ -1,4 +1,6 @@
-"""A process killed at any change of the disk during commit or restore leaves the old state or the new one, and nothing half-made."""
+"""A process killed at any change of the disk during commit or restore leaves the old state or the new one, and nothing
+half-made.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,7 @@ class Case:
 
 
 @pytest.fixture
-def template(tmp_path: Path) -> Iterator[tuple[Path, CommitId, CommitId, dict[str, object], dict[str, object]]]:
+def template(tmp_path: Path) -> tuple[Path, CommitId, CommitId, dict[str, object], dict[str, object]]:
     """A store with commits `one` and `two`, its trees dirty; returns also what the trees hold in both commits."""
     root = tmp_path / "template"
     case = Case(root)
@@ -94,7 +96,7 @@ def template(tmp_path: Path) -> Iterator[tuple[Path, CommitId, CommitId, dict[st
     os.chmod(case.directories[B] + "/deep/down/log", 0o600)
     two = case.commit("two")
     second = case.snapshot()
-    yield root, one, two, first, second
+    return root, one, two, first, second
 
 
 def stops(template: Path, tmp_path: Path, work: Callable[[Case], object]) -> Iterator[Case]:

@@ -56,7 +56,7 @@ def known(
 DIGEST = "@sha256:" + "0" * 64
 KNOWN: tuple[Known, ...] = (
     # postgres
-    known("postgres", "postgres", "/var/lib/postgresql/data", None),
+    known("postgres", "postgres", "/var/lib/postgresql", None),
     known("postgres:15", "postgres", "/var/lib/postgresql/data", "15"),
     known("postgres:17.2-alpine3.21", "postgres", "/var/lib/postgresql/data", "17"),
     known("postgres:18", "postgres", "/var/lib/postgresql", "18"),

@@ -14,7 +14,7 @@ from dm_compose.core.names import SubdotName
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.datastores import Datastore, Service
 from dm_compose.repository.checkout import Member
-from dm_compose.repository.restoring import plan_restore
+from dm_compose.repository.restore_plan import plan_restore
 
 DATASTORES = {
     "redis": Datastore(name="redis", images=("redis",), data=("/data",)),

@@ -84,9 +84,9 @@ def files(**contents: bytes) -> Step:
     return build
 
 
-def test_the_place_clones_exactly_when_it_says_so(place: Place) -> None:
-    (place.trees / "file").write_bytes(b"x" * 8192)
-    assert clone(bytes(place.trees / "file"), bytes(place.stores / "copy")) is place.reflinks
+def test_the_place_clones_exactly_when_it_says_so(anywhere: Place) -> None:
+    (anywhere.trees / "file").write_bytes(b"x" * 8192)
+    assert clone(bytes(anywhere.trees / "file"), bytes(anywhere.stores / "copy")) is anywhere.reflinks
 
 
 # Whole trees
@@ -152,23 +152,23 @@ def wreck(root: Path, rng: random.Random) -> None:
         (root / f"new {number} {rng.randrange(1000)}").write_bytes(rng.randbytes(2000))
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_any_damage_is_undone(place: Place, seed: int) -> None:
-    survives(place, zoo, lambda root: wreck(root, random.Random(seed)))
+@pytest.mark.parametrize("seed", range(10))
+def test_any_damage_is_undone(anywhere: Place, seed: int) -> None:
+    survives(anywhere, zoo, lambda root: wreck(root, random.Random(seed)))
 
 
-def test_everything_deleted_comes_back(place: Place) -> None:
+def test_everything_deleted_comes_back(anywhere: Place) -> None:
     def delete(root: Path) -> None:
         for item in root.iterdir():
             shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
 
-    survives(place, zoo, delete)
+    survives(anywhere, zoo, delete)
 
 
-def test_a_damaged_tree_is_itself_committed_and_both_come_back(place: Place) -> None:
-    tree = place.tree()
+def test_a_damaged_tree_is_itself_committed_and_both_come_back(anywhere: Place) -> None:
+    tree = anywhere.tree()
     zoo(tree)
-    bench = place.bench(data=tree)
+    bench = anywhere.bench(data=tree)
     states = []
     for seed in range(4):
         states.append((bench.commit(), describe(tree)))
@@ -227,22 +227,39 @@ def test_restore_keeps_a_directorys_owner_and_mode(place: Place) -> None:
     survives(place, build, damage)
 
 
-@pytest.mark.parametrize("mode", [0o000, 0o400, 0o600, 0o644, 0o777, 0o4755, 0o2755, 0o1755, 0o6711, 0o7777])
-def test_restore_keeps_every_mode_bit_of_a_file(place: Place, mode: int) -> None:
+MODES = [0o000, 0o400, 0o600, 0o644, 0o777, 0o4755, 0o2755, 0o1755, 0o6711, 0o7777]
+
+
+def test_restore_keeps_every_mode_bit_of_a_file(place: Place) -> None:
     def build(root: Path) -> None:
-        (root / "file").write_bytes(b"x")
-        os.chmod(root / "file", mode)
+        for mode in MODES:
+            for name in ("changed", "deleted", "rewritten"):
+                path = root / f"{name} {mode:o}"
+                path.write_bytes(b"x")
+                os.chmod(path, mode)
 
-    survives(place, build, lambda root: os.chmod(root / "file", mode ^ 0o640))
+    def damage(root: Path) -> None:
+        for mode in MODES:
+            os.chmod(root / f"changed {mode:o}", mode ^ 0o640)
+            (root / f"deleted {mode:o}").unlink()
+            (root / f"rewritten {mode:o}").write_bytes(b"changed")
+
+    survives(place, build, damage)
 
 
-@pytest.mark.parametrize("mode", [0o700, 0o2750, 0o1777, 0o3770, 0o4755])
-def test_restore_keeps_every_mode_bit_of_a_directory(place: Place, mode: int) -> None:
+def test_restore_keeps_every_mode_bit_of_a_directory(place: Place) -> None:
     def build(root: Path) -> None:
-        (root / "d").mkdir()
-        os.chmod(root / "d", mode)
+        for mode in MODES:
+            for name in ("changed", "deleted"):
+                (root / f"{name} {mode:o}").mkdir()
+                os.chmod(root / f"{name} {mode:o}", mode)
 
-    survives(place, build, lambda root: os.rmdir(root / "d"))
+    def damage(root: Path) -> None:
+        for mode in MODES:
+            os.chmod(root / f"changed {mode:o}", mode ^ 0o750)
+            os.rmdir(root / f"deleted {mode:o}")
+
+    survives(place, build, damage)
 
 
 def test_set_id_bits_survive_that_the_owner_is_put_back(place: Place) -> None:
@@ -388,13 +405,15 @@ def test_restore_keeps_modification_times_to_the_nanosecond(place: Place) -> Non
     survives(place, build, damage)
 
 
-@pytest.mark.parametrize("when", [-1_500_000_000, 0, 1, 2_000_000_000_999_999_999])
-def test_restore_keeps_odd_modification_times(place: Place, when: int) -> None:
-    def build(root: Path) -> None:
-        (root / "file").write_bytes(b"x")
-        os.utime(root / "file", ns=(when, when))
+def test_restore_keeps_odd_modification_times(place: Place) -> None:
+    times = [-1_500_000_000, 0, 1, 999_999_999, 2_000_000_000_999_999_999]
 
-    survives(place, build, lambda root: os.utime(root / "file"))
+    def build(root: Path) -> None:
+        for when in times:
+            (root / f"{when}").write_bytes(b"x")
+            os.utime(root / f"{when}", ns=(when, when))
+
+    survives(place, build, lambda root: [os.utime(root / f"{when}") for when in times])
 
 
 def test_restore_keeps_the_roots_owner_and_mode(place: Place) -> None:
@@ -428,18 +447,21 @@ def test_restore_keeps_the_roots_time_and_attributes(place: Place) -> None:
 # Names and kinds
 
 
-@pytest.mark.parametrize("target", [b"file", b"nowhere/at all", b"/etc/passwd", b"../../..", b"\xff\xfe", b"a\nb", b"x" * 1000])
-def test_restore_keeps_a_symlink_as_it_is(place: Place, target: bytes) -> None:
+def test_restore_keeps_a_symlink_as_it_is(place: Place) -> None:
+    targets = [b"file", b"nowhere/at all", b"/etc/passwd", b"../../..", b"\xff\xfe", b"a\nb", b"x" * 1000]
+
     def build(root: Path) -> None:
         (root / "file").write_bytes(b"x")
-        for name in (b"changed", b"deleted"):
-            os.symlink(target, bytes(root) + b"/" + name)
-        os.lchown(root / "changed", 12, 13)
+        for number, target in enumerate(targets):
+            for name in (b"changed", b"deleted"):
+                os.symlink(target, b"%s/%s%d" % (bytes(root), name, number))
+            os.lchown(root / f"changed{number}", 12, 13)
 
     def damage(root: Path) -> None:
-        (root / "changed").unlink()
-        os.symlink("elsewhere", root / "changed")
-        (root / "deleted").unlink()
+        for number in range(len(targets)):
+            (root / f"changed{number}").unlink()
+            os.symlink("elsewhere", root / f"changed{number}")
+            (root / f"deleted{number}").unlink()
 
     survives(place, build, damage)
 
@@ -473,20 +495,21 @@ NAMES = [
 ]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_restore_keeps_any_name(place: Place, name: bytes) -> None:
+def test_restore_keeps_any_name(place: Place) -> None:
     def build(root: Path) -> None:
         os.mkdir(bytes(root) + b"/d")
-        for where in (b"/d/" + name, b"/" + name):
-            Path(os.fsdecode(bytes(root) + where)).write_bytes(name)
         os.mkdir(bytes(root) + b"/e")
-        os.mkdir(bytes(root) + b"/e/" + name)
-        Path(os.fsdecode(bytes(root) + b"/e/" + name + b"/" + name)).write_bytes(name)
+        for name in NAMES:
+            for where in (b"/d/" + name, b"/" + name):
+                Path(os.fsdecode(bytes(root) + where)).write_bytes(name)
+            os.mkdir(bytes(root) + b"/e/" + name)
+            Path(os.fsdecode(bytes(root) + b"/e/" + name + b"/" + name)).write_bytes(name)
 
     def damage(root: Path) -> None:
-        os.unlink(bytes(root) + b"/" + name)
-        Path(os.fsdecode(bytes(root) + b"/d/" + name)).write_bytes(b"changed")
-        shutil.rmtree(bytes(root) + b"/e/" + name)
+        for name in NAMES:
+            os.unlink(bytes(root) + b"/" + name)
+            Path(os.fsdecode(bytes(root) + b"/d/" + name)).write_bytes(b"changed")
+            shutil.rmtree(bytes(root) + b"/e/" + name)
 
     survives(place, build, damage)
 
@@ -898,12 +921,12 @@ def sparse(path: Path, size: int, **at: bytes) -> None:
 BIG = 256 * MIB
 
 
-def test_a_sparse_file_stays_sparse_in_the_store_and_after_restore(place: Place) -> None:
-    tree = place.tree()
+def test_a_sparse_file_stays_sparse_in_the_store_and_after_restore(anywhere: Place) -> None:
+    tree = anywhere.tree()
     sparse(tree / "file", BIG, _0=b"first", _100000000=b"middle", _268435451=b"last!")
-    bench = place.bench(data=tree)
+    bench = anywhere.bench(data=tree)
     commit = bench.commit()
-    stored = sum(allocated(path) for path in (place.stores / "store/objects").rglob("*"))
+    stored = sum(allocated(path) for path in (anywhere.stores / "store/objects").rglob("*"))
     assert stored < MIB
     (tree / "file").unlink()
     bench.restore(commit)
@@ -914,10 +937,10 @@ def test_a_sparse_file_stays_sparse_in_the_store_and_after_restore(place: Place)
             assert os.pread(file.fileno(), len(data), offset) == data
 
 
-def test_a_hole_is_punched_where_the_committed_file_had_one(place: Place) -> None:
-    tree = place.tree()
+def test_a_hole_is_punched_where_the_committed_file_had_one(anywhere: Place) -> None:
+    tree = anywhere.tree()
     sparse(tree / "file", 8 * MIB, _0=b"first")
-    bench = place.bench(data=tree)
+    bench = anywhere.bench(data=tree)
     commit = bench.commit()
     wanted = describe(tree)
     inode = os.stat(tree / "file").st_ino
@@ -931,7 +954,7 @@ def test_a_hole_is_punched_where_the_committed_file_had_one(place: Place) -> Non
 
 
 @pytest.mark.parametrize("size", [0, 1, 4095, 5 * MIB + 17, 9 * MIB, 64 * MIB])
-def test_a_sparse_file_that_grew_or_was_truncated_comes_back(place: Place, size: int) -> None:
+def test_a_sparse_file_that_grew_or_was_truncated_comes_back(anywhere: Place, size: int) -> None:
     def build(root: Path) -> None:
         sparse(root / "file", 8 * MIB + 123, _0=b"first", _5000000=b"middle" * 1000)
 
@@ -941,20 +964,20 @@ def test_a_sparse_file_that_grew_or_was_truncated_comes_back(place: Place, size:
             file.seek(max(0, size - 100))
             file.write(b"end" * 10)
 
-    survives(place, build, damage)
+    survives(anywhere, build, damage)
 
 
-def test_data_comes_back_where_a_hole_was_punched(place: Place) -> None:
+def test_data_comes_back_where_a_hole_was_punched(anywhere: Place) -> None:
     def damage(root: Path) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
         with open(root / "file", "r+b") as file:
             assert libc.fallocate(file.fileno(), 3, MIB, 2 * MIB) == 0
 
-    survives(place, files(file=bytes(range(256)) * 16384), damage)
+    survives(anywhere, files(file=bytes(range(256)) * 16384), damage)
 
 
-# In place
+# In anywhere
 
 
 def test_only_the_blocks_that_differ_are_written(copying: Place) -> None:
@@ -972,11 +995,11 @@ def test_only_the_blocks_that_differ_are_written(copying: Place) -> None:
     assert (tree / "file").read_bytes() == contents
 
 
-def test_a_patched_file_and_its_directories_keep_their_inodes(place: Place) -> None:
-    tree = place.tree()
+def test_a_patched_file_and_its_directories_keep_their_inodes(anywhere: Place) -> None:
+    tree = anywhere.tree()
     zoo(tree)
     (tree / "base/large").write_bytes(os.urandom(3 * MIB))
-    bench = place.bench(data=tree)
+    bench = anywhere.bench(data=tree)
     commit = bench.commit()
     before = inodes(tree)
     wanted = describe(tree)
@@ -1197,11 +1220,11 @@ def test_a_scan_never_vouches_for_a_file_that_can_still_change_unseen(stamped: P
 # Writers during prepare
 
 
-def test_a_change_between_prepare_and_capture_is_in_the_commit(place: Place) -> None:
-    tree = place.tree()
+def test_a_change_between_prepare_and_capture_is_in_the_commit(anywhere: Place) -> None:
+    tree = anywhere.tree()
     for name in ("patched", "grown", "shrunk", "replaced", "untouched", "emptied"):
         (tree / name).write_bytes(random.Random(name).randbytes(300_000))
-    bench = place.bench(data=tree)
+    bench = anywhere.bench(data=tree)
     commit_id = bench.prepare()
     with open(tree / "patched", "r+b") as file:
         file.seek(200_000)
@@ -1274,11 +1297,11 @@ def test_a_file_created_between_prepare_and_capture_is_in_the_commit(place: Plac
     check(wanted, tree)
 
 
-def test_a_copy_that_a_writer_tore_is_made_whole(place: Place) -> None:
-    tree = place.tree()
+def test_a_copy_that_a_writer_tore_is_made_whole(anywhere: Place) -> None:
+    tree = anywhere.tree()
     size = 4 * MIB
     (tree / "file").write_bytes(b"-" * size)
-    bench = place.bench(data=tree)
+    bench = anywhere.bench(data=tree)
     for _ in range(4):
         stop = threading.Event()
         passes = [0]
@@ -1331,10 +1354,10 @@ def churn(root: Path, stop: threading.Event, rounds: list[int]) -> None:
                 os.pwrite(file.fileno(), b"y" * 4096, rng.randrange(64) * 8192)
 
 
-def test_writers_of_any_kind_never_make_prepare_fail(place: Place) -> None:
-    tree = place.tree()
+def test_writers_of_any_kind_never_make_prepare_fail(anywhere: Place) -> None:
+    tree = anywhere.tree()
     (tree / "three").write_bytes(b"")
-    bench = place.bench(data=tree)
+    bench = anywhere.bench(data=tree)
     stop, rounds = threading.Event(), [0]
     writer = threading.Thread(target=churn, args=(tree, stop, rounds))
     writer.start()

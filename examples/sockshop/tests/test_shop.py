@@ -26,7 +26,8 @@ class Shop:
             return json.load(answer)
 
     def post(self, path: str, **body: Any) -> Any:
-        request = urllib.request.Request(f"{self._address}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        data, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self._address}{path}", data, headers)
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 

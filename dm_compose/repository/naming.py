@@ -1,0 +1,72 @@
+"""Names of dots, subdots and the volumes that `dm-compose up` makes. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from dm_compose.core.names import DotName, SubdotName
+from dm_compose.core.project import Project
+from dm_compose.core.stack import Kind, Subdot
+from dm_compose.errors import UsageError
+
+GENERATED_PREFIX = "dm-"
+ANCESTOR_DRIVER = "dm"
+_LONGEST_NAME = 100
+
+
+def ancestor_names(project: Project) -> tuple[DotName | None, dict[str, SubdotName]]:
+    """Return the dot that `driver: dm` volumes name (`DOT.SUBDOT`), and the subdots' names by volume key."""
+    dots: dict[str, str] = {}
+    names: dict[str, SubdotName] = {}
+    for key, volume in project.volumes.items():
+        if volume.driver == ANCESTOR_DRIVER:
+            dot, _, subdot = volume.name.partition(".")
+            dots[dot.partition("@")[0]] = key
+            names[key] = SubdotName.parse(subdot or "__default__")
+    if len(dots) > 1:
+        raise UsageError(f"the volumes of driver dm name several dots: {', '.join(sorted(dots))}", hint="A stack has one dot.")
+    return (DotName.parse(next(iter(dots))) if dots else None), names
+
+
+def subdot_name(text: str) -> SubdotName:
+    return SubdotName.parse(re.sub(r"^[^A-Za-z0-9_]+", "", text)[:_LONGEST_NAME] or "_")
+
+
+def unique(project: Project, subdots: list[Subdot], names: Mapping[str, SubdotName]) -> list[Subdot]:
+    """Give every subdot a name that nobody else has, and the volume that `up` will make where it has none.
+
+    Names of volumes come first, then a datastore's data has its service's name, whatever other volumes the service has or gets;
+    these have their path in the name when there are several.
+    """
+
+    def rank(subdot: Subdot) -> int:
+        if subdot.kind is Kind.NAMED:
+            return 0 if subdot.source in names else 1
+        return 2 if subdot.engine is not None else 3
+
+    others = Counter(s.name for s in subdots if rank(s) == 3)
+    taken: set[str] = set()
+    found = []
+    for subdot in sorted(subdots, key=lambda s: (rank(s), s.services[0], s.path, s.source)):
+        name = subdot.name
+        if name in taken or (rank(subdot) == 3 and others[name] > 1):
+            name = subdot_name(f"{subdot.services[0]}-{re.sub('[^A-Za-z0-9]+', '-', subdot.path).strip('-')}")
+        name = SubdotName(_free(name, taken))
+        taken.add(name)
+        volume = subdot.volume
+        if subdot.kind in (Kind.ANONYMOUS, Kind.IMAGE):
+            prefix = f"{project.name}_"
+            keys = {*project.volumes, *project.inactive, *(v.name.removeprefix(prefix) for v in project.volumes.values())}
+            volume = prefix + _free(f"{GENERATED_PREFIX}{name}", keys)
+        found.append(replace(subdot, name=name, volume=volume))
+    return found
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return `name`, with a number where it is taken."""
+    numbered = (f"{name[: _LONGEST_NAME - 4]}-{number}" for number in itertools.count(2))
+    return name if name not in taken else next(other for other in numbered if other not in taken)

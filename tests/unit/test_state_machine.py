@@ -1,0 +1,321 @@
+"""Whatever is done to a tree and its store in whatever order, every commit restores exactly what it was made from."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from dm_compose.core.commit import COMMIT, Move
+from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId
+from dm_compose.store.local import LocalStore
+from tests.support.stores import DATA, DOT, Bench
+from tests.support.trees import Description, describe, differences
+
+NAMES = ("a", "b", "d/a", "d/b", "d/e/a", "f")
+PATHS = st.sampled_from(NAMES)
+CONTENTS = st.one_of(
+    st.sampled_from((b"", b"x", b"y" * 4096, b"z" * 4097, b"x" * 20_000)), st.binary(max_size=20), st.just(bytes(10_000))
+)
+MODES = st.sampled_from((0o600, 0o644, 0o4755, *((0o400,) if os.geteuid() == 0 else ())))
+
+
+@dataclass
+class Inode:
+    """A file of the model: what it holds and its mode. Names of one inode are hard links."""
+
+    content: bytes
+    mode: int
+
+
+@dataclass
+class Model:
+    """What the tree holds, as a dictionary. Directories are those that paths need, and those of `directories`."""
+
+    files: dict[str, Inode] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=set)
+
+    def seen(self) -> dict[str, object]:
+        """Return what a look at the disk must find."""
+        found: dict[str, object] = dict.fromkeys(self.directories, "directory")
+        for path, inode in self.files.items():
+            names = sorted(other for other, same in self.files.items() if same is inode)
+            found[path] = (inode.content, inode.mode, names)
+        return found
+
+    def parents(self, path: str) -> None:
+        """Make the directories above a path."""
+        while path := os.path.dirname(path):
+            self.directories.add(path)
+
+
+def look(root: Path) -> dict[str, object]:
+    """Return what is on the disk, in the words of the model."""
+    found: dict[str, object] = {}
+    names: dict[int, list[str]] = {}
+    for directory, below, files in os.walk(root):
+        for name in below:
+            found[os.path.relpath(os.path.join(directory, name), root)] = "directory"
+        for name in files:
+            full = os.path.join(directory, name)
+            info = os.stat(full)
+            path = os.path.relpath(full, root)
+            names.setdefault(info.st_ino, []).append(path)
+            found[path] = (Path(full).read_bytes(), stat.S_IMODE(info.st_mode), names[info.st_ino])
+    for same in names.values():
+        same.sort()
+    return found
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Files are written, linked, renamed and removed; commits are made, abandoned, restored, undone; stores die and come back."""
+
+    commits: Bundle[CommitId] = Bundle("commits")
+    undos: Bundle[CommitId] = Bundle("undos")
+
+    def __init__(self) -> None:
+        super().__init__()
+        base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.home = Path(tempfile.mkdtemp(prefix="dm-compose-test-", dir=base))
+        self.root = self.home / "data"
+        self.root.mkdir()
+        self.model = Model()
+        self.states: dict[CommitId, tuple[Model, Description]] = {}
+        self.heads: list[CommitId] = []
+        self.bench = Bench(LocalStore(self.home / "store"), data=self.root)
+
+    def teardown(self) -> None:
+        try:
+            for commit in self.states:
+                self.bench.restore(commit)
+                self.check_restored(commit)
+        finally:
+            self.bench.store.close()
+            shutil.rmtree(self.home)
+
+    # The tree
+
+    @rule(path=PATHS, content=CONTENTS)
+    def write(self, path: str, content: bytes) -> None:
+        if path in self.model.directories:
+            return
+        self.make_room(path)
+        if path not in self.model.files:
+            (self.root / path).touch(mode=0o644)
+            os.chmod(self.root / path, 0o644)
+            self.model.files[path] = Inode(b"", 0o644)
+        (self.root / path).write_bytes(content)
+        self.model.files[path].content = content
+        if self.model.files[path].mode & 0o7000:  # the kernel may drop set-id bits when a file is written
+            os.chmod(self.root / path, self.model.files[path].mode)
+
+    def make_room(self, path: str) -> None:
+        """Have directories above a path, and no files."""
+        above = os.path.dirname(path)
+        while above:
+            if above in self.model.files:
+                (self.root / above).unlink()
+                del self.model.files[above]
+            above = os.path.dirname(above)
+        (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+        self.model.parents(path)
+
+    @rule(path=PATHS, offset=st.integers(0, 25_000), data=st.binary(min_size=1, max_size=50))
+    def modify(self, path: str, offset: int, data: bytes) -> None:
+        """Write into a file in place, and put its time back, as a file system that loses time stamps would."""
+        if (inode := self.model.files.get(path)) is None:
+            return
+        info = os.stat(self.root / path)
+        with open(self.root / path, "r+b") as file:
+            file.seek(offset)
+            file.write(data)
+        os.chmod(self.root / path, inode.mode)
+        os.utime(self.root / path, ns=(info.st_atime_ns, info.st_mtime_ns))
+        inode.content = inode.content[:offset].ljust(offset, b"\0") + data + inode.content[offset + len(data) :]
+
+    @rule(path=PATHS, size=st.sampled_from((0, 1, 4096, 9000)))
+    def truncate(self, path: str, size: int) -> None:
+        if (inode := self.model.files.get(path)) is None:
+            return
+        os.truncate(self.root / path, size)
+        os.chmod(self.root / path, inode.mode)
+        inode.content = inode.content[:size].ljust(size, b"\0")
+
+    @rule(path=st.sampled_from((*NAMES, "d", "d/e")))
+    def delete(self, path: str) -> None:
+        if path in self.model.files:
+            (self.root / path).unlink()
+            del self.model.files[path]
+        elif path in self.model.directories:
+            shutil.rmtree(self.root / path)
+            self.model.files = {p: i for p, i in self.model.files.items() if not p.startswith(path + "/")}
+            self.model.directories = {d for d in self.model.directories if d != path and not d.startswith(path + "/")}
+
+    @rule(path=PATHS, other=PATHS)
+    def rename(self, path: str, other: str) -> None:
+        if path not in self.model.files or other in self.model.directories or os.path.dirname(other) in self.model.files:
+            return
+        self.make_room(other)
+        if path not in self.model.files:
+            return
+        os.rename(self.root / path, self.root / other)
+        if self.model.files.get(other) is not self.model.files[path]:  # names of one inode stay both
+            self.model.files[other] = self.model.files.pop(path)
+
+    @rule(path=PATHS, other=PATHS)
+    def link(self, path: str, other: str) -> None:
+        if path not in self.model.files or other in self.model.directories or other in self.model.files:
+            return
+        inode = self.model.files[path]
+        self.make_room(other)
+        if path not in self.model.files:
+            return
+        os.link(self.root / path, self.root / other)
+        self.model.files[other] = inode
+
+    @rule(path=PATHS, mode=MODES)
+    def chmod(self, path: str, mode: int) -> None:
+        if path in self.model.files:
+            os.chmod(self.root / path, mode)
+            self.model.files[path].mode = mode
+
+    @rule(path=st.sampled_from(("f", "b")))
+    def replace_by_a_directory(self, path: str) -> None:
+        if path in self.model.files:
+            (self.root / path).unlink()
+            del self.model.files[path]
+        (self.root / path).mkdir(exist_ok=True)
+        self.model.directories.add(path)
+
+    # The store
+
+    def remember(self, commit: CommitId) -> CommitId:
+        self.states[commit] = copy.deepcopy(self.model), describe(self.root)
+        return commit
+
+    def check_restored(self, commit: CommitId) -> None:
+        model, description = self.states[commit]
+        assert look(self.root) == model.seen()
+        assert differences(description, describe(self.root)) == []
+        assert self.bench.differing(commit) == []
+        self.model = copy.deepcopy(model)
+
+    @initialize(target=commits)
+    def first(self) -> CommitId:
+        return self.commit()
+
+    @rule(target=commits)
+    def commit(self) -> CommitId:
+        commit = self.remember(self.bench.commit())
+        self.heads.append(commit)
+        return commit
+
+    @rule(target=commits, path=PATHS, content=CONTENTS, gone=PATHS)
+    def commit_while_written_to(self, path: str, content: bytes, gone: str) -> CommitId:
+        commit_id = self.bench.prepare()
+        self.write(path, content)
+        self.delete(gone)
+        self.bench.store.capture(commit_id)
+        commit = self.remember(self.bench.publish(commit_id))
+        self.write(path, b"too late for this commit")
+        self.heads.append(commit)
+        return commit
+
+    @rule(commit=commits)
+    def restore(self, commit: CommitId) -> None:
+        """A visit: the head stays."""
+        self.bench.restore(commit)
+        self.check_restored(commit)
+
+    @rule(target=undos, commit=commits)
+    def reset_with_save(self, commit: CommitId) -> CommitId:
+        saved, _ = self.bench.capture()
+        self.bench.publish(saved, hidden=True)
+        self.remember(saved)
+        move = Move("reset", DEFAULT_BRANCH, commit, saved)
+        entry = self.bench.store.begin_restore(DOT, MAIN_WORKTREE, commit, [], move, saved)
+        self.bench.store.restore(entry, DATA, str(self.root))
+        self.bench.store.sync_restored(entry)
+        self.bench.store.end_restore(entry)
+        self.check_restored(commit)
+        self.heads.append(commit)
+        return saved
+
+    @rule(target=commits, saved=consumes(undos))
+    def undo(self, saved: CommitId) -> CommitId:
+        assert self.bench.store.commit(DOT, saved).hidden
+        self.bench.restore(saved)
+        self.check_restored(saved)
+        return saved
+
+    @rule(path=PATHS, content=CONTENTS, captured=st.booleans())
+    def abandon(self, path: str, content: bytes, captured: bool) -> None:
+        commit_id = self.bench.prepare()
+        if captured:
+            self.bench.store.capture(commit_id)
+        self.write(path, content)
+        self.bench.store.abandon(commit_id)
+
+    @rule(commit=commits, begun=st.booleans())
+    def die_during_a_restore_and_recover(self, commit: CommitId, begun: bool) -> None:
+        entry = self.bench.begin(commit, move=True)
+        if begun:
+            self.bench.store.restore(entry, DATA, str(self.root))
+        self.reopen(index=True)
+        (left,) = self.bench.store.unfinished(DOT)
+        self.bench.store.restore(left.id, DATA, str(self.root))
+        self.bench.store.sync_restored(left.id)
+        self.bench.store.end_restore(left.id)
+        self.check_restored(commit)
+        self.heads.append(commit)
+
+    @rule(captured=st.booleans(), hidden=st.booleans(), target=undos)
+    def die_during_a_commit_and_recover(self, captured: bool, hidden: bool) -> object:
+        commit_id = self.bench.prepare()
+        if captured or hidden:
+            self.bench.store.capture(commit_id)
+        if hidden:
+            self.bench.publish(commit_id, hidden=True)
+            self.remember(commit_id)
+        self.reopen(index=True)
+        (left,) = self.bench.store.unfinished(DOT)
+        assert left.operation == COMMIT
+        self.bench.store.abandon(left.id)
+        return commit_id if hidden else multiple()
+
+    @rule(index=st.booleans())
+    def reopen(self, index: bool) -> None:
+        """Another process goes on, with the index or without."""
+        self.bench.store.close()
+        if not index:
+            shutil.rmtree(self.home / "store/index", ignore_errors=True)
+        self.bench = Bench(LocalStore(self.home / "store"), data=self.root)
+
+    # What always holds
+
+    @invariant()
+    def the_tree_is_the_model(self) -> None:
+        assert look(self.root) == self.model.seen()
+
+    @invariant()
+    def nothing_is_left_open(self) -> None:
+        assert self.bench.store.unfinished(DOT) == []
+        assert not os.listdir(self.home / "store/incoming")
+
+    @invariant()
+    def the_head_is_the_last_commit_or_reset(self) -> None:
+        assert self.bench.head == (self.heads[-1] if self.heads else None)
+
+
+TestStoreMachine = StoreMachine.TestCase
+TestStoreMachine.settings = settings(
+    max_examples=80, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
