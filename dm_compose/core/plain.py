@@ -78,7 +78,7 @@ def _decode(kind: Any, data: Any) -> Any:
             raise ValueError(str(error)) from None
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind(data)
-    if kind is datetime:
+    if kind is datetime and isinstance(data, str):
         return datetime.fromisoformat(data)
     if isinstance(kind, type) and issubclass(kind, str) and hasattr(kind, "parse"):
         return kind.parse(data)

@@ -60,7 +60,7 @@ def test_a_second_message_cut_off_anywhere_does_not_hurt_the_first() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"{", b"not json", b"\xff\xfe", b"[1]", b"5", b'"text"', b"null", b"{} {}", b'{"a":1,}'])
 def test_what_is_no_object_is_a_value_error(data: bytes) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         read_frame(io.BytesIO(len(data).to_bytes(4, "big") + data))
 
 
