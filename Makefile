@@ -8,10 +8,10 @@ demo: .venv/ready
 	tools/with-engine sh -c 'tools/images && tools/demo'
 
 test: .venv/ready lint
-	tools/with-engine sh -c 'tools/images && .venv/bin/pytest $(PYTEST_OPTIONS)'
+	tools/with-engine sh -c 'tools/images && .venv/bin/pytest -n 3 --dist loadfile $(PYTEST_OPTIONS)'
 
 unit: .venv/ready
-	.venv/bin/pytest tests/unit $(PYTEST_OPTIONS)
+	.venv/bin/pytest -n 2 tests/unit $(PYTEST_OPTIONS)
 
 lint: .venv/ready
 	.venv/bin/ruff check dm_compose pytest_dotmesh tests benchmarks examples

@@ -37,58 +37,57 @@ def endpoints(engine: Engine, container: Container, port: int) -> list[tuple[str
 def await_ready(engine: Engine, member: Member, listener: Listener, timeout_s: float) -> float:
     """Return the seconds until a started container answers.
 
-    A known datastore is asked in its own protocol every 10 ms, on the container's address; anything else by its health check,
-    if it has one, run at once and not at its interval. NotReadyError after `timeout_s`, or as soon as the container has ended,
-    with the tail of its log.
+    A known datastore is asked in its own protocol every 10 ms, on the container's address; anything else by its health
+    check, if it has one, run at once and not at its interval. NotReadyError after `timeout_s`, or as soon as the container
+    has ended, with the tail of its log.
     """
     began = time.monotonic()
-    container = engine.container(member.container.id)
-    datastore = member.datastore
-    if datastore is not None and datastore.ready is not None and (found := endpoints(engine, container, member.port)):
-        what = f"{datastore.name} on port {member.port}"
-        _poll_protocol(engine, container, datastore.ready, found, what, began + timeout_s)
+    probe = member.datastore.ready if member.datastore is not None else None
+    what = f"{member.datastore.name} on port {member.port}" if member.datastore is not None else "it to come up"
+    container = _check_alive(engine, member.container, what, expired=False)
+    if probe is not None and (container.state == "restarting" or endpoints(engine, container, member.port)):
+        _poll_protocol(engine, container, probe, member.port, what, began + timeout_s)
     elif container.healthcheck and container.healthcheck[0] != "NONE":
         _poll_health(engine, container, began + timeout_s)
-    elif datastore is not None and datastore.ready is not None:
+    elif probe is not None:
         listener(
             Event("warning", f"{container.label} cannot be asked from here whether it is ready: no address, no health check")
         )
     return time.monotonic() - began
 
 
-def _poll_protocol(
-    engine: Engine, container: Container, probe: Probe, found: list[tuple[str, int]], what: str, deadline: float
-) -> None:
+def _poll_protocol(engine: Engine, container: Container, probe: Probe, port: int, what: str, deadline: float) -> None:
     checked = time.monotonic()
     while True:
-        for host, port in found:
+        for host, at_port in endpoints(engine, container, port):
             remaining = deadline - time.monotonic()
             try:
-                if probe(host, port, max(0.05, min(PROBE_TIMEOUT_S, remaining))):
+                if probe(host, at_port, max(0.05, min(PROBE_TIMEOUT_S, remaining))):
                     return
             except OSError:
                 continue
         now = time.monotonic()
         if now >= deadline or now - checked > STATE_CHECK_S:
             checked = now
-            _check_alive(engine, container, what, expired=now >= deadline)
+            container = _check_alive(engine, container, what, expired=now >= deadline)
         time.sleep(POLL_S)
 
 
 def _poll_health(engine: Engine, container: Container, deadline: float) -> None:
     kind, *command = container.healthcheck
     words = ["/bin/sh", "-c", command[0]] if kind == "CMD-SHELL" else command
-    while engine.run(container.id, words)[0] != 0:
-        _check_alive(engine, container, "its health check", expired=time.monotonic() >= deadline)
+    while container.state == "restarting" or engine.run(container.id, words)[0] != 0:
+        container = _check_alive(engine, container, "its health check", expired=time.monotonic() >= deadline)
         time.sleep(HEALTH_POLL_S)
 
 
-def _check_alive(engine: Engine, container: Container, what: str, *, expired: bool) -> None:
-    state = engine.container(container.id).state
-    if state in ("running", "restarting") and not expired:
-        return
+def _check_alive(engine: Engine, container: Container, what: str, *, expired: bool) -> Container:
+    """Return the container as it is now, whose address may have changed; NotReadyError when it has ended, or the time has."""
+    now = engine.container(container.id)
+    if now.state in ("running", "restarting") and not expired:
+        return now
     tail = engine.logs(container.id, LOG_LINES).rstrip()
-    reason = "did not answer in time" if state == "running" else f"is {state}"
+    reason = "did not answer in time" if now.state == "running" else f"is {now.state}"
     raise NotReadyError(
         f"{container.label} {reason}: waited for {what}" + (f"\nlast lines of its log:\n{tail}" if tail else ""),
         hint="A longer wait: --timeout SECONDS (or DM_TIMEOUT).",

@@ -68,7 +68,8 @@ class Tests:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, **self.project.environment, "PYTHONPATH": str(self.directory)}
+        outer = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        return {**outer, **self.project.environment, "PYTHONPATH": str(self.directory)}
 
     def run(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
