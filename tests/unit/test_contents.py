@@ -95,6 +95,22 @@ def test_patch_leaves_no_more_allocated_than_the_object(fast_path: Path, old: La
     assert allocated(fast_path / "old") <= allocated(fast_path / "new") + BLOCK_BYTES
 
 
+EDGES = [0, 1, BLOCK_BYTES - 1, BLOCK_BYTES, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + BLOCK_BYTES - 1, CHUNK_BYTES + 5000]
+
+
+@pytest.mark.parametrize("offset", EDGES)
+def test_a_single_byte_that_differs_is_found_wherever_it_is(fast_path: Path, offset: int) -> None:
+    wanted = os.urandom(CHUNK_BYTES + 5001)
+    present = wanted[:offset] + bytes([wanted[offset] ^ 1]) + wanted[offset + 1 :]
+    (fast_path / "old").write_bytes(present)
+    (fast_path / "new").write_bytes(wanted)
+    size = min(BLOCK_BYTES, len(wanted) - offset // BLOCK_BYTES * BLOCK_BYTES)
+    with opened(fast_path / "old", fast_path / "new") as (fd, object_fd):
+        assert differing_bytes(fd, object_fd) == size
+        assert patch(fd, object_fd) == size
+    assert (fast_path / "old").read_bytes() == wanted
+
+
 @PROPERTY
 @given(a=LAYOUTS, b=LAYOUTS)
 def test_differing_bytes_counts_the_blocks_that_differ(fast_path: Path, a: Layout, b: Layout) -> None:

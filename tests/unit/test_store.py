@@ -564,6 +564,10 @@ def test_beyond_the_budget_files_count_whole_and_the_answer_says_so(bench: Bench
     assert ("one", "changed", 10_000, 4096) in told(enough)[DATA]
     assert enough[DATA].exact
     assert not enough[LOGS].exact, "12345 bytes are more than the budget"
+    (path_of(bench) / "two").write_bytes(b"!" * 10_000)
+    shared = bench.store.diff_live(*where(bench), commit, {}, 19_999)[DATA]
+    assert [c.changed_bytes for c in shared.changes if c.how == "changed"] == [4096, 10_000], "the first used the budget up"
+    assert not shared.exact
 
 
 def test_ignored_paths_are_not_told(bench: Bench) -> None:

@@ -277,15 +277,18 @@ def test_set_id_bits_survive_that_the_owner_is_put_back(place: Place) -> None:
 
 def test_set_id_bits_and_capabilities_survive_that_the_contents_are_rewritten(place: Place) -> None:
     def build(root: Path) -> None:
-        (root / "file").write_bytes(b"x" * 10_000)
-        os.chmod(root / "file", 0o6755)
-        os.setxattr(root / "file", "security.capability", CAP_NET_BIND)
+        for name in ("file", "deleted"):
+            (root / name).write_bytes(b"x" * 10_000)
+            os.chown(root / name, 999, 998)
+            os.chmod(root / name, 0o6755)
+            os.setxattr(root / name, "security.capability", CAP_NET_BIND)
 
     def damage(root: Path) -> None:
         with open(root / "file", "r+b") as file:
             file.seek(5000)
             file.write(b"changed")
         assert "security.capability" not in os.listxattr(root / "file"), "a write drops capabilities"
+        (root / "deleted").unlink()
 
     survives(place, build, damage)
 
@@ -1100,10 +1103,10 @@ for line in sys.stdin:
 """
 
 
-def test_a_writer_that_keeps_a_page_mapped_is_found_by_every_commit(place: Place) -> None:
-    tree = place.tree()
+def test_a_writer_that_keeps_a_page_mapped_is_found_by_every_commit(anywhere: Place) -> None:
+    tree = anywhere.tree()
     (tree / "file").write_bytes(bytes(64 * 1024))
-    bench = place.bench(data=tree)
+    bench = anywhere.bench(data=tree)
     commits = [bench.commit()]
     with child(_MAPPER, str(tree / "file")) as writer:
         assert writer.read() == "mapped"
@@ -1121,6 +1124,48 @@ def test_a_writer_that_keeps_a_page_mapped_is_found_by_every_commit(place: Place
         bench.restore(commit)
         seen.append((tree / "file").read_bytes()[100:108])
     assert seen == [bytes(8), b"write000", b"again001", b"write002", b"again003", b"write004", b"again005"]
+
+
+_BUSY_MAPPER = """
+import mmap, sys, threading
+file = open(sys.argv[1], "r+b")
+view = mmap.mmap(file.fileno(), 0)
+number, stop = 0, threading.Event()
+def write():
+    global number
+    while not stop.is_set():
+        number += 1
+        view[100:108] = b"%08d" % number
+for line in sys.stdin:
+    if line == "go\\n":
+        stop.clear()
+        thread = threading.Thread(target=write)
+        thread.start()
+        print("going", flush=True)
+    else:
+        stop.set()
+        thread.join()
+        print("%08d" % number, flush=True)
+"""
+
+
+def test_a_mapped_page_that_is_written_all_through_prepare_is_committed_as_it_is_at_the_capture(anywhere: Place) -> None:
+    tree = anywhere.tree()
+    (tree / "file").write_bytes(bytes(64 * 1024))
+    bench = anywhere.bench(data=tree)
+    wrong = []
+    with child(_BUSY_MAPPER, str(tree / "file")) as writer:
+        for _ in range(12):
+            assert writer.ask("go") == "going"
+            commit_id = bench.prepare()
+            last = writer.ask("stop").encode()
+            bench.store.capture(commit_id)
+            commit = bench.publish(commit_id)
+            files = [path for path in (anywhere.stores / "store/objects" / commit).iterdir() if path.suffix != ".manifest"]
+            objects = [path.read_bytes()[100:108] for path in files]
+            if objects != [last]:
+                wrong.append((last, objects))
+    assert wrong == []
 
 
 def test_a_writer_that_keeps_a_page_mapped_is_found_after_a_restore(place: Place) -> None:
