@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pika
+import psycopg
 import pymongo
 import pymysql
+import redis
 
 from benchmarks.common import arguments, headline, ms, spread, table
 from dm_compose.core.plan import Action
@@ -89,8 +91,16 @@ def bring_up(project: TestProject) -> dict[str, Callable[[str], None]]:
     """Start the stack, give every datastore some data, commit."""
     project.dm("up", "-d")
     writers = Writers(project).by_service()
-    for service, write in writers.items():
-        eventually(lambda service=service, write=write: write(service) or True, f"{service} to take data", timeout_s=90)
+
+    def takes_data(service: str) -> bool:
+        try:
+            writers[service](service)
+        except (OSError, pymysql.Error, pymongo.errors.PyMongoError, pika.exceptions.AMQPError, psycopg.Error, redis.RedisError):
+            return False
+        return True
+
+    for service in writers:
+        eventually(lambda service=service: takes_data(service), f"{service} to take data", timeout_s=90)
     project.seed = project.json("commit", "-m", "seed")["id"]
     return writers
 

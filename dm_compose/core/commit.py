@@ -9,7 +9,7 @@ from datetime import datetime
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.errors import UsageError
 
-COMMIT, RESTORE, SESSION = "commit", "restore", "session"  # operations of the journal
+COMMIT, RESTORE, SWITCH, SESSION = "commit", "restore", "switch", "session"  # operations of the journal
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ class Origin:
 class Worktree:
     """A checkout of a dot: the branch and commit it stands on, and where each subdot's files are.
 
-    `head` is None on a branch without commits. `places` maps a subdot to a volume's name or an absolute directory.
+    `head` is None on a branch without commits. `places` maps a subdot to a volume's name or an absolute directory. A `tree`
+    has none: its subdots are directories of the store (Store.tree). `project` is the Compose project whose volumes the places
+    are.
     """
 
     dot: DotName
@@ -97,11 +99,16 @@ class Worktree:
     branch: RefName
     head: CommitId | None
     places: Mapping[SubdotName, str] = field(default_factory=dict)
+    project: str | None = None
+    tree: bool = False
 
 
 @dataclass(frozen=True)
 class ReflogEntry:
-    """One move of a worktree, newest first in lists. `saved` holds what was uncommitted before the move, if anything."""
+    """One move of a worktree, newest first in lists. `saved` holds what was uncommitted before the move, if anything.
+
+    `branch` is where it stands after the move, `left` where it stood before.
+    """
 
     number: int
     at: datetime
@@ -110,13 +117,15 @@ class ReflogEntry:
     old: CommitId | None
     new: CommitId | None
     saved: CommitId | None
+    left: RefName
 
 
 @dataclass(frozen=True)
 class Move:
     """What a restore does to its worktree once the files are in place: stand on `head` of `branch`, and log it.
 
-    `saved` is the commit with the state before, for undo; None when nothing was uncommitted.
+    `saved` is the commit with the state before, for undo; None when nothing was uncommitted. When the move leaves a branch,
+    `saved` is that branch's uncommitted state from then on, and the branch arrived at has none but the live one.
     """
 
     action: str
@@ -130,7 +139,8 @@ class JournalEntry:
     """An operation that has begun and has not said that it is over. Its id is the id of the commit it makes, if any.
 
     `paused` and `stopped` are ids of the containers it was about to pause or take down. A restore has a `target`, the commit
-    whose files it puts in place, and a `move`. A session is a test run that goes back to `target` when it ends.
+    whose files it puts in place, and a `move`. A switch has a `move` and makes its worktree the one that the dot's volumes
+    follow. A session is a test run that goes back to `target` when it ends.
     """
 
     id: CommitId

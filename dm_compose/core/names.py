@@ -30,15 +30,19 @@ class DotName(_Name):
 
     __slots__ = ()
     what = "dot name"
-    allowed = "letters, digits, '_' and '-' (not first)"
-    pattern = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
+    allowed = "letters, digits, '_' and '-' (these two not first)"
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
 class SubdotName(_Name):
-    """Name of a subdot within its dot."""
+    """Name of a subdot within its dot. `__default__` is the one of a volume named after the dot alone, `__root__` holds what is
+    in no other; no other name begins with `_`.
+    """
 
     __slots__ = ()
     what = "subdot name"
+    allowed = "letters, digits, '_', '-' and '.' (a letter or digit first)"
+    pattern = re.compile(r"__default__|__root__|[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class WorktreeName(_Name):
@@ -46,6 +50,8 @@ class WorktreeName(_Name):
 
     __slots__ = ()
     what = "worktree name"
+    allowed = "letters, digits, '_', '-' and '.' (a letter or digit first)"
+    pattern = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 class RefName(_Name):
@@ -53,8 +59,8 @@ class RefName(_Name):
 
     __slots__ = ()
     what = "branch name"
-    allowed = "letters, digits, '_', '-', '.' and '/' (no '..', no '/' at an end)"
-    pattern = re.compile(r"(?!HEAD$)(?!.*(\.\.|//|/\.))[A-Za-z0-9_](?:[A-Za-z0-9_./-]{0,198}[A-Za-z0-9_-])?")
+    allowed = "letters, digits, '_', '-', '.' and '/' (a letter or digit first; no '..', no '/' at an end)"
+    pattern = re.compile(r"(?!HEAD$)(?!.*(\.\.|//|/\.))[A-Za-z0-9](?:[A-Za-z0-9_./-]{0,198}[A-Za-z0-9_-])?")
 
 
 class CommitId(_Name):
@@ -78,3 +84,5 @@ class CommitId(_Name):
 
 DEFAULT_BRANCH = RefName("master")
 MAIN_WORKTREE = WorktreeName("main")
+DEFAULT_SUBDOT = SubdotName("__default__")
+ROOT_SUBDOT = SubdotName("__root__")

@@ -33,7 +33,8 @@ def ancestor_names(project: Project) -> tuple[DotName | None, dict[str, SubdotNa
 
 
 def subdot_name(text: str) -> SubdotName:
-    return SubdotName.parse(re.sub(r"^[^A-Za-z0-9_]+", "", text)[:_LONGEST_NAME] or "_")
+    """Return what can be a subdot's name of the name of something else."""
+    return SubdotName.parse(re.sub(r"^[^A-Za-z0-9]+", "", text)[:_LONGEST_NAME] or "data")
 
 
 def unique(project: Project, subdots: list[Subdot], names: Mapping[str, SubdotName]) -> list[Subdot]:

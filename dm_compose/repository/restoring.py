@@ -275,9 +275,7 @@ def _carry_out(checkout: Checkout, entry: CommitId, plan: Plan, timeout_s: float
         plan,
         {
             Action.KILL: kill,
-            Action.RESTORE: lambda subdot: checkout.store.restore(
-                entry, SubdotName(subdot), checkout.directories[SubdotName(subdot)]
-            ),
+            Action.RESTORE: lambda subdot: checkout.store.restore(entry, SubdotName(subdot), checkout.directories),
             Action.SYNC: lambda _: checkout.store.sync_restored(entry),
             Action.START: start,
             Action.AWAIT: await_answer,

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -110,23 +110,47 @@ class Database:
         """Names of all dots, sorted."""
         return [DotName(name) for (name,) in self._all("SELECT name FROM dots ORDER BY name")]
 
-    def add_dot(self, dot: DotName, *, branch: RefName, worktree: WorktreeName) -> None:
-        """Register a dot with one worktree on an unborn branch; ExistsError when the name is taken."""
+    def add_dot(self, dot: DotName, *, branch: RefName, worktree: WorktreeName, tree: bool = False) -> None:
+        """Register a dot with one worktree, the current one, on an unborn branch; ExistsError when the name is taken."""
         with self.transaction():
             if dot in self.dots():
                 raise ExistsError(f"dot {dot} exists already")
-            self._write("INSERT INTO dots VALUES (?, ?)", dot, datetime.now(UTC).isoformat())
-            self.put_worktree(Worktree(dot, worktree, branch, None))
+            self._write("INSERT INTO dots VALUES (?, ?, ?)", dot, datetime.now(UTC).isoformat(), worktree)
+            self.put_worktree(Worktree(dot, worktree, branch, None, tree=tree))
+
+    def remove_dot(self, dot: DotName) -> None:
+        """Forget a dot and everything that belongs to it. Idempotent."""
+        with self.transaction():
+            for table in ("refs", "commits", "worktrees", "reflog", "journal", "volumes"):
+                self._write(f"DELETE FROM {table} WHERE dot = ?", dot)  # noqa: S608 (names from the line above)
+            self._write("DELETE FROM dots WHERE name = ?", dot)
+
+    def current(self, dot: DotName) -> WorktreeName:
+        """The worktree that the dot's volumes follow. NotFoundError when there is no such dot."""
+        rows = self._all("SELECT current FROM dots WHERE name = ?", dot)
+        if not rows:
+            raise _no_dot(dot)
+        return WorktreeName(rows[0][0])
+
+    def set_current(self, dot: DotName, worktree: WorktreeName) -> None:
+        """Have the dot's volumes follow a worktree."""
+        self._write("UPDATE dots SET current = ? WHERE name = ?", worktree, dot)
 
     # Commits
 
     def add_commit(self, commit: Commit) -> None:
         """Register a published commit."""
         document = json.dumps(to_plain(commit), separators=(",", ":"))
-        self._write("INSERT INTO commits VALUES (?, ?, ?, ?)", commit.id, commit.dot, commit.created.isoformat(), document)
+        self._write("INSERT INTO commits VALUES (?, ?, ?, ?)", commit.dot, commit.id, commit.created.isoformat(), document)
+
+    def remove_commits(self, dot: DotName, commit_ids: Iterable[CommitId]) -> None:
+        """Forget commits that no ref names. Idempotent."""
+        with self.transaction():
+            for commit_id in commit_ids:
+                self._write("DELETE FROM commits WHERE dot = ? AND id = ?", dot, commit_id)
 
     def has_commit(self, commit_id: CommitId) -> bool:
-        """Whether a commit has been registered."""
+        """Whether any dot has a commit of that id."""
         return bool(self._all("SELECT 1 FROM commits WHERE id = ?", commit_id))
 
     def commit(self, dot: DotName, commit_id: CommitId) -> Commit:
@@ -149,21 +173,25 @@ class Database:
     # Refs
 
     def refs(self, dot: DotName, kind: str) -> dict[RefName, CommitId]:
-        """All branches or tags (`kind`) of a dot by name, sorted."""
+        """All branches, tags or states that branches were left in (`kind`: branch, tag, uncommitted) of a dot by name, sorted."""
         rows = self._all("SELECT name, commit_id FROM refs WHERE dot = ? AND kind = ? ORDER BY name", dot, kind)
         return {RefName(name): CommitId(commit_id) for name, commit_id in rows}
 
     def set_ref(self, dot: DotName, kind: str, name: RefName, commit_id: CommitId) -> None:
-        """Create or move a branch or tag."""
+        """Create or move a ref."""
         self._write("INSERT OR REPLACE INTO refs VALUES (?, ?, ?, ?)", dot, kind, name, commit_id)
+
+    def remove_ref(self, dot: DotName, kind: str, name: RefName) -> None:
+        """Forget a ref. Idempotent."""
+        self._write("DELETE FROM refs WHERE dot = ? AND kind = ? AND name = ?", dot, kind, name)
 
     # Worktrees
 
     def worktrees(self, dot: DotName) -> dict[WorktreeName, Worktree]:
         """All worktrees of a dot by name. NotFoundError when there is no such dot."""
-        rows = self._all("SELECT name, branch, places FROM worktrees WHERE dot = ? ORDER BY name", dot)
+        rows = self._all("SELECT name, branch, places, project, tree FROM worktrees WHERE dot = ? ORDER BY name", dot)
         if not rows and dot not in self.dots():
-            raise NotFoundError(f"there is no dot {dot}", hint="`dm-compose commit` makes it.")
+            raise _no_dot(dot)
         heads = self.refs(dot, "branch")
         return {
             WorktreeName(name): Worktree(
@@ -172,31 +200,47 @@ class Database:
                 RefName(branch),
                 heads.get(RefName(branch)),
                 {SubdotName(k): v for k, v in json.loads(places).items()},
+                project,
+                bool(tree),
             )
-            for name, branch, places in rows
+            for name, branch, places, project, tree in rows
         }
 
     def put_worktree(self, worktree: Worktree) -> None:
-        """Create a worktree or replace its branch and places; its head is the branch's."""
-        places = json.dumps(dict(worktree.places))
-        self._write("INSERT OR REPLACE INTO worktrees VALUES (?, ?, ?, ?)", worktree.dot, worktree.name, worktree.branch, places)
+        """Create or replace a worktree; its head is the branch's."""
+        self._write(
+            "INSERT OR REPLACE INTO worktrees (dot, name, branch, places, project, tree) VALUES (?, ?, ?, ?, ?, ?)",
+            *(worktree.dot, worktree.name, worktree.branch, json.dumps(dict(worktree.places)), worktree.project),
+            int(worktree.tree),
+        )
+
+    def remove_worktree(self, dot: DotName, name: WorktreeName) -> None:
+        """Forget a worktree and its reflog. Idempotent."""
+        with self.transaction():
+            self._write("DELETE FROM worktrees WHERE dot = ? AND name = ?", dot, name)
+            self._write("DELETE FROM reflog WHERE dot = ? AND worktree = ?", dot, name)
 
     # Reflog
 
     def add_reflog(self, dot: DotName, worktree: WorktreeName, entry: ReflogEntry) -> None:
         """Append an entry; its number is given by the database."""
         self._write(
-            "INSERT INTO reflog (dot, worktree, at, action, branch, old, new, saved) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            *(dot, worktree, entry.at.isoformat(), entry.action, entry.branch, entry.old, entry.new, entry.saved),
+            "INSERT INTO reflog (dot, worktree, at, action, branch, old, new, saved, left) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(dot, worktree, entry.at.isoformat(), entry.action, entry.branch, entry.old, entry.new, entry.saved, entry.left),
         )
+
+    def expire_reflog(self, dot: DotName, before: datetime) -> None:
+        """Forget the entries of all worktrees of a dot that are older than an instant."""
+        self._write("DELETE FROM reflog WHERE dot = ? AND at < ?", dot, before.astimezone(UTC).isoformat())
 
     def reflog(self, dot: DotName, worktree: WorktreeName) -> list[ReflogEntry]:
         """Entries of a worktree, newest first."""
         rows = self._all(
-            "SELECT number, at, action, branch, old, new, saved FROM reflog WHERE dot = ? AND worktree = ? ORDER BY number DESC",
+            "SELECT number, at, action, branch, old, new, saved, left FROM reflog WHERE dot = ? AND worktree = ?"
+            " ORDER BY number DESC",
             *(dot, worktree),
         )
-        names = ("number", "at", "action", "branch", "old", "new", "saved")
+        names = ("number", "at", "action", "branch", "old", "new", "saved", "left")
         return [from_plain(ReflogEntry, dict(zip(names, row, strict=True))) for row in rows]
 
     # Journal
@@ -209,12 +253,65 @@ class Database:
     def put_journal(self, entry: JournalEntry) -> None:
         """Write down an operation, or its progress, before it touches anything; NotFoundError when there is no such dot."""
         if entry.dot not in self.dots():
-            raise NotFoundError(f"there is no dot {entry.dot}", hint="`dm-compose commit` makes it.")
+            raise _no_dot(entry.dot)
         self._write("INSERT OR REPLACE INTO journal VALUES (?, ?, ?)", entry.id, entry.dot, json.dumps(to_plain(entry)))
 
     def remove_journal(self, entry_id: CommitId) -> None:
         """Say that an operation is over. Idempotent."""
         self._write("DELETE FROM journal WHERE id = ?", entry_id)
+
+    # Settings and registrations
+
+    def settings(self) -> dict[str, str]:
+        """All settings of the store, by name."""
+        return dict(self._all("SELECT name, value FROM settings ORDER BY name"))
+
+    def set_setting(self, name: str, value: str | None) -> None:
+        """Change a setting, or forget it (None)."""
+        if value is None:
+            self._write("DELETE FROM settings WHERE name = ?", name)
+        else:
+            self._write("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
+
+    def volumes(self) -> dict[str, DotName]:
+        """The names by which Docker knows volumes of dots, sorted, and their dots."""
+        return {name: DotName(dot) for name, dot in self._all("SELECT name, dot FROM volumes ORDER BY name")}
+
+    def add_volume(self, name: str, dot: DotName) -> None:
+        """Register a volume. Idempotent."""
+        self._write("INSERT OR REPLACE INTO volumes VALUES (?, ?)", name, dot)
+
+    def remove_volume(self, name: str) -> None:
+        """Forget a volume's registration. Idempotent."""
+        self._write("DELETE FROM volumes WHERE name = ?", name)
+
+    def digests(self, batch: str) -> dict[str, str]:
+        """The known sha256 digests (hex) of a batch's objects and manifests, by id."""
+        first, last = f"{batch}/", f"{batch}0"  # '0' follows '/'
+        return dict(self._all("SELECT object, sha256 FROM digests WHERE object >= ? AND object < ?", first, last))
+
+    def add_digests(self, digests: Mapping[str, str]) -> None:
+        """Remember digests. They never change, because objects do not."""
+        with self.transaction():
+            for ref, digest in digests.items():
+                self._write("INSERT OR REPLACE INTO digests VALUES (?, ?)", ref, digest)
+
+    def remove_digests(self, refs: Iterable[str]) -> None:
+        """Forget the digests of objects that are gone. Idempotent."""
+        with self.transaction():
+            for ref in refs:
+                self._write("DELETE FROM digests WHERE object = ?", ref)
+
+    def integrity(self) -> list[str]:
+        """What SQLite itself finds wrong with the file, nothing for a good one."""
+        found = [str(row[0]) for row in self._all("PRAGMA integrity_check")]
+        rows = self._all("PRAGMA foreign_key_check")
+        broken = [f"{table} row {row} refers to a {parent} that is not there" for table, row, parent, _ in rows]
+        return [text for text in found if text != "ok"] + broken
+
+
+def _no_dot(dot: DotName) -> NotFoundError:
+    return NotFoundError(f"there is no dot {dot}", hint="`dm-compose commit` or `dm init` makes it; `dm list` lists all.")
 
 
 def _decoded(kind: type[T], document: str) -> T:

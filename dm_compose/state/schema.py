@@ -44,5 +44,46 @@ MIGRATIONS = (
         document TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE new_commits (
+        dot TEXT NOT NULL REFERENCES dots(name) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        created TEXT NOT NULL,
+        document TEXT NOT NULL,
+        PRIMARY KEY (dot, id)
+    ) STRICT;
+    INSERT INTO new_commits SELECT dot, id, created, document FROM commits ORDER BY rowid;
+    CREATE TABLE new_refs (
+        dot TEXT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('branch', 'tag', 'uncommitted')),
+        name TEXT NOT NULL,
+        commit_id TEXT NOT NULL,
+        PRIMARY KEY (dot, kind, name),
+        FOREIGN KEY (dot, commit_id) REFERENCES new_commits(dot, id)
+    ) STRICT;
+    INSERT INTO new_refs SELECT dot, kind, name, commit_id FROM refs;
+    DROP TABLE refs;
+    DROP TABLE commits;
+    ALTER TABLE new_commits RENAME TO commits;
+    ALTER TABLE new_refs RENAME TO refs;
+    CREATE INDEX commits_of_dot ON commits(dot, created);
+    ALTER TABLE dots ADD COLUMN current TEXT NOT NULL DEFAULT 'main';
+    ALTER TABLE worktrees ADD COLUMN project TEXT;
+    ALTER TABLE worktrees ADD COLUMN tree INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE reflog ADD COLUMN left TEXT NOT NULL DEFAULT '';
+    UPDATE reflog SET left = branch;
+    CREATE TABLE settings (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE volumes (
+        name TEXT PRIMARY KEY,
+        dot TEXT NOT NULL REFERENCES dots(name) ON DELETE CASCADE
+    ) STRICT;
+    CREATE TABLE digests (
+        object TEXT PRIMARY KEY,
+        sha256 TEXT NOT NULL
+    ) STRICT;
+    """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)

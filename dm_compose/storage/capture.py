@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -19,12 +19,16 @@ COPY_THREADS = 4
 
 @dataclass
 class Capture:
-    """One subdot on its way into a batch: `prepare` while writers run, then `finish` while they stand still."""
+    """One subdot on its way into a batch: `prepare` while writers run, then `finish` while they stand still.
+
+    Paths in `without` are not part of it: see storage.scan.
+    """
 
     root: str
     known: Tree
     store: ObjectStore
     batch: Batch
+    without: Collection[str] = ()
     early: dict[str, tuple[Found, str]] = field(default_factory=dict)
     new_bytes: int = 0
 
@@ -36,7 +40,7 @@ class Capture:
         clock = coarse_clock_ns()
         with file_errors("writing back a volume"):
             sync_filesystem(self.root)
-        tree = scan(self.root, self.known, quiet_since_ns=clock)
+        tree = scan(self.root, self.known, without=self.without, quiet_since_ns=clock)
         jobs = [found for found in tree.values() if self._needs_object(found)]
 
         def copy(found: Found) -> None:
@@ -54,7 +58,7 @@ class Capture:
 
     def finish(self) -> tuple[Manifest, Tree]:
         """Return the manifest of the tree as it is now, and the index that vouches for it. Nobody may write meanwhile."""
-        tree = scan_standing(self.root, self.known)
+        tree = scan_standing(self.root, self.known, without=self.without)
         refs: dict[str, str] = {}
         jobs = [found for found in tree.values() if found.entry.kind == FILE and found.entry.ref == UNKNOWN]
 

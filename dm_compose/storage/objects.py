@@ -20,6 +20,8 @@ from dm_compose.errors import DamagedError
 from dm_compose.storage.contents import clone
 from dm_compose.storage.system import file_errors, sync_directory, sync_filesystem
 
+KEPT_MANIFESTS = 32  # decoding 6,000 entries takes 20 ms, a third of restoring them
+
 
 class ObjectStore:
     """The objects of one store. Thread-safe; concurrent processes are kept apart by the dot's lock, held by the caller."""
@@ -28,6 +30,8 @@ class ObjectStore:
         self.root = root
         self.objects = root / "objects"
         self.incoming = root / "incoming"
+        self._manifests: dict[tuple[str, int, int, int], Manifest] = {}
+        self._guard = threading.Lock()
 
     def create(self) -> None:
         """Make the directories; idempotent."""
@@ -55,12 +59,22 @@ class ObjectStore:
             raise DamagedError(f"object {ref} is damaged: it has {found} bytes instead of {size}")
 
     def read_manifest(self, ref: str) -> Manifest:
-        """Return a published manifest; DamagedError when it is missing or unreadable."""
+        """Return a published manifest, which is shared and not to be changed; DamagedError when it is missing or unreadable."""
+        path = self.objects / ref
         try:
-            data = (self.objects / ref).read_bytes()
+            info = path.stat()
+            key = ref, info.st_ino, info.st_mtime_ns, info.st_size
+            with self._guard:
+                found = self._manifests.pop(key, None)
+            if found is None:
+                found = Manifest.decode(path.read_bytes(), name=ref)
         except FileNotFoundError:
             raise DamagedError(f"manifest {ref} is missing from the store") from None
-        return Manifest.decode(data, name=ref)
+        with self._guard:
+            self._manifests[key] = found
+            while len(self._manifests) > KEPT_MANIFESTS:
+                del self._manifests[next(iter(self._manifests))]
+        return found
 
     def new_batch(self, name: str) -> Batch:
         """Start a batch; a leftover of the same name is removed first."""

@@ -7,14 +7,15 @@ import errno
 import os
 import stat
 from collections import defaultdict
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from dm_compose.core.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Entry, Manifest
-from dm_compose.storage.contents import clone, patch
+from dm_compose.storage.contents import become_clone, clone, patch
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.scan import Found, Tree, join, proving, scan
-from dm_compose.storage.system import coarse_clock_ns, reflink, wait_for_clock_past, write_xattrs
+from dm_compose.storage.system import coarse_clock_ns, wait_for_clock_past, write_xattrs
 
 RESTORE_THREADS = 4
 
@@ -64,8 +65,10 @@ def _kept_paths(tree: Tree, target: Manifest) -> set[str]:
             continue
         if present.kind in (SYMLINK, CHAR, BLOCK) and present.ref != wanted.ref:
             continue
-        if present.kind == FILE and (
-            live_names.get(path) != wanted_names.get(path) or found.links != 1 + len(live_names.get(path, ()))
+        if (
+            present.kind == FILE
+            and (found.links != 1 or path in live_names or path in wanted_names)
+            and (live_names.get(path) != wanted_names.get(path) or found.links != 1 + len(live_names.get(path, ())))
         ):
             continue
         if present.kind == HARDLINK and (present.ref != wanted.ref or present.ref not in kept):
@@ -97,14 +100,17 @@ class Restored:
     changed_bytes: int
 
 
-def restore_tree(root: str, known: Tree, target: Manifest, store: ObjectStore) -> tuple[Tree, Restored]:
-    """Make the tree below `root` equal to `target` and return the index that vouches for it.
+def restore_tree(
+    root: str, known: Tree, target: Manifest, store: ObjectStore, *, without: Collection[str] = ()
+) -> tuple[Tree, Restored]:
+    """Make the tree below `root` equal to `target` and return the index that vouches for it. Paths in `without` are not
+    touched: see storage.scan.
 
     Nobody else may write to the tree. Not atomic: an interrupted restore leaves a mixture, and running it again finishes it,
     so the caller journals it. Not durable until the file system is synced.
     """
     root = os.path.realpath(root)
-    tree = scan(root, known)
+    tree = scan(root, known, without=without)
     plan = plan_tree(tree, target)
     if not plan:
         return tree, Restored(0, 0)
@@ -177,8 +183,7 @@ def _rewrite(store: ObjectStore, root: str, entry: Entry) -> int:
         fd = os.open(join(root, entry.path), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             old_size = os.fstat(fd).st_size
-            if reflink(fd, object_fd):
-                os.ftruncate(fd, entry.size)
+            if become_clone(fd, object_fd):
                 return max(old_size, entry.size)
             return patch(fd, object_fd)
         finally:

@@ -8,7 +8,7 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,13 +61,13 @@ def join(root: str, path: str) -> bytes:
     return to_bytes(f"{root}/{path}") if path else to_bytes(root)
 
 
-def scan(root: str, known: Mapping[str, Found], *, quiet_since_ns: int | None = None) -> Tree:
+def scan(root: str, known: Mapping[str, Found], *, without: Collection[str] = (), quiet_since_ns: int | None = None) -> Tree:
     """Return every path below `root` in walk order (names sorted, a directory before what it holds), the root first.
 
     A file whose inode, size, mtime and ctime are those in `known` keeps the object recorded there; any other file has
     `ref` UNKNOWN. Reads no file contents. Sockets are left out: they are not state. Directories of another file system
-    mounted inside are recorded as empty. A `root` that is a symlink means what it points to. Safe to call while the tree is
-    written to: what vanishes meanwhile is left out.
+    mounted inside are recorded as empty, and paths in `without` are left out: they belong to somebody else's tree. A `root`
+    that is a symlink means what it points to. Safe to call while the tree is written to: what vanishes meanwhile is left out.
 
     A file stamped at or after `quiet_since_ns` (by default the start of the scan) is RACY. Who wants the result to vouch
     for contents calls syncfs first and passes the clock of before it: a process that has a page mapped writes to it
@@ -91,6 +91,8 @@ def scan(root: str, known: Mapping[str, Found], *, quiet_since_ns: int | None = 
         below = []
         for item in items:
             path = prefix + item.name.decode("utf-8", "surrogateescape")
+            if path in without:
+                continue
             try:
                 info = item.stat(follow_symlinks=False)
                 if stat.S_ISSOCK(info.st_mode):
@@ -116,7 +118,7 @@ def proving(ctime_ns: int, clock_ns: int) -> int:
     return ctime_ns if ctime_ns + grain < clock_ns else RACY
 
 
-def scan_standing(root: str, known: Mapping[str, Found]) -> Tree:
+def scan_standing(root: str, known: Mapping[str, Found], *, without: Collection[str] = ()) -> Tree:
     """Scan a tree so that the result vouches for it: any later write, through a mapped page too, shows in the time stamps.
 
     Whatever was written before the call counts as before, unless time stamps are of whole seconds. Writes meanwhile are RACY.
@@ -125,15 +127,17 @@ def scan_standing(root: str, known: Mapping[str, Found]) -> Tree:
     clock = coarse_clock_ns()
     with file_errors("writing back a volume"):
         sync_filesystem(root)
-    return scan(root, known, quiet_since_ns=clock)
+    return scan(root, known, without=without, quiet_since_ns=clock)
 
 
 def _found(
     path: str, full: bytes, info: os.stat_result, known: Mapping[str, Found], clock: int, first_names: dict[int, str]
 ) -> Found:
+    old = known.get(path)
+    if old is not None and old.ctime_ns == info.st_ctime_ns and _is_same(old, info):
+        return old
     ctime = proving(info.st_ctime_ns, clock)
     kind, ref = _kind(path, full, info, first_names)
-    old = known.get(path)
     if (
         old is not None
         and old.ctime_ns == info.st_ctime_ns
@@ -148,6 +152,16 @@ def _found(
     xattrs = read_xattrs(full) if kind != HARDLINK else ()
     entry = Entry(path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns, size, ref, xattrs)
     return Found(entry, info.st_ino, ctime, info.st_nlink)
+
+
+def _is_same(old: Found, info: os.stat_result) -> bool:
+    """Whether a file or directory is what was found before, its ctime being the proven one of then: nearly all of a tree is."""
+    entry = old.entry
+    if old.inode != info.st_ino or old.links != info.st_nlink or entry.mtime_ns != info.st_mtime_ns:
+        return False
+    if entry.kind == FILE:
+        return stat.S_ISREG(info.st_mode) and info.st_nlink == 1 and entry.size == info.st_size
+    return entry.kind == DIRECTORY and stat.S_ISDIR(info.st_mode)
 
 
 def _kind(path: str, full: bytes, info: os.stat_result, first_names: dict[int, str]) -> tuple[str, str]:

@@ -138,6 +138,15 @@ def sync_directory(path: str | Path) -> None:
         os.close(fd)
 
 
+def sync_file(path: bytes) -> None:
+    """Write back one file and return when it is on the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def write_file(path: Path, data: bytes, *, durable: bool) -> None:
     """Replace `path` by `data` atomically: a reader sees the old file or the new one. `durable` also survives a power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from dm_compose.core.commit import Commit, CommitDraft, JournalEntry, Move, ReflogEntry, Worktree
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.tree import TreeDiff
+from dm_compose.core.upkeep import Checkup, Garbage
 
 Directories = Mapping[SubdotName, str]
 COMPARE_BUDGET_BYTES = 1 << 30  # how much `status` reads to tell how many bytes of changed files differ: about half a second
@@ -59,11 +61,45 @@ class Store(Protocol):
     def dots(self) -> list[DotName]:
         """Names of all dots, sorted. Needs no lock."""
 
-    def create_dot(self, dot: DotName) -> None:
-        """Make a dot with its main worktree on an unborn default branch; ExistsError when there is one."""
+    def create_dot(self, dot: DotName, *, tree: bool = False) -> None:
+        """Make a dot with its main worktree on an unborn default branch; ExistsError when there is one. Needs no lock.
+
+        The main worktree of a `tree` dot is a directory of the store, as is one worktree for each other branch that was ever
+        checked out; `current` says which one the dot's volumes follow.
+        """
+
+    def delete_dot(self, dot: DotName) -> None:
+        """Forget a dot with its commits and remove its trees; its objects are garbage then. Docker's volumes stay."""
+
+    def current(self, dot: DotName) -> WorktreeName:
+        """Return the worktree that the dot's volumes follow. Needs no lock."""
 
     def worktree(self, dot: DotName, name: WorktreeName) -> Worktree:
         """Return a worktree; NotFoundError when the dot or the worktree does not exist. Needs no lock."""
+
+    def worktrees(self, dot: DotName) -> Mapping[WorktreeName, Worktree]:
+        """Return all worktrees of a dot; NotFoundError when it does not exist. Needs no lock."""
+
+    def worktree_of(self, project: str) -> Worktree | None:
+        """Return the worktree that a Compose project's volumes are, None where that is its dot's main one. Needs no lock."""
+
+    def tree(self, dot: DotName, name: WorktreeName) -> Directories:
+        """Return the subdots of a tree and their directories. `__root__`, its whole directory, is one; what the others hold is
+        not in it. Needs no lock.
+        """
+
+    def make_subdot(self, dot: DotName, name: WorktreeName, subdot: SubdotName) -> str:
+        """Return the directory of a tree's subdot, made empty when it is missing. Needs no lock."""
+
+    def add_worktree(self, worktree: Worktree, start: CommitId) -> None:
+        """Register a worktree, and its branch where that is new, at commit `start`. A tree is filled: with the branch's
+        uncommitted state if there is one, else with the commit.
+
+        ExistsError for the name, InUseError for a branch that is checked out elsewhere. A crash leaves no such worktree.
+        """
+
+    def remove_worktree(self, dot: DotName, name: WorktreeName) -> None:
+        """Forget a worktree and its reflog, and remove its tree. InUseError for the main and the current one."""
 
     def set_places(self, dot: DotName, name: WorktreeName, places: Mapping[SubdotName, str]) -> None:
         """Record where the subdots of a worktree are. Needs no lock."""
@@ -84,6 +120,26 @@ class Store(Protocol):
 
     def branches(self, dot: DotName) -> Mapping[RefName, CommitId]:
         """Return the branches that have commits."""
+
+    def tags(self, dot: DotName) -> Mapping[RefName, CommitId]:
+        """Return the tags."""
+
+    def uncommitted(self, dot: DotName) -> Mapping[RefName, CommitId]:
+        """Return the hidden commits that hold what was uncommitted when a branch was left, by branch."""
+
+    def add_branch(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
+        """Make a branch; ExistsError when there is one."""
+
+    def remove_branch(self, dot: DotName, name: RefName) -> None:
+        """Forget a branch and note in the reflog of the current worktree what it held. NotFoundError; InUseError while it is
+        checked out.
+        """
+
+    def set_tag(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
+        """Name a commit; ExistsError when the name is taken."""
+
+    def remove_tag(self, dot: DotName, name: RefName) -> None:
+        """Forget a tag; NotFoundError."""
 
     def reflog(self, dot: DotName, worktree: WorktreeName) -> list[ReflogEntry]:
         """Return the moves of a worktree, newest first."""
@@ -168,10 +224,11 @@ class Store(Protocol):
         commit `takes_over` is closed in the same transaction, its paused containers become this one's.
         """
 
-    def restore(self, entry_id: CommitId, subdot: SubdotName, directory: str) -> Restored:
+    def restore(self, entry_id: CommitId, subdot: SubdotName, directories: Directories) -> Restored:
         """Make one subdot's directory equal to the target. The containers that write to it are down. Not atomic, idempotent.
 
-        Subdots may be restored concurrently. A subdot that the target does not have is left as it is.
+        `directories` are those of all subdots, because one may hold another's. Subdots may be restored concurrently. A subdot
+        that the target does not have is left as it is; in a tree it is removed with the restore of `__root__`.
         """
 
     def sync_restored(self, entry_id: CommitId) -> None:
@@ -181,7 +238,16 @@ class Store(Protocol):
         """Carry out the journalled move, if any (head and reflog), and close the entry, in one transaction."""
 
     def cancel_restore(self, entry_id: CommitId) -> None:
-        """Close the entry of a restore that touched no file, or of a session that is over. Idempotent."""
+        """Close the entry of a restore that touched no file, of a switch or session that is over. Idempotent."""
+
+    def begin_switch(self, dot: DotName, worktree: WorktreeName, stopped: Sequence[str], action: str) -> CommitId:
+        """Journal that the dot's volumes are about to follow another worktree; return the entry's id.
+
+        `stopped` are the containers that go down and up for it; `cancel_restore` closes the entry when they are up.
+        """
+
+    def switch(self, entry_id: CommitId) -> None:
+        """Have the dot's volumes follow the entry's worktree, and log it as `action`. Idempotent."""
 
     def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> CommitId:
         """Journal that the worktree is lent to tests and goes back to `target` afterwards; return the entry's id for
@@ -192,3 +258,40 @@ class Store(Protocol):
 
     def unfinished(self, dot: DotName) -> list[JournalEntry]:
         """Return the operations that somebody began and nobody ended. With the dot's lock held, their owners are dead."""
+
+    # Upkeep. The caller holds the locks of all dots.
+
+    def garbage(self, keep_since: datetime) -> Garbage:
+        """Return what `collect` would free: whatever no branch, tag, uncommitted state, unfinished operation or reflog entry of
+        that instant or later names.
+        """
+
+    def collect(self, keep_since: datetime) -> Garbage:
+        """Free the garbage and forget older reflog entries. A crash leaves garbage, never a commit without its objects."""
+
+    def check(self, live: Mapping[DotName, Mapping[WorktreeName, Directories]], *, repair: bool) -> Checkup:
+        """Compare every manifest and object with its digest, which is recorded at the first look. Deletes nothing.
+
+        With `repair` a damaged object is taken from another with the same contents, or from a file of a `live` worktree that
+        is proven to hold it.
+        """
+
+    def export(self, dot: DotName, commit_id: CommitId, directory: str) -> None:
+        """Write a commit's subdots as directories below `directory`. Not atomic. Needs no lock."""
+
+    # Settings of the store, and the names by which Docker knows volumes of dots. None of these needs a lock.
+
+    def settings(self) -> Mapping[str, str]:
+        """Return all settings."""
+
+    def set_setting(self, name: str, value: str | None) -> None:
+        """Change a setting; None forgets it."""
+
+    def volumes(self) -> Mapping[str, DotName]:
+        """Return the registered volumes and their dots."""
+
+    def add_volume(self, name: str, dot: DotName) -> None:
+        """Register a volume. Idempotent."""
+
+    def remove_volume(self, name: str) -> None:
+        """Forget a registration; the data stays. Idempotent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from dm_compose.core.names import DotName, SubdotName, WorktreeName
@@ -47,6 +48,12 @@ class Indexes:
     def forget(self, key: Key, kind: str) -> None:
         """Remove an index; idempotent."""
         self._path(key, kind).unlink(missing_ok=True)
+
+    def remove(self, dot: DotName, worktree: WorktreeName | None = None) -> None:
+        """Remove all indexes of a dot, or of one of its worktrees. Idempotent."""
+        path = self._root / dot if worktree is None else self._root / dot / worktree
+        shutil.rmtree(path, ignore_errors=True)
+        self._cache.clear()
 
     def known(self, key: Key, head: Manifest | None) -> Tree:
         """Return the index, or where there is none the head's entries as guesses, to be compared before they are believed."""

@@ -76,7 +76,7 @@ class Bench:
     def restore(self, target: CommitId, *, move: bool = False) -> dict[SubdotName, Restored]:
         """Restore all directories to a commit."""
         entry = self.begin(target, move=move)
-        done = {subdot: self.store.restore(entry, subdot, path) for subdot, path in self.directories.items()}
+        done = {subdot: self.store.restore(entry, subdot, self.directories) for subdot in self.directories}
         self.store.sync_restored(entry)
         self.store.end_restore(entry)
         return done

@@ -48,8 +48,8 @@ class Case:
     def restore(self, target: CommitId) -> None:
         store = self.store()
         entry = store.begin_restore(DOT, MAIN_WORKTREE, target, [], Move("reset", DEFAULT_BRANCH, target), None)
-        for subdot, directory in self.directories.items():
-            store.restore(entry, subdot, directory)
+        for subdot in self.directories:
+            store.restore(entry, subdot, self.directories)
         store.sync_restored(entry)
         store.end_restore(entry)
         store.close()
@@ -61,8 +61,8 @@ class Case:
             if entry.operation == COMMIT:
                 store.abandon(entry.id)
             else:
-                for subdot, directory in self.directories.items():
-                    store.restore(entry.id, subdot, directory)
+                for subdot in self.directories:
+                    store.restore(entry.id, subdot, self.directories)
                 store.sync_restored(entry.id)
                 store.end_restore(entry.id)
         assert store.unfinished(DOT) == []
@@ -178,7 +178,7 @@ def test_a_recovery_killed_anywhere_is_finished_by_the_next(
     begun = Case(half)
     store = begun.store()
     entry = store.begin_restore(DOT, MAIN_WORKTREE, one, [], Move("reset", DEFAULT_BRANCH, one), None)
-    store.restore(entry, A, begun.directories[A])
+    store.restore(entry, A, begun.directories)
     store.close()
     for case in stops(half, tmp_path, lambda case: case.recover()):
         case.recover()

@@ -16,13 +16,15 @@ KINDS = (DotName, SubdotName, WorktreeName, RefName, CommitId)
 FILES = (DotName, SubdotName, WorktreeName)  # each is one component of a path in the store
 
 GOOD = {
-    DotName: ["a", "shop", "Shop_2-x", "0", "_", "a" * 100],
-    SubdotName: ["a", "db", "db.data", "a..b", "x-", "a" * 100],
+    DotName: ["a", "shop", "Shop_2-x", "0", "a_", "a" * 100],
+    SubdotName: ["a", "db", "db.data", "a..b", "x-", "a" * 100, "__default__", "__root__"],
     WorktreeName: ["main", "feature.1"],
     RefName: ["master", "feature/x", "v1.0", "a", "HEADS", "HEAD/x", "a/HEAD", "x" * 200, "a-", "a.b/c.d"],
     CommitId: ["0" * 32, "0123456789abcdef" * 2],
 }
 ALWAYS_BAD = [
+    "_",
+    "_x",
     "",
     " ",
     "\n",
@@ -45,8 +47,8 @@ ALWAYS_BAD = [
     "\udcff",
 ]
 BAD = {
-    DotName: ["a.b", "a/b", "a" * 101],
-    SubdotName: ["a/b", "a" * 101],
+    DotName: ["a.b", "a/b", "a" * 101, "__default__"],
+    SubdotName: ["a/b", "a" * 101, "__default", "__root__x"],
     WorktreeName: ["a/b", "a" * 101],
     RefName: ["HEAD", "a..b", "a//b", "a/.b", "a.", "x" * 201, "a~1", "a^", "a:b", "a@{1}"],
     CommitId: ["0" * 31, "0" * 33, "A" * 32, "g" * 32, "0" * 31 + "\n"],

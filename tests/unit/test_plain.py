@@ -53,7 +53,7 @@ VALUES: dict[type, st.SearchStrategy[Any]] = {
         CommitDraft, TEXT, TEXT, st.dictionaries(TEXT, TEXT), st.dictionaries(SUBDOTS, st.builds(Origin, OPTIONAL)), OPTIONAL
     ),
     Worktree: st.builds(Worktree, DOTS, WORKTREES, REFS, st.none() | IDS, st.dictionaries(SUBDOTS, TEXT)),
-    ReflogEntry: st.builds(ReflogEntry, NUMBERS, MOMENTS, TEXT, REFS, st.none() | IDS, st.none() | IDS, st.none() | IDS),
+    ReflogEntry: st.builds(ReflogEntry, NUMBERS, MOMENTS, TEXT, REFS, st.none() | IDS, st.none() | IDS, st.none() | IDS, REFS),
     JournalEntry: st.builds(
         JournalEntry,
         IDS,
@@ -86,7 +86,7 @@ def test_what_crosses_the_pipe_comes_out_as_it_went_in(kind: type) -> None:
 
 
 def test_names_and_instants_come_back_as_their_types() -> None:
-    entry = ReflogEntry(1, datetime.now(UTC), "commit", RefName("master"), None, CommitId.new(), None)
+    entry = ReflogEntry(1, datetime.now(UTC), "commit", RefName("master"), None, CommitId.new(), None, RefName("master"))
     back = from_plain(ReflogEntry, to_plain(entry))
     assert isinstance(back.branch, RefName)
     assert isinstance(back.new, CommitId)

@@ -263,7 +263,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.remember(saved)
         move = Move("reset", DEFAULT_BRANCH, commit, saved)
         entry = self.bench.store.begin_restore(DOT, MAIN_WORKTREE, commit, [], move, saved)
-        self.bench.store.restore(entry, DATA, str(self.root))
+        self.bench.store.restore(entry, DATA, {DATA: str(self.root)})
         self.bench.store.sync_restored(entry)
         self.bench.store.end_restore(entry)
         self.check_restored(commit)
@@ -289,10 +289,10 @@ class StoreMachine(RuleBasedStateMachine):
     def die_during_a_restore_and_recover(self, commit: CommitId, begun: bool) -> None:
         entry = self.bench.begin(commit, move=True)
         if begun:
-            self.bench.store.restore(entry, DATA, str(self.root))
+            self.bench.store.restore(entry, DATA, {DATA: str(self.root)})
         self.reopen(index=True)
         (left,) = self.bench.store.unfinished(DOT)
-        self.bench.store.restore(left.id, DATA, str(self.root))
+        self.bench.store.restore(left.id, DATA, {DATA: str(self.root)})
         self.bench.store.sync_restored(left.id)
         self.bench.store.end_restore(left.id)
         self.check_restored(commit)

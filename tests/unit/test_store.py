@@ -829,7 +829,7 @@ def test_steps_of_a_commit_that_nobody_makes_are_errors(bench: Bench) -> None:
             lambda i: bench.store.publish(i, CommitDraft("m", "a")),
             lambda i: bench.store.will_disturb(i, [], []),
             lambda i: bench.store.captured_changes(i, {}),
-            lambda i: bench.store.restore(i, DATA, bench.directories[DATA]),
+            lambda i: bench.store.restore(i, DATA, bench.directories),
             lambda i: bench.store.sync_restored(i),
             lambda i: bench.store.end_restore(i),
             lambda i: bench.begin(published, takes_over=i),
@@ -886,8 +886,8 @@ def test_a_restore_with_a_move_moves_when_it_ends_and_not_before(bench: Bench) -
     saved = bench.commit(hidden=True)
     move = Move("reset", DEFAULT_BRANCH, first, saved)
     entry = bench.store.begin_restore(DOT, MAIN_WORKTREE, first, ["s"], move, saved)
-    for subdot, path in bench.directories.items():
-        bench.store.restore(entry, subdot, path)
+    for subdot in bench.directories:
+        bench.store.restore(entry, subdot, bench.directories)
     bench.store.sync_restored(entry)
     assert bench.head == second
     (journal,) = bench.store.unfinished(DOT)
@@ -956,12 +956,12 @@ def test_an_interrupted_restore_is_finished_by_another_process(stores: Stores, f
     change_everything(dead)
     dead.commit()
     entry = dead.begin(first, move=True)
-    dead.store.restore(entry, DATA, dead.directories[DATA])
+    dead.store.restore(entry, DATA, dead.directories)
     dead.store.close()
     bench = stores.bench(fast_path / "store", data=fast_path / "data", logs=fast_path / "logs")
     (journal,) = bench.store.unfinished(DOT)
-    for subdot, path in bench.directories.items():
-        bench.store.restore(journal.id, subdot, path)
+    for subdot in bench.directories:
+        bench.store.restore(journal.id, subdot, bench.directories)
     bench.store.sync_restored(journal.id)
     bench.store.end_restore(journal.id)
     check(bench, wanted)
@@ -990,7 +990,7 @@ def test_subdots_are_restored_at_once(bench: Bench, fast_path: Path) -> None:
         (fast_path / f"more{number}/file").write_bytes(b"damage")
     entry = bench.begin(commit)
     with ThreadPoolExecutor(10) as pool:
-        for job in [pool.submit(bench.store.restore, entry, s, p) for s, p in bench.directories.items()]:
+        for job in [pool.submit(bench.store.restore, entry, s, bench.directories) for s in bench.directories]:
             job.result()
     bench.store.sync_restored(entry)
     bench.store.end_restore(entry)
@@ -1023,8 +1023,8 @@ def test_a_session_can_be_restored_as_recovery_does(bench: Bench) -> None:
     commit = bench.commit()
     session = bench.store.begin_session(DOT, MAIN_WORKTREE, commit)
     change_everything(bench)
-    for subdot, path in bench.directories.items():
-        bench.store.restore(session, subdot, path)
+    for subdot in bench.directories:
+        bench.store.restore(session, subdot, bench.directories)
     bench.store.sync_restored(session)
     bench.store.end_restore(session)
     check(bench, wanted)
@@ -1647,7 +1647,7 @@ def test_a_volume_that_is_full_during_a_restore_is_restored_once_there_is_space(
     ballast.unlink()
     assert bench.differing(commit) == [DATA]
     (entry,) = bench.store.unfinished(DOT)
-    bench.store.restore(entry.id, DATA, str(tree))
+    bench.store.restore(entry.id, DATA, {DATA: str(tree)})
     bench.store.sync_restored(entry.id)
     bench.store.end_restore(entry.id)
     assert differences(wanted, describe(tree)) == []
@@ -1708,11 +1708,11 @@ def test_a_restore_cut_off_before_the_sync_is_still_in_the_journal_and_can_be_fi
     for name in range(20):
         (disk.path / f"data/{name}").write_bytes(b"changed" * name)
     entry = bench.begin(commit, move=True)
-    bench.store.restore(entry, DATA, str(disk.path / "data"))
+    bench.store.restore(entry, DATA, {DATA: str(disk.path / "data")})
     with filesystems.mounted(disk.power_cut()) as after:
         revived = local.bench(after.path / "store", data=after.path / "data")
         (journal,) = revived.store.unfinished(DOT)
-        revived.store.restore(journal.id, DATA, str(after.path / "data"))
+        revived.store.restore(journal.id, DATA, {DATA: str(after.path / "data")})
         revived.store.sync_restored(journal.id)
         revived.store.end_restore(journal.id)
         assert differences(wanted, describe(after.path / "data")) == []

@@ -1,0 +1,159 @@
+"""Making commits in a local store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dm_compose.core.commit import (
+    COMMIT,
+    Commit,
+    CommitDraft,
+    JournalEntry,
+    Origin,
+    SubdotState,
+)
+from dm_compose.core.events import Listener, ignore
+from dm_compose.core.names import (
+    CommitId,
+    DotName,
+    SubdotName,
+    WorktreeName,
+)
+from dm_compose.core.tree import Manifest
+from dm_compose.errors import StoreError
+from dm_compose.storage.capture import Capture
+from dm_compose.storage.diff import diff_trees
+from dm_compose.storage.objects import Batch
+from dm_compose.storage.scan import Tree
+from dm_compose.storage.system import file_errors, sync_filesystem
+from dm_compose.store.api import Captured, Directories
+from dm_compose.store.parts import Parts, nested
+
+
+@dataclass
+class _Pending:
+    """A commit between prepare and publish."""
+
+    entry: JournalEntry
+    batch: Batch
+    captures: dict[SubdotName, Capture]
+    taken: dict[SubdotName, tuple[Manifest, Tree]]
+
+
+class Committing(Parts):
+    """See dm_compose.store.api.Store."""
+
+    def __init__(self, root: Path, listener: Listener = ignore) -> None:
+        super().__init__(root, listener)
+        self._pending: dict[CommitId, _Pending] = {}
+
+    def prepare_commit(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> CommitId:
+        commit_id = CommitId.new()
+        entry = JournalEntry(commit_id, dot, worktree, COMMIT)
+        self._database.put_journal(entry)
+        try:
+            batch = self._objects.new_batch(commit_id)
+            inner = nested(directories)
+            captures = {
+                subdot: Capture(directory, self._known(dot, worktree, subdot), self._objects, batch, inner[subdot])
+                for subdot, directory in directories.items()
+            }
+            self._pending[commit_id] = _Pending(entry, batch, captures, {})
+            self._copy_early(captures, batch)
+        except BaseException:
+            self.abandon(commit_id)
+            raise
+        return commit_id
+
+    def _copy_early(self, captures: Mapping[SubdotName, Capture], batch: Batch) -> None:
+        progress = self._counting("copy")
+        self._each(dict.fromkeys(captures, ""), lambda subdot, _: captures[subdot].prepare(progress), "copying into the store")
+        if batch.copied_bytes:  # or the sync inside the freeze would have to write them back
+            with file_errors("copying into the store"):
+                sync_filesystem(batch.directory)
+
+    def will_disturb(self, commit_id: CommitId, paused: Sequence[str], stopped: Sequence[str]) -> None:
+        pending = self._in_the_making(commit_id)
+        pending.entry = replace(pending.entry, paused=tuple(paused), stopped=tuple(stopped))
+        self._database.put_journal(pending.entry)
+
+    def capture(self, commit_id: CommitId) -> Captured:
+        pending = self._in_the_making(commit_id)
+        pending.taken = self._each(
+            dict.fromkeys(pending.captures, ""), lambda subdot, _: pending.captures[subdot].finish(), "copying into the store"
+        )
+        return Captured(sum(c.new_bytes for c in pending.captures.values()), pending.batch.copied_bytes)
+
+    def captured_changes(self, commit_id: CommitId, ignore: Mapping[SubdotName, Sequence[str]]) -> list[SubdotName]:
+        pending = self._in_the_making(commit_id)
+        worktree = self.worktree(pending.entry.dot, pending.entry.worktree)
+        head = self._database.commit(pending.entry.dot, worktree.head) if worktree.head else None
+
+        def changed(subdot: SubdotName, _: str) -> bool:
+            old = self._readable(head, subdot)
+            before = old.entries if old is not None else {}
+            after = pending.taken[subdot][0].entries
+            return bool(diff_trees(before, after, ignore=ignore.get(subdot, ())))
+
+        answers = self._each(dict.fromkeys(pending.taken, ""), changed)
+        gone = head.subdots.keys() - pending.taken.keys() if head is not None and worktree.tree else ()
+        return [*(subdot for subdot, answer in answers.items() if answer), *sorted(gone)]
+
+    def publish(self, commit_id: CommitId, draft: CommitDraft) -> Commit:
+        pending = self._in_the_making(commit_id)
+        del self._pending[commit_id]
+        dot, name = pending.entry.dot, pending.entry.worktree
+        worktree = self.worktree(dot, name)
+        parent = self._database.commit(dot, worktree.head) if worktree.head else None
+        states = {}
+        with file_errors("writing a commit to the store"):
+            for subdot, (manifest, _) in pending.taken.items():
+                origin = draft.origins.get(subdot, Origin())
+                ref = self._reusable(parent, subdot, manifest) or pending.batch.add_manifest(subdot, manifest)
+                states[subdot] = SubdotState(ref, manifest.files, manifest.size_bytes, **vars(origin))
+        commit = Commit(
+            id=commit_id,
+            dot=dot,
+            parent=worktree.head,
+            message=draft.message,
+            author=draft.author,
+            created=datetime.now(UTC),
+            subdots=states,
+            metadata=draft.metadata,
+            new_bytes=sum(c.new_bytes for c in pending.captures.values()),
+            compose_hash=draft.compose_hash,
+            architecture=draft.architecture,
+            clean=draft.clean,
+            hidden=draft.hidden,
+        )
+        pending.batch.publish()
+        with self._database.transaction():
+            self._database.add_commit(commit)
+            if not draft.hidden:
+                self._database.set_ref(dot, "branch", worktree.branch, commit_id)
+                self._log(worktree, "commit", commit_id, None)
+                self._database.remove_journal(commit_id)
+        for subdot, (_, tree) in pending.taken.items():
+            self._remember((dot, name, subdot), tree)
+        return commit
+
+    def _reusable(self, parent: Commit | None, subdot: SubdotName, manifest: Manifest) -> str | None:
+        return parent.subdots[subdot].manifest if parent is not None and self._readable(parent, subdot) == manifest else None
+
+    def note(self, dot: DotName, worktree: WorktreeName, action: str, saved: CommitId) -> None:
+        found = self.worktree(dot, worktree)
+        self._log(found, action, found.head, saved)
+
+    def abandon(self, commit_id: CommitId) -> None:
+        self._pending.pop(commit_id, None)
+        if not self._database.has_commit(commit_id):
+            self._objects.discard(commit_id)
+        self._database.remove_journal(commit_id)
+
+    def _in_the_making(self, commit_id: CommitId) -> _Pending:
+        if (pending := self._pending.get(commit_id)) is None:
+            raise StoreError(f"commit {commit_id.short} is not being made here", hint="It was published or abandoned.")
+        return pending

@@ -1,0 +1,195 @@
+"""Dots, worktrees, branches, tags and commits of a local store: rows of its database, and the trees that belong to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from dm_compose.core.commit import (
+    Commit,
+    ReflogEntry,
+    Worktree,
+)
+from dm_compose.core.names import (
+    DEFAULT_BRANCH,
+    MAIN_WORKTREE,
+    ROOT_SUBDOT,
+    CommitId,
+    DotName,
+    RefName,
+    SubdotName,
+    WorktreeName,
+)
+from dm_compose.errors import ExistsError, InUseError, NotFoundError
+from dm_compose.storage.restore import restore_tree
+from dm_compose.storage.system import file_errors, sync_filesystem
+from dm_compose.store.parts import Parts
+from dm_compose.store.refs import resolve
+
+
+class History(Parts):
+    """See dm_compose.store.api.Store."""
+
+    def dots(self) -> list[DotName]:
+        return self._database.dots()
+
+    def create_dot(self, dot: DotName, *, tree: bool = False) -> None:
+        if tree:
+            with file_errors("making a tree"):
+                self._trees.create(dot, MAIN_WORKTREE)
+                self._trees.point(dot, MAIN_WORKTREE)
+        self._database.add_dot(dot, branch=DEFAULT_BRANCH, worktree=MAIN_WORKTREE, tree=tree)
+
+    def delete_dot(self, dot: DotName) -> None:
+        self._database.remove_dot(dot)
+        with file_errors("removing a dot"):
+            self._trees.remove(dot)
+            self._indexes.remove(dot)
+
+    def current(self, dot: DotName) -> WorktreeName:
+        return self._database.current(dot)
+
+    def worktrees(self, dot: DotName) -> dict[WorktreeName, Worktree]:
+        return self._database.worktrees(dot)
+
+    def worktree_of(self, project: str) -> Worktree | None:
+        found = (w for dot in self._database.dots() for w in self._database.worktrees(dot).values() if w.project == project)
+        return next(found, None)
+
+    def tree(self, dot: DotName, name: WorktreeName) -> dict[SubdotName, str]:
+        with file_errors("looking at a tree"):
+            return self._trees.subdots(dot, name)
+
+    def make_subdot(self, dot: DotName, name: WorktreeName, subdot: SubdotName) -> str:
+        with file_errors("making a subdot"):
+            self._trees.create(dot, name)
+            path = self._trees.path(dot, name)
+            if subdot != ROOT_SUBDOT:
+                path /= subdot
+                path.mkdir(mode=0o755, exist_ok=True)
+        return str(path)
+
+    def add_worktree(self, worktree: Worktree, start: CommitId) -> None:
+        dot, name = worktree.dot, worktree.name
+        if name in self._database.worktrees(dot):
+            raise ExistsError(f"dot {dot} has a worktree {name} already")
+        self._refuse_branch_in_use(dot, worktree.branch)
+        if worktree.tree:
+            uncommitted = self._database.refs(dot, "uncommitted").get(worktree.branch)
+            self._build_tree(dot, name, self._database.commit(dot, uncommitted or start))
+        with self._database.transaction():
+            if worktree.branch not in self._database.refs(dot, "branch"):
+                self._database.set_ref(dot, "branch", worktree.branch, start)
+            if worktree.tree:
+                self._database.remove_ref(dot, "uncommitted", worktree.branch)
+            self._database.put_worktree(worktree)
+
+    def _build_tree(self, dot: DotName, name: WorktreeName, commit: Commit) -> None:
+        with file_errors("making a tree"):
+            place = self._trees.begin(dot, name)
+            made = {}
+            for subdot in sorted(commit.subdots, key=lambda s: s != ROOT_SUBDOT):
+                directory = place if subdot == ROOT_SUBDOT else place / subdot
+                directory.mkdir(mode=0o755, exist_ok=True)
+                target = self._objects.read_manifest(commit.subdots[subdot].manifest)
+                made[subdot], _ = restore_tree(str(directory), {}, target, self._objects)
+            sync_filesystem(place)
+            self._trees.adopt(dot, name, place)
+        for subdot, tree in made.items():
+            self._remember((dot, name, subdot), tree)
+
+    def _refuse_branch_in_use(self, dot: DotName, branch: RefName) -> None:
+        for worktree in self._database.worktrees(dot).values():
+            if worktree.branch == branch:
+                raise InUseError(
+                    f"branch {branch} of dot {dot} is checked out in worktree {worktree.name}",
+                    hint="A branch can be checked out once; make another one for a second worktree.",
+                )
+
+    def remove_worktree(self, dot: DotName, name: WorktreeName) -> None:
+        if name in (MAIN_WORKTREE, self._database.current(dot)):
+            raise InUseError(
+                f"worktree {name} of dot {dot} is its {'main' if name == MAIN_WORKTREE else 'current'} one and stays"
+            )
+        tree = self.worktree(dot, name).tree
+        self._database.remove_worktree(dot, name)
+        with file_errors("removing a worktree"):
+            if tree:
+                self._trees.remove(dot, name)
+            self._indexes.remove(dot, name)
+
+    def set_places(self, dot: DotName, name: WorktreeName, places: Mapping[SubdotName, str]) -> None:
+        with self._database.transaction():
+            worktree = self.worktree(dot, name)
+            self._database.put_worktree(replace(worktree, places={**worktree.places, **places}))
+
+    def resolve(self, dot: DotName, worktree: WorktreeName, ref: str) -> CommitId:
+        return resolve(self._database, dot, worktree, ref)
+
+    def commit(self, dot: DotName, commit_id: CommitId) -> Commit:
+        return self._database.commit(dot, commit_id)
+
+    def log(self, dot: DotName, start: CommitId) -> list[Commit]:
+        found = []
+        current: CommitId | None = start
+        while current is not None:
+            commit = self._database.commit(dot, current)
+            found.append(commit)
+            current = commit.parent
+        return found
+
+    def branches(self, dot: DotName) -> Mapping[RefName, CommitId]:
+        return self._database.refs(dot, "branch")
+
+    def tags(self, dot: DotName) -> Mapping[RefName, CommitId]:
+        return self._database.refs(dot, "tag")
+
+    def uncommitted(self, dot: DotName) -> Mapping[RefName, CommitId]:
+        return self._database.refs(dot, "uncommitted")
+
+    def add_branch(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
+        with self._database.transaction():
+            if name in self._database.refs(dot, "branch") or any(w.branch == name for w in self.worktrees(dot).values()):
+                raise ExistsError(f"branch {name} of dot {dot} exists already")
+            self._database.set_ref(dot, "branch", name, commit_id)
+
+    def remove_branch(self, dot: DotName, name: RefName) -> None:
+        with self._database.transaction():
+            self._refuse_branch_in_use(dot, name)
+            head = self._database.refs(dot, "branch").get(name)
+            if head is None:
+                raise NotFoundError(f"dot {dot} has no branch {name}", hint="`branch` lists what there is.")
+            uncommitted = self._database.refs(dot, "uncommitted").get(name)
+            for kind in ("branch", "uncommitted"):
+                self._database.remove_ref(dot, kind, name)
+            worktree = self.worktree(dot, self._database.current(dot))
+            self._log(worktree, f"branch -d {name}", worktree.head, uncommitted or head)
+
+    def set_tag(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
+        with self._database.transaction():
+            if name in self._database.refs(dot, "tag"):
+                raise ExistsError(f"tag {name} of dot {dot} exists already", hint="`tag -d` removes it.")
+            self._database.set_ref(dot, "tag", name, self._database.commit(dot, commit_id).id)
+
+    def remove_tag(self, dot: DotName, name: RefName) -> None:
+        if name not in self._database.refs(dot, "tag"):
+            raise NotFoundError(f"dot {dot} has no tag {name}", hint="`tag` lists what there is.")
+        self._database.remove_ref(dot, "tag", name)
+
+    def reflog(self, dot: DotName, worktree: WorktreeName) -> list[ReflogEntry]:
+        return self._database.reflog(dot, worktree)
+
+    def settings(self) -> dict[str, str]:
+        return self._database.settings()
+
+    def set_setting(self, name: str, value: str | None) -> None:
+        self._database.set_setting(name, value)
+
+    def volumes(self) -> dict[str, DotName]:
+        return self._database.volumes()
+
+    def add_volume(self, name: str, dot: DotName) -> None:
+        self._database.add_volume(name, dot)
+
+    def remove_volume(self, name: str) -> None:
+        self._database.remove_volume(name)

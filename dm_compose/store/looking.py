@@ -1,0 +1,99 @@
+"""Looking at the trees of a local store: what differs from what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from dm_compose.core.names import (
+    CommitId,
+    DotName,
+    SubdotName,
+    WorktreeName,
+)
+from dm_compose.core.tree import TreeDiff
+from dm_compose.storage.diff import changed_paths, diff_trees
+from dm_compose.storage.restore import plan_tree
+from dm_compose.storage.scan import scan, scan_standing
+from dm_compose.storage.system import file_errors
+from dm_compose.store.api import Directories
+from dm_compose.store.parts import Parts, nested, opener
+
+
+class Looking(Parts):
+    """See dm_compose.store.api.Store."""
+
+    def differing(self, dot: DotName, worktree: WorktreeName, directories: Directories, target: CommitId) -> list[SubdotName]:
+        commit = self._database.commit(dot, target)
+        wanted = self._manifests(commit)
+        is_tree = self._is_tree(dot, worktree)
+        directories = self._directories(dot, worktree, directories, commit)
+        inner = nested(directories)
+
+        def differs(subdot: SubdotName, directory: str) -> bool:
+            if is_tree and not os.path.isdir(directory):
+                return True
+            tree = scan(directory, self._known(dot, worktree, subdot), without=inner[subdot])
+            return subdot in wanted and bool(plan_tree(tree, wanted[subdot]))
+
+        answers = self._each(directories, differs)
+        return [subdot for subdot, answer in answers.items() if answer]
+
+    def diff_live(
+        self,
+        dot: DotName,
+        worktree: WorktreeName,
+        directories: Directories,
+        base: CommitId | None,
+        ignore: Mapping[SubdotName, Sequence[str]],
+        budget_bytes: int | None,
+    ) -> dict[SubdotName, TreeDiff]:
+        wanted = self._manifests(self._database.commit(dot, base)) if base else {}
+        inner = nested(directories)
+
+        def changes(subdot: SubdotName, directory: str) -> TreeDiff:
+            tree = scan(directory, self._known(dot, worktree, subdot), without=inner[subdot])
+            old = wanted[subdot].entries if subdot in wanted else {}
+            new = {path: found.entry for path, found in tree.items()}
+            return diff_trees(
+                old, new, self._open_object, opener(directory), ignore=ignore.get(subdot, ()), budget_bytes=budget_bytes
+            )
+
+        found = self._each(directories, changes)
+        for subdot in wanted.keys() - directories.keys():
+            found[subdot] = diff_trees(wanted[subdot].entries, {}, self._open_object, self._open_object)
+        return found
+
+    def diff_commits(
+        self, dot: DotName, base: CommitId, other: CommitId, ignore: Mapping[SubdotName, Sequence[str]]
+    ) -> dict[SubdotName, TreeDiff]:
+        old, new = (self._manifests(self._database.commit(dot, commit)) for commit in (base, other))
+
+        def changes(subdot: SubdotName, _: str) -> TreeDiff:
+            before = old[subdot].entries if subdot in old else {}
+            after = new[subdot].entries if subdot in new else {}
+            return diff_trees(before, after, self._open_object, self._open_object, ignore=ignore.get(subdot, ()))
+
+        return self._each(dict.fromkeys(sorted(old.keys() | new.keys()), ""), changes)
+
+    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> None:
+        inner = nested(directories)
+
+        def mark(subdot: SubdotName, directory: str) -> None:
+            tree = scan_standing(directory, self._known(dot, worktree, subdot), without=inner[subdot])
+            with file_errors("writing to the store"):
+                self._indexes.save((dot, worktree, subdot), tree, "quiet")
+
+        self._each(directories, mark)
+
+    def changed_since_quiet(
+        self, dot: DotName, worktree: WorktreeName, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]]
+    ) -> list[SubdotName]:
+        inner = nested(directories)
+
+        def changed(subdot: SubdotName, directory: str) -> bool:
+            quiet = self._indexes.load((dot, worktree, subdot), "quiet")
+            return not quiet or changed_paths(quiet, scan(directory, quiet, without=inner[subdot]), ignore=ignore.get(subdot, ()))
+
+        answers = self._each(directories, changed)
+        return [subdot for subdot, answer in answers.items() if answer]

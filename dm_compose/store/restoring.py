@@ -1,0 +1,144 @@
+"""Putting commits in place, and switching between trees, in a local store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dm_compose.core.commit import (
+    RESTORE,
+    SESSION,
+    SWITCH,
+    JournalEntry,
+    Move,
+    Worktree,
+)
+from dm_compose.core.events import Listener, ignore
+from dm_compose.core.names import (
+    ROOT_SUBDOT,
+    CommitId,
+    DotName,
+    SubdotName,
+    WorktreeName,
+)
+from dm_compose.storage.restore import restore_tree
+from dm_compose.storage.scan import Tree
+from dm_compose.storage.system import file_errors, sync_filesystem
+from dm_compose.store.api import Directories, Restored
+from dm_compose.store.committing import Committing
+from dm_compose.store.parts import nested
+
+
+class Restoring(Committing):
+    """See dm_compose.store.api.Store."""
+
+    def __init__(self, root: Path, listener: Listener = ignore) -> None:
+        super().__init__(root, listener)
+        self._restored: dict[CommitId, dict[SubdotName, tuple[str, Tree]]] = {}
+
+    def begin_restore(
+        self,
+        dot: DotName,
+        worktree: WorktreeName,
+        target: CommitId,
+        stopped: Sequence[str],
+        move: Move | None,
+        takes_over: CommitId | None,
+    ) -> CommitId:
+        self._database.commit(dot, target)
+        with self._database.transaction():
+            paused = self._entry(takes_over).paused if takes_over is not None else ()
+            entry = JournalEntry(CommitId.new(), dot, worktree, RESTORE, paused, tuple(stopped), target, move)
+            self._database.put_journal(entry)
+            if takes_over is not None:
+                self._database.remove_journal(takes_over)
+        if takes_over is not None:
+            self.abandon(takes_over)
+        return entry.id
+
+    def restore(self, entry_id: CommitId, subdot: SubdotName, directories: Directories) -> Restored:
+        entry = self._entry(entry_id)
+        assert entry.target is not None
+        commit = self._database.commit(entry.dot, entry.target)
+        if (state := commit.subdots.get(subdot)) is None:
+            return Restored(0, 0)
+        directories = self._directories(entry.dot, entry.worktree, directories, commit)
+        directory = directories[subdot]
+        with file_errors(f"restoring {subdot}"):
+            if self._is_tree(entry.dot, entry.worktree):
+                os.makedirs(directory, mode=0o755, exist_ok=True)
+            target = self._objects.read_manifest(state.manifest)
+            known, without = self._known(entry.dot, entry.worktree, subdot), nested(directories)[subdot]
+            tree, outcome = restore_tree(directory, known, target, self._objects, without=without)
+        self._restored.setdefault(entry_id, {})[subdot] = directory, tree
+        return Restored(outcome.paths, outcome.changed_bytes)
+
+    def sync_restored(self, entry_id: CommitId) -> None:
+        entry = self._entry(entry_id)
+        restored = self._restored.get(entry_id, {})
+        with file_errors("writing back a volume"):
+            for directory in {os.stat(d).st_dev: d for d, _ in restored.values()}.values():
+                sync_filesystem(directory)
+        for subdot, (_, tree) in restored.items():
+            self._remember((entry.dot, entry.worktree, subdot), tree)
+
+    def end_restore(self, entry_id: CommitId) -> None:
+        entry = self._entry(entry_id)
+        with self._database.transaction():
+            if entry.move is not None:
+                self._arrive(self.worktree(entry.dot, entry.worktree), entry.move)
+            self._database.remove_journal(entry_id)
+        self._restored.pop(entry_id, None)
+
+    def _arrive(self, worktree: Worktree, move: Move) -> None:
+        dot = worktree.dot
+        self._log(worktree, move.action, move.head, move.saved, branch=move.branch)
+        if move.head is not None:
+            self._database.set_ref(dot, "branch", move.branch, move.head)
+        if move.branch != worktree.branch:
+            self._database.remove_ref(dot, "uncommitted", move.branch)
+            if move.saved is not None:
+                self._database.set_ref(dot, "uncommitted", worktree.branch, move.saved)
+        self._database.put_worktree(replace(worktree, branch=move.branch))
+
+    def begin_switch(self, dot: DotName, worktree: WorktreeName, stopped: Sequence[str], action: str) -> CommitId:
+        found = self.worktree(dot, worktree)
+        move = Move(action, found.branch, found.head)
+        entry = JournalEntry(CommitId.new(), dot, worktree, SWITCH, stopped=tuple(stopped), move=move)
+        self._database.put_journal(entry)
+        return entry.id
+
+    def switch(self, entry_id: CommitId) -> None:
+        entry = self._entry(entry_id)
+        assert entry.move is not None
+        with self._database.transaction():
+            before = self.worktree(entry.dot, self._database.current(entry.dot))
+            if before.name != entry.worktree:
+                arrived = self.worktree(entry.dot, entry.worktree)
+                leaving = replace(arrived, branch=before.branch, head=before.head)
+                self._log(leaving, entry.move.action, arrived.head, None, branch=arrived.branch)
+                self._database.set_current(entry.dot, entry.worktree)
+        with file_errors("pointing to a worktree"):
+            self._trees.point(entry.dot, entry.worktree)
+
+    def cancel_restore(self, entry_id: CommitId) -> None:
+        self._database.remove_journal(entry_id)
+        self._restored.pop(entry_id, None)
+
+    def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> CommitId:
+        entry = JournalEntry(CommitId.new(), dot, worktree, SESSION, target=target)
+        self._database.put_journal(entry)
+        return entry.id
+
+    def unfinished(self, dot: DotName) -> list[JournalEntry]:
+        return self._database.journal(dot)
+
+    def export(self, dot: DotName, commit_id: CommitId, directory: str) -> None:
+        commit = self._database.commit(dot, commit_id)
+        with file_errors("writing a commit's files"):
+            for subdot in sorted(commit.subdots, key=lambda s: s != ROOT_SUBDOT):
+                place = directory if subdot == ROOT_SUBDOT else os.path.join(directory, subdot)
+                os.makedirs(place, exist_ok=True)
+                restore_tree(place, {}, self._objects.read_manifest(commit.subdots[subdot].manifest), self._objects)

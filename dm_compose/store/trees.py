@@ -1,0 +1,93 @@
+"""Worktrees that are directories of the store: `trees/DOT/WORKTREE/SUBDOT`, and in WORKTREE itself what belongs to no subdot.
+
+`trees/DOT/.current` is a symlink to the worktree that the dot's volumes follow, for paths that are to follow it too. The
+database says which worktree that is; the symlink is made anew after it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+from dm_compose.core.names import ROOT_SUBDOT, DotName, SubdotName, WorktreeName
+from dm_compose.storage.system import sync_directory
+
+CURRENT = ".current"
+
+
+class Trees:
+    """The trees of one store. Who changes a dot's trees holds its lock."""
+
+    def __init__(self, root: Path) -> None:
+        self._trees = root / "trees"
+        self._incoming = root / "incoming"
+
+    def path(self, dot: DotName, worktree: WorktreeName) -> Path:
+        """Return the directory of a worktree, which need not exist."""
+        return self._trees / dot / worktree
+
+    def create(self, dot: DotName, worktree: WorktreeName) -> None:
+        """Make an empty tree. Idempotent, and safe without a lock."""
+        (self._trees / dot).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.path(dot, worktree).mkdir(mode=0o755, exist_ok=True)
+        sync_directory(self._trees / dot)
+
+    def subdots(self, dot: DotName, worktree: WorktreeName) -> dict[SubdotName, str]:
+        """Return the directories of a tree's subdots: itself as `__root__`, and each one in it that has a subdot's name."""
+        top = self.path(dot, worktree)
+        found = {ROOT_SUBDOT: str(top)}
+        if top.is_dir():
+            with os.scandir(top) as listing:
+                for item in sorted(listing, key=lambda item: item.name):
+                    if item.is_dir(follow_symlinks=False) and is_subdot_directory(item.name):
+                        found[SubdotName(item.name)] = item.path
+        return found
+
+    def begin(self, dot: DotName, worktree: WorktreeName) -> Path:
+        """Return an empty place to build a tree in; what an earlier attempt left there is removed."""
+        place = self._incoming / f"tree.{dot}.{worktree}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(mode=0o755)
+        return place
+
+    def adopt(self, dot: DotName, worktree: WorktreeName, built: Path) -> None:
+        """Put a tree that was built elsewhere in its place, atomically; a tree that nobody registered is replaced."""
+        (self._trees / dot).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.remove(dot, worktree)
+        os.rename(built, self.path(dot, worktree))
+        sync_directory(self._trees / dot)
+
+    def remove(self, dot: DotName, worktree: WorktreeName | None = None) -> None:
+        """Remove a tree, or all trees of a dot, at once for whoever looks. Idempotent."""
+        path = self._trees / dot if worktree is None else self.path(dot, worktree)
+        gone = self._incoming / f"removed.{uuid.uuid4().hex}"
+        try:
+            os.rename(path, gone)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(gone)
+
+    def point(self, dot: DotName, worktree: WorktreeName) -> None:
+        """Have `.current` point to a worktree, atomically."""
+        link = self._trees / dot / CURRENT
+        if not link.parent.is_dir() or (link.is_symlink() and os.readlink(link) == worktree):
+            return
+        temporary = link.with_name(f".{uuid.uuid4().hex}")
+        os.symlink(worktree, temporary)
+        os.rename(temporary, link)
+
+    def present(self) -> dict[DotName, list[str]]:
+        """Return the names of the directories that there are, by dot."""
+        if not self._trees.is_dir():
+            return {}
+        return {
+            DotName(dot.name): sorted(item.name for item in dot.iterdir() if not item.is_symlink())
+            for dot in sorted(self._trees.iterdir())
+        }
+
+
+def is_subdot_directory(name: str) -> bool:
+    """Whether a directory of this name in a tree is a subdot of its own."""
+    return name != ROOT_SUBDOT and SubdotName.pattern.fullmatch(name) is not None
