@@ -109,7 +109,7 @@ def own_boot(project: TestProject, service: str, rounds: int) -> list[float]:
     """Return the seconds from killing one container, alone, to its first answer."""
     stack = project.stack()
     samples = []
-    with stack.checkout(lock=True) as checkout:
+    with stack.opened(lock=True) as checkout:
         (member,) = [m for m in checkout.members if m.container.service == service]
         for _ in range(rounds):
             began = time.perf_counter()

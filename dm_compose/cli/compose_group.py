@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 import dm_compose
-from dm_compose.cli import passing, state_verbs
+from dm_compose.cli import branch_verbs, passing, state_verbs
+from dm_compose.cli.targets import ComposeTarget
 from dm_compose.compose import ComposeOptions
 
 _EPILOG = """\b
@@ -76,8 +77,8 @@ def cli(
     named = (("--ansi", ansi), ("--progress", progress), ("--parallel", parallel))
     others = [word for option, value in named if value is not None for word in (option, value)]
     others += ["--compatibility"] if compatibility else []
-    ctx.obj = ComposeOptions(files, project_name, profiles, env_files, project_directory, tuple(others))
+    ctx.obj = ComposeTarget(ComposeOptions(files, project_name, profiles, env_files, project_directory, tuple(others)))
 
 
-for verb in state_verbs.VERBS:
+for verb in (*state_verbs.VERBS, *branch_verbs.VERBS):
     cli.add_command(verb)

@@ -23,17 +23,28 @@ TERMINATED = 143
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `dm-compose` and exit."""
-    from dm_compose.cli.compose_group import cli  # late: `--version` and completion need no engine client
+    from dm_compose.cli.compose_group import cli  # late, as below: each program needs its own verbs only
 
+    _main(cli, "dm-compose", arguments)
+
+
+def dm(arguments: Sequence[str] | None = None) -> None:
+    """Run `dm` and exit."""
+    from dm_compose.cli.dm_group import cli
+
+    _main(cli, "dm", arguments)
+
+
+def _main(cli: click.Command, name: str, arguments: Sequence[str] | None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
-    sys.exit(run(lambda: cli.main(words, prog_name="dm-compose", standalone_mode=False, color=colour()), words))
+    sys.exit(run(lambda: cli.main(words, prog_name=name, standalone_mode=False, color=colour()), [name, *words]))
 
 
 def run(work: Callable[[], object], words: Sequence[str]) -> int:
-    """Run a command and return its exit code; docs/cli.md has the table."""
+    """Run a command, whose first word is the program, and return its exit code; docs/cli.md has the table."""
     as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
     signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -74,7 +85,7 @@ def _bug(words: Sequence[str]) -> int:
     """Keep the traceback of an unexpected error where the user can find it."""
     base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "dm-compose"
     file = base / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
-    text = f"dm-compose {' '.join(words)}\n{traceback.format_exc()}"
+    text = f"{' '.join(words)}\n{traceback.format_exc()}"
     try:
         base.mkdir(parents=True, exist_ok=True)
         file.write_text(text)

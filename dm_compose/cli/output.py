@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.plain import to_plain
 from dm_compose.core.units import size
@@ -23,6 +24,7 @@ _VERBS = {
     "await": "waiting for",
     "stop": "shutting down",
     "pause": "pausing",
+    "switch": "following",
 }
 _QUIET = {"sync", "copy"}
 
@@ -35,6 +37,11 @@ def age(instant: datetime) -> str:
 def print_json(value: Any) -> None:
     """Print a value as one JSON document."""
     click.echo(json.dumps(to_plain(value), indent=2))
+
+
+def as_commit(found: Commit) -> dict[str, Any]:
+    """Return a commit as plain data."""
+    return {**to_plain(found), "size_bytes": found.size_bytes}
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -7,6 +7,7 @@ import re
 import click
 
 from dm_compose.cli.output import Narrator
+from dm_compose.cli.targets import ComposeTarget
 from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.core.units import size
 from dm_compose.errors import DmError
@@ -20,8 +21,8 @@ def command(name: str) -> click.Command:
     """Return a command that hands `name` and all words after it to Compose."""
 
     def run(words: tuple[str, ...]) -> int:
-        options: ComposeOptions = click.get_current_context().obj
-        return hand_through(options, [name, *words])
+        found: ComposeTarget = click.get_current_context().obj
+        return hand_through(found.options, [name, *words])
 
     words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
     settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from dm_compose.cli.output import Narrator, age, print_json, table
+from dm_compose.cli.output import age, as_commit, print_json, table
+from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.commit import check_metadata
-from dm_compose.core.plain import to_plain
 from dm_compose.core.units import seconds, size
 from dm_compose.errors import UsageError
 
 if TYPE_CHECKING:
-    from dm_compose.core.commit import Commit
-    from dm_compose.repository.restoring import RestoreReport
-    from dm_compose.repository.stack import Stack, SubdotStatus
+    from collections.abc import Iterable
 
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-_timeout = click.option(
+    from dm_compose.repository.branching import Arrival
+    from dm_compose.repository.dot import SubdotStatus
+    from dm_compose.repository.execute import Done
+    from dm_compose.repository.restoring import RestoreReport
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+timeout_option = click.option(
     "--timeout",
     type=float,
     default=120.0,
@@ -30,17 +33,11 @@ _timeout = click.option(
 MAX_LISTED = 10
 
 
-def _stack(*, quiet: bool = False) -> Stack:
-    from dm_compose.repository.stack import Stack
-
-    return Stack(click.get_current_context().obj, Narrator(quiet=quiet))
-
-
 @click.command()
-@_json
+@json_option
 def plan(*, as_json: bool) -> None:
     """Show which directories of the stack are its state, and why. Changes nothing."""
-    stack = _stack(quiet=as_json)
+    stack = cast(ComposeTarget, target()).stack(quiet=as_json)
     found = stack.plan
     if unseen := sorted(stack.project.services.keys() - stack.images.keys()):
         click.echo(
@@ -66,15 +63,15 @@ def plan(*, as_json: bool) -> None:
     "--metadata", multiple=True, metavar="KEY=VALUE", help="A field to keep with the commit; may be given several times."
 )
 @click.option("--stop", is_flag=True, help="Shut the datastores down cleanly instead of freezing them for an instant.")
-@_json
+@json_option
 def commit(*, message: str, metadata: tuple[str, ...], stop: bool, as_json: bool) -> None:
     """Commit the state of all datastores at one instant, while the stack runs."""
-    report = _stack(quiet=as_json).commit(message, parse_metadata(metadata), stop=stop)
+    report = target().dot(quiet=as_json).commit(message, parse_metadata(metadata), stop=stop)
     made = report.commit
     if as_json:
         numbers = {"new_bytes": report.captured.new_bytes, "copied_bytes": report.captured.copied_bytes}
         print_json(
-            {**_commit(made), **numbers, "frozen_s": report.frozen_s, "total_s": report.total_s, "stopped": report.stopped}
+            {**as_commit(made), **numbers, "frozen_s": report.frozen_s, "total_s": report.total_s, "stopped": report.stopped}
         )
         return
     how = "shut down for it" if stop else f"frozen for {seconds(report.frozen_s)}"
@@ -88,24 +85,22 @@ def parse_metadata(fields: tuple[str, ...]) -> dict[str, str]:
     for field in fields:
         key, equals, value = field.partition("=")
         if not equals:
-            raise UsageError(f"metadata {field!r} has no value", hint="For example: --metadata ticket=DM-12")
+            raise UsageError(
+                f"each metadata value must be a name=value pair: {field!r}", hint="For example: --metadata ticket=DM-12"
+            )
         found[key] = value
     check_metadata(found)
     return found
 
 
-def _commit(found: Commit) -> dict[str, Any]:
-    return {**to_plain(found), "size_bytes": found.size_bytes}
-
-
 @click.command()
-@click.argument("ref", default="HEAD")
-@_json
-def log(*, ref: str, as_json: bool) -> None:
+@click.argument("ref", required=False)
+@json_option
+def log(*, ref: str | None, as_json: bool) -> None:
     """List commits, newest first."""
-    commits = _stack(quiet=True).log(ref)
+    commits = target().dot(quiet=True, for_ref=True).log(ref or target().default_ref())
     if as_json:
-        print_json([_commit(c) for c in commits])
+        print_json([as_commit(c) for c in commits])
         return
     for position, found in enumerate(commits):
         if position:
@@ -122,10 +117,10 @@ def log(*, ref: str, as_json: bool) -> None:
 
 
 @click.command()
-@_json
+@json_option
 def status(*, as_json: bool) -> None:
     """Show branch, head, and what differs from the head. Stops nothing."""
-    found = _stack(quiet=True).status()
+    found = target().dot(quiet=True).status()
     if as_json:
         subdots = [
             {
@@ -139,7 +134,7 @@ def status(*, as_json: bool) -> None:
             }
             for s in found.subdots
         ]
-        head = _commit(found.head) if found.head else None
+        head = as_commit(found.head) if found.head else None
         print_json(
             {
                 "dot": found.dot,
@@ -169,10 +164,10 @@ def _dirt(found: SubdotStatus) -> str:
 @click.argument("base", default="HEAD")
 @click.argument("other", required=False)
 @click.option("--all", "everything", is_flag=True, help=f"List all files, not the first {MAX_LISTED} of each subdot.")
-@_json
+@json_option
 def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> None:
     """Show the files that differ between BASE (the head) and OTHER (the live state), per subdot."""
-    found = _stack(quiet=True).diff(base, other)
+    found = target().dot(quiet=True).diff(base, other)
     if as_json:
         print_json(
             {name: {"changed_bytes": d.changed_bytes, "changes": [asdict(c) for c in d.changes]} for name, d in found.items()}
@@ -196,47 +191,76 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
 @click.option("--hard", is_flag=True, help="Also when something is uncommitted; it is kept for `undo`.")
 @click.option("--any-version", is_flag=True, help="Also when another version of an engine made the commit.")
 @click.option("--dry-run", is_flag=True, help="Print the steps and their causes, and do nothing.")
-@_timeout
-@_json
+@timeout_option
+@json_option
 def reset(*, ref: str, hard: bool, any_version: bool, dry_run: bool, timeout: float, as_json: bool) -> None:
     """Put the state of REF back: HEAD, HEAD^, HEAD~2, a branch, or the first digits of a commit id.
 
     Containers that are or may be dirty go down and come back; the command returns when each datastore answers.
     """
     if dry_run:
-        steps = _stack(quiet=as_json).plan_reset(ref)
+        steps = target().dot(quiet=as_json).plan_reset(ref)
         print_json(steps) if as_json else click.echo(steps)
         return
-    _print_restore(_stack(quiet=as_json).reset(ref, hard=hard, any_version=any_version, timeout_s=timeout), as_json=as_json)
+    print_restore(target().dot(quiet=as_json).reset(ref, hard=hard, any_version=any_version, timeout_s=timeout), as_json=as_json)
 
 
 @click.command()
-@_timeout
-@_json
+@timeout_option
+@json_option
 def undo(*, timeout: float, as_json: bool) -> None:
-    """Go back to before the last reset, with what was uncommitted then. A second undo takes the first one back."""
-    _print_restore(_stack(quiet=as_json).undo(timeout_s=timeout), as_json=as_json)
+    """Go back to before the last reset or checkout, with what was uncommitted then. A second undo takes the first one back."""
+    from dm_compose.repository.branching import Arrival
+
+    done = target().dot(quiet=as_json).undo(timeout_s=timeout)
+    if isinstance(done, Arrival):
+        print_arrival(done, as_json=as_json)
+    else:
+        print_restore(done, as_json=as_json)
 
 
-def _print_restore(report: RestoreReport, *, as_json: bool) -> None:
+def steps(done: Iterable[Done]) -> list[dict[str, Any]]:
+    """Return what was done as plain data."""
+    return [
+        {"action": d.step.action, "on": d.step.label, "cause": d.step.cause, "began_s": d.began_s, "ended_s": d.ended_s}
+        for d in done
+    ]
+
+
+def print_arrival(arrival: Arrival, *, as_json: bool) -> None:
+    """Print that a branch was checked out."""
+    if as_json:
+        print_json(
+            {
+                "branch": arrival.branch,
+                "left": arrival.left,
+                "created": arrival.created,
+                "head": as_commit(arrival.head),
+                "saved": arrival.saved,
+                "total_s": arrival.total_s,
+                "steps": steps(arrival.done),
+            }
+        )
+        return
+    if arrival.branch == arrival.left:
+        click.echo(f"already on branch {arrival.branch}")
+        return
+    new = "new " if arrival.created else ""
+    click.echo(f"on {new}branch {arrival.branch} at {arrival.head.id.short} {arrival.head.message}, {seconds(arrival.total_s)}")
+    if arrival.saved:
+        click.echo(f"what was uncommitted on {arrival.left} is kept: checking it out brings it back")
+
+
+def print_restore(report: RestoreReport, *, as_json: bool) -> None:
     restored = report.restored()
     if as_json:
         print_json(
             {
-                "target": _commit(report.target),
+                "target": as_commit(report.target),
                 "saved": report.saved,
                 "total_s": report.total_s,
                 "restored": restored,
-                "steps": [
-                    {
-                        "action": d.step.action,
-                        "on": d.step.label,
-                        "cause": d.step.cause,
-                        "began_s": d.began_s,
-                        "ended_s": d.ended_s,
-                    }
-                    for d in report.done
-                ],
+                "steps": steps(report.done),
             }
         )
         return
@@ -248,10 +272,10 @@ def _print_restore(report: RestoreReport, *, as_json: bool) -> None:
 
 
 @click.command()
-@_json
+@json_option
 def reflog(*, as_json: bool) -> None:
     """List what has moved the state of this stack, newest first."""
-    entries = _stack(quiet=True).reflog()
+    entries = target().dot(quiet=True).reflog()
     if as_json:
         print_json(entries)
         return

@@ -158,5 +158,5 @@ def check_metadata(metadata: Mapping[str, str]) -> None:
     for name in metadata:
         if not name or not name[0].islower():
             raise UsageError(
-                f"metadata field name {name!r} must start with a lower-case letter", hint="For example: --metadata author=me"
+                f"metadata field names must start with lowercase characters: {name!r}", hint="For example: --metadata author=me"
             )

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 
 class Action(enum.Enum):
-    """What a step does to its subject."""
+    """What a step does to its subject: a container, a subdot, all files, or (SWITCH) the dot's volumes."""
 
     KILL = "kill"
     RESTORE = "restore"
+    SWITCH = "switch"
     SYNC = "sync"
     START = "start"
     AWAIT = "await"

@@ -176,6 +176,14 @@ class Engine:
         assert volume is not None
         return volume
 
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume that no container uses; one that is gone is left alone."""
+        try:
+            with engine_errors(f"removing volume {name}"):
+                self._api.remove_volume(name)
+        except NotFoundError:
+            return
+
     def copy_into_new_volume(self, container_id: str, path: str, volume: str, labels: Mapping[str, str]) -> None:
         """Make a volume with what a container has at `path`, owners and modes kept. On an error there is no such volume."""
         self.create_volume(volume, labels)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from dm_compose.core.commit import Origin, Worktree
+from dm_compose.core.commit import Commit, Origin, Worktree
 from dm_compose.core.containers import Container
-from dm_compose.core.events import Listener
-from dm_compose.core.names import DEFAULT_BRANCH, DotName, SubdotName, WorktreeName
+from dm_compose.core.events import Event, Listener
+from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, DotName, SubdotName, WorktreeName
 from dm_compose.core.stack import StackPlan
 from dm_compose.datastores import Datastore, Service
 from dm_compose.engine import Engine
@@ -21,7 +21,7 @@ from dm_compose.store.api import Directories, Store
 class Member:
     """A container that uses the dot or belongs to its stack, what it runs, and the subdots it mounts (True: may write).
 
-    `port` is where its datastore listens.
+    `port` is where its datastore listens. One that is not `pinned` goes along when the dot's volumes follow another worktree.
     """
 
     container: Container
@@ -29,6 +29,7 @@ class Member:
     datastore: Datastore | None
     mounts: Mapping[SubdotName, bool]
     port: int = 0
+    pinned: bool = False
 
     @property
     def writes(self) -> bool:
@@ -38,7 +39,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Checkout:
-    """Everything an operation needs, observed once. `members` are the stack's containers and others that mount a subdot."""
+    """Everything an operation needs, observed once. `members` are the stack's containers and others that mount a subdot.
+
+    `project` is the Compose project that the members have to belong to, None where anybody's may use the dot. In a `tree` the
+    places are directories of the store, and which subdots there are is up to what is in them.
+    """
 
     access: Access
     engine: Engine | None
@@ -50,7 +55,7 @@ class Checkout:
     places: Mapping[SubdotName, str]
     listener: Listener
     compose_digest: str | None = None
-    timeouts: Mapping[str, float] = field(default_factory=dict)
+    tree: bool = False
 
     @property
     def store(self) -> Store:
@@ -66,6 +71,28 @@ class Checkout:
         if self.dot not in self.store.dots():
             return Worktree(self.dot, self.worktree, DEFAULT_BRANCH, None)
         return self.store.worktree(self.dot, self.worktree)
+
+    def record_places(self) -> None:
+        """Have the store remember where the subdots are."""
+        if not self.tree:
+            self.store.set_places(self.dot, self.worktree, self.places)
+
+    def wanted(self, target: Commit) -> list[SubdotName]:
+        """Return the subdots that putting a commit in place is about; tells of those that only one of the two has."""
+        if self.tree:
+            return [*target.subdots, *(s for s in self.places if s not in target.subdots)]
+        left_out = sorted((self.places.keys() ^ target.subdots.keys()) - {ROOT_SUBDOT})
+        if left_out:
+            text = f"not in both the commit and the stack, left as they are: {', '.join(left_out)}"
+            self.listener(Event("warning", text))
+        return [s for s in self.places if s in target.subdots]
+
+    def inner(self) -> dict[SubdotName, set[SubdotName]]:
+        """Return, for each subdot, the subdots whose directories are within its own."""
+        return {
+            outer: {s for s, d in self.directories.items() if d.startswith(f"{directory.rstrip('/')}/")}
+            for outer, directory in self.directories.items()
+        }
 
     def writers(self) -> tuple[Member, ...]:
         """Return the running members that may change a subdot."""
@@ -93,7 +120,7 @@ class Checkout:
         for subdot in self.plan.subdots:
             if subdot.name in self.places:
                 continue
-            if any(m.container.service == subdot.services[0] for m in self.members):
+            if any(m.container.service in subdot.services[:1] for m in self.members):
                 raise NotFoundError(
                     f"subdot {subdot.name}: service {subdot.services[0]} keeps {subdot.path} in its container, not in a volume",
                     hint="`dm-compose up -d` gives it a volume and takes the data along.",
@@ -119,8 +146,8 @@ class Checkout:
             member = users[0] if users else None
             known = member.datastore if member is not None else None
             found[subdot.name] = Origin(
-                service=subdot.services[0],
-                path=subdot.path,
+                service=subdot.services[0] if subdot.services else None,
+                path=subdot.path or None,
                 engine=known.name if known else subdot.engine,
                 version=known.version(member.service) if known and member else None,
                 image=member.container.image.reference if member else None,

@@ -48,7 +48,7 @@ def make_commit(checkout: Checkout, message: str, metadata: Mapping[str, str], *
             f"dot {checkout.dot} has no subdot: nothing in this stack keeps state", hint="`dm-compose plan` says why."
         )
     draft = _draft(checkout, message, metadata, clean=stop)
-    checkout.store.set_places(checkout.dot, checkout.worktree, checkout.places)
+    checkout.record_places()
     freeze = Freeze(checkout) if checkout.engine is not None and not stop else None
     if freeze is not None:
         freeze.warm_up()

@@ -53,7 +53,8 @@ class Freeze:
         live = [m for m in checkout.members if m.container.state == "running"]
         self._quiesced = [m for m in live if m.writes and m.datastore is not None and m.datastore.quiesce is not None]
         if self._quiesced:
-            self._first = [m for m in live if m not in self._quiesced and (m.writes or m.container.project == checkout.project)]
+            ours = [m for m in live if checkout.project in (None, m.container.project)]
+            self._first = [m for m in live if m not in self._quiesced and (m.writes or m in ours)]
         else:
             self._first = [m for m in live if m.writes]
         self._resume: dict[str, Resume] = {}

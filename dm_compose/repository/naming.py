@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from dm_compose.core.names import DotName, SubdotName
+from dm_compose.core.names import DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.project import Project
 from dm_compose.core.stack import Kind, Subdot
 from dm_compose.errors import UsageError
@@ -71,3 +71,8 @@ def _free(name: str, taken: Collection[str]) -> str:
     """Return `name`, with a number where it is taken."""
     numbered = (f"{name[: _LONGEST_NAME - 4]}-{number}" for number in itertools.count(2))
     return name if name not in taken else next(other for other in numbered if other not in taken)
+
+
+def worktree_name(branch: RefName, taken: Collection[str]) -> WorktreeName:
+    """Return a free name for a worktree of a branch."""
+    return WorktreeName.parse(_free(branch.replace("/", "-")[:_LONGEST_NAME], taken))

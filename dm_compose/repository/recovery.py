@@ -4,20 +4,23 @@
 |-----------|---------------------------------------------|-------------------------------------------------------------|
 | commit    | containers paused or stopped, objects made  | thaw, start again, forget the objects: the old state        |
 | restore   | containers down, files partly rewritten     | take down, restore every subdot, start, move: the new state |
+| switch    | containers down, on one tree or the other   | take down, follow the new tree, start: the new state        |
 | session   | tests have written what they liked          | restore the state that the test run found                   |
 
-A session is over when nobody holds its lock; the other operations when nobody holds the dot's.
+A session is over when nobody holds its lock; the other operations when nobody holds the dot's. A restore or session of
+another worktree waits for a command that works there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from dm_compose.core.commit import COMMIT, SESSION
+from dm_compose.core.commit import COMMIT, SESSION, SWITCH, JournalEntry
 from dm_compose.core.events import Event
 from dm_compose.core.names import DotName
 from dm_compose.errors import DmError, InUseError, NotFoundError
 from dm_compose.repository.access import who_am_i
+from dm_compose.repository.branching import finish_switch
 from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
 from dm_compose.repository.restoring import finish_restore
@@ -30,7 +33,7 @@ def session_lock(dot: DotName) -> str:
 
 def recover_if_left(checkout: Checkout, observe: Callable[[], Checkout]) -> Checkout:
     """Recover when somebody left work unfinished and is dead; for commands that hold no lock. Returns the stack as it is then."""
-    if not checkout.store.unfinished(checkout.dot):
+    if not _mine(checkout):
         return checkout
     try:
         token = checkout.store.lock(checkout.dot, who_am_i(), 0)
@@ -48,7 +51,7 @@ def recover(checkout: Checkout, observe: Callable[[], Checkout], *, new_session:
     The caller holds the dot's lock, so the owners are dead; a `new_session` holds the session's lock as well and has
     journalled nothing yet. Idempotent, and may be killed as well.
     """
-    entries = checkout.store.unfinished(checkout.dot)
+    entries = _mine(checkout)
     ended = None if new_session or not any(e.operation == SESSION for e in entries) else _dead_session(checkout)
     if not new_session and ended is None:
         entries = [e for e in entries if e.operation != SESSION]
@@ -63,13 +66,23 @@ def recover(checkout: Checkout, observe: Callable[[], Checkout], *, new_session:
                 checkout.store.abandon(entry.id)
         checkout = observe() if entries else checkout
         for entry in sorted(entries, key=lambda e: e.operation == SESSION):
-            if entry.operation != COMMIT:
+            if entry.operation == SWITCH:
+                finish_switch(checkout, entry, timeout_s=DEFAULT_TIMEOUT_S)
+            elif entry.operation != COMMIT:
                 finish_restore(checkout, entry, timeout_s=DEFAULT_TIMEOUT_S)
-                checkout = observe()
+            checkout = checkout if entry.operation == COMMIT else observe()
     finally:
         if ended is not None:
             checkout.store.unlock(ended)
     return checkout
+
+
+def _mine(checkout: Checkout) -> list[JournalEntry]:
+    return [
+        entry
+        for entry in checkout.store.unfinished(checkout.dot)
+        if entry.operation in (COMMIT, SWITCH) or entry.worktree == checkout.worktree
+    ]
 
 
 def _dead_session(checkout: Checkout) -> str | None:

@@ -9,11 +9,20 @@ from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.repository.checkout import Member
 
 
-def plan_restore(members: Collection[Member], differing: Collection[SubdotName], wanted: Collection[SubdotName]) -> Plan:
+def plan_restore(
+    members: Collection[Member],
+    differing: Collection[SubdotName],
+    wanted: Collection[SubdotName],
+    *,
+    inner: Mapping[SubdotName, Collection[SubdotName]] | None = None,
+    files_are_proof: bool = False,
+) -> Plan:
     """Decide which containers go down and which subdots are put back. Pure.
 
     A running container goes down when a subdot it may write to differs, or when unchanged files do not prove that it has
-    nothing in memory; then whoever else writes to the same subdots. Containers that only read stay up, and so do all others.
+    nothing in memory (with `files_are_proof` they do); then whoever else writes to the same subdots. Containers that only
+    read stay up, and so do all others. A subdot is put back when nobody writes to it, nor to those `inner` ones whose
+    directories are within its own.
     """
     causes: dict[str, str] = {}
     for member in members:
@@ -23,7 +32,7 @@ def plan_restore(members: Collection[Member], differing: Collection[SubdotName],
         changed = [s for s in mine if s in differing]
         if changed:
             causes[member.container.id] = f"{', '.join(changed)} differs"
-        elif member.datastore is None or not member.datastore.files_are_proof:
+        elif not files_are_proof and (member.datastore is None or not member.datastore.files_are_proof):
             what = member.datastore.name if member.datastore else "an unknown program"
             causes[member.container.id] = f"{what} may hold changes in memory"
     down = [m for m in members if m.container.id in causes]
@@ -33,10 +42,16 @@ def plan_restore(members: Collection[Member], differing: Collection[SubdotName],
             causes[member.container.id] = "writes to a subdot that is put back"
         down += more
         restored = [s for s in wanted if s in restored or any(m.mounts.get(s) for m in down)]
-    return _number(down, causes, restored, differing)
+    return _number(down, causes, restored, differing, inner or {})
 
 
-def _number(down: list[Member], causes: Mapping[str, str], restored: list[SubdotName], differing: Collection[SubdotName]) -> Plan:
+def _number(
+    down: list[Member],
+    causes: Mapping[str, str],
+    restored: list[SubdotName],
+    differing: Collection[SubdotName],
+    inner: Mapping[SubdotName, Collection[SubdotName]],
+) -> Plan:
     steps: list[Step] = []
 
     def add(action: Action, target: str, label: str, cause: str, after: tuple[int, ...] = ()) -> int:
@@ -45,15 +60,17 @@ def _number(down: list[Member], causes: Mapping[str, str], restored: list[Subdot
 
     kills = {m.container.id: add(Action.KILL, m.container.id, m.container.label, causes[m.container.id]) for m in down}
     restores: dict[SubdotName, int] = {}
-    for subdot in restored:
-        writers = tuple(kills[m.container.id] for m in down if m.mounts.get(subdot))
+    for subdot in sorted(restored, key=lambda s: len(inner.get(s, ()))):  # inner ones first: they touch the outer directory
+        mine = {subdot, *inner.get(subdot, ())}
+        writers = tuple(kills[m.container.id] for m in down if any(m.mounts.get(s) for s in mine))
         cause = "its files differ" if subdot in differing else "its container was taken down"
-        restores[subdot] = add(Action.RESTORE, subdot, subdot, cause, writers)
+        after = *writers, *(restores[s] for s in sorted(mine) if s in restores)
+        restores[subdot] = add(Action.RESTORE, subdot, subdot, cause, after)
     if restores:
         add(Action.SYNC, "", "files", "so that a power cut does not lose them", tuple(restores.values()))
     for member in down:
         label = member.container.label
-        waits = tuple(restores[s] for s in member.mounts if s in restores)
+        waits = tuple(step for s, step in restores.items() if not member.mounts.keys().isdisjoint({s, *inner.get(s, ())}))
         started = add(Action.START, member.container.id, label, "it was running", waits or (kills[member.container.id],))
         awaited = add(Action.AWAIT, member.container.id, label, "it must answer before anyone asks it", (started,))
         if member.container.state == "paused":

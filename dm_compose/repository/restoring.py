@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Commit, JournalEntry, Move
 from dm_compose.core.events import Event
-from dm_compose.core.names import CommitId, SubdotName
+from dm_compose.core.names import CommitId, RefName, SubdotName
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import DmError, UncommittedError, VersionMismatchError
@@ -66,7 +67,10 @@ def uncommitted(checkout: Checkout) -> dict[SubdotName, Uncommitted]:
     patterns = checkout.ignore_patterns()
     diffs = checkout.store.diff_live(*where, checkout.state().head, patterns, COMPARE_BUDGET_BYTES)
     changed = checkout.store.changed_since_quiet(*where, patterns) if any(diffs.values()) else []
-    return {name: Uncommitted(diff, bool(diff) and name in changed) for name, diff in diffs.items()}
+    return {
+        name: Uncommitted(diff, bool(diff) and (name in changed or (checkout.tree and name not in checkout.places)))
+        for name, diff in diffs.items()
+    }
 
 
 def refuse_to_lose(checkout: Checkout) -> None:
@@ -87,9 +91,19 @@ def refuse_to_lose(checkout: Checkout) -> None:
 
 
 def move_to(
-    checkout: Checkout, target: Commit, action: str, *, head: CommitId | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+    checkout: Checkout,
+    target: Commit,
+    action: str,
+    *,
+    head: CommitId | None = None,
+    branch: RefName | None = None,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> RestoreReport:
-    """Put a commit's files in place, keep what was uncommitted for undo, and stand on `head` (by default the commit itself).
+    """Put a commit's files in place, keep what was uncommitted, and stand on `head` (by default the commit itself) of `branch`
+    (by default the one it stands on).
+
+    On the same branch containers that may hold something in memory only go down, because that is to be forgotten. On the
+    way to another branch nothing is: who has the same files there goes on.
 
     All or nothing: when a datastore does not come back the state before is put back and the error raised; after a crash
     the next command finishes the job. The caller holds the dot's lock.
@@ -100,9 +114,10 @@ def move_to(
     try:
         captured, changed = _save(checkout, f"before {action} to {target.id.short}", freeze)
         saved = captured if changed else None
-        move = Move(action, state.branch, head or target.id, saved)
+        move = Move(action, branch or state.branch, head or target.id, saved)
         differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
-        plan = plan_restore(checkout.members, differing, _wanted(checkout, target))
+        leaves = branch is not None and branch != state.branch
+        plan = _plan(checkout, target, differing, files_are_proof=leaves)
         if freeze is not None:
             freeze.thaw(leave=plan.targets(Action.KILL))
         done = put_in_place(
@@ -121,7 +136,7 @@ def visit(checkout: Checkout, target: Commit, *, timeout_s: float = DEFAULT_TIME
     """
     began = time.monotonic()
     differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
-    plan = plan_restore(checkout.members, differing, _wanted(checkout, target))
+    plan = _plan(checkout, target, differing)
     done = put_in_place(checkout, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
     checkout.store.mark_quiet(checkout.dot, checkout.worktree, checkout.directories)
     return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
@@ -162,7 +177,7 @@ def _save(checkout: Checkout, why: str, freeze: Freeze | None, *, always: bool =
     Only then, or `always`, it is published, hidden. Its journal entry stays open either way.
     """
     store = checkout.store
-    store.set_places(checkout.dot, checkout.worktree, checkout.places)
+    checkout.record_places()
     if freeze is not None:
         freeze.warm_up()
     commit_id = store.prepare_commit(checkout.dot, checkout.worktree, checkout.directories)
@@ -182,11 +197,21 @@ def _save(checkout: Checkout, why: str, freeze: Freeze | None, *, always: bool =
     return commit_id, changed
 
 
-def _wanted(checkout: Checkout, target: Commit) -> list[SubdotName]:
-    left_out = sorted(checkout.places.keys() ^ target.subdots.keys())
-    if left_out:
-        checkout.listener(Event("warning", f"not in both the commit and the stack, left as they are: {', '.join(left_out)}"))
-    return [s for s in checkout.places if s in target.subdots]
+def _plan(checkout: Checkout, target: Commit, differing: Collection[SubdotName], *, files_are_proof: bool = False) -> Plan:
+    """Return what putting a commit in place takes, the subdots that only live in a tree included: they go."""
+    vanishing = checkout.places.keys() - target.subdots.keys() if checkout.tree else ()
+    return plan_restore(
+        checkout.members,
+        [*differing, *vanishing],
+        checkout.wanted(target),
+        inner=checkout.inner(),
+        files_are_proof=files_are_proof,
+    )
+
+
+def plan_reset(checkout: Checkout, target: Commit) -> Plan:
+    """Return what a reset to a commit would do now; does nothing."""
+    return _plan(checkout, target, checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id))
 
 
 def put_in_place(
@@ -219,8 +244,7 @@ def finish_restore(checkout: Checkout, entry: JournalEntry, *, timeout_s: float)
     """Carry out a restore that an earlier process began: from the start, because nobody knows how far it came."""
     assert entry.target is not None
     target = checkout.store.commit(checkout.dot, entry.target)
-    wanted = _wanted(checkout, target)
-    plan = plan_restore(checkout.members, wanted, wanted)
+    plan = _plan(checkout, target, checkout.wanted(target))
     taken_down = [
         m for m in checkout.members if m.container.id in entry.stopped and m.container.id not in plan.targets(Action.KILL)
     ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dm_compose.core.commit import Commit
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event
-from dm_compose.core.names import MAIN_WORKTREE, SubdotName
+from dm_compose.core.names import SubdotName
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import ComposeError, InUseError, NotFoundError
 from dm_compose.repository.access import Access, open_access, who_am_i
@@ -44,7 +44,7 @@ class StackSession:
         self.commit: Commit | None = None
         self._resources = contextlib.ExitStack()
         self._access: Access | None = None
-        self._places: Mapping[SubdotName, str] = {}
+        self._places: Mapping[SubdotName, str] | None = {}
         self._volumes_are_new = False
 
     def __enter__(self) -> StackSession:
@@ -73,18 +73,16 @@ class StackSession:
         stack = self.stack
         access = open_access(stack.engine, [], stack.listener)
         try:
-            if stack.plan.dot not in access.store.dots():
-                raise NotFoundError(
-                    f"dot {stack.plan.dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".'
-                )
-            commit_id = access.store.resolve(stack.plan.dot, MAIN_WORKTREE, self.options.commit)
-            self.commit = access.store.commit(stack.plan.dot, commit_id)
+            dot, worktree = stack.identity(access.store)
+            if dot not in access.store.dots():
+                raise NotFoundError(f"dot {dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".')
+            commit_id = access.store.resolve(dot, worktree, self.options.commit)
+            self.commit = access.store.commit(dot, commit_id)
         finally:
             access.store.close()
         before = stack.places(make_volumes=False)
-        self._places = stack.places(make_volumes=True)
+        self._access, self._places = stack.open(make_volumes=True)
         self._volumes_are_new = not before
-        self._access = open_access(stack.engine, self._places.values(), stack.listener)
         try:
             yield
         finally:
@@ -93,7 +91,8 @@ class StackSession:
     @contextlib.contextmanager
     def _lock_taken(self) -> Iterator[None]:
         assert self._access is not None
-        store, name = self._access.store, session_lock(self.stack.plan.dot)
+        assert self.commit is not None
+        store, name = self._access.store, session_lock(self.commit.dot)
         try:
             token = store.lock(name, who_am_i(), 0)
         except InUseError as busy:

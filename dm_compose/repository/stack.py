@@ -1,4 +1,4 @@
-"""The façade: one Compose project and its dot. Every verb of `dm-compose` and of the pytest plugin is a method here."""
+"""A Compose project whose state is a dot: what `dm-compose` and the pytest plugin work with."""
 
 from __future__ import annotations
 
@@ -6,81 +6,41 @@ import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from dm_compose.compose import Compose, ComposeOptions
-from dm_compose.core.commit import Commit, ReflogEntry
+from dm_compose.core.commit import Worktree
 from dm_compose.core.containers import Container, Image
 from dm_compose.core.events import Listener, ignore
-from dm_compose.core.names import MAIN_WORKTREE, CommitId, DotName, RefName, SubdotName
-from dm_compose.core.plan import Plan
+from dm_compose.core.names import MAIN_WORKTREE, DotName, SubdotName, WorktreeName
 from dm_compose.core.project import Project
 from dm_compose.core.stack import Kind, StackPlan, Subdot
-from dm_compose.core.tree import TreeDiff
-from dm_compose.datastores import Service
 from dm_compose.datastores.registry import registry
 from dm_compose.engine import Engine
-from dm_compose.errors import EngineError, NotFoundError
+from dm_compose.errors import EngineError, InUseError, NotFoundError
 from dm_compose.repository.access import Access, locked, open_access
 from dm_compose.repository.checkout import Checkout, Member, find_places, mounted_subdots
-from dm_compose.repository.committing import CommitReport, make_commit
-from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
+from dm_compose.repository.dot import Dot
+from dm_compose.repository.naming import ANCESTOR_DRIVER
+from dm_compose.repository.observing import make_member, observe_tree
 from dm_compose.repository.recovery import recover, recover_if_left
-from dm_compose.repository.restore_plan import plan_restore
-from dm_compose.repository.restoring import (
-    RestoreReport,
-    Uncommitted,
-    check_versions,
-    move_to,
-    refuse_to_lose,
-    save_uncommitted,
-    uncommitted,
-)
 from dm_compose.repository.settings import Settings, read_settings
-from dm_compose.repository.subdots import datastore_of, make_plan
+from dm_compose.repository.stored import StoredDot
+from dm_compose.repository.subdots import make_plan
+from dm_compose.repository.worktrees import add_tree, add_volumes
+from dm_compose.store.api import Store
 
 VOLUME_LABELS = "com.docker.compose"
 
 
-@dataclass(frozen=True)
-class SubdotStatus:
-    """One subdot now. `place` is its volume or host path, None where it does not exist; `diff` is against the head.
+class Stack(Dot):
+    """A Compose project whose state is a dot.
 
-    `dirty` is false where there is no difference, or only what the engine's own start has written since a restore.
-    """
-
-    name: SubdotName
-    engine: str | None
-    place: str | None
-    diff: TreeDiff
-    dirty: bool
-
-
-@dataclass(frozen=True)
-class Status:
-    """A dot now. `head` is None before the first commit."""
-
-    dot: DotName
-    project: str
-    branch: RefName
-    head: Commit | None
-    subdots: tuple[SubdotStatus, ...]
-
-    @property
-    def dirty(self) -> bool:
-        return any(s.dirty for s in self.subdots)
-
-
-class Stack:
-    """A Compose project whose state is a dot. Observes anew for every call; holds no lock and no connection to the store
-    between calls.
-
-    Every method may raise ComposeError, EngineError and StoreError, and finishes first what an earlier, killed command left.
+    Every method may raise ComposeError too.
     """
 
     def __init__(self, options: ComposeOptions, listener: Listener = ignore) -> None:
+        super().__init__(listener)
         self.compose = Compose(options)
-        self.listener = listener
 
     @functools.cached_property
     def project(self) -> Project:
@@ -126,34 +86,67 @@ class Stack:
 
     # Observing
 
-    def _member(self, container: Container, places: Mapping[SubdotName, str]) -> Member:
-        compose = self.project.services.get(container.service) if container.project == self.project.name else None
-        image = self.images.get(container.service) or container.image
-        if compose is None or container.image.digest != image.digest:
-            image = self.engine.image(container.image.digest) or container.image
-        service = Service(image, container.environment, container.command)
-        datastore = datastore_of(compose, image, self.settings, registry()) if compose is not None else registry().find(service)
-        port = datastore.port_of(service) if datastore is not None else 0
-        return Member(container, service, datastore, mounted_subdots(container, places), port)
+    def _describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool = False) -> Member:
+        service = self.project.services.get(container.service) if container.project == self.project.name else None
+        compose = (service, self.settings) if service is not None else None
+        image = self.images.get(container.service) if service is not None else None
+        return make_member(self.engine, container, mounts, compose=compose, image=image, pinned=pinned)
 
     def containers(self, places: Sequence[str] = ()) -> list[Container]:
         """Return the project's containers and those that mount one of `places`, running or not."""
         return self.engine.containers(self.project.name, places=places)
 
-    def _observe(self, access: Access, places: Mapping[SubdotName, str]) -> Checkout:
+    def identity(self, store: Store) -> tuple[DotName, WorktreeName]:
+        """Return the dot and the worktree that the project's state is: its own dot's main one, unless the store knows better."""
+        if (owner := store.worktree_of(self.project.name)) is not None:
+            return owner.dot, owner.name
+        dot = self.plan.dot
+        return dot, store.current(dot) if dot in store.dots() else MAIN_WORKTREE
+
+    def _observe(self, access: Access, places: Mapping[SubdotName, str] | None) -> Checkout:
+        dot, name = self.identity(access.store)
+        worktree = access.store.worktree(dot, name) if dot in access.store.dots() else None
+        if places is None:
+            assert worktree is not None
+            return observe_tree(
+                access,
+                self.engine,
+                worktree,
+                self.listener,
+                self._describe,
+                project=self.project.name,
+                compose_digest=self.project.digest,
+            )
+        if worktree is not None and worktree.tree:
+            raise InUseError(
+                f"dot {dot} keeps its files in the store, and this stack keeps its in Docker's volumes",
+                hint="Give the stack's dot another name in the compose file: x-dotmesh: {dot: NAME}.",
+            )
         containers = self.containers(list(places.values()))
         return Checkout(
             access=access,
             engine=self.engine,
-            dot=self.plan.dot,
-            worktree=MAIN_WORKTREE,
+            dot=dot,
+            worktree=name,
             project=self.project.name,
             plan=self.plan,
-            members=tuple(self._member(c, places) for c in containers),
+            members=tuple(self._describe(c, mounted_subdots(c, places)) for c in containers),
             places=places,
             listener=self.listener,
             compose_digest=self.project.digest,
         )
+
+    def observe_worktree(self, checkout: Checkout, worktree: Worktree) -> Checkout:
+        return observe_tree(checkout.access, self.engine, worktree, self.listener, self._describe)
+
+    def at_worktree(self, worktree: Worktree) -> Dot:
+        return StoredDot(worktree.dot, self.engine, self.listener, branch=worktree.branch)
+
+    def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
+        with self.opened(lock=True) as checkout:
+            if checkout.tree:
+                return add_tree(checkout, name, ref)
+            return add_volumes(checkout, self.engine, self.plan, name, ref)
 
     def recorded_places(self) -> Mapping[SubdotName, str]:
         """Return the places that the store has on record; asked only where an anonymous volume may have lost its container."""
@@ -161,24 +154,34 @@ class Stack:
             return {}
         access = open_access(self.engine, [], self.listener)
         try:
-            return access.store.worktree(self.plan.dot, MAIN_WORKTREE).places
+            return access.store.worktree(*self.identity(access.store)).places
         except NotFoundError:
             return {}
         finally:
             access.store.close()
 
-    @contextlib.contextmanager
-    def checkout(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[Checkout]:
-        """Open the store and observe the stack; with `lock` hold the dot's lock meanwhile.
-
-        `create` makes the dot when it does not exist, `make_volumes` the volumes of subdots that have none.
+    def open(self, *, make_volumes: bool) -> tuple[Access, Mapping[SubdotName, str] | None]:
+        """Open the store and return it with the places of the subdots; None for these where they are directories of the store,
+        which containers reach through the volume driver. `make_volumes` makes the volumes of subdots that have none.
         """
-        plan = self.plan
+        driven = [v.name for v in self.project.volumes.values() if v.driver == ANCESTOR_DRIVER]
+        if driven:
+            access = open_access(self.engine, [], self.listener)
+            dot, name = self.identity(access.store)
+            is_tree = dot in access.store.dots() and access.store.worktree(dot, name).tree
+            if is_tree and not any((v := self.engine.volume(n)) is not None and v.driver != ANCESTOR_DRIVER for n in driven):
+                return access, None
+            access.store.close()
         places = self.places(make_volumes=make_volumes)
-        access = open_access(self.engine, places.values(), self.listener)
+        return open_access(self.engine, places.values(), self.listener), places
+
+    @contextlib.contextmanager
+    def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[Checkout]:
+        """See Dot.opened."""
+        access, places = self.open(make_volumes=make_volumes)
         try:
-            if create and plan.dot not in access.store.dots():
-                access.store.create_dot(plan.dot)
+            if create and self.identity(access.store)[0] not in access.store.dots():
+                access.store.create_dot(self.plan.dot)
             with self.observed(access, places, lock=lock) as checkout:
                 yield checkout
         finally:
@@ -186,7 +189,7 @@ class Stack:
 
     @contextlib.contextmanager
     def observed(
-        self, access: Access, places: Mapping[SubdotName, str], *, lock: bool, new_session: bool = False
+        self, access: Access, places: Mapping[SubdotName, str] | None, *, lock: bool, new_session: bool = False
     ) -> Iterator[Checkout]:
         """Observe the stack over an open store, after what killed commands left has been finished; see `recover`."""
 
@@ -194,7 +197,7 @@ class Stack:
             return self._observe(access, places)
 
         if lock:
-            with locked(access.store, self.plan.dot, self.listener):
+            with locked(access.store, self.identity(access.store)[0], self.listener):
                 yield recover(observe(), observe, new_session=new_session)
         else:
             yield recover_if_left(observe(), observe)
@@ -220,88 +223,3 @@ class Stack:
         assert subdot.volume is not None
         key = subdot.source or subdot.volume.removeprefix(f"{self.project.name}_")
         return {f"{VOLUME_LABELS}.project": self.project.name, f"{VOLUME_LABELS}.volume": key}
-
-    # Verbs
-
-    def commit(self, message: str, metadata: Mapping[str, str], *, stop: bool = False) -> CommitReport:
-        """Commit all subdots atomically; see committing.make_commit. Makes the dot on its first commit."""
-        with self.checkout(lock=True, create=True) as checkout:
-            return make_commit(checkout, message, metadata, stop=stop)
-
-    def reset(self, ref: str, *, hard: bool, any_version: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
-        """Put the state of a commit back and stand on it; see restoring.move_to.
-
-        UncommittedError without `hard` when something would be lost; VersionMismatchError without `any_version`.
-        """
-        with self.checkout(lock=True, make_volumes=hard) as checkout:
-            target = self._target(checkout, ref)
-            checkout.refuse_strangers(readers_too=True)
-            checkout.require_places()
-            if not any_version:
-                check_versions(checkout, target)
-            if not hard:
-                refuse_to_lose(checkout)
-            return move_to(checkout, target, "reset", timeout_s=timeout_s)
-
-    def plan_reset(self, ref: str) -> Plan:
-        """Return what `reset` would do now; takes no lock and does nothing."""
-        with self.checkout(lock=False) as checkout:
-            target = self._target(checkout, ref)
-            differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
-            return plan_restore(checkout.members, differing, [s for s in checkout.places if s in target.subdots])
-
-    def save(self, why: str) -> CommitId | None:
-        """Keep what is uncommitted as a hidden commit that the reflog names; None when there is nothing to keep."""
-        with self.checkout(lock=True) as checkout:
-            checkout.refuse_strangers(readers_too=False)
-            return save_uncommitted(checkout, why)
-
-    def undo(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
-        """Go back to before the last reset, uncommitted changes included; undoing an undo brings it back."""
-        with self.checkout(lock=True) as checkout:
-            moves = [e for e in checkout.store.reflog(checkout.dot, checkout.worktree) if e.action in ("reset", "undo")]
-            if not moves or moves[0].old is None:
-                raise NotFoundError("there is nothing to undo", hint="`dm-compose reflog` lists what has happened.")
-            checkout.refuse_strangers(readers_too=True)
-            checkout.require_places()
-            target = checkout.store.commit(checkout.dot, moves[0].saved or moves[0].old)
-            return move_to(checkout, target, "undo", head=moves[0].old, timeout_s=timeout_s)
-
-    def status(self) -> Status:
-        """Return what differs from the head, without stopping anything; sizes of large changes are upper bounds (`exact`)."""
-        with self.checkout(lock=False) as checkout:
-            state = checkout.state()
-            head = checkout.store.commit(checkout.dot, state.head) if state.head else None
-            found = uncommitted(checkout)
-            nothing = Uncommitted(TreeDiff(), by_user=False)
-            subdots = tuple(
-                SubdotStatus(s.name, s.engine, checkout.places.get(s.name), changes.diff, changes.by_user)
-                for s in self.plan.subdots
-                if (changes := found.get(s.name, nothing))
-            )
-            return Status(checkout.dot, self.project.name, state.branch, head, subdots)
-
-    def diff(self, base: str, other: str | None) -> Mapping[SubdotName, TreeDiff]:
-        """Return what changed from `base` to `other`, or to the live state; every byte is compared."""
-        with self.checkout(lock=False) as checkout:
-            patterns = checkout.ignore_patterns()
-            first = self._target(checkout, base).id
-            if other is not None:
-                return checkout.store.diff_commits(checkout.dot, first, self._target(checkout, other).id, patterns)
-            return checkout.store.diff_live(checkout.dot, checkout.worktree, checkout.directories, first, patterns, None)
-
-    def log(self, ref: str = "HEAD") -> list[Commit]:
-        """Return a commit and its ancestors, newest first; the result is empty for a dot without commits."""
-        with self.checkout(lock=False) as checkout:
-            if ref == "HEAD" and checkout.state().head is None:
-                return []
-            return checkout.store.log(checkout.dot, self._target(checkout, ref).id)
-
-    def reflog(self) -> list[ReflogEntry]:
-        """Return the moves of the worktree, newest first."""
-        with self.checkout(lock=False) as checkout:
-            return checkout.store.reflog(checkout.dot, checkout.worktree)
-
-    def _target(self, checkout: Checkout, ref: str) -> Commit:
-        commit_id: CommitId = checkout.store.resolve(checkout.dot, checkout.worktree, ref)
-        return checkout.store.commit(checkout.dot, commit_id)

@@ -98,8 +98,11 @@ class Store(Protocol):
         ExistsError for the name, InUseError for a branch that is checked out elsewhere. A crash leaves no such worktree.
         """
 
-    def remove_worktree(self, dot: DotName, name: WorktreeName) -> None:
-        """Forget a worktree and its reflog, and remove its tree. InUseError for the main and the current one."""
+    def remove_worktree(self, dot: DotName, name: WorktreeName, saved: CommitId | None = None) -> None:
+        """Forget a worktree and its reflog, and remove its tree. InUseError for the main and the current one.
+
+        `saved` is its branch's uncommitted state from then on.
+        """
 
     def set_places(self, dot: DotName, name: WorktreeName, places: Mapping[SubdotName, str]) -> None:
         """Record where the subdots of a worktree are. Needs no lock."""

@@ -106,15 +106,18 @@ class History(Parts):
                     hint="A branch can be checked out once; make another one for a second worktree.",
                 )
 
-    def remove_worktree(self, dot: DotName, name: WorktreeName) -> None:
+    def remove_worktree(self, dot: DotName, name: WorktreeName, saved: CommitId | None = None) -> None:
         if name in (MAIN_WORKTREE, self._database.current(dot)):
             raise InUseError(
                 f"worktree {name} of dot {dot} is its {'main' if name == MAIN_WORKTREE else 'current'} one and stays"
             )
-        tree = self.worktree(dot, name).tree
-        self._database.remove_worktree(dot, name)
+        worktree = self.worktree(dot, name)
+        with self._database.transaction():
+            self._database.remove_worktree(dot, name)
+            if saved is not None:
+                self._database.set_ref(dot, "uncommitted", worktree.branch, saved)
         with file_errors("removing a worktree"):
-            if tree:
+            if worktree.tree:
                 self._trees.remove(dot, name)
             self._indexes.remove(dot, name)
 

@@ -97,10 +97,9 @@ class Restoring(Committing):
         self._log(worktree, move.action, move.head, move.saved, branch=move.branch)
         if move.head is not None:
             self._database.set_ref(dot, "branch", move.branch, move.head)
-        if move.branch != worktree.branch:
-            self._database.remove_ref(dot, "uncommitted", move.branch)
-            if move.saved is not None:
-                self._database.set_ref(dot, "uncommitted", worktree.branch, move.saved)
+        self._database.remove_ref(dot, "uncommitted", move.branch)
+        if move.branch != worktree.branch and move.saved is not None:
+            self._database.set_ref(dot, "uncommitted", worktree.branch, move.saved)
         self._database.put_worktree(replace(worktree, branch=move.branch))
 
     def begin_switch(self, dot: DotName, worktree: WorktreeName, stopped: Sequence[str], action: str) -> CommitId:

@@ -221,7 +221,7 @@ def test_metadata_is_read_as_fields(fields: tuple[str, ...], meant: dict[str, st
 def test_a_field_of_metadata_that_does_not_start_in_lower_case_is_refused_before_anything_is_done(name: str) -> None:
     with pytest.raises(UsageError, match=re.escape(repr(name))) as raised:
         make_commit(cast(Any, None), "message", {name: "x"})
-    assert "lower-case" in raised.value.message
+    assert "lowercase" in raised.value.message
 
 
 # Errors
@@ -279,7 +279,7 @@ def test_a_number_that_a_verb_returns_is_the_exit_code(result: object, code: int
 
 
 def test_a_bug_gives_70_and_keeps_its_traceback_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(_raise(ZeroDivisionError("by nothing")), ["plan", "--json"]) == BUG
+    assert run(_raise(ZeroDivisionError("by nothing")), ["dm-compose", "plan", "--json"]) == BUG
     out, err = capsys.readouterr()
     assert out == ""
     assert "Traceback" not in err

@@ -1,0 +1,149 @@
+"""The verbs for branches, tags and worktrees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dm_compose.cli.completion import complete_branch, complete_ref
+from dm_compose.cli.output import as_commit, print_json, table
+from dm_compose.cli.state_verbs import json_option, print_arrival, timeout_option
+from dm_compose.cli.targets import target
+from dm_compose.core.names import RefName, WorktreeName
+from dm_compose.errors import UsageError
+
+if TYPE_CHECKING:
+    from dm_compose.repository.dot import Branch
+
+
+@click.command()
+@click.argument("name", required=False, shell_complete=complete_branch)
+@click.argument("ref", required=False, shell_complete=complete_ref)
+@click.option("-d", "--delete", is_flag=True, help="Forget the branch NAME.")
+@click.option(
+    "-D", "--force-delete", is_flag=True, help="Forget NAME although it holds what is nowhere else (the reflog keeps it)."
+)
+@json_option
+def branch(*, name: str | None, ref: str | None, delete: bool, force_delete: bool, as_json: bool) -> None:
+    """List branches, make the branch NAME at REF without going there, or forget one."""
+    dot = target().dot(quiet=as_json, for_ref=True)
+    if delete or force_delete:
+        if name is None or ref is not None:
+            raise UsageError("name the one branch to forget", hint="For example: branch -d experiment")
+        held = dot.remove_branch(RefName.parse(name), force=force_delete)
+        print_json({"branch": name, "held": held}) if as_json else click.echo(f"forgot branch {name}; it held {held.short}")
+    elif name is not None:
+        made = dot.add_branch(RefName.parse(name), ref or target().default_ref())
+        print_json({"branch": name, "head": as_commit(made)}) if as_json else click.echo(f"branch {name} at {made.id.short}")
+    else:
+        branches = dot.branches()
+        if as_json:
+            print_json(branches)
+        for found in [] if as_json else branches:
+            click.echo(f"{'* ' if found.current else '  '}{found.name}{_notes(found)}")
+
+
+def _notes(found: Branch) -> str:
+    notes = []
+    if found.uncommitted is not None:
+        notes.append("uncommitted changes")
+    if found.worktree is not None and not found.current:
+        notes.append(f"worktree {found.worktree}")
+    return f"  ({', '.join(notes)})" if notes else ""
+
+
+@click.command()
+@click.argument("ref", shell_complete=complete_ref)
+@click.argument("start", required=False, shell_complete=complete_ref)
+@click.option("-b", "--branch", "create", is_flag=True, help="Make the branch REF, at START (the head), and go there.")
+@click.option("--any-version", is_flag=True, help="Also when another version of an engine made the state.")
+@timeout_option
+@json_option
+def checkout(*, ref: str, start: str | None, create: bool, any_version: bool, timeout: float, as_json: bool) -> None:
+    """Go to the branch REF; a commit or a tag is checked out as a new branch.
+
+    The branch that is left keeps what is uncommitted, and coming back finds it. Only containers whose state differs between
+    the two go down; the command returns when they answer.
+    """
+    if start is not None and not create:
+        raise UsageError(f"unexpected {start!r}", hint="To make a branch there: checkout -b NAME START.")
+    dot = target().dot(quiet=as_json, for_ref=True)
+    name = RefName.parse(ref) if create else None
+    arrival = dot.checkout(start or "HEAD" if create else ref, create=name, any_version=any_version, timeout_s=timeout)
+    print_arrival(arrival, as_json=as_json)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.argument("ref", required=False, shell_complete=complete_ref)
+@click.option("-d", "--delete", is_flag=True, help="Forget the tag NAME; the commit stays.")
+@json_option
+def tag(*, name: str | None, ref: str | None, delete: bool, as_json: bool) -> None:
+    """List tags, name the commit REF (the head) NAME, or forget a tag."""
+    dot = target().dot(quiet=as_json, for_ref=True)
+    if name is None:
+        if delete:
+            raise UsageError("name the tag to forget", hint="For example: tag -d v1")
+        tags = dot.tags()
+        if as_json:
+            print_json(tags)
+        for found, commit_id in () if as_json else tags.items():
+            click.echo(f"{found}  {commit_id.short}")
+    elif delete:
+        dot.remove_tag(RefName.parse(name))
+        if as_json:
+            print_json({"tag": name})
+    else:
+        made = dot.add_tag(RefName.parse(name), ref or target().default_ref())
+        print_json({"tag": name, "commit": as_commit(made)}) if as_json else click.echo(f"tag {name} is {made.id.short}")
+
+
+@click.group()
+def worktree() -> None:
+    """Check a dot out several times at once."""
+
+
+@worktree.command("list")
+@json_option
+def worktree_list(*, as_json: bool) -> None:
+    """List the worktrees: where each branch is checked out."""
+    found = target().dot(quiet=True, for_ref=True).worktrees()
+    if as_json:
+        print_json(found)
+        return
+    rows = [(w.name, w.branch, w.head.short if w.head else "-", w.project or ("the store" if w.tree else "-")) for w in found]
+    table(("WORKTREE", "BRANCH", "HEAD", "IN"), rows)
+
+
+@worktree.command("add")
+@click.argument("name")
+@click.argument("ref", required=False, shell_complete=complete_ref)
+@json_option
+def worktree_add(*, name: str, ref: str | None, as_json: bool) -> None:
+    """Check out the branch REF, or a new branch NAME at the commit REF (the head), as the worktree NAME.
+
+    With `dm-compose` that is a set of volumes for the Compose project PROJECT-NAME, which `dm-compose -p PROJECT-NAME up -d`
+    brings up; with `dm` a directory of the store, for volumes DOT@BRANCH.
+    """
+    made = target().dot(quiet=as_json, for_ref=True).add_worktree(WorktreeName.parse(name), ref)
+    if as_json:
+        print_json(made)
+    elif made.project is not None:
+        click.echo(f"worktree {name} on branch {made.branch}; bring it up: dm-compose -p {made.project} up -d")
+    else:
+        click.echo(f"worktree {name} on branch {made.branch}")
+
+
+@worktree.command("remove")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Also with uncommitted changes; they stay with the branch.")
+@json_option
+def worktree_remove(*, name: str, force: bool, as_json: bool) -> None:
+    """Remove the worktree NAME with its volumes or directory. Its branch stays."""
+    target().dot(quiet=as_json, for_ref=True).remove_worktree(WorktreeName.parse(name), force=force)
+    if as_json:
+        print_json({"worktree": name})
+
+
+VERBS: tuple[click.Command, ...] = (branch, checkout, tag, worktree)

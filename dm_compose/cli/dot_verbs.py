@@ -1,0 +1,216 @@
+"""The verbs of `dm` that the ancestor had, in its words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from dm_compose.cli.completion import complete_dot, complete_ref
+from dm_compose.cli.output import age, as_commit, print_json, table
+from dm_compose.cli.state_verbs import json_option, parse_metadata, print_restore, timeout_option
+from dm_compose.cli.targets import store_target
+from dm_compose.core.names import DotName
+from dm_compose.core.volumes import VolumeName
+
+if TYPE_CHECKING:
+    from dm_compose.repository.dot import Branch
+    from dm_compose.repository.dots import Summary
+
+_scripting = click.option("-H", "scripting", is_flag=True, help="For scripts: no header, one tab between fields, plain numbers.")
+_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "kiB"))
+
+
+def pretty(size_bytes: int) -> str:
+    """Return a size as the ancestor printed it: two decimals, `-` for nothing."""
+    if size_bytes <= 0:
+        return "-"
+    unit, name = next(((unit, name) for unit, name in _UNITS if size_bytes >= unit), _UNITS[-1])
+    return f"{size_bytes / unit:.2f} {name}"
+
+
+@click.command()
+@click.argument("name")
+@json_option
+def init(*, name: str, as_json: bool) -> None:
+    """Create the empty dot NAME."""
+    dot = DotName.parse(name)
+    store_target().dots(quiet=as_json).create(dot)
+    if as_json:
+        print_json({"dot": dot})
+
+
+@click.command("list")
+@_scripting
+@json_option
+def list_dots(*, scripting: bool, as_json: bool) -> None:
+    """List all dots: branch, containers, size, commits, and how much is not committed."""
+    summaries = store_target().dots().summaries()
+    if as_json:
+        print_json(summaries)
+        return
+    for found in summaries if scripting else ():
+        numbers = str(found.size_bytes), str(found.commits), str(found.dirty_bytes)
+        click.echo("\t".join((found.dot, found.branch, found.server, ",".join(found.containers), *numbers)))
+    if not scripting:
+        table(("  DOT", "BRANCH", "SERVER", "CONTAINERS", "SIZE", "COMMITS", "DIRTY"), [_row(found) for found in summaries])
+
+
+def _row(found: Summary) -> tuple[str, ...]:
+    mark = "* " if found.current else "  "
+    return (
+        f"{mark}{found.dot}",
+        found.branch,
+        found.server,
+        ",".join(found.containers),
+        pretty(found.size_bytes),
+        str(found.commits),
+        pretty(found.dirty_bytes),
+    )
+
+
+@click.command()
+@click.argument("name", shell_complete=complete_dot)
+@json_option
+def switch(*, name: str, as_json: bool) -> None:
+    """Make NAME the current dot."""
+    dot = DotName.parse(name)
+    store_target().dots().switch(dot)
+    if as_json:
+        print_json({"dot": dot})
+
+
+@click.command()
+@click.option("-m", "--message", required=True, help="What this state is.")
+@click.option("-d", "--metadata", multiple=True, metavar="NAME=VALUE", help="A field to keep with it; may be repeated.")
+@click.option("--stop", is_flag=True, help="Shut the containers down cleanly instead of freezing them for an instant.")
+@json_option
+def commit(*, message: str, metadata: tuple[str, ...], stop: bool, as_json: bool) -> None:
+    """Record the state of all subdots at one instant, and print the commit's id."""
+    report = store_target().dot(quiet=True).commit(message, parse_metadata(metadata), stop=stop)
+    print_json({**as_commit(report.commit), "frozen_s": report.frozen_s}) if as_json else click.echo(report.commit.id)
+
+
+@click.command()
+@click.argument("ref", required=False, shell_complete=complete_ref)
+@json_option
+def log(*, ref: str | None, as_json: bool) -> None:
+    """List the commits that lead to REF (the head), the oldest first, as the ancestor did."""
+    commits = store_target().dot(quiet=True, for_ref=True).log(ref or store_target().default_ref())
+    if as_json:
+        print_json([as_commit(found) for found in commits])
+        return
+    for found in reversed(commits):
+        click.echo(f"commit {found.id}\nauthor: {found.author}\ndate: {age(found.created)}")
+        for key, value in sorted(found.metadata.items()):
+            click.echo(f"{key}: {value}")
+        click.echo(f"\n    {found.message}\n")
+
+
+@click.command()
+@click.argument("ref", shell_complete=complete_ref)
+@click.option("--hard", is_flag=True, help="Also when something is uncommitted; it is kept for `undo`.")
+@click.option("--any-version", is_flag=True, help="Also when another version of an engine made the commit.")
+@timeout_option
+@json_option
+def reset(*, ref: str, hard: bool, any_version: bool, timeout: float, as_json: bool) -> None:
+    """Put the state of REF back: HEAD, HEAD^, a branch, a tag, or the first digits of a commit id."""
+    done = store_target().dot(quiet=True).reset(ref, hard=hard, any_version=any_version, timeout_s=timeout)
+    print_restore(done, as_json=as_json)
+
+
+@click.command()
+@click.argument("name", metavar="DOT[.SUBDOT]", shell_complete=complete_dot)
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--create", is_flag=True, help="Create the dot if it does not exist.")
+@click.option("--commit", "ref", metavar="REF", shell_complete=complete_ref, help="Show this commit, read-only.")
+@json_option
+def mount(*, name: str, path: Path, create: bool, ref: str | None, as_json: bool) -> None:
+    """Show a dot at PATH: a symlink to its live files, which follows the current branch unless the name is DOT@BRANCH."""
+    from dm_compose.repository.mounting import mount as mount_live
+    from dm_compose.repository.mounting import mount_commit
+
+    volume, where = VolumeName.parse(name), path.absolute()
+    dots = store_target().dots(quiet=as_json)
+    if ref is not None:
+        shown = mount_commit(dots, volume, ref, where)
+        print_json({"path": str(where), "commit": shown}) if as_json else click.echo(
+            f"commit {shown} of {volume.dot} is at {where}"
+        )
+        return
+    target = mount_live(dots, volume, where, create=create)
+    if as_json:
+        print_json({"path": str(where), "target": target})
+    else:
+        click.echo(f"symlinked dot: admin/{volume.dot} from {target} to {where}")
+
+
+@click.group()
+def dot() -> None:
+    """Look at one dot, or delete it."""
+
+
+@dot.command()
+@click.argument("name", required=False, shell_complete=complete_dot)
+@_scripting
+@json_option
+def show(*, name: str | None, scripting: bool, as_json: bool) -> None:
+    """Show the dot NAME (the current one): its size, commits and branches."""
+    dots = store_target().dots()
+    chosen = DotName.parse(name) if name else store_target().name() or dots.choose()
+    stored = dots.dot(chosen)
+    branches = stored.branches()
+    found = dots.summary(chosen, current=dots.current() == chosen)
+    if as_json:
+        print_json({"summary": found, "branches": branches})
+    elif scripting:
+        _show_plainly(found, branches)
+    else:
+        _show(found, branches)
+
+
+def _show(found: Summary, branches: list[Branch]) -> None:
+    click.echo(f"Dot admin/{found.dot}:")
+    if found.current:
+        click.echo("Dot is currently selected.")
+    click.echo(f"Commits: {found.commits}")
+    dirty = "all clean" if found.dirty_bytes == 0 else f"{pretty(found.dirty_bytes)} dirty"
+    click.echo(f"Dot size: {pretty(found.size_bytes)} ({dirty})\nBranches:")
+    for branch in branches:
+        head = branch.head.short if branch.head else "no commit yet"
+        containers = f" (containers: {','.join(found.containers)})" if branch.current and found.containers else ""
+        click.echo(f"{'* ' if branch.current else '  '}{branch.name} ({head}){containers}")
+
+
+def _show_plainly(found: Summary, branches: list[Branch]) -> None:
+    click.echo(f"namespace\tadmin\nname\t{found.dot}")
+    if found.current:
+        click.echo("selected")
+    click.echo(f"commitCount\t{found.commits}\nsize\t{found.size_bytes}\ndirty\t{found.dirty_bytes}")
+    click.echo(f"currentBranch\t{found.branch}")
+    for branch in branches:
+        click.echo(f"branch\t{branch.head or '-'}\t{branch.name}")
+        for container in found.containers if branch.current else ():
+            click.echo(f"container\t{branch.name}\t{container}")
+
+
+@dot.command()
+@click.argument("name", shell_complete=complete_dot)
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@json_option
+def delete(*, name: str, force: bool, as_json: bool) -> None:
+    """Delete the dot NAME with all its branches and commits. There is no way back."""
+    chosen = DotName.parse(name)
+    dots = store_target().dots(quiet=as_json)
+    question = f"Please confirm that you really want to delete the dot {chosen}, including all branches and commits?"
+    if not force and click.prompt(f"{question} (enter Y to continue)", default="", show_default=False, err=True) != "Y":
+        click.echo("Aborted.")
+        return
+    dots.delete(chosen)
+    if as_json:
+        print_json({"dot": chosen})
+
+
+OF_A_DOT: tuple[click.Command, ...] = (commit, log, reset)
+OF_ALL: tuple[click.Command, ...] = (init, list_dots, switch, mount, cast(click.Command, dot))

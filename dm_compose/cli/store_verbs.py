@@ -1,0 +1,112 @@
+"""The verbs of `dm` for a whole store: gc, fsck, version, debug."""
+
+from __future__ import annotations
+
+import os
+import platform
+
+import click
+
+import dm_compose
+from dm_compose.cli.output import print_json
+from dm_compose.cli.state_verbs import json_option
+from dm_compose.cli.targets import store_target
+from dm_compose.core.units import size
+from dm_compose.errors import DamagedError, DmError
+
+
+@click.command()
+@click.option("--keep-days", type=int, default=30, show_default=True, help="Days of the reflog whose states stay.")
+@click.option("--dry-run", is_flag=True, help="Say what would be freed, and free nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@json_option
+def gc(*, keep_days: int, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Free what no branch, tag, uncommitted state or recent reflog entry names; says first what that would be, and asks."""
+    dots = store_target().dots(quiet=as_json)
+    found = dots.garbage(keep_days=keep_days)
+    if not as_json:
+        what = f"{len(found.commits)} commits, {found.objects} objects and {found.leftovers} leftovers"
+        click.echo(f"{what} can go: {size(found.size_bytes)}")
+    if dry_run or not found:
+        freed = None
+    elif yes or as_json or click.confirm("Free them?", err=True):
+        freed = dots.collect(keep_days=keep_days)
+        if not as_json:
+            click.echo(f"freed {size(freed.size_bytes)}")
+    else:
+        freed = None
+    if as_json:
+        print_json({"found": found, "freed": freed})
+
+
+@click.command()
+@click.option("--no-repair", is_flag=True, help="Only look.")
+@json_option
+def fsck(*, no_repair: bool, as_json: bool) -> None:
+    """Read every object and manifest of the store, say what is damaged, and repair what another copy still holds.
+
+    Deletes nothing. The first look at an object records its digest; later ones compare.
+    """
+    found = store_target().dots(quiet=as_json).check(repair=not no_repair)
+    if as_json:
+        print_json({"sound": found.sound, "checkup": found})
+    else:
+        for damage in found.damage:
+            commits = f" (commits {', '.join(c.short for c in damage.commits)})" if damage.commits else ""
+            click.echo(f"{'repaired' if damage.repaired else 'damaged'}: {damage.where}: {damage.what}{commits}")
+        click.echo(f"{found.commits} commits, {found.objects} objects, {size(found.size_bytes)}; {found.first_seen} seen first")
+    if not found.sound:
+        bad = [d for d in found.damage if not d.repaired]
+        raise DamagedError(
+            f"{len(bad)} things in the store are damaged", hint="What they belong to cannot be restored; clone it from a remote."
+        )
+
+
+@click.command()
+@json_option
+def version(*, as_json: bool) -> None:
+    """Show the versions of this client, of the store and of Docker."""
+    facts = _facts()
+    if as_json:
+        print_json(facts)
+        return
+    click.echo(f"Client:\n\tVersion: {facts['client']}\n\tPython: {facts['python']}")
+    click.echo(f"Server:\n\tVersion: {facts['client']}\n\tStore: {facts['store']}\n\tDocker: {facts['docker']}")
+
+
+def _facts() -> dict[str, str]:
+    from dm_compose.repository.access import HOME_VARIABLE, STORE_VOLUME
+
+    try:
+        engine = store_target().dots().engine
+        docker = f"{engine.facts().version} ({engine.facts().operating_system})" if engine is not None else "no engine answers"
+    except DmError as error:
+        docker = f"no engine answers: {error.message}"
+    home = os.environ.get(HOME_VARIABLE) or STORE_VOLUME
+    return {
+        "client": dm_compose.__version__,
+        "python": platform.python_version(),
+        "store": home if "/" in home else f"volume {home}",
+        "docker": docker,
+    }
+
+
+@click.command()
+@click.argument("what", required=False)
+def debug(*, what: str | None) -> None:
+    """Print what the store knows as JSON: dots, worktrees, unfinished operations. WHAT names one part of it."""
+    dots = store_target().dots()
+    with dots.store() as store:
+        everything = {
+            "AllDotsAndBranches": {dot: {"current": store.current(dot), "branches": store.branches(dot)} for dot in store.dots()},
+            "Worktrees": {dot: store.worktrees(dot) for dot in store.dots()},
+            "Unfinished": {dot: store.unfinished(dot) for dot in store.dots()},
+            "Volumes": store.volumes(),
+            "Version": _facts(),
+        }
+    if what is not None and what not in everything:
+        raise click.BadParameter(f"there is no {what}; there are {', '.join(everything)}")
+    print_json(everything if what is None else everything[what])
+
+
+VERBS: tuple[click.Command, ...] = (gc, fsck, version, debug)

@@ -1,0 +1,115 @@
+"""Which dot a command is about: that of a Compose project for `dm-compose`, the current one for `dm`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+import click
+
+from dm_compose.cli.output import Narrator
+from dm_compose.compose import ComposeOptions
+from dm_compose.core.names import DotName, RefName
+from dm_compose.errors import ComposeError
+
+if TYPE_CHECKING:
+    from dm_compose.repository.dot import Dot
+    from dm_compose.repository.dots import Dots
+    from dm_compose.repository.stack import Stack
+
+DOT_VARIABLE = "DM_DOT"
+COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
+
+
+class Target(Protocol):
+    """What a command line is about. `dot` is asked once per command, with the branch that it names, if any."""
+
+    def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
+        """Return the dot; `for_ref` says that the command only reads history, so that no branch has to be checked out."""
+
+    def default_ref(self) -> str:
+        """Return the REF that stands where the user gave none."""
+
+
+@dataclass
+class ComposeTarget:
+    """The project that Compose's own options choose."""
+
+    options: ComposeOptions
+
+    def stack(self, *, quiet: bool) -> Stack:
+        """Return the stack."""
+        from dm_compose.repository.stack import Stack
+
+        return Stack(self.options, Narrator(quiet=quiet))
+
+    def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
+        return self.stack(quiet=quiet)
+
+    def default_ref(self) -> str:
+        return "HEAD"
+
+
+@dataclass
+class StoreTarget:
+    """The dot and branch that `--dot` and `--branch` name; else DM_DOT, this directory's Compose project, the current dot."""
+
+    dot_name: str | None = None
+    branch_name: str | None = None
+
+    def dots(self, *, quiet: bool = True) -> Dots:
+        """Return all dots of the store."""
+        from dm_compose.repository.dots import Dots
+
+        return Dots(Narrator(quiet=quiet))
+
+    def name(self) -> DotName | None:
+        """Return the dot that was named."""
+        given = self.dot_name or os.environ.get(DOT_VARIABLE)
+        return DotName.parse(given) if given else None
+
+    def branch(self) -> RefName | None:
+        """Return the branch that was named."""
+        return RefName.parse(self.branch_name) if self.branch_name else None
+
+    def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
+        dots, name = self.dots(quiet=quiet), self.name()
+        if name is None and self.branch_name is None and (stack := self._stack(dots, quiet=quiet)) is not None:
+            return stack
+        return dots.dot(name or dots.choose(), None if for_ref else self.branch())
+
+    def default_ref(self) -> str:
+        return self.branch_name or "HEAD"
+
+    def _stack(self, dots: Dots, *, quiet: bool) -> Stack | None:
+        """Return the stack of this directory, if it has a compose file and its dot is in the store."""
+        if dots.engine is None or not _in_compose_project():
+            return None
+        from dm_compose.repository.stack import Stack
+
+        stack = Stack(ComposeOptions(), Narrator(quiet=quiet))
+        try:
+            with dots.store() as store:
+                return stack if stack.identity(store)[0] in store.dots() else None
+        except ComposeError as error:
+            error.hint = f"{error.hint or ''} To work with another dot: --dot NAME.".strip()
+            raise
+
+
+def _in_compose_project() -> bool:
+    if os.environ.get("COMPOSE_FILE"):
+        return True
+    here = Path.cwd()
+    return any((directory / name).is_file() for directory in (here, *here.parents) for name in COMPOSE_FILES)
+
+
+def target() -> Target:
+    """Return the target of the command that runs."""
+    return cast(Target, click.get_current_context().obj)
+
+
+def store_target() -> StoreTarget:
+    """Return the target of a `dm` command."""
+    return cast(StoreTarget, click.get_current_context().obj)

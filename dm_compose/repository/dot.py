@@ -1,0 +1,271 @@
+"""The façade: one dot and its verbs, whoever knows where its files are."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dm_compose.core.commit import Commit, ReflogEntry, Worktree
+from dm_compose.core.events import Listener, ignore
+from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
+from dm_compose.core.plan import Plan
+from dm_compose.core.tree import TreeDiff
+from dm_compose.errors import NotFoundError
+from dm_compose.repository import worktrees
+from dm_compose.repository.branching import Arrival, arrive, drop_branch
+from dm_compose.repository.checkout import Checkout
+from dm_compose.repository.committing import CommitReport, make_commit
+from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
+from dm_compose.repository.restoring import (
+    RestoreReport,
+    Uncommitted,
+    check_versions,
+    move_to,
+    plan_reset,
+    refuse_to_lose,
+    save_uncommitted,
+    uncommitted,
+)
+
+UNDOABLE = ("reset", "checkout", "undo")
+
+
+@dataclass(frozen=True)
+class SubdotStatus:
+    """One subdot now. `place` is its volume or host path, None where it does not exist; `diff` is against the head.
+
+    `dirty` is false where there is no difference, or only what the engine's own start has written since a restore.
+    """
+
+    name: SubdotName
+    engine: str | None
+    place: str | None
+    diff: TreeDiff
+    dirty: bool
+
+
+@dataclass(frozen=True)
+class Status:
+    """A dot now. `head` is None before the first commit."""
+
+    dot: DotName
+    project: str
+    branch: RefName
+    head: Commit | None
+    subdots: tuple[SubdotStatus, ...]
+
+    @property
+    def dirty(self) -> bool:
+        return any(s.dirty for s in self.subdots)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch of a dot. `head` is None before its first commit, `worktree` names the checkout of volumes that stands on it.
+
+    `uncommitted` holds the state it was left in, where that was not committed.
+    """
+
+    name: RefName
+    head: CommitId | None
+    current: bool
+    worktree: str | None
+    uncommitted: CommitId | None
+
+
+class Dot(abc.ABC):
+    """One dot as its user works with it. Observes anew for every call; holds no lock and no connection to the store between
+    calls.
+
+    Every method may raise EngineError and StoreError, and finishes first what an earlier, killed command left.
+    """
+
+    def __init__(self, listener: Listener = ignore) -> None:
+        self.listener = listener
+
+    @abc.abstractmethod
+    def opened(
+        self, *, lock: bool, create: bool = False, make_volumes: bool = False
+    ) -> contextlib.AbstractContextManager[Checkout]:
+        """Open the store and observe the worktree with its containers; with `lock` hold the dot's lock meanwhile.
+
+        `create` makes the dot when it does not exist, `make_volumes` the volumes of subdots that have none.
+        """
+
+    def commit(self, message: str, metadata: Mapping[str, str], *, stop: bool = False) -> CommitReport:
+        """Commit all subdots atomically; see committing.make_commit. Makes the dot on its first commit."""
+        with self.opened(lock=True, create=True) as checkout:
+            return make_commit(checkout, message, metadata, stop=stop)
+
+    def reset(self, ref: str, *, hard: bool, any_version: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
+        """Put the state of a commit back and stand on it; see restoring.move_to.
+
+        UncommittedError without `hard` when something would be lost; VersionMismatchError without `any_version`.
+        """
+        with self.opened(lock=True, make_volumes=hard) as checkout:
+            target = self._target(checkout, ref)
+            checkout.refuse_strangers(readers_too=True)
+            checkout.require_places()
+            if not any_version:
+                check_versions(checkout, target)
+            if not hard:
+                refuse_to_lose(checkout)
+            return move_to(checkout, target, "reset", timeout_s=timeout_s)
+
+    def plan_reset(self, ref: str) -> Plan:
+        """Return what `reset` would do now; takes no lock and does nothing."""
+        with self.opened(lock=False) as checkout:
+            return plan_reset(checkout, self._target(checkout, ref))
+
+    def save(self, why: str) -> CommitId | None:
+        """Keep what is uncommitted as a hidden commit that the reflog names; None when there is nothing to keep."""
+        with self.opened(lock=True) as checkout:
+            checkout.refuse_strangers(readers_too=False)
+            return save_uncommitted(checkout, why)
+
+    def undo(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport | Arrival:
+        """Go back to before the last reset or checkout, uncommitted changes included; undoing an undo brings it back."""
+        with self.opened(lock=True) as checkout:
+            moves = (e for e in checkout.store.reflog(checkout.dot, checkout.worktree) if e.action in UNDOABLE)
+            last = next(moves, None)
+            if last is None or last.old is None:
+                raise NotFoundError("there is nothing to undo", hint="`reflog` lists what has happened.")
+            if last.left != last.branch:
+                return arrive(checkout, last.left, action="undo", timeout_s=timeout_s)
+            checkout.refuse_strangers(readers_too=True)
+            checkout.require_places()
+            target = checkout.store.commit(checkout.dot, last.saved or last.old)
+            return move_to(checkout, target, "undo", head=last.old, timeout_s=timeout_s)
+
+    def status(self) -> Status:
+        """Return what differs from the head, without stopping anything; sizes of large changes are upper bounds (`exact`)."""
+        with self.opened(lock=False) as checkout:
+            state = checkout.state()
+            head = checkout.store.commit(checkout.dot, state.head) if state.head else None
+            found = uncommitted(checkout)
+            nothing = Uncommitted(TreeDiff(), by_user=False)
+            subdots = tuple(
+                SubdotStatus(s.name, s.engine, checkout.places.get(s.name), changes.diff, changes.by_user)
+                for s in checkout.plan.subdots
+                if (changes := found.get(s.name, nothing))
+            )
+            return Status(checkout.dot, checkout.plan.project, state.branch, head, subdots)
+
+    def diff(self, base: str, other: str | None) -> Mapping[SubdotName, TreeDiff]:
+        """Return what changed from `base` to `other`, or to the live state; every byte is compared."""
+        with self.opened(lock=False) as checkout:
+            patterns = checkout.ignore_patterns()
+            first = self._target(checkout, base).id
+            if other is not None:
+                return checkout.store.diff_commits(checkout.dot, first, self._target(checkout, other).id, patterns)
+            return checkout.store.diff_live(checkout.dot, checkout.worktree, checkout.directories, first, patterns, None)
+
+    def log(self, ref: str = "HEAD") -> list[Commit]:
+        """Return a commit and its ancestors, newest first; the result is empty for a dot without commits."""
+        with self.opened(lock=False) as checkout:
+            if ref == "HEAD" and checkout.state().head is None:
+                return []
+            return checkout.store.log(checkout.dot, self._target(checkout, ref).id)
+
+    def reflog(self) -> list[ReflogEntry]:
+        """Return the moves of the worktree, newest first."""
+        with self.opened(lock=False) as checkout:
+            return checkout.store.reflog(checkout.dot, checkout.worktree)
+
+    @abc.abstractmethod
+    def observe_worktree(self, checkout: Checkout, worktree: Worktree) -> Checkout:
+        """Observe another worktree of the dot, a tree, over the same open store."""
+
+    # Branches
+
+    def branches(self) -> list[Branch]:
+        """Return all branches by name, the one it stands on among them even before its first commit."""
+        with self.opened(lock=False) as checkout:
+            store, dot, state = checkout.store, checkout.dot, checkout.state()
+            heads: dict[RefName, CommitId | None] = {state.branch: None}
+            worktrees = {state.branch: state.name}
+            if dot in store.dots():
+                heads.update(store.branches(dot))
+                worktrees = {w.branch: w.name for w in store.worktrees(dot).values() if not w.tree}
+            left = store.uncommitted(dot)
+            return [
+                Branch(name, heads[name], name == state.branch, worktrees.get(name), left.get(name)) for name in sorted(heads)
+            ]
+
+    def checkout(
+        self,
+        ref: str,
+        *,
+        create: RefName | None = None,
+        any_version: bool = False,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> Arrival:
+        """Check out a branch, or a new one (`create`) at a commit; see branching.arrive."""
+        with self.opened(lock=True, make_volumes=True) as checkout:
+            return arrive(checkout, ref, create=create, any_version=any_version, timeout_s=timeout_s)
+
+    def add_branch(self, name: RefName, ref: str = "HEAD") -> Commit:
+        """Make a branch at a commit and stay where one is. ExistsError."""
+        with self.opened(lock=True) as checkout:
+            target = self._target(checkout, ref)
+            checkout.store.add_branch(checkout.dot, name, target.id)
+            return target
+
+    def remove_branch(self, name: RefName, *, force: bool = False) -> CommitId:
+        """Forget a branch and return what it held; the reflog names that as well.
+
+        UncommittedError without `force` when commits or an uncommitted state would be on no other branch and under no tag.
+        A branch with a tree of its own loses the tree: what is uncommitted there is kept as a hidden commit.
+        """
+        with self.opened(lock=True) as checkout:
+            return drop_branch(checkout, self.observe_worktree, name, force=force)
+
+    # Worktrees
+
+    def worktrees(self) -> list[Worktree]:
+        """Return the checkouts of the dot, by name."""
+        with self.opened(lock=False) as checkout:
+            return [*checkout.store.worktrees(checkout.dot).values()]
+
+    @abc.abstractmethod
+    def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
+        """Check out the branch `ref`, or a new branch of the worktree's name at a commit (the head), once more.
+
+        ExistsError; InUseError for a branch that is checked out.
+        """
+
+    @abc.abstractmethod
+    def at_worktree(self, worktree: Worktree) -> Dot:
+        """Return the dot as another of its worktrees shows it."""
+
+    def remove_worktree(self, name: WorktreeName, *, force: bool = False) -> None:
+        """Remove a worktree with its files; its branch stays. See worktrees.remove."""
+        with self.opened(lock=False) as checkout:
+            worktree = worktrees.find(checkout, name)
+        with self.at_worktree(worktree).opened(lock=True) as checkout:
+            worktrees.remove(checkout, checkout.engine, force=force)
+
+    # Tags
+
+    def tags(self) -> Mapping[RefName, CommitId]:
+        """Return the tags."""
+        with self.opened(lock=False) as checkout:
+            return checkout.store.tags(checkout.dot)
+
+    def add_tag(self, name: RefName, ref: str = "HEAD") -> Commit:
+        """Name a commit. ExistsError."""
+        with self.opened(lock=True) as checkout:
+            target = self._target(checkout, ref)
+            checkout.store.set_tag(checkout.dot, name, target.id)
+            return target
+
+    def remove_tag(self, name: RefName) -> None:
+        """Forget a tag. NotFoundError."""
+        with self.opened(lock=True) as checkout:
+            checkout.store.remove_tag(checkout.dot, name)
+
+    def _target(self, checkout: Checkout, ref: str) -> Commit:
+        commit_id: CommitId = checkout.store.resolve(checkout.dot, checkout.worktree, ref)
+        return checkout.store.commit(checkout.dot, commit_id)

@@ -1,0 +1,224 @@
+"""All dots of a store: what there is, which one is meant, making and deleting them, and looking after the store."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from dm_compose.core.events import Listener, ignore
+from dm_compose.core.names import DotName, RefName, WorktreeName
+from dm_compose.core.upkeep import Checkup, Garbage
+from dm_compose.engine import Engine
+from dm_compose.errors import DmError, EngineError, InUseError, NotFoundError, UsageError
+from dm_compose.repository.access import HOME_VARIABLE, locked, open_access
+from dm_compose.repository.restoring import uncommitted
+from dm_compose.repository.stored import StoredDot
+from dm_compose.store.api import Directories, Store
+
+CURRENT_DOT = "current-dot"
+KEEP_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A dot at a glance. `size_bytes` are its live files, `dirty_bytes` of them not as committed; for a dot whose files cannot
+    be reached from here they are the head's, and 0. `commits` counts the current branch's.
+    """
+
+    dot: DotName
+    current: bool
+    branch: RefName
+    server: str
+    containers: tuple[str, ...]
+    size_bytes: int
+    commits: int
+    dirty_bytes: int
+
+
+class Dots:
+    """The dots of the store that DM_HOME names. Holds no lock and no connection to the store between calls."""
+
+    def __init__(self, listener: Listener = ignore) -> None:
+        self.listener = listener
+
+    @functools.cached_property
+    def engine(self) -> Engine | None:
+        """The engine; None where none answers and the store is a folder, which needs none. EngineError otherwise."""
+        try:
+            return Engine()
+        except EngineError:
+            if "/" in os.environ.get(HOME_VARIABLE, ""):
+                return None
+            raise
+
+    @contextlib.contextmanager
+    def store(self) -> Iterator[Store]:
+        """Open the store alone, without the files of any dot."""
+        access = open_access(self.engine, [], self.listener)
+        try:
+            yield access.store
+        finally:
+            access.store.close()
+
+    # Which dot
+
+    def names(self) -> list[DotName]:
+        """Names of all dots."""
+        with self.store() as store:
+            return store.dots()
+
+    def current(self) -> DotName | None:
+        """The dot that was chosen by `switch`, or the only one that there is."""
+        with self.store() as store:
+            return _current(store)
+
+    def switch(self, dot: DotName) -> None:
+        """Make a dot the current one. NotFoundError."""
+        with self.store() as store:
+            if dot not in store.dots():
+                raise NotFoundError(f"dot {dot} doesn't exist", hint="`dm list` shows what there is.")
+            store.set_setting(CURRENT_DOT, dot)
+
+    def choose(self) -> DotName:
+        """Return the current dot. NotFoundError with the list of what there is when none is selected."""
+        with self.store() as store:
+            found, names = _current(store), store.dots()
+        if found is not None:
+            return found
+        if not names:
+            raise NotFoundError("No current dot is selected: there is none yet", hint="Make one: dm init NAME.")
+        raise NotFoundError(
+            f"No current dot is selected. There are: {', '.join(names)}", hint="Select one: dm switch NAME; or use --dot."
+        )
+
+    def dot(self, name: DotName, branch: RefName | None = None) -> StoredDot:
+        """Return a dot to work with, at its current branch or at one that is checked out."""
+        return StoredDot(name, self.engine, self.listener, branch=branch)
+
+    # Making and deleting
+
+    def create(self, dot: DotName) -> None:
+        """Make an empty dot whose files are directories of the store. ExistsError."""
+        with self.store() as store:
+            store.create_dot(dot, tree=True)
+
+    def delete(self, dot: DotName) -> None:
+        """Delete a dot with its commits and, where its files are in the store, these. There is no way back.
+
+        NotFoundError; InUseError while a container runs on any of its worktrees. Docker's own volumes stay.
+        """
+        with self.store() as store:
+            if dot not in store.dots():
+                raise NotFoundError(f"No such filesystem: there is no dot {dot}", hint="`dm list` shows what there is.")
+            with locked(store, dot, self.listener):
+                for worktree in store.worktrees(dot).values():
+                    running = self._running(StoredDot(dot, self.engine, self.listener, branch=worktree.branch))
+                    if running:
+                        raise InUseError(
+                            f"We cannot delete the volume {dot}: {', '.join(running)} still use it", hint="Stop them first."
+                        )
+                store.delete_dot(dot)
+                if store.settings().get(CURRENT_DOT) == dot:
+                    store.set_setting(CURRENT_DOT, None)
+        try:
+            self.collect(keep_days=None)
+        except InUseError:  # somebody works on another dot; the next gc frees the objects
+            return
+
+    def _running(self, dot: StoredDot) -> list[str]:
+        with dot.opened(lock=False) as checkout:
+            return [m.container.name for m in checkout.members if m.mounts and m.container.running]
+
+    # Looking
+
+    def summaries(self) -> list[Summary]:
+        """Return all dots at a glance, by name."""
+        with self.store() as store:
+            names, current = store.dots(), _current(store)
+        return [self.summary(name, current=name == current) for name in names]
+
+    def summary(self, name: DotName, *, current: bool = False) -> Summary:
+        """Return one dot at a glance."""
+        with self.dot(name).opened(lock=False) as checkout:
+            state = checkout.state()
+            log = checkout.store.log(name, state.head) if state.head is not None else []
+            where = name, checkout.worktree, checkout.directories
+            live = checkout.store.diff_live(*where, None, {}, 0)
+            size = sum(change.size_bytes for diff in live.values() for change in diff.changes)
+            dirty = sum(changes.diff.changed_bytes for changes in uncommitted(checkout).values() if changes.by_user)
+            return Summary(
+                dot=name,
+                current=current,
+                branch=state.branch,
+                server=socket.gethostname(),
+                containers=tuple(sorted(m.container.name for m in checkout.members if m.mounts and m.container.running)),
+                size_bytes=size if checkout.places or not log else log[0].size_bytes,
+                commits=len([commit for commit in log if not commit.hidden]),
+                dirty_bytes=dirty if checkout.places else 0,
+            )
+
+    # Looking after the store
+
+    def garbage(self, *, keep_days: int) -> Garbage:
+        """Return what `collect` would free now."""
+        with self._all_locked() as store:
+            return store.garbage(_since(keep_days))
+
+    def collect(self, *, keep_days: int | None) -> Garbage:
+        """Free what no branch, tag, uncommitted state or reflog entry of the last days names; with None for the days only what
+        no commit at all needs.
+        """
+        with self._all_locked() as store:
+            return store.collect(_since(keep_days))
+
+    def check(self, *, repair: bool) -> Checkup:
+        """Compare everything in the store with what was written; see Store.check. Live files serve repairs as far as they can be
+        reached.
+        """
+        with self._all_locked() as store:
+            live = {dot: self._live(store, dot) for dot in store.dots()}
+            return store.check(live, repair=repair)
+
+    def _live(self, store: Store, dot: DotName) -> Mapping[WorktreeName, Directories]:
+        """Return the directories of a dot's worktrees that this process can reach by the same names as the store."""
+        found: dict[WorktreeName, Directories] = {}
+        for worktree in store.worktrees(dot).values():
+            if worktree.tree:
+                found[worktree.name] = store.tree(dot, worktree.name)
+                continue
+            try:
+                access = open_access(self.engine, worktree.places.values(), self.listener)
+            except DmError:
+                continue
+            if access.how == "in-process":
+                found[worktree.name] = {subdot: access.directory(place) for subdot, place in worktree.places.items()}
+            access.store.close()
+        return found
+
+    @contextlib.contextmanager
+    def _all_locked(self) -> Iterator[Store]:
+        with self.store() as store, contextlib.ExitStack() as locks:
+            for dot in store.dots():  # in the order of names, so that two of us cannot wait for each other
+                locks.enter_context(locked(store, dot, self.listener))
+            yield store
+
+
+def _current(store: Store) -> DotName | None:
+    names = store.dots()
+    chosen = store.settings().get(CURRENT_DOT)
+    if chosen in names:
+        return DotName(chosen)
+    return names[0] if len(names) == 1 else None
+
+
+def _since(keep_days: int | None) -> datetime:
+    if keep_days is None:
+        return datetime.min.replace(tzinfo=UTC)
+    if keep_days < 0:
+        raise UsageError(f"cannot keep the last {keep_days} days", hint="Use 0 or more.")
+    return datetime.now(UTC) - timedelta(days=keep_days)

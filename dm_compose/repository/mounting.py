@@ -1,0 +1,98 @@
+"""Showing a dot at a path of this machine: as a symlink to its live files, or as a read-only copy of a commit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import uuid
+from pathlib import Path
+
+from dm_compose.core.names import ROOT_SUBDOT, CommitId
+from dm_compose.core.volumes import VolumeName
+from dm_compose.errors import ExistsError, NotFoundError, StoreError
+from dm_compose.repository.checkout import Checkout
+from dm_compose.repository.dots import Dots
+from dm_compose.storage.system import file_errors
+from dm_compose.store.trees import CURRENT
+
+
+def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:
+    """Make `path` a symlink to the live files of a dot's subdot and return what it points to.
+
+    It follows the dot's current branch, unless the name is pinned to one. A dot whose files are Docker's volumes becomes a
+    directory of symlinks. NotFoundError for a dot that does not exist without `create`, ExistsError for the path.
+    """
+    _refuse_existing(path)
+    if name.dot not in dots.names():
+        if not create:
+            raise NotFoundError(f"Dot {name.dot} does not exist.", hint="If you want to create it - use the '--create' flag.")
+        dots.create(name.dot)
+    with dots.dot(name.dot, name.branch).opened(lock=False) as checkout:
+        _require_reach(checkout)
+        with file_errors(f"mounting {name} at {path}"):
+            if not checkout.tree:
+                return _link_places(checkout, name, path)
+            directory = checkout.store.make_subdot(name.dot, checkout.worktree, name.subdot)
+            if name.branch is None:
+                tree = checkout.store.make_subdot(name.dot, checkout.worktree, ROOT_SUBDOT)
+                followed = Path(tree).parent / CURRENT
+                directory = str(followed if name.subdot == ROOT_SUBDOT else followed / name.subdot)
+            os.symlink(directory, path)
+            return directory
+
+
+def _link_places(checkout: Checkout, name: VolumeName, path: Path) -> str:
+    directories = checkout.directories
+    if name.subdot in directories:
+        os.symlink(directories[name.subdot], path)
+        return directories[name.subdot]
+    if name.subdot != VolumeName(name.dot).subdot:
+        known = ", ".join(sorted(directories)) or "none"
+        raise NotFoundError(f"dot {name.dot} has no subdot {name.subdot}", hint=f"Its subdots: {known}.")
+    path.mkdir()
+    for subdot, directory in directories.items():
+        os.symlink(directory, path / subdot)
+    return str(path)
+
+
+def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId:
+    """Make `path` a copy of a commit's files, write permissions taken away, and return the commit's id. All or nothing."""
+    _refuse_existing(path)
+    with dots.dot(name.dot, name.branch).opened(lock=False) as checkout:
+        _require_reach(checkout)
+        commit_id = checkout.store.resolve(name.dot, checkout.worktree, ref)
+        building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        try:
+            with file_errors(f"mounting a commit at {path}"):
+                building.mkdir(mode=0o755)
+            checkout.store.export(name.dot, commit_id, str(building))
+            with file_errors(f"mounting a commit at {path}"):
+                _make_read_only(building)
+                os.rename(building, path)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+        return commit_id
+
+
+def _make_read_only(top: Path) -> None:
+    for directory, _, files in os.walk(top):
+        for entry in (*(os.path.join(directory, file) for file in files), directory):
+            mode = os.lstat(entry).st_mode
+            if not stat.S_ISLNK(mode):
+                os.chmod(entry, stat.S_IMODE(mode) & ~0o222)
+
+
+def _require_reach(checkout: Checkout) -> None:
+    if checkout.access.how != "in-process":
+        raise StoreError(
+            "the store's files cannot be reached from here", hint="Mounting needs root on the Docker Engine's own host."
+        )
+
+
+def _refuse_existing(path: Path) -> None:
+    if os.path.lexists(path):
+        raise ExistsError(f"{path} exists already", hint="Name a path where there is nothing.")
+    if not path.parent.is_dir():
+        raise NotFoundError(f"there is no directory {path.parent} to mount in")

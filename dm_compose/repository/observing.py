@@ -1,0 +1,125 @@
+"""What there is now, as data: containers as members of a dot, and a checkout of a tree with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from dm_compose.core.commit import Commit, Worktree
+from dm_compose.core.containers import Container, Image
+from dm_compose.core.events import Listener
+from dm_compose.core.names import ROOT_SUBDOT, SubdotName
+from dm_compose.core.project import ComposeService
+from dm_compose.core.stack import Kind, StackPlan, Subdot
+from dm_compose.core.volumes import VolumeName
+from dm_compose.datastores import Service
+from dm_compose.datastores.registry import registry
+from dm_compose.engine import Engine
+from dm_compose.errors import UsageError
+from dm_compose.repository.access import Access
+from dm_compose.repository.checkout import Checkout, Member
+from dm_compose.repository.settings import Settings
+from dm_compose.repository.subdots import datastore_of
+
+Describe = Callable[[Container, Mapping[SubdotName, bool], bool], Member]
+
+
+def make_member(
+    engine: Engine,
+    container: Container,
+    mounts: Mapping[SubdotName, bool],
+    *,
+    compose: tuple[ComposeService, Settings] | None = None,
+    image: Image | None = None,
+    pinned: bool = False,
+) -> Member:
+    """Find out what a container runs: from its compose file's service where there is one, else from itself alone."""
+    image = image or container.image
+    if compose is None or container.image.digest != image.digest:
+        image = engine.image(container.image.digest) or container.image
+        image = replace(image, reference=container.image.reference)
+    service = Service(image, container.environment, container.command)
+    datastore = datastore_of(compose[0], image, compose[1], registry()) if compose is not None else registry().find(service)
+    port = datastore.port_of(service) if datastore is not None else 0
+    return Member(container, service, datastore, mounts, port, pinned)
+
+
+def observe_tree(
+    access: Access,
+    engine: Engine | None,
+    worktree: Worktree,
+    listener: Listener,
+    describe: Describe,
+    *,
+    project: str | None = None,
+    compose_digest: str | None = None,
+) -> Checkout:
+    """Observe a worktree whose files are directories of the store, with the containers that use it through the volume driver.
+
+    Whoever uses it belongs to it, and so do the other containers of the Compose `project`, if any.
+    """
+    dot, store = worktree.dot, access.store
+    places = dict(store.tree(dot, worktree.name))
+    volumes = _volumes_of(access, worktree)
+    members = []
+    for container in engine.containers(project, places=volumes) if engine is not None else []:
+        mounts: dict[SubdotName, bool] = {}
+        pinned = True
+        for mount in container.mounts:
+            if (volume := volumes.get(mount.place)) is None:
+                continue
+            pinned = pinned and volume.branch is not None
+            for subdot in places if volume.subdot == ROOT_SUBDOT else (volume.subdot,):
+                mounts[subdot] = mounts.get(subdot, False) or mount.writable
+        members.append(describe(container, mounts, bool(mounts) and pinned))
+    head = store.commit(dot, worktree.head) if worktree.head is not None else None
+    return Checkout(
+        access=replace(access, directories={**access.directories, **{d: d for d in places.values()}}),
+        engine=engine,
+        dot=dot,
+        worktree=worktree.name,
+        project=None,
+        plan=StackPlan(dot, project or str(dot), subdots_of(places, head), ()),
+        members=tuple(members),
+        places=places,
+        listener=listener,
+        compose_digest=compose_digest,
+        tree=True,
+    )
+
+
+def _volumes_of(access: Access, worktree: Worktree) -> dict[str, VolumeName]:
+    """Return the volumes that Docker knows and that are a worktree's, by name."""
+    store = access.store
+    current = store.current(worktree.dot) == worktree.name
+    found = {}
+    for name, dot in store.volumes().items():
+        try:
+            volume = VolumeName.parse(name)
+        except UsageError:
+            continue
+        if dot == worktree.dot and (volume.branch == worktree.branch or (volume.branch is None and current)):
+            found[name] = volume
+    return found
+
+
+def subdots_of(places: Mapping[SubdotName, str], head: Commit | None) -> tuple[Subdot, ...]:
+    """Return a dot's subdots as the store knows them, without a compose file."""
+    states = head.subdots if head is not None else {}
+    found = []
+    for name in sorted({*places, *states}):
+        state, place = states.get(name), places.get(name, "")
+        bind = place.startswith("/")
+        found.append(
+            Subdot(
+                name=name,
+                services=(state.service,) if state is not None and state.service else (),
+                path=(state.path if state is not None else None) or "",
+                kind=Kind.BIND if bind else Kind.NAMED,
+                volume=None if bind else place or None,
+                source=place,
+                engine=state.engine if state is not None else None,
+                reason="in the store",
+            )
+        )
+    return tuple(found)

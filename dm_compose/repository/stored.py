@@ -1,0 +1,128 @@
+"""A dot as the store knows it: no compose file is needed, and with a store in a folder no Docker Engine either."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+from dm_compose.core.commit import Worktree
+from dm_compose.core.containers import Container
+from dm_compose.core.events import Listener, ignore
+from dm_compose.core.names import DotName, RefName, SubdotName, WorktreeName
+from dm_compose.core.stack import StackPlan
+from dm_compose.engine import Engine
+from dm_compose.errors import NotFoundError
+from dm_compose.repository.access import Access, locked, open_access
+from dm_compose.repository.checkout import Checkout, Member, mounted_subdots
+from dm_compose.repository.dot import Dot
+from dm_compose.repository.observing import make_member, observe_tree, subdots_of
+from dm_compose.repository.recovery import recover, recover_if_left
+from dm_compose.repository.worktrees import add_tree
+
+PROJECT_LABEL = "com.docker.compose.project"
+
+
+class StoredDot(Dot):
+    """A dot by its name, and of its worktrees the current one or that of a `branch`."""
+
+    def __init__(
+        self, name: DotName, engine: Engine | None, listener: Listener = ignore, *, branch: RefName | None = None
+    ) -> None:
+        super().__init__(listener)
+        self.name = name
+        self.branch = branch
+        self.engine = engine
+
+    @contextlib.contextmanager
+    def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[Checkout]:
+        """See Dot.opened; a stored dot exists, and nothing is made for it. NotFoundError."""
+        with self._access() as access:
+
+            def observe() -> Checkout:
+                return self._observe(access)
+
+            if lock:
+                with locked(access.store, self.name, self.listener):
+                    yield recover(observe(), observe)
+            else:
+                yield recover_if_left(observe(), observe)
+
+    @contextlib.contextmanager
+    def _access(self) -> Iterator[Access]:
+        """Open the store, in a helper together with the volumes of the worktree."""
+        access = open_access(self.engine, [], self.listener)
+        try:
+            worktree = self._worktree(access)
+            if not worktree.tree:
+                access.store.close()
+                access = open_access(self.engine, self._present(worktree).values(), self.listener)
+            yield access
+        finally:
+            access.store.close()
+
+    def _worktree(self, access: Access) -> Worktree:
+        store = access.store
+        if self.name not in store.dots():
+            raise NotFoundError(f"there is no dot {self.name}", hint="`dm list` shows what there is.")
+        worktrees = store.worktrees(self.name)
+        if self.branch is None:
+            return worktrees[store.current(self.name)]
+        found = next((w for w in worktrees.values() if w.branch == self.branch), None)
+        if found is None:
+            known = self.branch in store.branches(self.name)
+            problem = "is not checked out" if known else "does not exist"
+            raise NotFoundError(
+                f"branch {self.branch} of dot {self.name} {problem}",
+                hint=f"Check it out first: dm checkout {self.branch}" if known else "`dm branch` lists what there is.",
+            )
+        return found
+
+    def _present(self, worktree: Worktree) -> dict[SubdotName, str]:
+        """Return the places of a worktree that exist."""
+        return {
+            subdot: place
+            for subdot, place in worktree.places.items()
+            if place.startswith("/") or (self.engine is not None and self.engine.volume(place) is not None)
+        }
+
+    def _describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool) -> Member:
+        assert self.engine is not None
+        return make_member(self.engine, container, mounts, pinned=pinned)
+
+    def observe_worktree(self, checkout: Checkout, worktree: Worktree) -> Checkout:
+        return observe_tree(checkout.access, self.engine, worktree, self.listener, self._describe)
+
+    def at_worktree(self, worktree: Worktree) -> Dot:
+        return StoredDot(worktree.dot, self.engine, self.listener, branch=worktree.branch)
+
+    def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
+        with self.opened(lock=True) as checkout:
+            return add_tree(checkout, name, ref)
+
+    def _observe(self, access: Access) -> Checkout:
+        worktree = self._worktree(access)
+        if worktree.tree:
+            return observe_tree(access, self.engine, worktree, self.listener, self._describe)
+        places = self._present(worktree)
+        project = worktree.project or self._project(places)
+        containers = self.engine.containers(project, places=places.values()) if self.engine is not None else []
+        head = access.store.commit(self.name, worktree.head) if worktree.head is not None else None
+        return Checkout(
+            access=access,
+            engine=self.engine,
+            dot=self.name,
+            worktree=worktree.name,
+            project=project,
+            plan=StackPlan(self.name, project or str(self.name), subdots_of({**worktree.places, **places}, head), ()),
+            members=tuple(self._describe(c, mounted_subdots(c, places), pinned=False) for c in containers),
+            places=places,
+            listener=self.listener,
+        )
+
+    def _project(self, places: Mapping[SubdotName, str]) -> str | None:
+        """Return the Compose project whose volumes the places are, as their labels say."""
+        for place in places.values():
+            volume = self.engine.volume(place) if self.engine is not None and not place.startswith("/") else None
+            if volume is not None and (project := volume.labels.get(PROJECT_LABEL)):
+                return project
+        return None
