@@ -8,7 +8,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -137,11 +137,18 @@ class TestProject:
         os.environ.update(self.environment)
         return Stack(ComposeOptions(files=(str(self.file),)), self.events.append)
 
+    def in_project(self, name: str) -> TestProject:
+        """Return the same files and store as another Compose project."""
+        return replace(self, name=name)
+
     def dm(self, *words: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run dm-compose as a user does."""
-        command = ["dm-compose", "-f", str(self.file), *words]
+        return self.command("dm-compose", "-f", str(self.file), "-p", self.name, *words, check=check, **environment)
+
+    def command(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a program with this project's store, in a directory without a compose file."""
         env = {**os.environ, **self.environment, **environment}
-        done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=170, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=170, check=False, cwd=self.home.parent)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done
