@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import pymongo
 import pymysql
 import redis
 
-from benchmarks.common import arguments, headline, ms, spread, table
+from benchmarks.common import arguments, file_system, headline, ms, scratch, spread, table
 from dm_compose.core.plan import Action
+from dm_compose.repository.checkout import Member
 from dm_compose.repository.ready import await_ready
 from dm_compose.repository.restoring import RestoreReport
 from tests.support.projects import Run, TestProject, eventually, example, project_in
@@ -165,14 +167,36 @@ def freezes(project: TestProject, writers: dict[str, Callable[[str], None]], rou
     return found
 
 
+def bare(project: TestProject, rounds: int) -> list[float]:
+    """Return the seconds of the engine's own kill and start of all datastores at once: no file work, no waiting for answers."""
+    stack = project.stack()
+    samples = []
+    with stack.opened(lock=True) as checkout, ThreadPoolExecutor(8) as pool:
+        members = [m for m in checkout.members if m.mounts]
+
+        def again(member: Member) -> None:
+            stack.engine.kill(member.container.id)
+            stack.engine.start(member.container.id)
+
+        for _ in range(rounds):
+            began = time.perf_counter()
+            list(pool.map(again, members))
+            samples.append(time.perf_counter() - began)
+            for member in members:
+                await_ready(stack.engine, member, lambda _: None, 120)
+    return samples
+
+
 def run_stack(name: str, project: TestProject, rounds: int) -> None:
     writers = bring_up(project)
     alone = {service: own_boot(project, service, max(3, rounds // 2)) for service in writers}
+    floor = bare(project, max(3, rounds // 2))
     seconds, reports = restores(project, writers, rounds)
     slowest = max(alone, key=lambda service: statistics.median(alone[service]))
     ratio = statistics.median(seconds) / statistics.median(alone[slowest])
     print(f"{name}, all dirty: restore to all ready {spread(seconds)}")
-    print(f"the slowest alone is {slowest}: {spread(alone[slowest])}; ratio {ratio:.2f}\n")
+    print(f"the slowest killed and started alone is {slowest}: {spread(alone[slowest])}; ratio {ratio:.2f}")
+    print(f"docker kill and docker start of all at once, without file work and without waiting for answers: {spread(floor)}\n")
     rows = []
     for service, found in sorted(parts(reports).items()):
         work = sum(found.get(part, 0) for part in ("kill", "restore", "start", "await"))
@@ -184,6 +208,23 @@ def run_stack(name: str, project: TestProject, rounds: int) -> None:
     print(f"{name}: frozen during a commit with every datastore dirty: {spread(frozen)}\n", flush=True)
 
 
+def run_freezes(kind: str, run: Run, rounds: int) -> None:
+    """Measure the freeze of commits with 1 MiB dirty: a Postgres whose data and store are on one file system."""
+    with scratch(kind, 4) as base:
+        data = base / "data"
+        data.mkdir()
+        bound = {"driver_opts": {"type": "none", "o": "bind", "device": str(data)}}
+        document = {"services": {"db": THREE["services"]["db"]}, "volumes": {"db-data": bound}}
+        for project in project_in(base / "project", run, "freeze", document):
+            bring_up(project)
+            found = []
+            for _ in range(rounds):
+                project.sql("insert into bench (text) select repeat('x', 100) from generate_series(1, 6500)")
+                found.append(project.stack().commit("bench", {}).frozen_s)
+            name = "xfs, reflink" if kind == "xfs" else file_system(base)
+            print(f"Postgres on {name}, 6,500 rows (about 1 MiB) dirty: frozen during a commit for {spread(found)}\n", flush=True)
+
+
 def main() -> None:
     rounds = arguments(__doc__ or "", rounds=7).rounds
     headline("restore of running stacks (kill and start), and freeze of commits; median (range)")
@@ -193,6 +234,8 @@ def main() -> None:
         ("Sock Shop: MariaDB, three Mongo stand-ins, RabbitMQ", example("sockshop/docker-compose.local.yaml")),
     ]
     try:
+        for kind in ("this machine's", "xfs"):
+            run_freezes(kind, run, rounds)
         for name, document in stacks:
             with tempfile.TemporaryDirectory(prefix="dm-bench-") as base:
                 for project in project_in(Path(base) / "project", run, "bench", document):
