@@ -92,3 +92,23 @@ class Bench:
 def open_bench(root: Path, **directories: Path) -> Bench:
     """Return a bench on a store of this process at `root`."""
     return Bench(LocalStore(root), **directories)
+
+
+class Stores:
+    """Opens stores of one kind, `local` in this process or `remote` at the other end of a pipe, and closes them all."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.opened: list[Store] = []
+
+    def open(self, root: Path, listener: Callable[[Event], None] = lambda _: None) -> Store:
+        store = LocalStore(root, listener) if self.kind == "local" else cast(Store, connect(root, listener))
+        self.opened.append(store)
+        return store
+
+    def bench(self, root: Path, **directories: Path) -> Bench:
+        return Bench(self.open(root), **directories)
+
+    def close(self) -> None:
+        for store in self.opened:
+            store.close()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import filesystems
 from tests.support.filesystems import Mount, Unavailable
-from tests.support.stores import Bench, open_bench
+from tests.support.stores import Bench, Stores, open_bench
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -151,3 +151,19 @@ def fast_path() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="dm-compose-test-", dir=base))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(params=["local", "remote"])
+def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
+    """Stores in this process, and stores of a child that has only the bundle and the standard library."""
+    made = Stores(request.param)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def local() -> Iterator[Stores]:
+    """Stores in this process, for what does not depend on where they are."""
+    made = Stores("local")
+    yield made
+    made.close()

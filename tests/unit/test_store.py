@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,49 +41,13 @@ from dm_compose.store.remote import RemoteStore, bundle
 from tests.support import filesystems
 from tests.support.filesystems import Mount, leave_free
 from tests.support.processes import child, run_python
-from tests.support.stores import DATA, DOT, Bench, connect
+from tests.support.stores import DATA, DOT, Bench, Stores, connect
 from tests.support.trees import describe, differences
 from tests.unit.conftest import available
 
 LOGS = SubdotName("logs")
 NONE: CommitId = CommitId("0" * 32)
 MIB = 1 << 20
-
-
-class Stores:
-    """Opens stores of one kind, and closes them all."""
-
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
-        self.opened: list[Store] = []
-
-    def open(self, root: Path, listener: Callable[[Event], None] = lambda _: None) -> Store:
-        store: Store = LocalStore(root, listener) if self.kind == "local" else connect(root, listener)  # type: ignore[assignment]
-        self.opened.append(store)
-        return store
-
-    def bench(self, root: Path, **directories: Path) -> Bench:
-        return Bench(self.open(root), **directories)
-
-    def close(self) -> None:
-        for store in self.opened:
-            store.close()
-
-
-@pytest.fixture(params=["local", "remote"])
-def stores(request: pytest.FixtureRequest) -> Iterator[Stores]:
-    """Stores in this process, and stores of a child that has only the bundle and the standard library."""
-    made = Stores(request.param)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def local() -> Iterator[Stores]:
-    """Stores in this process, for what does not depend on where they are."""
-    made = Stores("local")
-    yield made
-    made.close()
 
 
 def directories(path: Path) -> dict[str, Path]:
