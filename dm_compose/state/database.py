@@ -77,6 +77,8 @@ class Database:
             raise StoreError(f"using the store's database failed: {text}") from error
         except sqlite3.DatabaseError as error:
             raise DamagedError(f"the store's database is damaged: {error}") from error
+        except UnicodeEncodeError as error:
+            raise UsageError(f"{error.object!r} is not text") from None
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:

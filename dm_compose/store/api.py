@@ -131,7 +131,7 @@ class Store(Protocol):
         """Return the hidden commits that hold what was uncommitted when a branch was left, by branch."""
 
     def add_branch(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
-        """Make a branch; ExistsError when there is one."""
+        """Make a branch; ExistsError when there is one, or uncommitted state of one without commits."""
 
     def remove_branch(self, dot: DotName, name: RefName) -> None:
         """Forget a branch and note in the reflog of the current worktree what it held. NotFoundError; InUseError while it is
@@ -224,7 +224,8 @@ class Store(Protocol):
         """Journal a restore before anything is taken down; return the id of the journal entry.
 
         Without a `move` the worktree's head and reflog stay as they are: its files are a visit to `target`. The entry of the
-        commit `takes_over` is closed in the same transaction, its paused containers become this one's.
+        commit `takes_over` is closed in the same transaction, its paused containers become this one's. NotFoundError for what
+        the journal could not carry out, InUseError for a move to a branch that another worktree has checked out.
         """
 
     def restore(self, entry_id: CommitId, subdot: SubdotName, directories: Directories) -> Restored:
@@ -288,13 +289,13 @@ class Store(Protocol):
         """Return all settings."""
 
     def set_setting(self, name: str, value: str | None) -> None:
-        """Change a setting; None forgets it."""
+        """Change a setting; None forgets it. UsageError for bytes that are not text."""
 
     def volumes(self) -> Mapping[str, DotName]:
         """Return the registered volumes and their dots."""
 
     def add_volume(self, name: str, dot: DotName) -> None:
-        """Register a volume. Idempotent."""
+        """Register a volume; NotFoundError when there is no such dot. Idempotent."""
 
     def remove_volume(self, name: str) -> None:
         """Forget a registration; the data stays. Idempotent."""

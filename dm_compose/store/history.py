@@ -74,9 +74,10 @@ class History(Parts):
         if name in self._database.worktrees(dot):
             raise ExistsError(f"dot {dot} has a worktree {name} already")
         self._refuse_branch_in_use(dot, worktree.branch)
+        commit = self._database.commit(dot, start)
         if worktree.tree:
             uncommitted = self._database.refs(dot, "uncommitted").get(worktree.branch)
-            self._build_tree(dot, name, self._database.commit(dot, uncommitted or start))
+            self._build_tree(dot, name, self._database.commit(dot, uncommitted) if uncommitted else commit)
         with self._database.transaction():
             if worktree.branch not in self._database.refs(dot, "branch"):
                 self._database.set_ref(dot, "branch", worktree.branch, start)
@@ -97,14 +98,6 @@ class History(Parts):
             self._trees.adopt(dot, name, place)
         for subdot, tree in made.items():
             self._remember((dot, name, subdot), tree)
-
-    def _refuse_branch_in_use(self, dot: DotName, branch: RefName) -> None:
-        for worktree in self._database.worktrees(dot).values():
-            if worktree.branch == branch:
-                raise InUseError(
-                    f"branch {branch} of dot {dot} is checked out in worktree {worktree.name}",
-                    hint="A branch can be checked out once; make another one for a second worktree.",
-                )
 
     def remove_worktree(self, dot: DotName, name: WorktreeName, saved: CommitId | None = None) -> None:
         if name in (MAIN_WORKTREE, self._database.current(dot)):
@@ -152,21 +145,21 @@ class History(Parts):
 
     def add_branch(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
         with self._database.transaction():
-            if name in self._database.refs(dot, "branch") or any(w.branch == name for w in self.worktrees(dot).values()):
+            unborn = {worktree.branch for worktree in self.worktrees(dot).values()} | self.uncommitted(dot).keys()
+            if name in self.branches(dot) or name in unborn:
                 raise ExistsError(f"branch {name} of dot {dot} exists already")
-            self._database.set_ref(dot, "branch", name, commit_id)
+            self._database.set_ref(dot, "branch", name, self._database.commit(dot, commit_id).id)
 
     def remove_branch(self, dot: DotName, name: RefName) -> None:
         with self._database.transaction():
             self._refuse_branch_in_use(dot, name)
-            head = self._database.refs(dot, "branch").get(name)
-            if head is None:
+            held = self.uncommitted(dot).get(name) or self.branches(dot).get(name)
+            if held is None:
                 raise NotFoundError(f"dot {dot} has no branch {name}", hint="`branch` lists what there is.")
-            uncommitted = self._database.refs(dot, "uncommitted").get(name)
             for kind in ("branch", "uncommitted"):
                 self._database.remove_ref(dot, kind, name)
             worktree = self.worktree(dot, self._database.current(dot))
-            self._log(worktree, f"branch -d {name}", worktree.head, uncommitted or head)
+            self._log(worktree, f"branch -d {name}", worktree.head, held)
 
     def set_tag(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
         with self._database.transaction():
@@ -192,6 +185,7 @@ class History(Parts):
         return self._database.volumes()
 
     def add_volume(self, name: str, dot: DotName) -> None:
+        self.current(dot)
         self._database.add_volume(name, dot)
 
     def remove_volume(self, name: str) -> None:

@@ -25,7 +25,7 @@ from dm_compose.core.names import (
     WorktreeName,
 )
 from dm_compose.core.tree import Entry, Manifest
-from dm_compose.errors import DamagedError, NotFoundError, StoreError
+from dm_compose.errors import DamagedError, InUseError, NotFoundError, StoreError
 from dm_compose.state import Database
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.scan import Tree, join
@@ -69,6 +69,14 @@ class Parts:
         if name not in found:
             raise NotFoundError(f"dot {dot} has no worktree {name}")
         return found[name]
+
+    def _refuse_branch_in_use(self, dot: DotName, branch: RefName, but_for: WorktreeName | None = None) -> None:
+        for worktree in self._database.worktrees(dot).values():
+            if worktree.branch == branch and worktree.name != but_for:
+                raise InUseError(
+                    f"branch {branch} of dot {dot} is checked out in worktree {worktree.name}",
+                    hint="A branch can be checked out once; make another one for a second worktree.",
+                )
 
     def _entry(self, entry_id: CommitId) -> JournalEntry:
         for dot in self._database.dots():

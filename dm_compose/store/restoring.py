@@ -47,7 +47,12 @@ class Restoring(Committing):
         move: Move | None,
         takes_over: CommitId | None,
     ) -> CommitId:
-        self._database.commit(dot, target)
+        self.worktree(dot, worktree)
+        for commit_id in (target, *((move.head, move.saved) if move is not None else ())):
+            if commit_id is not None:  # a move to what is not there could never be ended
+                self._database.commit(dot, commit_id)
+        if move is not None:
+            self._refuse_branch_in_use(dot, move.branch, but_for=worktree)
         with self._database.transaction():
             paused = self._entry(takes_over).paused if takes_over is not None else ()
             entry = JournalEntry(CommitId.new(), dot, worktree, RESTORE, paused, tuple(stopped), target, move)
@@ -97,7 +102,8 @@ class Restoring(Committing):
         self._log(worktree, move.action, move.head, move.saved, branch=move.branch)
         if move.head is not None:
             self._database.set_ref(dot, "branch", move.branch, move.head)
-        self._database.remove_ref(dot, "uncommitted", move.branch)
+        for branch in (move.branch, worktree.branch):
+            self._database.remove_ref(dot, "uncommitted", branch)
         if move.branch != worktree.branch and move.saved is not None:
             self._database.set_ref(dot, "uncommitted", worktree.branch, move.saved)
         self._database.put_worktree(replace(worktree, branch=move.branch))
@@ -127,7 +133,8 @@ class Restoring(Committing):
         self._restored.pop(entry_id, None)
 
     def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> CommitId:
-        entry = JournalEntry(CommitId.new(), dot, worktree, SESSION, target=target)
+        self.worktree(dot, worktree)
+        entry = JournalEntry(CommitId.new(), dot, worktree, SESSION, target=self._database.commit(dot, target).id)
         self._database.put_journal(entry)
         return entry.id
 

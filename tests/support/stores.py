@@ -11,8 +11,8 @@ from typing import cast
 from dm_compose import process
 from dm_compose.core.commit import CommitDraft, Move
 from dm_compose.core.events import Event
-from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, SubdotName
-from dm_compose.store.api import Captured, Restored, Store
+from dm_compose.core.names import MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName, SubdotName, WorktreeName
+from dm_compose.store.api import Captured, Directories, Restored, Store
 from dm_compose.store.local import LocalStore
 from dm_compose.store.remote import RemoteStore, bundle
 
@@ -43,9 +43,12 @@ def connect(root: Path, listener: Callable[[Event], None] = lambda _: None) -> R
 class Bench:
     """A store with one dot, and directories that are its subdots."""
 
+    dot = DOT
+    worktree: WorktreeName = MAIN_WORKTREE
+
     def __init__(self, store: Store, **directories: Path) -> None:
         self.store = store
-        self.directories = {SubdotName(name): str(path) for name, path in directories.items()}
+        self.directories: Directories = {SubdotName(name): str(path) for name, path in directories.items()}
         if DOT not in store.dots():
             store.create_dot(DOT)
 
@@ -54,7 +57,7 @@ class Bench:
         return cast(LocalStore, self.store)
 
     def prepare(self) -> CommitId:
-        return self.store.prepare_commit(DOT, MAIN_WORKTREE, self.directories)
+        return self.store.prepare_commit(self.dot, self.worktree, self.directories)
 
     def publish(self, commit_id: CommitId, message: str = "c", *, hidden: bool = False) -> CommitId:
         return self.store.publish(commit_id, CommitDraft(message, "tester", hidden=hidden)).id
@@ -69,24 +72,80 @@ class Bench:
         commit_id = self.prepare()
         return commit_id, self.store.capture(commit_id)
 
+    def aside(self) -> CommitId:
+        """Keep the state in a hidden commit that nothing names."""
+        commit_id = self.commit("aside", hidden=True)
+        self.store.abandon(commit_id)
+        return commit_id
+
     def begin(self, target: CommitId, *, move: bool = False, takes_over: CommitId | None = None) -> CommitId:
-        moves = Move("reset", DEFAULT_BRANCH, target) if move else None
-        return self.store.begin_restore(DOT, MAIN_WORKTREE, target, [], moves, takes_over)
+        moves = Move("reset", self.branch, target) if move else None
+        return self.store.begin_restore(self.dot, self.worktree, target, [], moves, takes_over)
 
     def restore(self, target: CommitId, *, move: bool = False) -> dict[SubdotName, Restored]:
         """Restore all directories to a commit."""
-        entry = self.begin(target, move=move)
-        done = {subdot: self.store.restore(entry, subdot, self.directories) for subdot in self.directories}
+        return self.finish(self.begin(target, move=move))
+
+    def finish(self, entry: CommitId) -> dict[SubdotName, Restored]:
+        """Restore all directories for a journal entry, and end it."""
+        done = self.put_in_place(entry)
         self.store.sync_restored(entry)
         self.store.end_restore(entry)
         return done
 
+    def put_in_place(self, entry: CommitId) -> dict[SubdotName, Restored]:
+        return {subdot: self.store.restore(entry, subdot, self.directories) for subdot in self.directories}
+
+    def checkout(self, branch: RefName, head: CommitId | None = None) -> CommitId | None:
+        """Go to a branch, a new one at `head`, as the command does; return what was uncommitted where we were."""
+        return self.go("checkout", branch, head or self.store.branches(self.dot)[branch])
+
+    def go(self, action: str, branch: RefName, head: CommitId, target: CommitId | None = None) -> CommitId | None:
+        """Put `target` in place (by default what `branch` has uncommitted, else `head`), stand on `head`, keep what was there."""
+        captured, _ = self.capture()
+        changed = bool(self.store.captured_changes(captured, {}))
+        saved = self.publish(captured, "saved", hidden=True) if changed else None
+        arrived = branch != self.branch
+        target = target or (self.store.uncommitted(self.dot).get(branch) if arrived else None) or head
+        move = Move(action, branch, head, saved)
+        self.finish(self.store.begin_restore(self.dot, self.worktree, target, [], move, captured))
+        return saved
+
     def differing(self, target: CommitId) -> list[SubdotName]:
-        return self.store.differing(DOT, MAIN_WORKTREE, self.directories, target)
+        return self.store.differing(self.dot, self.worktree, self.directories, target)
 
     @property
     def head(self) -> CommitId | None:
-        return self.store.worktree(DOT, MAIN_WORKTREE).head
+        return self.store.worktree(self.dot, self.worktree).head
+
+    @property
+    def branch(self) -> RefName:
+        return self.store.worktree(self.dot, self.worktree).branch
+
+
+class TreeBench(Bench):
+    """A store with one dot whose worktrees are directories of the store."""
+
+    def __init__(self, store: Store, worktree: WorktreeName = MAIN_WORKTREE) -> None:
+        self.store = store
+        self.worktree = worktree
+        if DOT not in store.dots():
+            store.create_dot(DOT, tree=True)
+
+    @property
+    def directories(self) -> Directories:  # type: ignore[override]
+        return self.store.tree(self.dot, self.worktree)
+
+    @property
+    def top(self) -> Path:
+        return Path(self.directories[ROOT_SUBDOT])
+
+    def put_in_place(self, entry: CommitId) -> dict[SubdotName, Restored]:
+        """Restore what the tree has and what the target has, in any order."""
+        (target,) = (e.target for e in self.store.unfinished(self.dot) if e.id == entry)
+        assert target is not None
+        subdots = sorted({*self.directories, *self.store.commit(self.dot, target).subdots})
+        return {subdot: self.store.restore(entry, subdot, self.directories) for subdot in subdots}
 
 
 def open_bench(root: Path, **directories: Path) -> Bench:
@@ -108,6 +167,9 @@ class Stores:
 
     def bench(self, root: Path, **directories: Path) -> Bench:
         return Bench(self.open(root), **directories)
+
+    def trees(self, root: Path, worktree: WorktreeName = MAIN_WORKTREE) -> TreeBench:
+        return TreeBench(self.open(root), worktree)
 
     def close(self) -> None:
         for store in self.opened:
