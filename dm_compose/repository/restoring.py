@@ -198,14 +198,8 @@ def _save(checkout: Checkout, why: str, freeze: Freeze | None, *, always: bool =
 
 
 def _plan(checkout: Checkout, target: Commit, differing: Collection[SubdotName], *, files_are_proof: bool = False) -> Plan:
-    """Return what putting a commit in place takes, the subdots that only live in a tree included: they go."""
-    vanishing = checkout.places.keys() - target.subdots.keys() if checkout.tree else ()
     return plan_restore(
-        checkout.members,
-        [*differing, *vanishing],
-        checkout.wanted(target),
-        inner=checkout.inner(),
-        files_are_proof=files_are_proof,
+        checkout.members, differing, checkout.wanted(target), inner=checkout.inner(), files_are_proof=files_are_proof
     )
 
 

@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -22,8 +22,9 @@ RESTORE_THREADS = 4
 
 @dataclass
 class TreePlan:
-    """What makes a tree equal to a manifest, in the order it is done. Paths of `remove` come children first."""
+    """What makes a tree equal to `target`, in the order it is done. Paths of `remove` come children first."""
 
+    target: Manifest
     remove: list[str] = field(default_factory=list)
     create: list[Entry] = field(default_factory=list)
     rewrite: list[Entry] = field(default_factory=list)
@@ -33,11 +34,16 @@ class TreePlan:
         return bool(self.remove or self.create or self.rewrite or self.metadata)
 
 
-def plan_tree(tree: Tree, target: Manifest) -> TreePlan:
-    """Compare a scanned tree with a manifest. Pure; files of unknown contents are planned as rewrites."""
-    plan = TreePlan()
+def plan_tree(tree: Tree, target: Manifest, without: Collection[str] = ()) -> TreePlan:
+    """Compare a scanned tree with a manifest. Pure; files of unknown contents are planned as rewrites.
+
+    Paths in `without`, and the directories above them, stay as they are where the manifest has something else there.
+    """
+    above = {parent for path in without for parent in _parents(path)}
+    target = _around(target, without, above)
+    plan = TreePlan(target)
     kept = _kept_paths(tree, target)
-    plan.remove = [path for path in reversed(tree) if path not in kept]
+    plan.remove = [path for path in reversed(tree) if path not in kept and path not in above]
     for path, wanted in target.entries.items():
         if path not in kept:
             plan.create.append(wanted)
@@ -89,6 +95,31 @@ def _parent(path: str) -> str:
     return path.rpartition("/")[0]
 
 
+def _parents(path: str) -> Iterator[str]:
+    while path := _parent(path):
+        yield path
+
+
+def _around(target: Manifest, without: Collection[str], above: Collection[str]) -> Manifest:
+    """Return a manifest but for what is in the places of `without`, and what is no directory `above` them."""
+    dropped: dict[str, Entry] = {}
+    for path, entry in target.entries.items():
+        if path in without or (path in above and entry.kind != DIRECTORY) or (dropped and _parent(path) in dropped):
+            dropped[path] = entry
+    if not dropped:
+        return target
+    kept = []
+    first_names: dict[str, str] = {}  # of files whose first name was dropped
+    for path, entry in target.entries.items():
+        if path in dropped:
+            continue
+        if entry.kind == HARDLINK and entry.ref in dropped:
+            first = first_names.setdefault(entry.ref, path)
+            entry = dropped[entry.ref]._replace(path=path) if first == path else entry._replace(ref=first)
+        kept.append(entry)
+    return Manifest.of(kept)
+
+
 @dataclass(frozen=True)
 class Restored:
     """What a restore did: paths touched, and bytes of content that were not as committed.
@@ -111,7 +142,8 @@ def restore_tree(
     """
     root = os.path.realpath(root)
     tree = scan(root, known, without=without)
-    plan = plan_tree(tree, target)
+    plan = plan_tree(tree, target, without)
+    target = plan.target
     if not plan:
         return tree, Restored(0, 0)
     new_files = [e for e in plan.create if e.kind == FILE]

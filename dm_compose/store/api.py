@@ -85,11 +85,13 @@ class Store(Protocol):
 
     def tree(self, dot: DotName, name: WorktreeName) -> Directories:
         """Return the subdots of a tree and their directories. `__root__`, its whole directory, is one; what the others hold is
-        not in it. Needs no lock.
+        not in it. NotFoundError for what is no tree. Needs no lock.
         """
 
     def make_subdot(self, dot: DotName, name: WorktreeName, subdot: SubdotName) -> str:
-        """Return the directory of a tree's subdot, made empty when it is missing. Needs no lock."""
+        """Return the directory of a tree's subdot, made empty when it is missing; ExistsError where a file or link has its name.
+        NotFoundError for what is no tree. Needs no lock.
+        """
 
     def add_worktree(self, worktree: Worktree, start: CommitId) -> None:
         """Register a worktree, and its branch where that is new, at commit `start`. A tree is filled: with the branch's
@@ -151,7 +153,7 @@ class Store(Protocol):
 
     def differing(self, dot: DotName, worktree: WorktreeName, directories: Directories, target: CommitId) -> list[SubdotName]:
         """Return the subdots whose files are not provably those of `target`, by time stamps alone: never misses one, may name
-        one too many.
+        one too many. Those of a tree that `target` does not have are among them: a restore removes them.
         """
 
     def diff_live(
@@ -232,7 +234,8 @@ class Store(Protocol):
         """Make one subdot's directory equal to the target. The containers that write to it are down. Not atomic, idempotent.
 
         `directories` are those of all subdots, because one may hold another's. Subdots may be restored concurrently. A subdot
-        that the target does not have is left as it is; in a tree it is removed with the restore of `__root__`.
+        that the target does not have is left as it is, with the directories that lead to it; in a tree it is removed with the
+        restore of `__root__`.
         """
 
     def sync_restored(self, entry_id: CommitId) -> None:
@@ -281,7 +284,9 @@ class Store(Protocol):
         """
 
     def export(self, dot: DotName, commit_id: CommitId, directory: str) -> None:
-        """Write a commit's subdots as directories below `directory`. Not atomic. Needs no lock."""
+        """Write a commit's subdots as directories below `directory`, which is made, or is empty: ExistsError. Not atomic. Needs
+        no lock.
+        """
 
     # Settings of the store, and the names by which Docker knows volumes of dots. None of these needs a lock.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from dm_compose.core.commit import (
     Commit,
@@ -13,7 +14,6 @@ from dm_compose.core.commit import (
 from dm_compose.core.names import (
     DEFAULT_BRANCH,
     MAIN_WORKTREE,
-    ROOT_SUBDOT,
     CommitId,
     DotName,
     RefName,
@@ -21,7 +21,6 @@ from dm_compose.core.names import (
     WorktreeName,
 )
 from dm_compose.errors import ExistsError, InUseError, NotFoundError
-from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.system import file_errors, sync_filesystem
 from dm_compose.store.parts import Parts
 from dm_compose.store.refs import resolve
@@ -34,17 +33,27 @@ class History(Parts):
         return self._database.dots()
 
     def create_dot(self, dot: DotName, *, tree: bool = False) -> None:
-        if tree:
-            with file_errors("making a tree"):
+        left = None  # by a deletion that was killed
+        with self._database.transaction(), file_errors("making a dot"):
+            self._database.add_dot(dot, branch=DEFAULT_BRANCH, worktree=MAIN_WORKTREE, tree=tree)
+            left = self._trees.set_aside(dot)
+            if tree:
                 self._trees.create(dot, MAIN_WORKTREE)
                 self._trees.point(dot, MAIN_WORKTREE)
-        self._database.add_dot(dot, branch=DEFAULT_BRANCH, worktree=MAIN_WORKTREE, tree=tree)
+        self._discard(left)
 
     def delete_dot(self, dot: DotName) -> None:
         self._database.remove_dot(dot)
-        with file_errors("removing a dot"):
-            self._trees.remove(dot)
-            self._indexes.remove(dot)
+        left = None
+        with self._database.transaction(), file_errors("removing a dot"):
+            if dot not in self._database.dots():  # nobody has made it anew meanwhile: that takes no lock
+                left = self._trees.set_aside(dot)
+                self._indexes.remove(dot)
+        self._discard(left)
+
+    def _discard(self, directory: Path | None) -> None:
+        with file_errors("removing a tree"):
+            self._trees.discard(directory)
 
     def current(self, dot: DotName) -> WorktreeName:
         return self._database.current(dot)
@@ -57,17 +66,25 @@ class History(Parts):
         return next(found, None)
 
     def tree(self, dot: DotName, name: WorktreeName) -> dict[SubdotName, str]:
+        self._require_tree(dot, name)
         with file_errors("looking at a tree"):
             return self._trees.subdots(dot, name)
 
     def make_subdot(self, dot: DotName, name: WorktreeName, subdot: SubdotName) -> str:
+        self._require_tree(dot, name)
         with file_errors("making a subdot"):
             self._trees.create(dot, name)
-            path = self._trees.path(dot, name)
-            if subdot != ROOT_SUBDOT:
-                path /= subdot
-                path.mkdir(mode=0o755, exist_ok=True)
-        return str(path)
+            try:
+                return str(self._trees.make(dot, name, subdot))
+            except FileExistsError as error:
+                raise ExistsError(
+                    f"dot {dot} has something else where subdot {subdot} should be ({error.filename})",
+                    hint="Move it away, or choose another name.",
+                ) from None
+
+    def _require_tree(self, dot: DotName, name: WorktreeName) -> None:
+        if not self.worktree(dot, name).tree:
+            raise NotFoundError(f"worktree {name} of dot {dot} is no tree")
 
     def add_worktree(self, worktree: Worktree, start: CommitId) -> None:
         dot, name = worktree.dot, worktree.name
@@ -88,14 +105,13 @@ class History(Parts):
     def _build_tree(self, dot: DotName, name: WorktreeName, commit: Commit) -> None:
         with file_errors("making a tree"):
             place = self._trees.begin(dot, name)
-            made = {}
-            for subdot in sorted(commit.subdots, key=lambda s: s != ROOT_SUBDOT):
-                directory = place if subdot == ROOT_SUBDOT else place / subdot
-                directory.mkdir(mode=0o755, exist_ok=True)
-                target = self._objects.read_manifest(commit.subdots[subdot].manifest)
-                made[subdot], _ = restore_tree(str(directory), {}, target, self._objects)
-            sync_filesystem(place)
-            self._trees.adopt(dot, name, place)
+            try:
+                made = self._fill(str(place), commit)
+                sync_filesystem(place)
+                self._trees.adopt(dot, name, place)
+            except BaseException:
+                self._trees.discard(place)
+                raise
         for subdot, tree in made.items():
             self._remember((dot, name, subdot), tree)
 
@@ -110,9 +126,9 @@ class History(Parts):
             if saved is not None:
                 self._database.set_ref(dot, "uncommitted", worktree.branch, saved)
         with file_errors("removing a worktree"):
-            if worktree.tree:
-                self._trees.remove(dot, name)
+            left = self._trees.set_aside(dot, name) if worktree.tree else None
             self._indexes.remove(dot, name)
+        self._discard(left)
 
     def set_places(self, dot: DotName, name: WorktreeName, places: Mapping[SubdotName, str]) -> None:
         with self._database.transaction():

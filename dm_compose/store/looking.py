@@ -27,17 +27,18 @@ class Looking(Parts):
         commit = self._database.commit(dot, target)
         wanted = self._manifests(commit)
         is_tree = self._is_tree(dot, worktree)
+        extra = sorted(directories.keys() - wanted.keys()) if is_tree else []
         directories = self._directories(dot, worktree, directories, commit)
         inner = nested(directories)
 
         def differs(subdot: SubdotName, directory: str) -> bool:
-            if is_tree and not os.path.isdir(directory):
+            if is_tree and (os.path.islink(directory) or not os.path.isdir(directory)):
                 return True
             tree = scan(directory, self._known(dot, worktree, subdot), without=inner[subdot])
-            return subdot in wanted and bool(plan_tree(tree, wanted[subdot]))
+            return subdot in wanted and bool(plan_tree(tree, wanted[subdot], inner[subdot]))
 
         answers = self._each(directories, differs)
-        return [subdot for subdot, answer in answers.items() if answer]
+        return [*(subdot for subdot, answer in answers.items() if answer), *extra]
 
     def diff_live(
         self,

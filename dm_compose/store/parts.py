@@ -28,6 +28,7 @@ from dm_compose.core.tree import Entry, Manifest
 from dm_compose.errors import DamagedError, InUseError, NotFoundError, StoreError
 from dm_compose.state import Database
 from dm_compose.storage.objects import ObjectStore
+from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree, join
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
@@ -141,9 +142,19 @@ class Parts:
     def _directories(self, dot: DotName, name: WorktreeName, directories: Directories, target: Commit) -> Directories:
         """Return what a restore has to do with: in a tree exactly the target's subdots, because `__root__` removes all others."""
         if self._is_tree(dot, name):
-            top = self._trees.path(dot, name)
-            return {subdot: str(top if subdot == ROOT_SUBDOT else top / subdot) for subdot in target.subdots}
+            return {subdot: str(self._trees.subdot(dot, name, subdot)) for subdot in target.subdots}
         return directories
+
+    def _fill(self, directory: str, commit: Commit) -> dict[SubdotName, Tree]:
+        """Put a commit's subdots into an empty directory and return their indexes."""
+        places = {s: directory if s == ROOT_SUBDOT else os.path.join(directory, s) for s in commit.subdots}
+        for place in places.values():
+            os.makedirs(place, mode=0o755, exist_ok=True)
+        trees, inner = {}, nested(places)
+        for subdot in places:
+            target = self._objects.read_manifest(commit.subdots[subdot].manifest)
+            trees[subdot], _ = restore_tree(places[subdot], {}, target, self._objects, without=inner[subdot])
+        return trees
 
     def _open_object(self, entry: Entry) -> int:
         return self._objects.open_object(entry.ref)
@@ -170,12 +181,11 @@ class Parts:
 
 def nested(directories: Directories) -> dict[SubdotName, frozenset[str]]:
     """Return, for each subdot, the paths within it that are directories of other subdots."""
+    real = {subdot: os.path.realpath(directory) for subdot, directory in directories.items()}
     found = {}
-    for subdot, outer in directories.items():
+    for subdot, outer in real.items():
         prefix = outer.rstrip("/") + "/"
-        found[subdot] = frozenset(
-            d.removeprefix(prefix).rstrip("/") for d in directories.values() if d.startswith(prefix) and d != outer
-        )
+        found[subdot] = frozenset(d.removeprefix(prefix) for d in real.values() if d.startswith(prefix))
     return found
 
 

@@ -23,6 +23,7 @@ from dm_compose.core.names import (
     SubdotName,
     WorktreeName,
 )
+from dm_compose.errors import ExistsError
 from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree
 from dm_compose.storage.system import file_errors, sync_filesystem
@@ -73,7 +74,9 @@ class Restoring(Committing):
         directory = directories[subdot]
         with file_errors(f"restoring {subdot}"):
             if self._is_tree(entry.dot, entry.worktree):
-                os.makedirs(directory, mode=0o755, exist_ok=True)
+                # all before the root's time stamps are put back, or those made after it would move them
+                made = commit.subdots if subdot == ROOT_SUBDOT else [subdot]
+                self._trees.make_room(entry.dot, entry.worktree, made)
             target = self._objects.read_manifest(state.manifest)
             known, without = self._known(entry.dot, entry.worktree, subdot), nested(directories)[subdot]
             tree, outcome = restore_tree(directory, known, target, self._objects, without=without)
@@ -144,7 +147,7 @@ class Restoring(Committing):
     def export(self, dot: DotName, commit_id: CommitId, directory: str) -> None:
         commit = self._database.commit(dot, commit_id)
         with file_errors("writing a commit's files"):
-            for subdot in sorted(commit.subdots, key=lambda s: s != ROOT_SUBDOT):
-                place = directory if subdot == ROOT_SUBDOT else os.path.join(directory, subdot)
-                os.makedirs(place, exist_ok=True)
-                restore_tree(place, {}, self._objects.read_manifest(commit.subdots[subdot].manifest), self._objects)
+            os.makedirs(directory, exist_ok=True)
+            if os.listdir(directory):
+                raise ExistsError(f"directory {directory} is not empty", hint="Name one that is empty, or that does not exist.")
+            self._fill(directory, commit)

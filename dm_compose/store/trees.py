@@ -6,9 +6,11 @@ database says which worktree that is; the symlink is made anew after it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from dm_compose.core.names import ROOT_SUBDOT, DotName, SubdotName, WorktreeName
@@ -30,9 +32,43 @@ class Trees:
 
     def create(self, dot: DotName, worktree: WorktreeName) -> None:
         """Make an empty tree. Idempotent, and safe without a lock."""
-        (self._trees / dot).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_home(dot)
         self.path(dot, worktree).mkdir(mode=0o755, exist_ok=True)
         sync_directory(self._trees / dot)
+
+    def _make_home(self, dot: DotName) -> None:
+        if not (self._trees / dot).is_dir():
+            (self._trees / dot).mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_directory(self._trees)
+            sync_directory(self._trees.parent)
+
+    def make(self, dot: DotName, worktree: WorktreeName, subdot: SubdotName) -> Path:
+        """Return the directory of a tree's subdot, made empty when it is missing. FileExistsError where there is a file or a
+        link: following it would hand out somebody else's directory.
+        """
+        path = self.subdot(dot, worktree, subdot)
+        try:
+            path.mkdir(mode=0o755)
+        except FileExistsError:
+            if path.is_symlink() or not path.is_dir():
+                raise
+        else:
+            sync_directory(path.parent)
+        return path
+
+    def make_room(self, dot: DotName, worktree: WorktreeName, subdots: Iterable[SubdotName]) -> None:
+        """Have a directory for each subdot, instead of a file or link if need be. Safe when several do it at once."""
+        for subdot in subdots:
+            path = self.subdot(dot, worktree, subdot)
+            if path.is_symlink() or not path.is_dir():
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                    path.unlink()
+                path.mkdir(mode=0o755, parents=True, exist_ok=True)
+
+    def subdot(self, dot: DotName, worktree: WorktreeName, subdot: SubdotName) -> Path:
+        """Return the directory of a tree's subdot, which need not exist."""
+        top = self.path(dot, worktree)
+        return top if subdot == ROOT_SUBDOT else top / subdot
 
     def subdots(self, dot: DotName, worktree: WorktreeName) -> dict[SubdotName, str]:
         """Return the directories of a tree's subdots: itself as `__root__`, and each one in it that has a subdot's name."""
@@ -54,20 +90,26 @@ class Trees:
 
     def adopt(self, dot: DotName, worktree: WorktreeName, built: Path) -> None:
         """Put a tree that was built elsewhere in its place, atomically; a tree that nobody registered is replaced."""
-        (self._trees / dot).mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.remove(dot, worktree)
+        self._make_home(dot)
+        self.discard(self.set_aside(dot, worktree))
         os.rename(built, self.path(dot, worktree))
         sync_directory(self._trees / dot)
 
-    def remove(self, dot: DotName, worktree: WorktreeName | None = None) -> None:
-        """Remove a tree, or all trees of a dot, at once for whoever looks. Idempotent."""
+    def set_aside(self, dot: DotName, worktree: WorktreeName | None = None) -> Path | None:
+        """Take a tree, or all trees of a dot, away at once, and return what is to be discarded, None where there was none."""
         path = self._trees / dot if worktree is None else self.path(dot, worktree)
         gone = self._incoming / f"removed.{uuid.uuid4().hex}"
         try:
             os.rename(path, gone)
         except FileNotFoundError:
-            return
-        shutil.rmtree(gone)
+            return None
+        sync_directory(path.parent)
+        return gone
+
+    def discard(self, directory: Path | None) -> None:
+        """Remove what was set aside, or begun and not adopted. Idempotent."""
+        if directory is not None and directory.exists():
+            shutil.rmtree(directory)
 
     def point(self, dot: DotName, worktree: WorktreeName) -> None:
         """Have `.current` point to a worktree, atomically."""
