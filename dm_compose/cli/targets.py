@@ -76,15 +76,18 @@ class StoreTarget:
 
     def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
         dots, name = self.dots(quiet=quiet), self.name()
-        if name is None and self.branch_name is None and (stack := self._stack(dots, quiet=quiet)) is not None:
-            return stack
-        return dots.dot(name or dots.choose(), None if for_ref else self.branch())
+        branch = None if for_ref else self.branch()
+        if name is None and (found := self._stack(dots, quiet=quiet)) is not None:
+            stack, name = found
+            if branch is None:
+                return stack
+        return dots.dot(name or dots.choose(), branch)
 
     def default_ref(self) -> str:
         return self.branch_name or "HEAD"
 
-    def _stack(self, dots: Dots, *, quiet: bool) -> Stack | None:
-        """Return the stack of this directory, if it has a compose file and its dot is in the store."""
+    def _stack(self, dots: Dots, *, quiet: bool) -> tuple[Stack, DotName] | None:
+        """Return the stack of this directory and its dot, if there is a compose file and the dot is in the store."""
         if dots.engine is None or not _in_compose_project():
             return None
         from dm_compose.repository.stack import Stack
@@ -92,7 +95,8 @@ class StoreTarget:
         stack = Stack(ComposeOptions(), Narrator(quiet=quiet))
         try:
             with dots.store() as store:
-                return stack if stack.identity(store)[0] in store.dots() else None
+                name = stack.identity(store)[0]
+                return (stack, name) if name in store.dots() else None
         except ComposeError as error:
             error.hint = f"{error.hint or ''} To work with another dot: --dot NAME.".strip()
             raise
