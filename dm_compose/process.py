@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from dm_compose.errors import DmError
@@ -117,6 +118,24 @@ class Pipe:
 def start_pipe(command: Sequence[str]) -> Pipe:
     """Start a child to talk to. FileNotFoundError when there is no such program."""
     return Pipe(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True))
+
+
+def start_background(command: Sequence[str], log: Path) -> int:
+    """Start a program that outlives us: in a session of its own, in `/`, its output appended to `log`. Return its process id.
+
+    It is nobody's child, so nobody has to wait for it. OSError when the log cannot be written.
+    """
+    with open(log, "ab") as output:
+        started = subprocess.run(
+            ["/bin/sh", "-c", '"$@" >&2 & echo $!', "dm-compose", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            cwd="/",
+            start_new_session=True,
+            check=True,
+        )
+    return int(started.stdout)
 
 
 def environment(**changes: str) -> dict[str, str]:

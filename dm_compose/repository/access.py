@@ -44,8 +44,7 @@ def open_access(engine: Engine | None, places: Iterable[str], listener: Listener
     remote engines get a helper container that mounts the places. DM_FILES=helper or in-process insists on one of them.
     """
     wanted = list(dict.fromkeys(places))
-    home = os.environ.get(HOME_VARIABLE) or STORE_VOLUME
-    home = str(Path(home).absolute()) if "/" in home else home
+    home = _home()
     choice = os.environ.get(FILES_VARIABLE, "auto")
     if choice not in ("auto", "helper", "in-process"):
         raise UsageError(f"{FILES_VARIABLE}={choice} is not known", hint="Use auto, helper or in-process.")
@@ -53,8 +52,7 @@ def open_access(engine: Engine | None, places: Iterable[str], listener: Listener
         if not home.startswith("/"):
             raise StoreError("without a Docker Engine the store must be a directory", hint=f"Set {HOME_VARIABLE} to one.")
         return Access(LocalStore(Path(home), listener), "in-process", {p: p for p in wanted})
-    if not home.startswith("/") and engine.volume(home) is None:
-        engine.create_volume(home, {ROLE_LABEL: "store"})
+    _ensure_volume(engine, home)
     store, store_mount = _locate(engine, home)
     found = {place: _locate(engine, place) for place in wanted}
     on_host = {place: directory for place, (directory, _) in found.items()}
@@ -63,6 +61,29 @@ def open_access(engine: Engine | None, places: Iterable[str], listener: Listener
     inside = {place: helper_directory(number) for number, place in enumerate(wanted)}
     mounts = {store_mount: HELPER_STORE, **{found[place][1]: directory for place, directory in inside.items()}}
     return Access(connect_helper(mounts, listener), "helper", inside)
+
+
+def find_store(engine: Engine, *, make: bool) -> Path | None:
+    """Return the directory of the store on the engine's host; where there is none, make it or return None."""
+    home = _home()
+    if make:
+        _ensure_volume(engine, home)
+    elif not home.startswith("/") and engine.volume(home) is None:
+        return None
+    path = Path(_locate(engine, home)[0])
+    if make:
+        LocalStore(path).close()
+    return path if path.is_dir() else None
+
+
+def _home() -> str:
+    home = os.environ.get(HOME_VARIABLE) or STORE_VOLUME
+    return str(Path(home).absolute()) if "/" in home else home
+
+
+def _ensure_volume(engine: Engine, home: str) -> None:
+    if not home.startswith("/") and engine.volume(home) is None:
+        engine.create_volume(home, {ROLE_LABEL: "store"})
 
 
 def _locate(engine: Engine, place: str) -> tuple[str, str]:

@@ -280,8 +280,11 @@ class Database:
         return {name: DotName(dot) for name, dot in self._all("SELECT name, dot FROM volumes ORDER BY name")}
 
     def add_volume(self, name: str, dot: DotName) -> None:
-        """Register a volume. Idempotent."""
-        self._write("INSERT OR REPLACE INTO volumes VALUES (?, ?)", name, dot)
+        """Register a volume. Idempotent. NotFoundError when there is no such dot."""
+        with self.transaction():
+            if dot not in self.dots():
+                raise _no_dot(dot)
+            self._write("INSERT OR REPLACE INTO volumes VALUES (?, ?)", name, dot)
 
     def remove_volume(self, name: str) -> None:
         """Forget a volume's registration. Idempotent."""

@@ -1,0 +1,154 @@
+"""Docker's volume plugin protocol, version 1: what each call means, and what it is answered.
+
+https://docs.docker.com/engine/extend/plugins_volume/. The engine calls at any time and any number of times, also for names that
+are not ours: it looks for the driver of a volume that it does not know by asking each one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dm_compose.driver.volumes import DotVolume, Volumes
+from dm_compose.errors import DmError, StoreError, UsageError
+from dm_compose.store.local import LocalStore
+
+Answer = dict[str, Any]
+BUG = "this is a bug in dm-compose; the driver's log has the details"
+
+
+class BadRequestError(UsageError):
+    """A request that no engine sends. The answer's HTTP status says so too."""
+
+    status = 400
+
+
+class UnknownCallError(BadRequestError):
+    """A path that is no call."""
+
+    status = 404
+
+
+class Calls:
+    """The driver's answers. Keeps nothing between two calls: the store is opened for each, so that one that was removed and made
+    again, or upgraded, is not written to behind its back. Thread-safe.
+    """
+
+    def __init__(self, store: Path, log: logging.Logger) -> None:
+        self.store = store
+        self._log = log
+        self._calls: Mapping[str, Callable[[Answer], Answer]] = {
+            "Plugin.Activate": lambda _: {"Implements": ["VolumeDriver"]},
+            "VolumeDriver.Capabilities": lambda _: {"Capabilities": {"Scope": "local"}},
+            "VolumeDriver.Create": self._create,
+            "VolumeDriver.Remove": self._remove,
+            "VolumeDriver.Mount": self._mountpoint,
+            "VolumeDriver.Path": self._mountpoint,
+            "VolumeDriver.Unmount": _nothing,
+            "VolumeDriver.Get": self._get,
+            "VolumeDriver.List": self._list,
+        }
+
+    def answer(self, call: str, body: bytes) -> Answer:
+        """Return what to answer, `Err` '' for success. Raises BadRequestError only; a bug is logged and told."""
+        try:
+            work = self._calls[call]
+        except KeyError:
+            raise UnknownCallError(f"no such call: {call!r}") from None
+        request = _decoded(body)
+        try:
+            return {"Err": "", **work(request)}
+        except BadRequestError:
+            raise
+        except DmError as error:
+            return {"Err": error.message + (f" ({error.hint})" if error.hint else "")}
+        except Exception:
+            self._log.exception("%s %r", call, request)
+            return {"Err": BUG}
+
+    @contextlib.contextmanager
+    def _volumes(self) -> Iterator[Volumes]:
+        if not self.store.is_dir():
+            raise StoreError(f"the driver's store at {self.store} is gone", hint="`dm cluster reset`, then `dm cluster init`.")
+        store = LocalStore(self.store)
+        try:
+            yield Volumes(store)
+        finally:
+            store.close()
+
+    def _create(self, request: Answer) -> Answer:
+        name = _name(request)
+        if request.get("Opts"):
+            self._log.warning("volume %r: the driver has no options, %r mean nothing", name, request["Opts"])
+        with self._volumes() as volumes:
+            volumes.create(name)
+        return {}
+
+    def _remove(self, request: Answer) -> Answer:
+        with self._volumes() as volumes:
+            volumes.remove(_name(request))
+        return {}
+
+    def _mountpoint(self, request: Answer) -> Answer:
+        with self._volumes() as volumes:
+            return {"Mountpoint": volumes.mountpoint(_name(request))}
+
+    def _get(self, request: Answer) -> Answer:
+        with self._volumes() as volumes:
+            return {"Volume": _volume(volumes.get(_name(request)))}
+
+    def _list(self, _: Answer) -> Answer:
+        with self._volumes() as volumes:
+            return {"Volumes": [_volume(found) for found in volumes.registered()]}
+
+
+class Farewell:
+    """The answers of a driver that has been reset: it has no volumes. The engine asks until it restarts, and waits 15 s for one
+    that does not answer.
+    """
+
+    def answer(self, call: str, body: bytes) -> Answer:
+        """As `Calls.answer`."""
+        known: Mapping[str, Answer] = {
+            "Plugin.Activate": {"Implements": ["VolumeDriver"]},
+            "VolumeDriver.Capabilities": {"Capabilities": {"Scope": "local"}},
+            "VolumeDriver.Remove": {},
+            "VolumeDriver.Unmount": {},
+            "VolumeDriver.List": {"Volumes": []},
+        }
+        _decoded(body)
+        return {"Err": "", **known[call]} if call in known else {"Err": "the dm driver was reset (`dm cluster init` sets it up)"}
+
+
+def _nothing(_: Answer) -> Answer:
+    return {}
+
+
+def _decoded(body: bytes) -> Answer:
+    """Read a body. The engine sends none, or `null`, where a call takes no arguments."""
+    try:
+        found = json.loads(body or b"null")
+    except (ValueError, RecursionError) as error:
+        raise BadRequestError(f"the body is no JSON: {error}") from None
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise BadRequestError("the body is no JSON object")
+    return found
+
+
+def _name(request: Answer) -> str:
+    name = request.get("Name")
+    if not isinstance(name, str):
+        raise BadRequestError("the call names no volume")
+    return name
+
+
+def _volume(found: DotVolume) -> Answer:
+    """What `docker volume inspect` shows."""
+    shown = (("dot", found.dot), ("branch", found.branch), ("worktree", found.worktree), ("subdot", found.subdot))
+    return {"Name": found.name, "Mountpoint": found.directory, "Status": {key: value for key, value in shown if value}}
