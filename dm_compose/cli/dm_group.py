@@ -7,7 +7,7 @@ import copy
 import click
 
 import dm_compose
-from dm_compose.cli import branch_verbs, dot_verbs, state_verbs, store_verbs
+from dm_compose.cli import branch_verbs, cluster_verbs, dot_verbs, state_verbs, store_verbs
 from dm_compose.cli.completion import complete_branch, complete_dot, completion
 from dm_compose.cli.targets import StoreTarget
 
@@ -76,5 +76,5 @@ for _verb in (*state_verbs.VERBS, *branch_verbs.VERBS):
         cli.add_command(with_dot(_verb))
 for _verb in dot_verbs.OF_A_DOT:
     cli.add_command(with_dot(_verb))
-for _verb in (*dot_verbs.OF_ALL, *store_verbs.VERBS, completion):
+for _verb in (*dot_verbs.OF_ALL, *store_verbs.VERBS, cluster_verbs.cluster, completion):
     cli.add_command(_verb)
