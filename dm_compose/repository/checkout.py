@@ -77,6 +77,11 @@ class Checkout:
         if not self.tree:
             self.store.set_places(self.dot, self.worktree, self.places)
 
+    def mark_quiet(self) -> None:
+        """Have the store remember the files as they are after a restore; see Store.mark_quiet."""
+        directories = self.store.tree(self.dot, self.worktree) if self.tree else self.directories
+        self.store.mark_quiet(self.dot, self.worktree, directories)
+
     def wanted(self, target: Commit) -> list[SubdotName]:
         """Return the subdots that putting a commit in place is about; tells of those that only one of the two has."""
         if self.tree:

@@ -126,7 +126,8 @@ def move_to(
     finally:
         if freeze is not None:
             freeze.thaw()
-    checkout.store.mark_quiet(checkout.dot, checkout.worktree, checkout.directories)
+    if move.head == target.id:  # anything else is uncommitted, and what the engines' start adds is part of it
+        checkout.mark_quiet()
     return RestoreReport(target, plan, tuple(done), saved, time.monotonic() - began)
 
 
@@ -138,7 +139,7 @@ def visit(checkout: Checkout, target: Commit, *, timeout_s: float = DEFAULT_TIME
     differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
     plan = _plan(checkout, target, differing)
     done = put_in_place(checkout, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
-    checkout.store.mark_quiet(checkout.dot, checkout.worktree, checkout.directories)
+    checkout.mark_quiet()
     return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
 
 

@@ -242,7 +242,10 @@ class Store(Protocol):
         """Make the restored files durable and remember their time stamps. May run while the datastores start."""
 
     def end_restore(self, entry_id: CommitId) -> None:
-        """Carry out the journalled move, if any (head and reflog), and close the entry, in one transaction."""
+        """Carry out the journalled move, if any (head and reflog), and close the entry, in one transaction.
+
+        A move to another head than the files restored forgets what `mark_quiet` noted: the files are uncommitted.
+        """
 
     def cancel_restore(self, entry_id: CommitId) -> None:
         """Close the entry of a restore that touched no file, of a switch or session that is over. Idempotent."""

@@ -49,6 +49,11 @@ class Indexes:
         """Remove an index; idempotent."""
         self._path(key, kind).unlink(missing_ok=True)
 
+    def forget_quiet(self, dot: DotName, worktree: WorktreeName) -> None:
+        """Remove the marks of all subdots of a worktree. Idempotent."""
+        for path in (self._root / dot / worktree).glob("*.quiet"):
+            path.unlink(missing_ok=True)
+
     def remove(self, dot: DotName, worktree: WorktreeName | None = None) -> None:
         """Remove all indexes of a dot, or of one of its worktrees. Idempotent."""
         path = self._root / dot if worktree is None else self._root / dot / worktree

@@ -94,6 +94,9 @@ class Restoring(Committing):
 
     def end_restore(self, entry_id: CommitId) -> None:
         entry = self._entry(entry_id)
+        if entry.move is not None and entry.move.head != entry.target:  # marks of before would pass for this head's
+            with file_errors("writing to the store"):
+                self._indexes.forget_quiet(entry.dot, entry.worktree)
         with self._database.transaction():
             if entry.move is not None:
                 self._arrive(self.worktree(entry.dot, entry.worktree), entry.move)

@@ -67,6 +67,15 @@ def test_reset_without_hard_is_not_refused_for_what_the_engines_start_wrote(weba
     webapp.dm("reset")
 
 
+def test_what_undo_brings_back_is_uncommitted_and_not_lost_without_hard(webapp: TestProject) -> None:
+    webapp.sql("insert into notes values ('uncommitted')")
+    webapp.dm("reset", "--hard")
+    webapp.dm("undo")
+    assert webapp.json("status")["dirty"] is True
+    assert webapp.dm("reset", check=False).returncode == 7
+    assert notes(webapp) == ["seed", "uncommitted"]
+
+
 def test_undo_brings_uncommitted_changes_back_and_undo_of_undo_takes_them_away(webapp: TestProject) -> None:
     webapp.sql("insert into notes values ('uncommitted')")
     webapp.redis().set("note", "uncommitted")

@@ -569,3 +569,17 @@ def test_no_wrong_name_is_taken_for_damage(bench: Bench) -> None:
             call(bench.store)
         assert not isinstance(caught.value, DamagedError), caught.value
         assert caught.value.exit_code in (2, 5)
+
+
+def test_arriving_at_uncommitted_files_forgets_that_the_same_files_were_quiet_before(bench: Bench) -> None:
+    """Of two branches one may have committed what is uncommitted on the other."""
+    first = bench.commit()
+    (Path(bench.directories[DATA]) / "new").write_bytes(b"x")
+    second = bench.commit()
+    bench.store.mark_quiet(DOT, MAIN_WORKTREE, bench.directories)
+    assert bench.store.changed_since_quiet(DOT, MAIN_WORKTREE, bench.directories, {}) == []
+    bench.store.add_branch(DOT, RefName("other"), first)
+    move = Move("checkout", RefName("other"), first)
+    entry = bench.store.begin_restore(DOT, MAIN_WORKTREE, second, [], move, None)
+    bench.store.end_restore(entry)  # no subdot differs, so none is restored
+    assert bench.store.changed_since_quiet(DOT, MAIN_WORKTREE, bench.directories, {}) == [DATA]
