@@ -46,7 +46,8 @@ def init(*, name: str, as_json: bool) -> None:
 @json_option
 def list_dots(*, scripting: bool, as_json: bool) -> None:
     """List all dots: branch, containers, size, commits, and how much is not committed."""
-    summaries = store_target().dots().summaries()
+    dots = store_target().dots()
+    summaries = dots.summaries(store_target().named(dots))
     if as_json:
         print_json(summaries)
         return
@@ -158,10 +159,10 @@ def dot() -> None:
 def show(*, name: str | None, scripting: bool, as_json: bool) -> None:
     """Show the dot NAME (the current one): its size, commits and branches."""
     dots = store_target().dots()
-    chosen = DotName.parse(name) if name else store_target().name() or dots.choose()
-    stored = dots.dot(chosen)
-    branches = stored.branches()
-    found = dots.summary(chosen, current=dots.current() == chosen)
+    named = store_target().named(dots)
+    chosen = DotName.parse(name) if name else named or dots.choose()
+    branches = dots.dot(chosen).branches()
+    found = dots.summary(chosen, current=(named or dots.current()) == chosen)
     if as_json:
         print_json({"summary": found, "branches": branches})
     elif scripting:

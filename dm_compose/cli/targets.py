@@ -83,6 +83,13 @@ class StoreTarget:
                 return stack
         return dots.dot(name or dots.choose(), branch)
 
+    def named(self, dots: Dots) -> DotName | None:
+        """Return the dot that is meant without being chosen by `switch`: the named one, else this directory's."""
+        if (name := self.name()) is not None:
+            return name
+        found = self._stack(dots, quiet=True)
+        return found[1] if found is not None else None
+
     def default_ref(self) -> str:
         return self.branch_name or "HEAD"
 

@@ -136,10 +136,10 @@ class Dots:
 
     # Looking
 
-    def summaries(self) -> list[Summary]:
-        """Return all dots at a glance, by name."""
+    def summaries(self, meant: DotName | None = None) -> list[Summary]:
+        """Return all dots at a glance, by name; `meant` is the current one, if given."""
         with self.store() as store:
-            names, current = store.dots(), _current(store)
+            names, current = store.dots(), meant or _current(store)
         return [self.summary(name, current=name == current) for name in names]
 
     def summary(self, name: DotName, *, current: bool = False) -> Summary:
