@@ -76,7 +76,7 @@ class Service:
     engine: Engine
     driver: str = DRIVER
     plugins: Path = PLUGINS
-    keeper: Keeper = field(default_factory=keeper)
+    keeper: Keeper = field(default_factory=lambda: keeper())
     listener: Listener = ignore
 
     @property
