@@ -8,6 +8,7 @@ as surrogate escapes (PEP 383), so every name round-trips.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from dm_compose.errors import DamagedError
 DIRECTORY, FILE, SYMLINK, FIFO, HARDLINK, CHAR, BLOCK = "d", "f", "l", "p", "h", "c", "b"
 UNKNOWN = ""
 MANIFEST_FORMAT = 1
+_BEFORE_ENTRIES = b',"entries":'
 
 Xattrs = tuple[tuple[str, str], ...]
 
@@ -76,17 +78,21 @@ class Manifest:
         return {e.ref for e in self.entries.values() if e.kind == FILE}
 
     def encode(self) -> bytes:
-        """Return the file format: one JSON object, `format` and `entries` (an array of arrays)."""
-        rows = [entry_to_row(e) for e in self.entries.values()]
-        return json.dumps({"format": MANIFEST_FORMAT, "entries": rows}, separators=(",", ":")).encode()
+        """Return the file format: one JSON object, `format`, `crc32` of the text of the entries, `entries` (an array of
+        arrays).
+        """
+        rows = json.dumps([entry_to_row(e) for e in self.entries.values()], separators=(",", ":")).encode()
+        return b'{"format":%d,"crc32":%d%s%s}' % (MANIFEST_FORMAT, zlib.crc32(rows), _BEFORE_ENTRIES, rows)
 
     @classmethod
     def decode(cls, data: bytes, *, name: str) -> Manifest:
-        """Read what `encode` wrote; DamagedError names the manifest when it is anything else."""
+        """Read what `encode` wrote; DamagedError names the manifest when it is anything else. A missing `crc32` is not missed."""
         try:
             document = json.loads(data)
             if document["format"] != MANIFEST_FORMAT:
                 raise ValueError(f"format {document['format']}")
+            if document.get("crc32") not in (None, zlib.crc32(data.partition(_BEFORE_ENTRIES)[2][:-1])):
+                raise ValueError("it does not hold what was written")
             manifest = cls.of(entry_from_row(row) for row in document["entries"])
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"manifest {name} cannot be read: {error}") from None

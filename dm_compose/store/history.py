@@ -92,28 +92,33 @@ class History(Parts):
             raise ExistsError(f"dot {dot} has a worktree {name} already")
         self._refuse_branch_in_use(dot, worktree.branch)
         commit = self._database.commit(dot, start)
+        built = left = None
         if worktree.tree:
-            uncommitted = self._database.refs(dot, "uncommitted").get(worktree.branch)
-            self._build_tree(dot, name, self._database.commit(dot, uncommitted) if uncommitted else commit)
+            uncommitted = self.uncommitted(dot).get(worktree.branch)
+            built = self._build_tree(dot, name, self._database.commit(dot, uncommitted) if uncommitted else commit)
         with self._database.transaction():
+            if built is not None:
+                with file_errors("making a tree"):
+                    left = self._trees.adopt(dot, name, built)
             if worktree.branch not in self._database.refs(dot, "branch"):
                 self._database.set_ref(dot, "branch", worktree.branch, start)
             if worktree.tree:
                 self._database.remove_ref(dot, "uncommitted", worktree.branch)
             self._database.put_worktree(worktree)
+        self._discard(left)
 
-    def _build_tree(self, dot: DotName, name: WorktreeName, commit: Commit) -> None:
+    def _build_tree(self, dot: DotName, name: WorktreeName, commit: Commit) -> Path:
         with file_errors("making a tree"):
             place = self._trees.begin(dot, name)
             try:
                 made = self._fill(str(place), commit)
                 sync_filesystem(place)
-                self._trees.adopt(dot, name, place)
             except BaseException:
                 self._trees.discard(place)
                 raise
         for subdot, tree in made.items():
             self._remember((dot, name, subdot), tree)
+        return place
 
     def remove_worktree(self, dot: DotName, name: WorktreeName, saved: CommitId | None = None) -> None:
         if name in (MAIN_WORKTREE, self._database.current(dot)):

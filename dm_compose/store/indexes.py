@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Container
 from pathlib import Path
 
 from dm_compose.core.names import DotName, SubdotName, WorktreeName
-from dm_compose.core.tree import Manifest
+from dm_compose.core.tree import FILE, Manifest
 from dm_compose.storage.scan import RACY, Found, Tree, load_index, save_index
+from dm_compose.storage.system import sync_filesystem
 
 Key = tuple[DotName, WorktreeName, SubdotName]
 
@@ -59,6 +61,16 @@ class Indexes:
         path = self._root / dot if worktree is None else self._root / dot / worktree
         shutil.rmtree(path, ignore_errors=True)
         self._cache.clear()
+
+    def forget_objects(self, gone: Container[str]) -> None:
+        """Have no index name any of these objects, which are about to go: it would vouch for files that a commit then lacks."""
+        for path in self._root.glob("*/*/*.index"):
+            tree = load_index(path)
+            kept = {name: found for name, found in tree.items() if found.entry.kind != FILE or found.entry.ref not in gone}
+            if len(kept) < len(tree):
+                save_index(path, kept)
+        if self._root.is_dir():
+            sync_filesystem(self._root)  # before the objects go
 
     def known(self, key: Key, head: Manifest | None) -> Tree:
         """Return the index, or where there is none the head's entries as guesses, to be compared before they are believed."""

@@ -14,6 +14,7 @@ from dm_compose.core.names import (
 from dm_compose.core.upkeep import Checkup, Garbage
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
+from dm_compose.store.checking import Checking
 from dm_compose.store.history import History
 from dm_compose.store.locks import Locks
 from dm_compose.store.looking import Looking
@@ -30,6 +31,7 @@ class LocalStore(History, Looking, Restoring):
             (root / "locks").mkdir(mode=0o700, exist_ok=True)
         self._locks = Locks(root / "locks")
         self._upkeep = Upkeep(self._database, self._objects, self._indexes, self._trees)
+        self._checking = Checking(self._database, self._objects, self._indexes)
 
     def close(self) -> None:
         self._locks.release_all()
@@ -48,4 +50,4 @@ class LocalStore(History, Looking, Restoring):
         return self._upkeep.collect(keep_since)
 
     def check(self, live: Mapping[DotName, Mapping[WorktreeName, Directories]], *, repair: bool) -> Checkup:
-        return self._upkeep.check(live, self._counting("check"), repair=repair)
+        return self._checking.check(live, self._counting("check"), repair=repair)

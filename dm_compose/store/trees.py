@@ -88,12 +88,13 @@ class Trees:
         place.mkdir(mode=0o755)
         return place
 
-    def adopt(self, dot: DotName, worktree: WorktreeName, built: Path) -> None:
-        """Put a tree that was built elsewhere in its place, atomically; a tree that nobody registered is replaced."""
+    def adopt(self, dot: DotName, worktree: WorktreeName, built: Path) -> Path | None:
+        """Put a tree that was built elsewhere in its place, atomically; return what was there, a tree that nobody registered."""
         self._make_home(dot)
-        self.discard(self.set_aside(dot, worktree))
+        left = self.set_aside(dot, worktree)
         os.rename(built, self.path(dot, worktree))
         sync_directory(self._trees / dot)
+        return left
 
     def set_aside(self, dot: DotName, worktree: WorktreeName | None = None) -> Path | None:
         """Take a tree, or all trees of a dot, away at once, and return what is to be discarded, None where there was none."""
@@ -116,7 +117,8 @@ class Trees:
         link = self._trees / dot / CURRENT
         if not link.parent.is_dir() or (link.is_symlink() and os.readlink(link) == worktree):
             return
-        temporary = link.with_name(f".{uuid.uuid4().hex}")
+        temporary = link.with_name(f"{CURRENT}.new")
+        temporary.unlink(missing_ok=True)
         os.symlink(worktree, temporary)
         os.rename(temporary, link)
 
@@ -127,6 +129,7 @@ class Trees:
         return {
             DotName(dot.name): sorted(item.name for item in dot.iterdir() if not item.is_symlink())
             for dot in sorted(self._trees.iterdir())
+            if dot.is_dir()
         }
 
 

@@ -1,0 +1,175 @@
+"""Whether everything in a store is as it was written."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from dm_compose.core.names import CommitId, DotName, WorktreeName
+from dm_compose.core.tree import FILE, Manifest
+from dm_compose.core.upkeep import Checkup, Damage
+from dm_compose.errors import DamagedError, DmError
+from dm_compose.state import Database
+from dm_compose.storage.contents import clone
+from dm_compose.storage.objects import ObjectStore
+from dm_compose.storage.scan import Found, join, scan_standing
+from dm_compose.storage.system import sync_file
+from dm_compose.store.api import Directories
+from dm_compose.store.indexes import Indexes, Key
+
+HASH_THREADS = 4
+CHUNK_BYTES = 1 << 20
+Live = Mapping[DotName, Mapping[WorktreeName, Directories]]
+
+
+class Checking:
+    """`fsck` over the parts of one store."""
+
+    def __init__(self, database: Database, objects: ObjectStore, indexes: Indexes) -> None:
+        self._database = database
+        self._objects = objects
+        self._indexes = indexes
+
+    def check(self, live: Live, progress: Callable[[int], None], *, repair: bool) -> Checkup:
+        """Read every manifest and every object and compare it with its digest; the first look records the digest.
+
+        With `repair`, what is damaged is taken from where its contents are known to be as well: another object or manifest with
+        the same digest, or a file of a `live` worktree that is proven to hold the object. Nothing is ever deleted.
+        """
+        damage = [Damage("state.db", text) for text in self._database.integrity()]
+        commits = self._database.commits()
+        users: dict[str, set[CommitId]] = defaultdict(set)
+        for commit in commits:
+            for state in commit.subdots.values():
+                users[state.manifest].add(commit.id)
+        manifests = _Look(dict.fromkeys(users), self._database, self._objects, progress)
+        damage += self._damage(manifests, users, live if repair else None)
+        sizes: dict[str, int | None] = {}
+        for ref in manifests.sizes.keys() - manifests.bad.keys():
+            for entry in self._objects.read_manifest(ref).entries.values():
+                if entry.kind == FILE:
+                    users[entry.ref] |= users[ref]
+                    sizes[entry.ref] = entry.size
+        objects = _Look(sizes, self._database, self._objects, progress)
+        damage += self._damage(objects, users, live if repair else None)
+        total = sum(size or 0 for size in sizes.values())
+        seen = len(manifests.sizes) + len(objects.sizes)
+        return Checkup(len(commits), seen, total, manifests.first_seen + objects.first_seen, tuple(damage))
+
+    def _damage(self, look: _Look, users: Mapping[str, set[CommitId]], live: Live | None) -> list[Damage]:
+        """Return what a look has found, and where there is a `live` repair what can be: that is not `bad` any more."""
+        found = dict(look.bad)
+        if live is not None and found:
+            self._repair(look, live)
+        return [Damage(ref, what, tuple(sorted(users[ref])), ref not in look.bad) for ref, what in sorted(found.items())]
+
+    def _repair(self, look: _Look, live: Live) -> None:
+        twins: dict[str, list[str]] = defaultdict(list)
+        for ref, digest in look.digests.items():
+            if ref not in look.bad:
+                twins[digest].append(ref)
+        for ref in list(look.bad):
+            copies = twins[look.digests[ref]] if ref in look.digests else []
+            if any(self._replace(look, ref, self._objects.path(copy)) for copy in copies):
+                del look.bad[ref]
+        for dot, worktrees in live.items():
+            for worktree, directories in worktrees.items():
+                for subdot, directory in directories.items():
+                    if look.bad:
+                        self._repair_from(look, (dot, worktree, subdot), directory)
+
+    def _repair_from(self, look: _Look, key: Key, directory: str) -> None:
+        """Take what is damaged from the files of a subdot that its index proves to hold it."""
+        known = self._indexes.load(key)
+        if not any(found.entry.ref in look.bad for found in known.values()):
+            return
+        try:
+            tree = scan_standing(directory, known)
+        except (OSError, DmError):
+            return
+        for path, found in tree.items():
+            if found.entry.kind == FILE and found.entry.ref in look.bad:
+                source = join(directory, path)
+                if self._replace(look, found.entry.ref, source, functools.partial(_is_still, source, found)):
+                    del look.bad[found.entry.ref]
+
+    def _replace(self, look: _Look, ref: str, source: bytes, still: Callable[[], bool] = lambda: True) -> bool:
+        """Make an object anew from a file, atomically, if that holds the right contents and `still` does when it is copied."""
+        copy = self._objects.incoming / f"repair.{ref.replace('/', '.')}"
+        try:
+            copy.unlink(missing_ok=True)
+            clone(source, os.fsencode(copy))
+            size, digest = look.sizes[ref], _digest(os.fsencode(copy), lambda _: None)
+            if size not in (None, copy.stat().st_size) or look.digests.get(ref, digest) != digest or not still():
+                return False
+            sync_file(os.fsencode(copy))
+            self._objects.put(ref, copy)
+        except OSError:
+            return False
+        finally:
+            copy.unlink(missing_ok=True)
+        return True
+
+
+class _Look:
+    """What reading some objects and manifests has found: `bad` are those that are not as written, and in what way.
+
+    `sizes` says what to look at, None being the size of a manifest. `digests` holds what is known of them and their neighbours.
+    """
+
+    def __init__(
+        self, sizes: Mapping[str, int | None], database: Database, objects: ObjectStore, progress: Callable[[int], None]
+    ) -> None:
+        self.sizes = sizes
+        self.bad: dict[str, str] = {}
+        self.digests: dict[str, str] = {}
+        for batch in {ref.partition("/")[0] for ref in sizes}:
+            self.digests |= database.digests(batch)
+        self._objects = objects
+        self._progress = progress
+        known = set(self.digests)
+        with ThreadPoolExecutor(HASH_THREADS, thread_name_prefix="hash") as pool:
+            for ref, (digest, problem) in zip(sizes, pool.map(self._read, sizes), strict=True):
+                if problem:
+                    self.bad[ref] = problem
+                elif self.digests.setdefault(ref, digest) != digest:
+                    self.bad[ref] = "does not hold what was written"
+        new = {ref: digest for ref, digest in self.digests.items() if ref not in known}
+        database.add_digests(new)
+        self.first_seen = len(new)
+
+    def _read(self, ref: str) -> tuple[str, str]:
+        """Return the digest of what an object holds, and what is wrong with it, "" for nothing that can be seen without one."""
+        path, size = self._objects.path(ref), self.sizes[ref]
+        try:
+            if size is not None:
+                self._objects.check_object(ref, size)
+                return _digest(path, self._progress), ""
+            with open(path, "rb") as file:
+                data = file.read()
+            Manifest.decode(data, name=ref)
+            return hashlib.sha256(data).hexdigest(), ""
+        except DamagedError as error:
+            return "", error.message
+        except FileNotFoundError:
+            return "", "is missing"
+        except OSError as error:
+            return "", f"cannot be read: {error.strerror}"
+
+
+def _is_still(path: bytes, found: Found) -> bool:
+    info = os.lstat(path)
+    return (info.st_ino, info.st_ctime_ns) == (found.inode, found.ctime_ns)
+
+
+def _digest(path: bytes, progress: Callable[[int], None]) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while data := file.read(CHUNK_BYTES):
+            digest.update(data)
+            progress(len(data))
+    return digest.hexdigest()
