@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from dm_compose.core.commit import CommitDraft, Worktree
 from dm_compose.core.names import MAIN_WORKTREE, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.driver.volumes import Volumes
-from dm_compose.errors import DmError, InUseError, NotFoundError, StoreError, UsageError
+from dm_compose.errors import DmError, ExistsError, InUseError, NotFoundError, UsageError
 from dm_compose.repository.naming import worktree_name
 from dm_compose.store.local import LocalStore
 from tests.support.dots import commit, dot_with_branches, switch, write
@@ -166,7 +166,7 @@ def test_a_link_that_a_container_put_in_place_of_a_subdot_is_not_followed(volume
     volumes.create("shop.__root__")
     (root / "trees/shop/main/db").symlink_to(target)
     for refused in (volumes.create, volumes.mountpoint):
-        with pytest.raises(StoreError):
+        with pytest.raises(ExistsError):
             refused("shop.db")
 
 
