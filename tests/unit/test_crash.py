@@ -5,8 +5,6 @@ half-made.
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,11 +13,10 @@ import pytest
 from dm_compose.core.commit import COMMIT, CommitDraft, Move
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, SubdotName
 from dm_compose.store.local import LocalStore
-from tests.support.crashing import KILLED, run_until
+from tests.support.crashing import copy, stops
 
 DOT = DotName("dot")
 A, B = SubdotName("a"), SubdotName("b")
-MAX_STOPS = 1000
 
 
 class Case:
@@ -78,9 +75,9 @@ class Case:
 
 
 @pytest.fixture
-def template(tmp_path: Path) -> tuple[Path, CommitId, CommitId, dict[str, object], dict[str, object]]:
+def template(fast_path: Path) -> tuple[Path, CommitId, CommitId, dict[str, object], dict[str, object]]:
     """A store with commits `one` and `two`, its trees dirty; returns also what the trees hold in both commits."""
-    root = tmp_path / "template"
+    root = fast_path / "template"
     case = Case(root)
     case.store().create_dot(DOT)
     for number in range(4):
@@ -99,24 +96,10 @@ def template(tmp_path: Path) -> tuple[Path, CommitId, CommitId, dict[str, object
     return root, one, two, first, second
 
 
-def stops(template: Path, tmp_path: Path, work: Callable[[Case], object]) -> Iterator[Case]:
+def killed(template: Path, fast_path: Path, work: Callable[[Case], object]) -> Iterator[Case]:
     """Yield a case for every change of the disk at which `work` was killed, and one for `work` done."""
-    for number in range(1, MAX_STOPS):
-        root = tmp_path / "case"
-        shutil.rmtree(root, ignore_errors=True)
-        _copy(template, root)
-        case = Case(root)
-        code = run_until(number, lambda: work(case))  # noqa: B023 (used before the next round)
-        yield case
-        if code != KILLED:
-            assert number > 15, "the hook saw next to nothing"
-            return
-    raise AssertionError(f"still not done after {MAX_STOPS} changes")
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a tree with its hard links, fifos and time stamps."""
-    subprocess.run(["cp", "-a", str(source), str(target)], check=True)
+    for root in stops(template, fast_path / "case", lambda root: work(Case(root))):
+        yield Case(root)
 
 
 def check_store(case: Case) -> list[str]:
@@ -133,7 +116,7 @@ def check_store(case: Case) -> list[str]:
 
 
 def test_a_commit_killed_anywhere_is_whole_or_not_there(
-    template: tuple[Path, CommitId, CommitId, dict, dict], tmp_path: Path
+    template: tuple[Path, CommitId, CommitId, dict, dict], fast_path: Path
 ) -> None:
     root, one, two, first, second = template
 
@@ -142,7 +125,7 @@ def test_a_commit_killed_anywhere_is_whole_or_not_there(
         case.commit("three")
 
     seen = set()
-    for case in stops(root, tmp_path, work):
+    for case in killed(root, fast_path, work):
         case.recover()
         messages = check_store(case)
         assert messages in (["two", "one"], ["three", "two", "one"])
@@ -155,11 +138,11 @@ def test_a_commit_killed_anywhere_is_whole_or_not_there(
 
 
 def test_a_restore_killed_anywhere_is_finished_by_recovery(
-    template: tuple[Path, CommitId, CommitId, dict, dict], tmp_path: Path
+    template: tuple[Path, CommitId, CommitId, dict, dict], fast_path: Path
 ) -> None:
     root, one, two, first, second = template
     seen = set()
-    for case in stops(root, tmp_path, lambda case: case.restore(one)):
+    for case in killed(root, fast_path, lambda case: case.restore(one)):
         case.recover()
         messages = check_store(case)
         assert case.snapshot() == (first if messages == ["one"] else second)
@@ -170,17 +153,17 @@ def test_a_restore_killed_anywhere_is_finished_by_recovery(
 
 
 def test_a_recovery_killed_anywhere_is_finished_by_the_next(
-    template: tuple[Path, CommitId, CommitId, dict, dict], tmp_path: Path
+    template: tuple[Path, CommitId, CommitId, dict, dict], fast_path: Path
 ) -> None:
     root, one, _, first, second = template
-    half = tmp_path / "half"
-    _copy(root, half)
+    half = fast_path / "half"
+    copy(root, half)
     begun = Case(half)
     store = begun.store()
     entry = store.begin_restore(DOT, MAIN_WORKTREE, one, [], Move("reset", DEFAULT_BRANCH, one), None)
     store.restore(entry, A, begun.directories)
     store.close()
-    for case in stops(half, tmp_path, lambda case: case.recover()):
+    for case in killed(half, fast_path, lambda case: case.recover()):
         case.recover()
         assert check_store(case) == ["one"]
         assert case.snapshot() == first
