@@ -148,10 +148,14 @@ class Committing(Parts):
         self._log(found, action, found.head, saved)
 
     def abandon(self, commit_id: CommitId) -> None:
+        if commit_id in {entry.id for dot in self._database.dots() for entry in self._database.journal(dot)}:
+            self._discard_unpublished(commit_id)  # and not what was published and collected, for others may share its objects
+        self._database.remove_journal(commit_id)
+
+    def _discard_unpublished(self, commit_id: CommitId) -> None:
         self._pending.pop(commit_id, None)
         if not self._database.has_commit(commit_id):
             self._objects.discard(commit_id)
-        self._database.remove_journal(commit_id)
 
     def _in_the_making(self, commit_id: CommitId) -> _Pending:
         if (pending := self._pending.get(commit_id)) is None:

@@ -61,7 +61,7 @@ class Restoring(Committing):
             if takes_over is not None:
                 self._database.remove_journal(takes_over)
         if takes_over is not None:
-            self.abandon(takes_over)
+            self._discard_unpublished(takes_over)
         return entry.id
 
     def restore(self, entry_id: CommitId, subdot: SubdotName, directories: Directories) -> Restored:

@@ -61,7 +61,7 @@ def install(countdown: int, count_file: str | None = None, statements: str | Non
 
     def connect(*arguments: Any, **more: Any) -> sqlite3.Connection:
         connection = original(*arguments, **more)
-        connection.set_trace_callback(lambda sql: count() if re.match(statements or "(?!)", sql) else None)
+        connection.set_trace_callback(lambda sql: count() if re.match(statements or "", sql) else None)
         return connection
 
     if statements is not None:

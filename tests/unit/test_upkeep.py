@@ -372,6 +372,17 @@ def test_abandoning_a_commit_that_another_dot_has_frees_nothing(kept: Kept) -> N
     kept.store.export(OTHER, commit, str(kept.home / "other"))
 
 
+def test_abandoning_a_commit_a_second_time_frees_nothing_that_others_share(kept: Kept) -> None:
+    kept.write("big", b"b" * 20_000)
+    hidden = kept.aside()
+    commit = kept.commit()
+    kept.collect()
+    kept.store.abandon(hidden)
+    assert set(kept.files()) == kept.needed()
+    assert kept.wrong() == set()
+    assert kept.commits() >= {commit}
+
+
 def test_a_deleted_dot_is_garbage_but_for_what_others_use(kept: Kept) -> None:
     kept.write("one", b"only here")
     kept.commit()
