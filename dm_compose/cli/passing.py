@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from dm_compose.cli.output import Narrator
 from dm_compose.cli.targets import ComposeTarget
 from dm_compose.compose import Compose, ComposeOptions
+from dm_compose.compose.words import read_words
 from dm_compose.core.units import size
 from dm_compose.errors import DmError
 
 CREATING = {"up", "create", "run", "scale", "watch"}
 REMOVING = {"down"}
-_REMOVES_VOLUMES = re.compile(r"-v.*|--volumes(=(1|t|T|true|TRUE|True))?")
+
+
+class _HandedThrough(click.Command):
+    """A command that reads none of its words: `--` too is Compose's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.params["words"] = tuple(args)
+        return []
 
 
 def command(name: str) -> click.Command:
@@ -24,23 +30,22 @@ def command(name: str) -> click.Command:
         found: ComposeTarget = click.get_current_context().obj
         return hand_through(found.options, [name, *words])
 
-    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
-    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
-    return click.Command(name, params=[words], callback=run, context_settings=settings, add_help_option=False)
+    return _HandedThrough(name, callback=run, add_help_option=False)
 
 
 def hand_through(options: ComposeOptions, words: list[str]) -> int:
     """Run a Compose verb; verbs that make or remove containers may get a generated file, and what
     `down -v` takes away is told first.
     """
-    if words[0] not in CREATING | REMOVING or any(word in ("-h", "--help") for word in words):
+    verb = read_words(words)
+    if verb.verb not in CREATING | REMOVING or verb.asks("help"):
         return Compose(options).pass_through(words)
     from dm_compose.repository.bringing_up import compose_with_state
     from dm_compose.repository.stack import Stack
 
-    if words[0] in REMOVING and any(_REMOVES_VOLUMES.fullmatch(word) for word in words):
+    if verb.verb in REMOVING and verb.asks("volumes"):
         _keep_uncommitted(options)
-    return compose_with_state(Stack(options, Narrator(quiet=False)), words, creates=words[0] in CREATING)
+    return compose_with_state(Stack(options, Narrator(quiet=False)), words, creates=verb.verb in CREATING)
 
 
 def _keep_uncommitted(options: ComposeOptions) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from dm_compose.compose.words import read_words
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event
 from dm_compose.core.names import SubdotName
@@ -67,9 +67,8 @@ def _get_images(stack: Stack) -> None:
 
 def _scaled(words: Sequence[str]) -> set[str]:
     """Return the services that the command line gives several containers, which cannot share a volume."""
-    pairs = [word for flag, word in itertools.pairwise(words) if flag == "--scale"]
-    pairs += [word.removeprefix("--scale=") for word in words if word.startswith("--scale=")]
-    pairs += words[1:] if words[0] == "scale" else []
+    verb = read_words(words)
+    pairs = [*verb.values("scale"), *(verb.names if verb.verb == "scale" else ())]
     return {name for name, equals, count in (pair.partition("=") for pair in pairs) if equals and count not in ("0", "1")}
 
 

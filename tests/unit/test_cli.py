@@ -25,6 +25,7 @@ from dm_compose.cli.compose_group import cli
 from dm_compose.cli.main import run
 from dm_compose.cli.output import Narrator, age, print_error, table
 from dm_compose.cli.state_verbs import VERBS, parse_metadata
+from dm_compose.compose import Compose
 from dm_compose.core.events import Event
 from dm_compose.core.names import SubdotName
 from dm_compose.core.tree import Change, TreeDiff
@@ -360,6 +361,10 @@ def test_a_down_that_removes_state_says_how_to_go_on_when_it_cannot_look() -> No
         (("--remove-orphans",), False),
         (("--volumes=false",), False),
         (("-t", "5"), False),
+        (("-v", "--volumes=false"), False),
+        (("-t", "-v"), False),
+        (("--rmi", "--volumes"), False),
+        (("--", "-v"), False),
     ],
 )
 def test_every_way_to_ask_for_the_removal_of_volumes_is_seen(
@@ -478,6 +483,29 @@ def test_other_verbs_are_composes_with_its_output_and_exit_code(words: tuple[str
         ["docker", "compose", *words], capture_output=True, text=True, timeout=PATIENCE_S, stdin=subprocess.DEVNULL, check=False
     )
     assert (ours.code, ours.out, ours.err) == (theirs.returncode, theirs.stdout, theirs.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "asks"),
+    [
+        (("run", "web", "psql", "-h", "db"), False),
+        (("run", "--rm", "-u", "me", "web", "app", "--help"), False),
+        (("run", "-u", "-h", "web"), False),
+        (("up", "-d"), False),
+        (("up", "--", "-h"), False),
+        (("run", "--rm", "--help", "web"), True),
+        (("run", "-h"), True),
+        (("up", "-dh"), True),
+        (("up", "web", "--help"), True),
+        (("down", "-v", "-h"), True),
+    ],
+)
+def test_only_a_request_for_a_verbs_own_help_leaves_state_aside(
+    here: Here, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], *, asks: bool
+) -> None:
+    monkeypatch.setattr("dm_compose.repository.bringing_up.compose_with_state", lambda *_, **__: 17)
+    monkeypatch.setattr(Compose, "pass_through", lambda *_, **__: 18)
+    assert here(*words).code == (18 if asks else 17)
 
 
 @needs_compose
