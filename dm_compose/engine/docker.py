@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import tarfile
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,7 +16,7 @@ import docker.errors
 import requests.exceptions
 
 from dm_compose.core.containers import Container, EngineFacts, Image, Mount, Volume
-from dm_compose.errors import EngineError, NotFoundError
+from dm_compose.errors import EngineError, ExistsError, NotFoundError
 
 API_TIMEOUT_S = 60
 PARALLEL_CALLS = 8
@@ -22,6 +24,7 @@ _PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
 ROLE_LABEL = "dev.dotmesh.role"  # on every container and volume that dm-compose makes for itself
+_MADE_LABEL = "dev.dotmesh.made"  # tells a volume that was made just now from one of the same name
 _START_HINT = "Start Docker, or check DOCKER_HOST, DOCKER_CONTEXT and your permissions on its socket (`docker info`)."
 
 
@@ -198,29 +201,64 @@ class Engine:
         assert volume is not None
         return volume
 
+    def create_new_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        """Make a local volume; ExistsError when there is one of that name."""
+        mark = uuid.uuid4().hex  # the engine returns a volume that is there, with the labels that it has
+        volume = self.create_volume(name, {**labels, _MADE_LABEL: mark})
+        if volume.labels.get(_MADE_LABEL) != mark:
+            raise ExistsError(f"there is a volume {name} already")
+        return volume
+
     def remove_volume(self, name: str) -> None:
-        """Remove a volume; one that is gone is left alone. EngineError while a container has it."""
+        """Remove a volume that no container uses; one that is gone is left alone."""
         try:
             with engine_errors(f"removing volume {name}"):
                 self._api.remove_volume(name)
         except NotFoundError:
             return
 
+    def has_data(self, container_id: str, path: str) -> bool:
+        """Whether there is anything at a path of a container but an empty directory."""
+        try:
+            with engine_errors(f"looking at {path} in container {container_id[:12]}"):
+                data, _ = self._api.get_archive(container_id, self._real_path(container_id, path))
+                start = b"".join(itertools.islice(data, 2))
+                data.close()
+        except NotFoundError:
+            return False
+        with tarfile.open(fileobj=io.BytesIO(start)) as archive:
+            first = archive.next()
+            try:
+                return first is None or not first.isdir() or archive.next() is not None
+            except tarfile.TarError:  # cut off, so there is more
+                return True
+
+    def _real_path(self, container_id: str, path: str) -> str:
+        """Return where a path of a container leads: a symbolic link is copied as one, but mounted where it points to."""
+        data, about = self._api.get_archive(container_id, path)
+        data.close()
+        return about["linkTarget"] or path
+
     def copy_into_new_volume(self, container_id: str, path: str, volume: str, labels: Mapping[str, str]) -> None:
-        """Make a volume with what a container has at `path`, owners and modes kept. On an error there is no such volume."""
-        self.create_volume(volume, labels)
+        """Make a volume with what a container has at `path`, owners and modes kept.
+
+        ExistsError when there is such a volume, which is left alone. On any other error there is none.
+        """
+        self.create_new_volume(volume, labels)
         copier = None
         try:
             with engine_errors(f"copying {path} into volume {volume}"):
+                path = self._real_path(container_id, path)
                 found = self._api.inspect_container(container_id)
-                host = self._api.create_host_config(binds=[f"{volume}:{path}"])
+                host = self._api.create_host_config(binds=[f"{volume}:{path}:nocopy"])  # not what the image has
                 copier = self._api.create_container(found["Image"], host_config=host, labels={ROLE_LABEL: "copier"})["Id"]
                 data, _ = self._api.get_archive(container_id, path)
                 self._api.put_archive(copier, path.rpartition("/")[0] or "/", data)
         except BaseException:
-            self._remove(copier)
-            with engine_errors(f"removing volume {volume}"):
-                self._api.remove_volume(volume)
+            try:
+                self._remove(copier)
+            finally:
+                self.remove_volume(volume)
             raise
         self._remove(copier)
 
@@ -236,7 +274,7 @@ class Engine:
                 if self._read_file(copier, path) is None:
                     uid, gid = _ids(user, self._read_file(copier, "/etc/passwd") or b"")
                     self._remove(copier)
-                    self.create_volume(volume, labels)
+                    self.create_new_volume(volume, labels)
                     host = self._api.create_host_config(binds=[f"{volume}:{path}"])
                     copier = self._api.create_container(image, command=["true"], host_config=host, labels={ROLE_LABEL: "copier"})[
                         "Id"
