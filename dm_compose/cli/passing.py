@@ -43,7 +43,7 @@ def hand_through(options: ComposeOptions, words: list[str]) -> int:
     from dm_compose.repository.bringing_up import compose_with_state
     from dm_compose.repository.stack import Stack
 
-    if verb.verb in REMOVING and verb.asks("volumes"):
+    if verb.verb in REMOVING and verb.asks("volumes") and not verb.asks("dry-run"):
         _keep_uncommitted(options)
     return compose_with_state(Stack(options, Narrator(quiet=False)), words, creates=verb.verb in CREATING)
 

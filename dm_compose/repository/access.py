@@ -76,6 +76,12 @@ def find_store(engine: Engine, *, make: bool) -> Path | None:
     return path if path.is_dir() else None
 
 
+def store_exists(engine: Engine) -> bool:
+    """Whether there is a store; `open_access` makes it where there is none. Of a remote engine's directories nothing is known."""
+    home = _home()
+    return os.path.isdir(home) if home.startswith("/") else engine.volume(home) is not None
+
+
 def _home() -> str:
     home = os.environ.get(HOME_VARIABLE) or STORE_VOLUME
     return str(Path(home).absolute()) if "/" in home else home

@@ -2,55 +2,68 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
-from dm_compose.compose.words import read_words
+from dm_compose.compose.words import VerbWords, read_words
 from dm_compose.core.containers import Container
-from dm_compose.core.events import Event
 from dm_compose.core.names import SubdotName
 from dm_compose.core.stack import Kind, Subdot
+from dm_compose.repository.access import store_exists
+from dm_compose.repository.adopting import Layer, adopted, refuse_to_overwrite, replaceable
 from dm_compose.repository.generated import Situation, generate
 from dm_compose.repository.stack import Stack
 from dm_compose.storage.system import file_errors, write_file
 
-STOP_TIMEOUT_S = 60
+GIVEN = (Kind.ANONYMOUS, Kind.IMAGE)  # what gets a volume from us
 
 
 def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool) -> int:
     """Run a Compose verb with the volumes that all state gets to live in; return Compose's exit code.
 
     When the verb creates containers, missing images are pulled or built first, because an image tells what is state; and data
-    that an existing container keeps in its writable layer is copied into the new volume before Compose replaces that
-    container. On an error the container is started again and the volume removed.
+    that a container keeps in its writable layer is copied into the new volume before Compose replaces that container (see
+    adopting.adopted). With Compose's `--dry-run` nothing of that is done, nor anything else.
     """
-    if creates:
+    verb = read_words(words)
+    dry_run = verb.asks("dry-run")
+    if creates and not dry_run:
         _get_images(stack)
-    recorded = stack.recorded_places()
+    recorded = {} if dry_run and not store_exists(stack.engine) else stack.recorded_places()
     containers = stack.containers()
-    scaled = _scaled(words)
-    plan = replace(stack.plan, subdots=tuple(s for s in stack.plan.subdots if s.services[0] not in scaled))
-    situations = {s.name: _situation(stack, s, containers, recorded) for s in plan.subdots}
-    document = generate(stack.compose.project(all_profiles=True), plan, situations)
+    project = stack.compose.project(all_profiles=True)
+    situations = {s.name: _situation(stack, s, containers, recorded) for s in stack.plan.subdots}
+    subdots = [s for s in stack.plan.subdots if s.services[0] not in _scaled(verb)]
+    layers = []
+    if creates:
+        replaced = replaceable(verb, project)
+        subdots = [s for s in subdots if s.services[0] in replaced or not situations[s.name].in_layer]
+        layers = [_layer(stack, s, containers) for s in subdots if situations[s.name].in_layer]
+        refuse_to_overwrite(stack.engine, layers)
+    document = generate(project, replace(stack.plan, subdots=tuple(subdots)), situations)
     if document is None:
         return stack.compose.pass_through(words)
-    for subdot in plan.subdots if creates else ():
-        if subdot.kind in (Kind.ANONYMOUS, Kind.IMAGE):
-            if situations[subdot.name].in_layer:
-                _adopt(stack, subdot, containers)
-            elif situations[subdot.name] == Situation():
-                _prepare(stack, subdot)
     directory = stack.compose.directory()
-    file = generated_file(stack.project.name, directory)
-    with file_errors(f"writing {file}"):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_file(file, yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode(), durable=False)
-    return stack.compose.pass_through(words, file=file, directory=directory)
+    with contextlib.ExitStack() as meanwhile:
+        if dry_run:
+            file = Path(meanwhile.enter_context(tempfile.TemporaryDirectory())) / "compose.yaml"
+        else:
+            file = generated_file(stack.project.name, directory)
+            meanwhile.enter_context(adopted(stack.engine, layers, stack.listener))
+            for subdot in subdots if creates else ():
+                if situations[subdot.name] == Situation():
+                    _prepare(stack, subdot)
+        with file_errors(f"writing {file}"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_file(file, yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode(), durable=False)
+        return stack.compose.pass_through(words, file=file, directory=directory)
 
 
 def _get_images(stack: Stack) -> None:
@@ -65,9 +78,8 @@ def _get_images(stack: Stack) -> None:
         stack.look_at_images_again()
 
 
-def _scaled(words: Sequence[str]) -> set[str]:
+def _scaled(verb: VerbWords) -> set[str]:
     """Return the services that the command line gives several containers, which cannot share a volume."""
-    verb = read_words(words)
     pairs = [*verb.values("scale"), *(verb.names if verb.verb == "scale" else ())]
     return {name for name, equals, count in (pair.partition("=") for pair in pairs) if equals and count not in ("0", "1")}
 
@@ -75,38 +87,33 @@ def _scaled(words: Sequence[str]) -> set[str]:
 def _prepare(stack: Stack, subdot: Subdot) -> None:
     """Make the volume of a path that the image does not have, where its server runs as somebody else than root."""
     service, image = stack.project.services[subdot.services[0]], stack.images.get(subdot.services[0])
-    assert subdot.volume is not None
-    if image is None or subdot.path in image.volumes or stack.engine.volume(subdot.volume) is not None:
+    if subdot.kind not in GIVEN or image is None or subdot.path in image.volumes:
         return
+    assert subdot.volume is not None
     user = service.user or image.user
-    if user.partition(":")[0] not in ("", "root", "0"):
+    if user.partition(":")[0] not in ("", "root", "0") and stack.engine.volume(subdot.volume) is None:
         stack.engine.give_new_volume(image.digest, subdot.path, user, subdot.volume, stack.volume_labels(subdot))
 
 
 def _situation(stack: Stack, subdot: Subdot, containers: Sequence[Container], recorded: Mapping[SubdotName, str]) -> Situation:
-    mine = [c for c in containers if c.service == subdot.services[0] and not c.one_off]
+    if subdot.kind not in GIVEN:
+        return Situation()
+    mine = _containers(subdot, containers)
     mounted = [m.place for c in mine for m in c.mounts if m.target == subdot.path]
     place = recorded.get(subdot.name)
     return Situation(
         mounted=mounted[0] if mounted else None,
         recorded=place if place and stack.engine.volume(place) is not None else None,
-        in_layer=bool(mine) and not mounted,
+        in_layer=bool(mine) and not mounted and stack.engine.has_data(mine[0].id, subdot.path),
     )
 
 
-def _adopt(stack: Stack, subdot: Subdot, containers: Sequence[Container]) -> None:
-    """Copy a subdot out of its container's writable layer into the volume that it is about to get."""
-    assert subdot.volume is not None
-    container = next(c for c in containers if c.service == subdot.services[0] and not c.one_off)
-    stack.listener(Event("adopt", f"{subdot.name}: copying {subdot.path} of {container.name} into volume {subdot.volume}"))
-    if container.running:
-        stack.engine.stop(container.id, STOP_TIMEOUT_S)
-    try:
-        stack.engine.copy_into_new_volume(container.id, subdot.path, subdot.volume, stack.volume_labels(subdot))
-    except BaseException:
-        if container.running:
-            stack.engine.start(container.id)
-        raise
+def _layer(stack: Stack, subdot: Subdot, containers: Sequence[Container]) -> Layer:
+    return Layer(subdot, _containers(subdot, containers)[0], stack.volume_labels(subdot))
+
+
+def _containers(subdot: Subdot, containers: Sequence[Container]) -> list[Container]:
+    return [c for c in containers if c.service == subdot.services[0] and not c.one_off]
 
 
 def generated_file(project: str, directory: Path) -> Path:

@@ -202,6 +202,38 @@ def test_scaled_services_do_not_share_a_generated_volume(new_project: NewProject
     assert len(set(places)) == 2
 
 
+def test_a_dry_run_of_compose_pulls_stops_copies_and_makes_nothing(new_project: NewProject) -> None:
+    store = {**IDLE, "x-dotmesh": {"engine": "meilisearch"}}
+    project = new_project({"services": {"store": store, "cache": REDIS, "db": {"image": "localhost:9/no/such/postgres"}}})
+    project.compose("up", "-d", "store")
+    project.compose("exec", "store", "sh", "-c", "mkdir /meili_data && echo precious > /meili_data/file")
+    before = project.container("store")["Id"], project.started_at("store")
+    for words in (["up", "-d"], ["create"], ["up", "--pull", "never"], ["run", "cache", "true"], ["scale", "store=1"]):
+        done = project.dm(words[0], "--dry-run", *words[1:], check=False)
+        assert "Pulled" not in done.stderr
+        assert (project.container("store")["Id"], project.started_at("store")) == before
+        assert volumes_of(project) == set()
+        assert not project.home.exists()
+        assert not (project.directory.parent / "state").exists()
+    project.dm("up", "-d", "store")
+    assert project.compose("exec", "store", "cat", "/meili_data/file").strip() == "precious"
+
+
+def test_a_dry_run_shows_the_volume_that_state_would_get(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": REDIS}})
+    assert f"{project.name}_dm-cache" in project.dm("up", "-d", "--dry-run").stderr
+
+
+def test_a_dry_run_of_down_with_volumes_keeps_nothing_and_removes_nothing(cache_only: TestProject) -> None:
+    cache_only.redis().set("note", "precious")
+    cache_only.redis().save()
+    before = cache_only.json("reflog")
+    cache_only.dm("down", "-v", "--dry-run")
+    assert cache_only.json("reflog") == before
+    assert volumes_of(cache_only) == {f"{cache_only.name}_dm-cache"}
+    assert cache_only.redis().get("note") == "precious"
+
+
 def test_reset_dry_run_prints_steps_with_causes_and_does_nothing(cache_only: TestProject) -> None:
     before = cache_only.started_at("cache")
     cache_only.redis().set("note", "x")

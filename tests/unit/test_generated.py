@@ -163,7 +163,7 @@ ANONYMOUS = {"db": {**POSTGRES, "volumes": [mount(DATA)]}}
         (Situation(mounted=HASH), None),
         (Situation(mounted=HASH, recorded=HASH), None),
         (Situation(mounted=HASH, recorded="shop_dm-db"), None),
-        # A container without a volume there: its data is copied into the volume that `up` gives, whatever was there before.
+        # A container without a volume there: its data is copied into the volume that `up` gives (if there is none yet).
         (Situation(in_layer=True), {"name": "shop_dm-db"}),
         (Situation(in_layer=True, recorded=HASH), {"name": "shop_dm-db"}),
         # A container with the volume that `up` gave when the subdot had another name.

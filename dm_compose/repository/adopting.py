@@ -1,0 +1,109 @@
+"""Data that a container keeps in its writable layer: taken along when `dm-compose up` replaces the container."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dm_compose.compose.words import VerbWords
+from dm_compose.core.containers import Container
+from dm_compose.core.events import Event, Listener
+from dm_compose.core.project import Project
+from dm_compose.core.stack import Subdot
+from dm_compose.engine import Engine
+from dm_compose.errors import DmError, ExistsError, NotFoundError
+
+STOP_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A subdot in the writable layer of a container, and the labels that its volume gets."""
+
+    subdot: Subdot
+    container: Container
+    labels: dict[str, str]
+
+    @property
+    def volume(self) -> str:
+        """The volume that it is about to get."""
+        assert self.subdot.volume is not None
+        return self.subdot.volume
+
+
+def replaceable(verb: VerbWords, project: Project) -> set[str]:
+    """Return the services whose containers a verb may replace: those it names, or all, and what they depend on. Pure."""
+    if verb.asks("no-recreate"):
+        return set()
+    services: Any = project.document.get("services") or {}
+    needs = {name: [] if verb.asks("no-deps") else list(service.get("depends_on") or ()) for name, service in services.items()}
+    named = [name.partition("=")[0] if verb.verb == "scale" else name for name in verb.names]
+    if verb.verb == "run":  # it makes a container beside the service's own, and replaces at most those that this depends on
+        pending = [other for name in named[:1] for other in needs.get(name, ())]
+    else:
+        pending = [name for name in named if name in needs] or list(needs)
+    found: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending += needs.get(name, ())
+    return found
+
+
+def refuse_to_overwrite(engine: Engine, layers: Sequence[Layer]) -> None:
+    """Raise ExistsError when a volume that is about to get data from a container is there already."""
+    for layer in layers:
+        if engine.volume(layer.volume) is not None:
+            service = layer.container.service
+            raise ExistsError(
+                f"{service} keeps {layer.subdot.path} in its container, but volume {layer.volume} has other data already",
+                hint=f"To go on with the container's: docker volume rm {layer.volume}. "
+                f"To go on with the volume's: docker compose rm -sf {service}. Then the same again.",
+            )
+
+
+@contextlib.contextmanager
+def adopted(engine: Engine, layers: Sequence[Layer], listener: Listener) -> Iterator[None]:
+    """Copy data out of writable layers into new volumes; in the block Compose replaces the containers.
+
+    ExistsError when a volume is there already. A container that Compose has not begun to replace when the block ends, because
+    of an error or for any other reason, goes on with the data in its layer: the copy is removed.
+    """
+    stopped: dict[str, Container] = {}
+    copies: list[Layer] = []
+    try:
+        for layer in layers:
+            container, path = layer.container, layer.subdot.path
+            listener(Event("adopt", f"{layer.subdot.name}: copying {path} of {container.name} into volume {layer.volume}"))
+            stopped[container.id] = container
+            if container.running:
+                engine.stop(container.id, STOP_TIMEOUT_S)
+            engine.copy_into_new_volume(container.id, path, layer.volume, layer.labels)
+            copies.append(layer)
+        yield
+    finally:
+        for container in stopped.values():
+            try:
+                _go_on(engine, container, [c.volume for c in copies if c.container.id == container.id], listener)
+            except DmError as error:  # must not hide why the block ended
+                listener(Event("warning", error.message))
+
+
+def _go_on(engine: Engine, container: Container, copies: list[str], listener: Listener) -> None:
+    """Start a container again that Compose left as it was, and remove the copies of its data, which get old from now on."""
+    try:
+        engine.container(container.id)
+    except NotFoundError:
+        return  # replaced
+    if engine.containers(places=copies):
+        # Its successor has the copy. Should this one write on, that would be lost.
+        text = f"{container.label} stays down: Compose has made its successor, and did not finish; the same again goes on"
+        listener(Event("warning", text))
+        return
+    for volume in copies:
+        engine.remove_volume(volume)
+    if container.running:
+        engine.start(container.id)
