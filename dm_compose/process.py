@@ -6,12 +6,14 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from dm_compose.errors import DmError
+
+WITNESS_TIMEOUT_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,70 @@ def capture(command: Sequence[str], *, timeout_s: float, environment: Mapping[st
 def pass_through(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """Run a command on our own terminal and return its exit code (128 + signal when a signal ended it).
 
-    ^C goes to the command alone, which decides what to do about it.
+    SIGINT and SIGTERM are the command's matter: it gets each once, whether it was sent to us alone or to all of us.
     """
-    with _interrupts_ignored():
-        code = subprocess.call(command, env=environment)
+    with _Relay() as relay:
+        child = subprocess.Popen(command, env=environment)
+        relay.begin(child.pid)
+        code = child.wait()
     return code if code >= 0 else 128 - code
 
 
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    def nothing(*_: object) -> None:
-        return
+class _Relay:
+    """Hands SIGINT and SIGTERM on to a child, unless it has got the signal by itself: ^C goes to the whole process group, and
+    so does what `timeout` sends; systemd's goes to all of a unit. A second signal means to Compose: kill at once.
 
-    # A handler, not SIG_IGN: the child must not inherit the deafness.
-    before = signal.signal(signal.SIGINT, nothing)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    A *witness* tells, a process beside the child that does nothing: what ends it has reached the child too.
+    """
+
+    def __enter__(self) -> _Relay:
+        self._child: int | None = None
+        self._early: list[int] = []
+        # Handlers, not SIG_IGN: children must not inherit the deafness.
+        self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._witness = _start_witness()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._witness.communicate()
+
+    def begin(self, child: int) -> None:
+        """Hand on what came, and will come."""
+        self._child = child
+        while self._early:
+            _send(child, self._early.pop(0))
+
+    def _receive(self, number: int, _: object) -> None:
+        if self._child is None:
+            self._early.append(number)
+            return
+        try:
+            everybody = self._witness.wait(timeout=WITNESS_TIMEOUT_S) == -number
+        except subprocess.TimeoutExpired:
+            everybody = False
+        if self._witness.returncode is not None:
+            self._witness.communicate()
+            self._witness = _start_witness()
+        if not everybody:
+            _send(self._child, number)
+
+
+def _start_witness() -> subprocess.Popen[bytes]:
+    """Start a process that ends with its input, which only this process holds."""
+    return subprocess.Popen(["/bin/sh", "-c", "read -r _"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+
+
+def _send(child: int, number: int) -> None:
+    """Send a signal to a child; to its children instead, where it has some: `docker` waits for its plugin whatever happens,
+    and leaves it to the terminal to tell it.
+    """
+    with contextlib.suppress(OSError):
+        found = [int(pid) for file in Path(f"/proc/{child}/task").glob("*/children") for pid in file.read_text().split()]
+        for pid in found or [child]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
 
 
 class Watchdog:

@@ -22,6 +22,7 @@ from dm_compose.repository.generated import Situation, generate
 from dm_compose.repository.stack import Stack
 from dm_compose.storage.system import file_errors, write_file
 
+INTERRUPTED = 128  # exit codes from here on tell of a signal
 GIVEN = (Kind.ANONYMOUS, Kind.IMAGE)  # what gets a volume from us
 
 
@@ -34,8 +35,8 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool) -> 
     """
     verb = read_words(words)
     dry_run = verb.asks("dry-run")
-    if creates and not dry_run:
-        _get_images(stack)
+    if creates and not dry_run and (interrupted := _get_images(stack)):
+        return interrupted
     recorded = {} if dry_run and not store_exists(stack.engine) else stack.recorded_places()
     containers = stack.containers()
     project = stack.compose.project(all_profiles=True)
@@ -66,16 +67,18 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool) -> 
         return stack.compose.pass_through(words, file=file, directory=directory)
 
 
-def _get_images(stack: Stack) -> None:
-    """Have Compose get the images that the engine lacks; should that fail, the verb itself will say why."""
+def _get_images(stack: Stack) -> int:
+    """Have Compose get the images that the engine lacks; should that fail, the verb itself will say why. Return 0, or the exit
+    code of what a signal has interrupted.
+    """
     missing = [service for name, service in stack.project.services.items() if name not in stack.images]
     pulled, built = [s.name for s in missing if not s.built], [s.name for s in missing if s.built]
-    if pulled:
-        stack.compose.pass_through(["pull", "--ignore-pull-failures", "--policy", "missing", *pulled])
-    if built:
-        stack.compose.pass_through(["build", *built])
+    for names, words in ((pulled, ["pull", "--ignore-pull-failures", "--policy", "missing"]), (built, ["build"])):
+        if names and (code := stack.compose.pass_through([*words, *names])) >= INTERRUPTED:
+            return code
     if missing:
         stack.look_at_images_again()
+    return 0
 
 
 def _scaled(verb: VerbWords) -> set[str]:

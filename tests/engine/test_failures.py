@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,6 +27,38 @@ def start(project: TestProject, *words: str, **environment: str) -> subprocess.P
     """Start dm-compose without waiting for it."""
     env = {**os.environ, **project.environment, **environment}
     return subprocess.Popen(["dm-compose", "-f", str(project.file), *words], env=env, text=True, stdout=-1, stderr=-1)
+
+
+@pytest.mark.parametrize("where", ["terminal", "pipe"])
+def test_an_attached_up_that_is_told_to_end_has_compose_stop_the_containers(new_project: NewProject, where: str) -> None:
+    program = (
+        "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit(42)); print('up', flush=True); signal.pause()"
+    )
+    app = {"image": "dm-example/python", "pull_policy": "never", "command": ["python3", "-c", program]}
+    project = new_project({"services": {"app": app}})
+    master, slave = pty.openpty()
+    out = slave if where == "terminal" else subprocess.DEVNULL
+    words = ["dm-compose", "-f", str(project.file), "up"]
+    child = subprocess.Popen(words, env={**os.environ, **project.environment}, stdin=out, stdout=out, stderr=out)
+    reader = threading.Thread(target=_drain, args=(master,), daemon=True)  # or Compose waits until somebody reads
+    reader.start()
+    try:
+        eventually(lambda: "up" in project.compose("logs", "app"), "the container to run")
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=30) == 130
+    finally:
+        child.kill()
+        os.close(slave)
+        reader.join()
+        os.close(master)
+    state = project.container("app")["State"]
+    assert (state["Status"], state["ExitCode"]) == ("exited", 42)
+
+
+def _drain(terminal: int) -> None:
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while os.read(terminal, 4096):
+            pass
 
 
 @pytest.fixture
@@ -240,8 +275,6 @@ def test_a_store_of_a_newer_version_is_refused(cache_only: TestProject) -> None:
 
 def test_a_writer_of_two_datastores_never_appears_out_of_order(webapp: TestProject) -> None:
     """A writes to Postgres and then Redis, B the other way round; in every commit the second is never ahead of the first."""
-    import threading
-
     stop = threading.Event()
     webapp.sql("create table if not exists counters (name text primary key, n int)")
     webapp.sql("insert into counters values ('a', 0), ('b', 0) on conflict do nothing")

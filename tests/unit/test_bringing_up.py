@@ -1,15 +1,17 @@
-"""Whose containers a Compose verb may replace: their data is taken along first, and no others are touched."""
+"""Before Compose makes containers: which images are got, and whose data is taken along."""
 
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from dm_compose.compose.model import parse_project
 from dm_compose.compose.words import read_words
 from dm_compose.repository.adopting import replaceable
-from dm_compose.repository.bringing_up import _scaled
+from dm_compose.repository.bringing_up import _scaled, compose_with_state
 
 SERVICES = {
     "db": {"image": "x"},
@@ -57,3 +59,16 @@ def test_what_a_verb_names_or_needs_may_be_replaced(line: str, services: str) ->
 )
 def test_services_with_several_containers_are_seen(line: str, services: str) -> None:
     assert _scaled(read_words(line.split())) == set(services.split())
+
+
+@pytest.mark.parametrize("code", [130, 143])
+def test_an_interrupted_pull_is_the_end_of_it(code: int) -> None:
+    called = []
+
+    def pass_through(words: list[str]) -> int:
+        called.append(words[0])
+        return code
+
+    stack = SimpleNamespace(compose=SimpleNamespace(pass_through=pass_through), project=PROJECT, images={})
+    assert compose_with_state(cast(Any, stack), ["up", "-d"], creates=True) == code
+    assert called == ["pull"]
