@@ -86,10 +86,11 @@ def switch(*, name: str, as_json: bool) -> None:
 @click.option("-m", "--message", required=True, help="What this state is.")
 @click.option("-d", "--metadata", multiple=True, metavar="NAME=VALUE", help="A field to keep with it; may be repeated.")
 @click.option("--stop", is_flag=True, help="Shut the containers down cleanly instead of freezing them for an instant.")
+@timeout_option
 @json_option
-def commit(*, message: str, metadata: tuple[str, ...], stop: bool, as_json: bool) -> None:
+def commit(*, message: str, metadata: tuple[str, ...], stop: bool, timeout: float, as_json: bool) -> None:
     """Record the state of all subdots at one instant, and print the commit's id."""
-    report = store_target().dot(quiet=True).commit(message, parse_metadata(metadata), stop=stop)
+    report = store_target().dot(quiet=True).commit(message, parse_metadata(metadata), stop=stop, timeout_s=timeout)
     print_json({**as_commit(report.commit), "frozen_s": report.frozen_s}) if as_json else click.echo(report.commit.id)
 
 

@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from dm_compose.repository.execute import Done
     from dm_compose.repository.restoring import RestoreReport
 
+
+def _default_timeout_s() -> float:
+    from dm_compose.repository.ready import ready_timeout_s
+
+    return ready_timeout_s()
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 timeout_option = click.option(
     "--timeout",
     type=float,
-    default=120.0,
-    envvar="DM_TIMEOUT",
-    show_default=True,
+    default=_default_timeout_s,
+    show_default="DM_TIMEOUT, or 120",
     help="Seconds to wait for each datastore to answer.",
 )
 MAX_LISTED = 10
@@ -63,10 +69,11 @@ def plan(*, as_json: bool) -> None:
     "--metadata", multiple=True, metavar="KEY=VALUE", help="A field to keep with the commit; may be given several times."
 )
 @click.option("--stop", is_flag=True, help="Shut the datastores down cleanly instead of freezing them for an instant.")
+@timeout_option
 @json_option
-def commit(*, message: str, metadata: tuple[str, ...], stop: bool, as_json: bool) -> None:
+def commit(*, message: str, metadata: tuple[str, ...], stop: bool, timeout: float, as_json: bool) -> None:
     """Commit the state of all datastores at one instant, while the stack runs."""
-    report = target().dot(quiet=as_json).commit(message, parse_metadata(metadata), stop=stop)
+    report = target().dot(quiet=as_json).commit(message, parse_metadata(metadata), stop=stop, timeout_s=timeout)
     made = report.commit
     if as_json:
         numbers = {"new_bytes": report.captured.new_bytes, "copied_bytes": report.captured.copied_bytes}

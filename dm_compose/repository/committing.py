@@ -33,8 +33,16 @@ class CommitReport:
     stopped: bool
 
 
-def make_commit(checkout: Checkout, message: str, metadata: Mapping[str, str], *, stop: bool = False) -> CommitReport:
-    """Commit all subdots while the stack runs, frozen for an instant, or after a clean shutdown with `stop`.
+def make_commit(
+    checkout: Checkout,
+    message: str,
+    metadata: Mapping[str, str],
+    *,
+    stop: bool = False,
+    timeout_s: float = DEFAULT_TIMEOUT_S,
+) -> CommitReport:
+    """Commit all subdots while the stack runs, frozen for an instant, or after a clean shutdown with `stop`; each datastore then
+    has `timeout_s` to answer again.
 
     Atomic: the commit is whole or is not there. Containers are put back as they were whatever happens. The caller holds the
     dot's lock.
@@ -56,7 +64,7 @@ def make_commit(checkout: Checkout, message: str, metadata: Mapping[str, str], *
     commit_id = checkout.store.prepare_commit(checkout.dot, checkout.worktree, checkout.directories)
     try:
         if stop:
-            captured = _capture_stopped(checkout, commit_id)
+            captured = _capture_stopped(checkout, commit_id, timeout_s)
             frozen_s = 0.0
         else:
             captured, frozen_s = _capture_frozen(checkout, commit_id, freeze)
@@ -80,7 +88,7 @@ def _capture_frozen(checkout: Checkout, commit_id: CommitId, freeze: Freeze | No
     return captured, freeze.frozen_s
 
 
-def _capture_stopped(checkout: Checkout, commit_id: CommitId) -> Captured:
+def _capture_stopped(checkout: Checkout, commit_id: CommitId, timeout_s: float) -> Captured:
     """Capture after a clean shutdown of whoever writes, and start them again."""
     assert checkout.engine is not None
     engine = checkout.engine
@@ -93,7 +101,7 @@ def _capture_stopped(checkout: Checkout, commit_id: CommitId) -> Captured:
 
     def start(member: Member) -> None:
         engine.start(member.container.id)
-        await_ready(engine, member, checkout.listener, DEFAULT_TIMEOUT_S)
+        await_ready(engine, member, checkout.listener, timeout_s)
         checkout.listener(Event("ready", member.container.label))
 
     try:

@@ -94,10 +94,12 @@ class Dot(abc.ABC):
         `create` makes the dot when it does not exist, `make_volumes` the volumes of subdots that have none.
         """
 
-    def commit(self, message: str, metadata: Mapping[str, str], *, stop: bool = False) -> CommitReport:
+    def commit(
+        self, message: str, metadata: Mapping[str, str], *, stop: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> CommitReport:
         """Commit all subdots atomically; see committing.make_commit. Makes the dot on its first commit."""
         with self.opened(lock=True, create=True) as checkout:
-            return make_commit(checkout, message, metadata, stop=stop)
+            return make_commit(checkout, message, metadata, stop=stop, timeout_s=timeout_s)
 
     def reset(self, ref: str, *, hard: bool, any_version: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
         """Put the state of a commit back and stand on it; see restoring.move_to.

@@ -22,7 +22,7 @@ from dm_compose.errors import DmError, InUseError, NotFoundError
 from dm_compose.repository.access import who_am_i
 from dm_compose.repository.branching import finish_switch
 from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
+from dm_compose.repository.ready import ready_timeout_s
 from dm_compose.repository.restoring import finish_restore
 
 
@@ -67,9 +67,9 @@ def recover(checkout: Checkout, observe: Callable[[], Checkout], *, new_session:
         checkout = observe() if entries else checkout
         for entry in sorted(entries, key=lambda e: e.operation == SESSION):
             if entry.operation == SWITCH:
-                finish_switch(checkout, entry, timeout_s=DEFAULT_TIMEOUT_S)
+                finish_switch(checkout, entry, timeout_s=ready_timeout_s())
             elif entry.operation != COMMIT:
-                finish_restore(checkout, entry, timeout_s=DEFAULT_TIMEOUT_S)
+                finish_restore(checkout, entry, timeout_s=ready_timeout_s())
             checkout = checkout if entry.operation == COMMIT else observe()
     finally:
         if ended is not None:

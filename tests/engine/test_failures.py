@@ -191,6 +191,17 @@ def test_a_datastore_that_does_not_come_up_is_named_and_the_state_before_is_put_
     assert good[:5] == b"REDIS"
 
 
+def test_a_commit_that_stops_the_stack_waits_as_long_as_it_is_told(new_project: NewProject) -> None:
+    store = {"image": "dm-example/python", "pull_policy": "never", "command": ["sleep", "infinity"], "init": True}
+    project = new_project({"services": {"store": {**store, "x-dotmesh": {"engine": "meilisearch"}}}})  # which it is not
+    project.dm("up", "-d")
+    for words, environment in ((["--timeout", "0.5"], {}), ([], {"DM_TIMEOUT": "0.5"})):
+        done = project.dm("commit", "--stop", "-m", "x", *words, check=False, **environment)
+        assert done.returncode == 10
+        assert "did not answer in time" in done.stderr
+        assert project.state("store") == "running"
+
+
 def test_a_commit_of_another_engine_version_is_refused_by_both_names_and_a_flag_overrides(cache_only: TestProject) -> None:
     client = docker.from_env()
     tag = f"{cache_only.name}-newer"
