@@ -84,6 +84,8 @@ class Datastore:
     quiesce: see Quiesce; None when every acknowledged write is in a file already.
     files_are_proof: whether unchanged files prove that nothing changed, so that a restore may leave it running. True only
         where an acknowledged write has always reached a file and nothing else that a client can change is kept in memory.
+    in_memory: whether it keeps its data in memory only. No commit has that data; a restore takes a running one down, and it
+        comes back empty.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Datastore:
     version_parts: int = 2
     quiesce: Quiesce | None = None
     files_are_proof: bool = False
+    in_memory: bool = False
 
     def data_paths(self, service: Service) -> tuple[str, ...]:
         """Return the container paths that hold this service's data."""

@@ -20,6 +20,7 @@ DATASTORE = Datastore(
     ready=ready,
     markers=("MEMCACHED_VERSION",),
     version_from=("MEMCACHED_VERSION",),
+    in_memory=True,
 )
 
 

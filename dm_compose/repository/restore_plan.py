@@ -20,18 +20,22 @@ def plan_restore(
     """Decide which containers go down and which subdots are put back. Pure.
 
     A running container goes down when a subdot it may write to differs, or when unchanged files do not prove that it has
-    nothing in memory (with `files_are_proof` they do); then whoever else writes to the same subdots. Containers that only
-    read stay up, and so do all others. A subdot is put back when nobody writes to it, nor to those `inner` ones whose
-    directories are within its own.
+    nothing in memory (with `files_are_proof` they do); then whoever else writes to the same subdots. So does a datastore that
+    has its data in memory only (not a `compose run`), whatever differs, or with `files_are_proof` when anything does.
+    Containers that only read stay up, and so do all others. A subdot is put back when nobody writes to it, nor to those
+    `inner` ones whose directories are within its own.
     """
     causes: dict[str, str] = {}
     for member in members:
         mine = [s for s, writable in member.mounts.items() if writable and s in wanted]
-        if not member.container.running or not mine:
+        if not member.container.running or not (mine or _in_memory(member)):
             continue
         changed = [s for s in mine if s in differing]
         if changed:
             causes[member.container.id] = f"{', '.join(changed)} differs"
+        elif member.datastore is not None and member.datastore.in_memory:
+            if differing or not files_are_proof:
+                causes[member.container.id] = f"{member.datastore.name} has its data in memory only"
         elif not files_are_proof and (member.datastore is None or not member.datastore.files_are_proof):
             what = member.datastore.name if member.datastore else "an unknown program"
             causes[member.container.id] = f"{what} may hold changes in memory"
@@ -43,6 +47,10 @@ def plan_restore(
         down += more
         restored = [s for s in wanted if s in restored or any(m.mounts.get(s) for m in down)]
     return _number(down, causes, restored, differing, inner or {})
+
+
+def _in_memory(member: Member) -> bool:
+    return member.datastore is not None and member.datastore.in_memory and not member.container.one_off
 
 
 def _number(
@@ -71,6 +79,8 @@ def _number(
     for member in down:
         label = member.container.label
         waits = tuple(step for s, step in restores.items() if not member.mounts.keys().isdisjoint({s, *inner.get(s, ())}))
+        if _in_memory(member):  # as long as the state of before is somewhere, an application may put it in again
+            waits = (*kills.values(), *restores.values())
         started = add(Action.START, member.container.id, label, "it was running", waits or (kills[member.container.id],))
         awaited = add(Action.AWAIT, member.container.id, label, "it must answer before anyone asks it", (started,))
         if member.container.state == "paused":

@@ -193,10 +193,11 @@ class StackSession:
             return keep_aside(checkout, message)
 
     def wait_until_ready(self) -> None:
-        """Return when every running container with state answers."""
+        """Return when every running container with state, be it in memory only, answers."""
         with self._checkout() as checkout:
             for member in checkout.members:
-                if member.container.running and member.mounts:
+                in_memory = member.datastore is not None and member.datastore.in_memory
+                if member.container.running and (member.mounts or in_memory):
                     await_ready(self.stack.engine, member, self.stack.listener, self.options.ready_timeout_s)
 
     def container(self, service: str) -> Container:

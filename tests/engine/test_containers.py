@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -81,6 +82,50 @@ def test_application_containers_stay_up(new_project: NewProject) -> None:
     assert project.started_at("app") == app
     assert project.started_at("cache") != cache
     assert project.redis().get("note") is None
+
+
+MEMCACHED = """
+import socketserver
+data = {}
+class Handler(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            verb, *names = line.split()
+            if verb == b"version":
+                self.wfile.write(b"VERSION 1.6\\r\\n")
+            elif verb == b"set":
+                data[names[0]] = line + self.rfile.readline()
+                self.wfile.write(b"STORED\\r\\n")
+            else:
+                self.wfile.write(data.get(names[0], b"") + b"END\\r\\n")
+socketserver.ThreadingTCPServer(("", 11211), Handler).serve_forever()
+"""
+
+
+def test_a_datastore_that_has_its_data_in_memory_only_is_empty_and_ready_after_a_reset(new_project: NewProject) -> None:
+    memory = {**IDLE, "command": ["python3", "-c", MEMCACHED], "x-dotmesh": {"engine": "memcached"}}
+    project = new_project({"services": {"cache": REDIS, "memory": memory, "app": IDLE}})
+
+    def ask(request: bytes) -> bytes:
+        with socket.create_connection((project.address("memory"), 11211), 5) as connection:
+            connection.sendall(request)
+            return connection.recv(100)
+
+    project.dm("up", "-d")
+    project.wait_ready()
+    project.dm("commit", "-m", "seed")
+    eventually(lambda: ask(b"version\r\n"), "the memory")
+    for changed in (True, False):
+        ask(b"set stale 0 0 1\r\nx\r\n")
+        assert ask(b"get stale\r\n") != b"END\r\n"
+        app = project.started_at("app")
+        if changed:
+            project.redis().set("note", "x")
+        done = project.dm("reset", "--hard", "--dry-run")
+        assert "kill memory: memcached has its data in memory only" in done.stdout
+        project.dm("reset", "--hard")
+        assert ask(b"get stale\r\n") == b"END\r\n"
+        assert project.started_at("app") == app
 
 
 def test_restart_always_does_not_bring_a_container_up_during_the_restore(new_project: NewProject) -> None:

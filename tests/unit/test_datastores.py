@@ -398,6 +398,12 @@ def test_only_etcd_vouches_that_unchanged_files_mean_unchanged_state() -> None:
     assert [name for name, datastore in ALL.items() if datastore.files_are_proof] == ["etcd"]
 
 
+def test_only_a_module_that_was_checked_for_it_says_that_all_its_data_is_in_memory() -> None:
+    found = [datastore for datastore in ALL.values() if datastore.in_memory]
+    assert [datastore.name for datastore in found] == ["memcached"]
+    assert all(datastore.data == () and datastore.ready is not None for datastore in found)
+
+
 # --- servers that do not answer as they should ---------------------------------------------------------------------------------
 
 Handler = Callable[[socket.socket], None]

@@ -19,18 +19,22 @@ from dm_compose.repository.restore_plan import plan_restore
 DATASTORES = {
     "redis": Datastore(name="redis", images=("redis",), data=("/data",)),
     "etcd": Datastore(name="etcd", images=("etcd",), data=("/data",), files_are_proof=True),
+    "memcached": Datastore(name="memcached", images=("memcached",), data=(), in_memory=True),
 }
 
 
 def member(line: str) -> Member:
-    """Read `NAME [engine] [(state)] mounts SUBDOT SUBDOT:ro ...`."""
+    """Read `NAME [engine] [(state)] [(one-off)] mounts SUBDOT SUBDOT:ro ...`."""
+    one_off, line = " (one-off)" in line, line.replace(" (one-off)", "")
     head, _, mounts = line.partition(" mounts ")
     name, *rest = head.split()
     state = next((word.strip("()") for word in rest if word.startswith("(")), "running")
     engine = next((word for word in rest if not word.startswith("(")), None)
     image = Image(engine or "app")
     return Member(
-        container=Container(id=f"id-{name}", name=f"shop-{name}-1", project="shop", service=name, state=state, image=image),
+        container=Container(
+            id=f"id-{name}", name=f"shop-{name}-1", project="shop", service=name, state=state, image=image, one_off=one_off
+        ),
         service=Service(image),
         datastore=DATASTORES[engine] if engine else None,
         mounts={SubdotName.parse(word.removesuffix(":ro")): not word.endswith(":ro") for word in mounts.split()},
@@ -267,6 +271,59 @@ READY = "it must answer before anyone asks it"
             id="a container that Docker restarts again and again goes down like a running one",
         ),
         pytest.param("app redis mounts data:ro", "", "nothing to do", id="a datastore that only reads stays up"),
+        pytest.param(
+            "cache memcached",
+            "",
+            f"""
+            1. kill cache: memcached has its data in memory only
+            2. start cache after 1: it was running
+            3. await cache after 2: {READY}
+            """,
+            id="a datastore in memory comes back empty although no file differs",
+        ),
+        pytest.param(
+            """
+            cache memcached
+            db redis mounts data
+            """,
+            "data",
+            f"""
+            1. kill cache: memcached has its data in memory only
+            2. kill db: data differs
+            3. restore data after 2: its files differ
+            4. sync files after 3: {SYNC}
+            5. start cache after 1, 2, 3: it was running
+            6. await cache after 5: {READY}
+            7. start db after 3: it was running
+            8. await db after 7: {READY}
+            """,
+            id="it comes back when nobody can put anything of before into it any more",
+        ),
+        pytest.param(
+            "cache memcached (paused)",
+            "",
+            f"""
+            1. kill cache: memcached has its data in memory only
+            2. start cache after 1: it was running
+            3. await cache after 2: {READY}
+            4. pause cache after 3: it was paused
+            """,
+            id="a datastore in memory is paused again",
+        ),
+        pytest.param(
+            "cache memcached mounts dump",
+            "dump",
+            f"""
+            1. kill cache: dump differs
+            2. restore dump after 1: its files differ
+            3. sync files after 2: {SYNC}
+            4. start cache after 1, 2: it was running
+            5. await cache after 4: {READY}
+            """,
+            id="one that has files too is like any other that differs",
+        ),
+        pytest.param("cache memcached (exited)", "", "nothing to do", id="a stopped datastore in memory is empty"),
+        pytest.param("cache memcached (one-off)", "", "nothing to do", id="somebody's `compose run` is not touched"),
     ],
 )
 def test_only_what_is_or_may_be_dirty_goes_down(stack: str, differing: str, expected: str) -> None:
@@ -316,7 +373,7 @@ def test_the_same_stack_gives_the_same_plan() -> None:
 NAMES = ("one", "two", "three", "four", "five")
 LINES = st.builds(
     lambda engine, state, mounts: (engine, state, mounts),
-    st.sampled_from(["", "redis", "etcd"]),
+    st.sampled_from(["", "redis", "etcd", "memcached"]),
     st.sampled_from(["running", "paused", "exited", "created", "restarting", "dead"]),
     st.dictionaries(st.sampled_from(NAMES), st.booleans(), max_size=4),
 )
@@ -374,6 +431,10 @@ def test_every_plan_is_safe_and_complete(
         elif writes & set(wanted):
             assert member_.datastore is not None
             assert member_.datastore.files_are_proof
+    # What is in memory only is forgotten, and nobody who has the state of before is there when it comes back.
+    for container_id in (i for i, m in running.items() if m.datastore is not None and m.datastore.in_memory):
+        assert container_id in down
+        assert {s.number for s in (*down.values(), *restored.values())} <= ancestors(found, steps[Action.START][container_id])
     # A restore waits for the ends of all who write.
     for name, step in restored.items():
         killed = {by_number[n].target for n in ancestors(found, step) if by_number[n].action is Action.KILL}
