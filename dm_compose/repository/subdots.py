@@ -18,6 +18,7 @@ from dm_compose.repository.settings import Settings, read_settings
 from dm_compose.repository.tasks import awaited_to_end, other_program, task_of
 
 _NO_FILES = {"tmpfs": "in memory", "secret": "secret", "config": "configuration"}
+_IN_VAIN = "; named in x-dotmesh.include, to no effect"
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def make_plan(project: Project, images: Mapping[str, Image], registry: Registry)
         skipped += [Skipped(u.candidate.service, u.candidate.path, u.reason) for u in users if u not in mine]
         if is_state:
             subdots.append(_subdot(project, mine, names))
-    for item in unseen:
+    for item in unseen - {f"{s.service}:{s.path}" for s in skipped}:
         service_name, _, path = item.partition(":")
         skipped.append(Skipped(service_name, path, "named in x-dotmesh.include, but nothing is mounted there"))
     return StackPlan(
@@ -125,7 +126,10 @@ def _candidates(
     covering = [mount.target for mount in service.mounts if not is_aside(mount, data)]
     for mount in service.mounts:
         if mount.kind not in ("volume", "bind"):
-            skipped.append(Skipped(service.name, mount.target, _NO_FILES.get(mount.kind, f"{mount.kind} mount")))
+            reason = _NO_FILES.get(mount.kind, f"{mount.kind} mount")
+            wholesale = f"{service.name}:*" in settings.include and mount.kind == "tmpfs"
+            in_vain = _IN_VAIN if wholesale or f"{service.name}:{mount.target}" in settings.include else ""
+            skipped.append(Skipped(service.name, mount.target, reason + in_vain))
             continue
         kind = Kind.BIND if mount.kind == "bind" else Kind.NAMED if mount.source else Kind.ANONYMOUS
         holds_data = not task and mount.target in covering and any(related(mount.target, path) for path in data)
@@ -146,17 +150,19 @@ def _judge(candidate: _Candidate, project: Project, service: ComposeService, set
     keys = {candidate.key, f"{candidate.service}:*"} | ({candidate.source} if candidate.kind is Kind.NAMED else set())
     if keys & settings.exclude:
         return False, "excluded by x-dotmesh"
+    in_vain = _IN_VAIN if keys & settings.include else ""
     if candidate.read_only:
-        return None, "read-only mount"
+        return None, f"read-only mount{in_vain}"
     if candidate.kind in (Kind.ANONYMOUS, Kind.IMAGE) and service.replicas > 1:
-        return False, f"{service.replicas} replicas have a volume each; a named volume could be a subdot"
+        return False, f"{service.replicas} replicas have a volume each; a named volume could be a subdot{in_vain}"
     named = project.volumes.get(candidate.source) if candidate.kind is Kind.NAMED else None
     if named is not None and (problem := _unreachable(named)):
-        return False, problem
-    if keys & settings.include and not (
-        candidate.kind is Kind.BIND and bind_reason(candidate.path, candidate.source) in NEVER_STATE
-    ):
-        return True, "included by x-dotmesh"
+        return False, f"{problem}{in_vain}"
+    if in_vain:
+        if candidate.kind is not Kind.BIND or (never := bind_reason(candidate.path, candidate.source)) not in NEVER_STATE:
+            return True, "included by x-dotmesh"
+        if candidate.key in settings.include:
+            return None, f"{never}{in_vain}"
     if named is not None and named.external:
         return None, "external volume; name it in x-dotmesh.include to adopt it"
     if candidate.datastore is not None and (reason := candidate.datastore.not_data.get(candidate.path)):

@@ -25,6 +25,7 @@ from dm_compose.repository.subdots import make_plan
 from tests.support.capabilities import capabilities
 
 pytestmark = pytest.mark.skipif(capabilities()["compose"] != "yes", reason=f"compose: {capabilities()['compose']}")
+IN_VAIN = "named in x-dotmesh.include, to no effect"
 HOST_DIRECTORY = "host directory: source code or files of the host; name it in x-dotmesh.include to adopt it"
 
 
@@ -567,7 +568,7 @@ volumes: {{pg: {{external: true, name: prod{on_volume}}}}}
 )
 def test_a_volume_that_cannot_be_reached_is_not_adopted_even_if_named(tmp_path: Path, volume: str, reason: str) -> None:
     text = f"x-dotmesh: {{include: [vol]}}\nservices: {{s: {{image: 'redis:7', volumes: ['vol:/data']}}}}\nvolumes: {{vol: {volume}}}"
-    assert shown(plan_of(tmp_path, text)) == (set(), {f"s /data: {reason}"})
+    assert shown(plan_of(tmp_path, text)) == (set(), {f"s /data: {reason}; {IN_VAIN}"})
 
 
 def test_a_volume_that_is_a_directory_of_the_host_is_an_ordinary_one(tmp_path: Path) -> None:
@@ -789,6 +790,45 @@ def test_what_is_excluded_is_listed_with_that_reason(tmp_path: Path) -> None:
 def test_a_path_that_is_included_and_mounted_nowhere_is_shown(tmp_path: Path) -> None:
     text = "x-dotmesh: {include: ['a:/uplaods']}\nservices: {a: {image: a, volumes: ['./u:/uploads']}}"
     assert "a /uplaods: named in x-dotmesh.include, but nothing is mounted there" in shown(plan_of(tmp_path, text))[1]
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ("volumes: ['vol:/x:ro']", "read-only mount"),
+        ("volumes: ['./x:/x:ro']", "read-only mount"),
+        ("volumes: [/x], deploy: {replicas: 2}", "2 replicas have a volume each; a named volume could be a subdot"),
+        ("tmpfs: [/x]", "in memory"),
+        ("volumes: [{type: tmpfs, target: /x}]", "in memory"),
+    ],
+)
+@pytest.mark.parametrize("include", ["[web]", "['web:/x']", "['web:/x', vol]"])
+def test_a_mount_that_is_included_but_cannot_be_a_subdot_says_both(tmp_path: Path, more: str, reason: str, include: str) -> None:
+    text = f"""
+    x-dotmesh: {{include: {include}}}
+    services: {{web: {{image: web, {more}}}, other: {{image: other, volumes: ["vol:/deps/node_modules:ro"]}}}}
+    volumes: {{vol: }}
+    """
+    found = shown(plan_of(tmp_path, text))
+    assert found[0] == set()
+    assert {line for line in found[1] if line.startswith("web")} == {f"web /x: {reason}; {IN_VAIN}"}
+
+
+def test_a_socket_says_that_it_was_included_where_it_was_named_itself(tmp_path: Path) -> None:
+    text = """
+    x-dotmesh: {include: ["a:/var/run/docker.sock"]}
+    services: {a: {image: a, volumes: [/var/run/docker.sock:/var/run/docker.sock]}}
+    """
+    assert shown(plan_of(tmp_path, text)) == (set(), {f"a /var/run/docker.sock: socket; {IN_VAIN}"})
+
+
+def test_a_read_only_mount_of_what_is_a_subdot_is_included_with_it(tmp_path: Path) -> None:
+    text = """
+    x-dotmesh: {include: ["web:/up"]}
+    services: {app: {image: app, volumes: ["up:/up"]}, web: {image: web, volumes: ["up:/up:ro"]}}
+    volumes: {up: }
+    """
+    assert shown(plan_of(tmp_path, text))[1] == set()
 
 
 def test_a_service_may_say_which_datastore_it_is_or_that_it_is_none(tmp_path: Path) -> None:
