@@ -206,7 +206,10 @@ class Stack(Dot):
         """Return where each subdot is now; `make_volumes` makes the volumes of those that are nowhere."""
         containers = self.containers()
         found = find_places(self.plan, containers, {}, self.engine)
-        if any(s.name not in found for s in self.plan.subdots):
+        # Without a container only the store knows of an anonymous volume; asking it may cost a helper's start.
+        seen = {c.service for c in containers if c.project == self.plan.project and not c.one_off}
+        unseen = [s for s in self.plan.subdots if s.kind in (Kind.ANONYMOUS, Kind.IMAGE) and not seen & set(s.services)]
+        if unseen or any(s.name not in found for s in self.plan.subdots):
             found = find_places(self.plan, containers, self.recorded_places(), self.engine)
         return {**self._make_volumes(containers, found), **found} if make_volumes else found
 

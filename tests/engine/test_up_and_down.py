@@ -93,6 +93,22 @@ def test_an_anonymous_volume_comes_back_after_down_once_it_was_committed(new_pro
     client.close()
 
 
+def test_an_anonymous_volume_that_was_committed_is_meant_while_the_stack_is_down(new_project: NewProject) -> None:
+    """And not the volume of ours that it had before, which is there still."""
+    project = new_project({"services": {"cache": REDIS}})
+    project.dm("up", "-d")
+    project.compose("down")
+    project.compose("up", "-d")
+    project.wait_ready()
+    volume = project.container("cache")["Mounts"][0]["Name"]
+    project.dm("commit", "-m", "seed")
+    project.dm("down")
+    assert [s["place"] for s in project.json("status")["subdots"]] == [volume]
+    client = docker.from_env()
+    client.volumes.get(volume).remove()
+    client.close()
+
+
 def test_up_takes_data_out_of_a_containers_writable_layer(new_project: NewProject) -> None:
     document = {"services": {"store": {**IDLE, "image": "dm-example/python", "x-dotmesh": {"engine": "meilisearch"}}}}
     project = new_project(document)
