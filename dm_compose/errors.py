@@ -116,6 +116,6 @@ def error_classes() -> dict[str, type[DmError]]:
     pending: list[type[DmError]] = [DmError]
     while pending:
         cls = pending.pop()
-        found[cls.kind] = cls
+        found.setdefault(cls.kind, cls)
         pending.extend(cls.__subclasses__())
     return found
