@@ -47,15 +47,22 @@ def _service(*, quiet: bool) -> Service:
     return Service(Engine(), driver, plugins, listener=Narrator(quiet=quiet))
 
 
+def _waking_service(*, quiet: bool) -> Service:
+    from dm_compose.driver.service import Service
+
+    driver, plugins = click.get_current_context().obj
+    return Service.waking(driver, plugins, Narrator(quiet=quiet))
+
+
 @cluster.command()
 @_json
 def init(*, as_json: bool) -> None:
     """Set the driver up and start it, line by line as it happens. Repeat it at will: what is there already stays.
 
     Where systemd runs, the driver is a service that starts before Docker at every start of the machine. Elsewhere it is a process
-    in the background, and this command starts it again after the machine did.
+    in the background, to be started again by this command after the machine was.
     """
-    found = _service(quiet=as_json).init()
+    found = _waking_service(quiet=as_json).init()
     if as_json:
         print_json(found)
 

@@ -3,7 +3,8 @@
 The engine keeps a volume plugin that it has met until it ends itself, and asks it whenever it looks for a volume. One that does
 not answer costs 15 s each time, also when it left no volume and no socket behind (measured with 20.10: `docker volume ls`, the
 first use of any volume). So a driver that is reset stays, without its store, and answers that it has nothing, until the engine
-ends.
+ends. An engine that starts waits as long for each volume and each container of a driver that does not run, and answers nobody
+meanwhile; it goes on when the driver comes.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from dm_compose.driver.client import Running, ask, tell_to_leave
 from dm_compose.driver.listening import PLUGINS, socket_of
 from dm_compose.driver.running import Keeper, end, identity, keeper, log_file, process_of
 from dm_compose.driver.volumes import DotVolume, Volumes
-from dm_compose.engine import Engine
+from dm_compose.engine import Engine, engine_answers
 from dm_compose.errors import EngineError, InUseError, NotReadyError
-from dm_compose.repository.access import find_store
+from dm_compose.repository.access import find_store, likely_store
 from dm_compose.store.local import LocalStore
 
 START_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 3
 _POLL_S = 0.02
 _LOG_LINES = 5
 
@@ -83,6 +85,18 @@ class Service:
     def socket(self) -> Path:
         """Where the driver listens."""
         return socket_of(self.driver, self.plugins)
+
+    @classmethod
+    def waking(cls, driver: str, plugins: Path, listener: Listener) -> Service:
+        """Connect to the engine for `init`. One that does not answer may be starting and waiting for the driver, so that is
+        started, if it has been set up before.
+        """
+        keeper_ = keeper()
+        store, path = likely_store(), socket_of(driver, plugins)
+        if not engine_answers(ANSWER_TIMEOUT_S) and os.geteuid() == 0 and (store / "state.db").exists() and ask(path) is None:
+            listener(Event("engine", "does not answer; it may be starting and waiting for the driver"))
+            listener(Event("driver", keeper_.start(store, path).text))
+        return cls(Engine(), driver, plugins, keeper_, listener)
 
     def init(self) -> DriverStatus:
         """Have the driver run. Idempotent; replaces one that died, that leaves, or of another version of dm-compose.

@@ -1,5 +1,5 @@
 """The Docker Engine. The only package that imports docker-py."""
 
-from dm_compose.engine.docker import ROLE_LABEL, Engine
+from dm_compose.engine.docker import ROLE_LABEL, Engine, engine_answers
 
-__all__ = ["ROLE_LABEL", "Engine"]
+__all__ = ["ROLE_LABEL", "Engine", "engine_answers"]

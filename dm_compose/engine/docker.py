@@ -41,6 +41,19 @@ def engine_errors(doing: str) -> Iterator[None]:
         raise EngineError(f"{doing}: the Docker Engine does not answer ({error})", hint=_START_HINT) from None
 
 
+def engine_answers(timeout_s: int) -> bool:
+    """Whether the engine answers at all within some time. One that starts accepts connections, and answers when it is up."""
+    try:
+        client = docker.from_env(timeout=timeout_s)
+        try:
+            client.ping()
+        finally:
+            client.close()
+    except (docker.errors.DockerException, requests.exceptions.RequestException):
+        return False
+    return True
+
+
 class Engine:
     """One Docker Engine: the one the docker CLI would use (DOCKER_HOST, else the current context). Thread-safe."""
 
@@ -50,6 +63,10 @@ class Engine:
             self._api: Any = client.api  # its stubs lack several calls
             self._facts: EngineFacts | None = None
             self._api.ping()
+
+    def close(self) -> None:
+        """Give the connections back. Not needed in a process that ends anyway."""
+        self._api.close()
 
     def facts(self) -> EngineFacts:
         """Version, platform and address; asked once."""

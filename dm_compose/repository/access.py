@@ -22,6 +22,7 @@ STORE_VOLUME = "dotmesh"
 HOME_VARIABLE = "DM_HOME"
 FILES_VARIABLE = "DM_FILES"
 LOCK_TIMEOUT_S = 600.0
+_VOLUMES = Path("/var/lib/docker/volumes")
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,12 @@ def store_exists(engine: Engine) -> bool:
     """Whether there is a store; `open_access` makes it where there is none. Of a remote engine's directories nothing is known."""
     home = _home()
     return os.path.isdir(home) if home.startswith("/") else engine.volume(home) is not None
+
+
+def likely_store() -> Path:
+    """Return where the store is without asking the engine: right unless its data root is not the usual one."""
+    home = _home()
+    return Path(home) if home.startswith("/") else _VOLUMES / home / "_data"
 
 
 def _home() -> str:

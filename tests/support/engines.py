@@ -23,9 +23,10 @@ from pathlib import Path
 from dm_compose.driver.running import end, identity
 
 BASE = Path(tempfile.gettempdir()) / "dm-compose-test-engines"
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 170.0  # one that waits for its plugins takes a minute or two
 _CGROUPS = Path("/sys/fs/cgroup")
-_HOLD = 'mount --bind "$1" /run/docker && mkdir -p /run/docker/plugins && echo ready && exec sleep infinity'
+# The loop is the first process of the namespace: a shell that waits for a child reaps those of others too.
+_HOLD = 'mount --bind "$1" /run/docker && mkdir -p /run/docker/plugins && echo ready && while :; do sleep 3600; done'
 
 
 @functools.cache
@@ -46,6 +47,7 @@ class PrivateEngine:
     home: Path
     holder: subprocess.Popen[str] = field(init=False)
     daemon: subprocess.Popen[bytes] | None = None
+    _log_start: int = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -88,6 +90,7 @@ class PrivateEngine:
             "--cgroup-parent": self.home.name,
         }
         (self.home / "dockerd.pid").unlink(missing_ok=True)
+        self._log_start = (self.home / "dockerd.log").stat().st_size if (self.home / "dockerd.log").exists() else 0
         with open(self.home / "dockerd.log", "ab") as log:
             self.daemon = subprocess.Popen(
                 [*self._inside(), "dockerd", *(str(word) for pair in arguments.items() for word in pair)],
@@ -97,10 +100,14 @@ class PrivateEngine:
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_TIMEOUT_S
-        while self.docker("version", check=False, timeout_s=30).returncode:
+        while self.docker("version", check=False, timeout_s=START_TIMEOUT_S).returncode:
             if time.monotonic() > deadline or self.daemon.poll() is not None:
-                raise AssertionError(f"the engine did not start:\n{(self.home / 'dockerd.log').read_text()[-2000:]}")
+                raise AssertionError(f"the engine did not start:\n{self.log()[-2000:]}")
             time.sleep(0.05)
+
+    def log(self) -> str:
+        """Return what the engine has logged since it was started the last time."""
+        return (self.home / "dockerd.log").read_bytes()[self._log_start :].decode(errors="replace")
 
     def _signal(self, number: int) -> None:
         """nsenter is the engine's parent: it ends with it."""

@@ -425,6 +425,8 @@ def test_what_systemd_refuses_is_an_error_with_its_words(tmp_path: Path, systemc
 @pytest.fixture
 def words(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dm_compose.engine.Engine", lambda: bench.engine)
+    monkeypatch.setattr(service, "Engine", lambda: bench.engine)
+    monkeypatch.setattr(service, "engine_answers", lambda _: True)
     monkeypatch.setattr(service, "keeper", Background)
     monkeypatch.setenv("DM_DRIVER", DRIVER)
     monkeypatch.setenv("DM_PLUGINS", str(bench.engine.plugins))
