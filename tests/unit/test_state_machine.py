@@ -8,20 +8,23 @@ import shutil
 import stat
 import tempfile
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from dm_compose.core.commit import COMMIT, Move
-from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId
+from dm_compose.core.commit import COMMIT
+from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, ROOT_SUBDOT, CommitId, RefName
 from dm_compose.store.local import LocalStore
-from tests.support.stores import DATA, DOT, Bench
+from tests.support.stores import DATA, DOT, Bench, TreeBench
 from tests.support.trees import Description, describe, differences
 
 NAMES = ("a", "b", "d/a", "d/b", "d/e/a", "f")
 PATHS = st.sampled_from(NAMES)
+BRANCHES = st.sampled_from((DEFAULT_BRANCH, RefName("feature"), RefName("other")))
+TAGS = st.sampled_from((RefName("v1"), RefName("v2")))
 PICK = st.integers(0, 5)  # one of the files that there are
 CONTENTS = st.sampled_from(
     (b"", b"x", b"y", b"y" * 4096, b"z" * 4096, b"z" * 4097, b"x" * 20_000, b"x" * 19_999 + b"y", bytes(10_000))
@@ -76,28 +79,73 @@ def look(root: Path) -> dict[str, object]:
     return found
 
 
+@dataclass
+class History:
+    """What names commits: the branch that is checked out, all refs, and what the reflog has mentioned since it was cut."""
+
+    branch: RefName = DEFAULT_BRANCH
+    branches: dict[RefName, CommitId] = field(default_factory=dict)
+    uncommitted: dict[RefName, CommitId] = field(default_factory=dict)
+    tags: dict[RefName, CommitId] = field(default_factory=dict)
+    parents: dict[CommitId, CommitId | None] = field(default_factory=dict)
+    mentioned: set[CommitId | None] = field(default_factory=set)
+
+    @property
+    def head(self) -> CommitId | None:
+        return self.branches.get(self.branch)
+
+    def move(self, branch: RefName, head: CommitId, saved: CommitId | None) -> None:
+        """Go to a commit of a branch, with what was uncommitted before."""
+        self.mentioned |= {self.head, head, saved}
+        for name in (branch, self.branch):
+            self.uncommitted.pop(name, None)
+        if branch != self.branch and saved is not None:
+            self.uncommitted[self.branch] = saved
+        self.branch, self.branches[branch] = branch, head
+
+    def kept(self, *, reflog: bool) -> set[CommitId]:
+        """Return the commits that gc has to keep."""
+        pending = {*self.branches.values(), *self.uncommitted.values(), *self.tags.values(), *(self.mentioned if reflog else ())}
+        found: set[CommitId] = set()
+        while pending:
+            commit = pending.pop()
+            if commit is not None and commit not in found:
+                found.add(commit)
+                pending.add(self.parents[commit])
+        return found
+
+
 class StoreMachine(RuleBasedStateMachine):
-    """Files are written, linked, renamed and removed; commits are made, abandoned, restored, undone; stores die and come back."""
+    """Files are written, linked, renamed and removed; commits are made, abandoned, restored, undone, named and collected;
+    branches are left and come back to; stores die and come back.
+    """
 
     commits: Bundle[CommitId] = Bundle("commits")
     undos: Bundle[CommitId] = Bundle("undos")
+    links = True
 
     def __init__(self) -> None:
         super().__init__()
         base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.home = Path(tempfile.mkdtemp(prefix="dm-compose-test-", dir=base))
-        self.root = self.home / "data"
-        self.root.mkdir()
         self.model = Model()
         self.states: dict[CommitId, tuple[Model, Description]] = {}
-        self.heads: list[CommitId] = []
-        self.bench = Bench(LocalStore(self.home / "store"), data=self.root)
+        self.history = History()
+        self.bench = self.open()
+        self.root = Path(self.bench.directories[self.top])
+
+    top = DATA
+
+    def open(self) -> Bench:
+        (self.home / "data").mkdir(exist_ok=True)
+        return Bench(LocalStore(self.home / "store"), data=self.home / "data")
 
     def teardown(self) -> None:
         try:
             for commit in self.states:
                 self.bench.restore(commit)
                 self.check_restored(commit)
+            assert self.bench.store.check({}, repair=False).sound
         finally:
             self.bench.store.close()
             shutil.rmtree(self.home)
@@ -182,7 +230,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(pick=PICK, other=PATHS)
     def link(self, pick: int, other: str) -> None:
         path = self.picked(pick)
-        if path is None or other in self.model.directories or other == path:
+        if path is None or other in self.model.directories or other == path or not self.links:
             return
         self.make_room(other)
         if path not in self.model.files:
@@ -210,6 +258,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     def remember(self, commit: CommitId) -> CommitId:
         self.states[commit] = copy.deepcopy(self.model), describe(self.root)
+        self.history.parents[commit] = self.history.head
+        return commit
+
+    def committed(self, commit: CommitId) -> CommitId:
+        self.history.move(self.history.branch, self.remember(commit), None)
         return commit
 
     def check_restored(self, commit: CommitId) -> None:
@@ -228,9 +281,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=commits)
     def commit(self) -> CommitId:
-        commit = self.remember(self.bench.commit())
-        self.heads.append(commit)
-        return commit
+        return self.committed(self.bench.commit())
 
     @rule(target=commits, pick=PICK)
     def commit_without_an_index(self, pick: int) -> CommitId:
@@ -245,37 +296,85 @@ class StoreMachine(RuleBasedStateMachine):
         self.write(path, content)
         self.delete(gone)
         self.bench.store.capture(commit_id)
-        commit = self.remember(self.bench.publish(commit_id))
+        commit = self.committed(self.bench.publish(commit_id))
         self.write(path, b"too late for this commit")
-        self.heads.append(commit)
         return commit
 
     @rule(commit=commits)
     def restore(self, commit: CommitId) -> None:
         """A visit: the head stays."""
-        self.bench.restore(commit)
-        self.check_restored(commit)
+        if commit in self.states:
+            self.bench.restore(commit)
+            self.check_restored(commit)
 
-    @rule(target=undos, commit=commits)
-    def reset_with_save(self, commit: CommitId) -> CommitId:
-        saved, _ = self.bench.capture()
-        self.bench.publish(saved, hidden=True)
-        self.remember(saved)
-        move = Move("reset", DEFAULT_BRANCH, commit, saved)
-        entry = self.bench.store.begin_restore(DOT, MAIN_WORKTREE, commit, [], move, saved)
-        self.bench.store.restore(entry, DATA, {DATA: str(self.root)})
-        self.bench.store.sync_restored(entry)
-        self.bench.store.end_restore(entry)
-        self.check_restored(commit)
-        self.heads.append(commit)
+    def go(self, action: str, branch: RefName, head: CommitId, target: CommitId) -> CommitId | None:
+        """Have the command do it, and check that it does; return what was uncommitted before."""
+        before = self.model, describe(self.root)
+        saved = self.bench.go(action, branch, head, target)
+        if saved is not None:
+            self.states[saved] = copy.deepcopy(before[0]), before[1]
+            self.history.parents[saved] = self.history.head
+        self.history.move(branch, head, saved)
+        self.check_restored(target)
         return saved
 
+    @rule(target=undos, commit=commits)
+    def reset_with_save(self, commit: CommitId) -> object:
+        if commit not in self.states:
+            return multiple()
+        saved = self.go("reset", self.history.branch, commit, commit)
+        return multiple() if saved is None else saved
+
     @rule(target=commits, saved=consumes(undos))
-    def undo(self, saved: CommitId) -> CommitId:
+    def undo(self, saved: CommitId) -> object:
+        if saved not in self.states:
+            return multiple()
         assert self.bench.store.commit(DOT, saved).hidden
         self.bench.restore(saved)
         self.check_restored(saved)
         return saved
+
+    @rule()
+    def undo_the_last_move(self) -> None:
+        """As the reflog tells it: back to the branch that was left, and what was uncommitted there."""
+        entries = self.bench.store.reflog(DOT, MAIN_WORKTREE)
+        if entries and entries[0].action in ("checkout", "reset") and entries[0].old is not None:
+            self.go("undo", entries[0].left, entries[0].old, entries[0].saved or entries[0].old)
+
+    @rule(branch=BRANCHES)
+    def checkout(self, branch: RefName) -> None:
+        """Of a new branch: at the head. Whatever is uncommitted stays with its branch."""
+        head = self.history.branches.get(branch, self.history.head)
+        uncommitted = self.history.uncommitted.get(branch) if branch != self.history.branch else None
+        self.go("checkout", branch, head, uncommitted or head)
+
+    @rule(branch=BRANCHES)
+    def remove_branch(self, branch: RefName) -> None:
+        if branch == self.history.branch or branch not in self.history.branches:
+            return
+        self.bench.store.remove_branch(DOT, branch)
+        held = self.history.branches.pop(branch)
+        self.history.mentioned |= {self.history.head, self.history.uncommitted.pop(branch, held)}
+
+    @rule(commit=st.one_of(commits, undos), name=TAGS)
+    def tag(self, commit: CommitId, name: RefName) -> None:
+        if name in self.history.tags:
+            self.bench.store.remove_tag(DOT, name)
+            del self.history.tags[name]
+        if commit in self.states:
+            self.bench.store.set_tag(DOT, name, commit)
+            self.history.tags[name] = commit
+
+    @rule(reflog=st.booleans())
+    def collect(self, reflog: bool) -> None:
+        """With the reflog or without. What is live may be a visit to what goes."""
+        now = datetime.now(UTC)
+        found = self.bench.store.collect(now + timedelta(days=-1 if reflog else 1))
+        kept = self.history.kept(reflog=reflog)
+        if not reflog:
+            self.history.mentioned.clear()
+        assert set(found.commits) == self.states.keys() - kept
+        self.states = {commit: state for commit, state in self.states.items() if commit in kept}
 
     @rule(path=PATHS, content=CONTENTS, captured=st.booleans())
     def abandon(self, path: str, content: bytes, captured: bool) -> None:
@@ -287,16 +386,16 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(commit=commits, begun=st.booleans())
     def die_during_a_restore_and_recover(self, commit: CommitId, begun: bool) -> None:
+        if commit not in self.states:
+            return
         entry = self.bench.begin(commit, move=True)
         if begun:
-            self.bench.store.restore(entry, DATA, {DATA: str(self.root)})
+            self.bench.put_in_place(entry)
         self.reopen(index=True)
         (left,) = self.bench.store.unfinished(DOT)
-        self.bench.store.restore(left.id, DATA, {DATA: str(self.root)})
-        self.bench.store.sync_restored(left.id)
-        self.bench.store.end_restore(left.id)
+        self.bench.finish(left.id)
+        self.history.move(self.history.branch, commit, None)
         self.check_restored(commit)
-        self.heads.append(commit)
 
     @rule(captured=st.booleans(), hidden=st.booleans(), target=undos)
     def die_during_a_commit_and_recover(self, captured: bool, hidden: bool) -> object:
@@ -318,7 +417,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.bench.store.close()
         if not index:
             shutil.rmtree(self.home / "store/index", ignore_errors=True)
-        self.bench = Bench(LocalStore(self.home / "store"), data=self.root)
+        self.bench = self.open()
 
     # What always holds
 
@@ -332,16 +431,35 @@ class StoreMachine(RuleBasedStateMachine):
         assert not os.listdir(self.home / "store/incoming")
 
     @invariant()
-    def the_head_is_the_last_commit_or_reset(self) -> None:
-        assert self.bench.head == (self.heads[-1] if self.heads else None)
+    def every_name_is_where_it_was_put(self) -> None:
+        store = self.bench.store
+        assert (self.bench.branch, self.bench.head) == (self.history.branch, self.history.head)
+        assert (store.branches(DOT), store.uncommitted(DOT)) == (self.history.branches, self.history.uncommitted)
+        assert store.tags(DOT) == self.history.tags
+
+
+class TreeMachine(StoreMachine):
+    """The same in a tree, where names in the root become subdots and cease to be. Hard links between subdots are not kept."""
+
+    links = False
+    top = ROOT_SUBDOT
+
+    def open(self) -> Bench:
+        return TreeBench(LocalStore(self.home / "store"))
+
+
+def limits(examples: int) -> settings:
+    """No shrinking: it takes minutes here, and would run into the time limit of a test before it can say what failed."""
+    return settings(
+        max_examples=examples,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    )
 
 
 TestStoreMachine = StoreMachine.TestCase
-# No shrinking: it takes minutes here, and would run into the time limit of a test before it can say what failed.
-TestStoreMachine.settings = settings(
-    max_examples=60,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-)
+TestStoreMachine.settings = limits(40)
+TestTreeMachine = TreeMachine.TestCase
+TestTreeMachine.settings = limits(20)
