@@ -86,7 +86,7 @@ def refuse_to_lose(checkout: Checkout) -> None:
     if changed:
         raise UncommittedError(
             f"uncommitted changes in {', '.join(sorted(changed))} would be lost",
-            hint="Commit them, or use --hard (`dm-compose undo` brings them back); `dm-compose diff` shows them.",
+            hint="Commit them, or use --hard (`undo` brings them back); `diff` shows them.",
         )
 
 

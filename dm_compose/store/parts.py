@@ -86,7 +86,7 @@ class Parts:
                     return entry
         raise StoreError(
             f"operation {entry_id.short} is not in the journal any more",
-            hint="Another dm-compose finished it; look at `dm-compose status`.",
+            hint="Another command finished it; look at `status`.",
         )
 
     def _log(

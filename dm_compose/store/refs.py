@@ -11,7 +11,7 @@ from dm_compose.state import Database
 _REF = re.compile(r"(?P<base>.+?)(?P<steps>(?:\^|~\d{0,6})*)")
 _STEP = re.compile(r"\^|~(\d*)")
 MIN_PREFIX = 4
-_LOG_HINT = "`dm-compose log` lists what there is."
+_LOG_HINT = "`log` lists what there is."
 
 
 def resolve(database: Database, dot: DotName, worktree: WorktreeName, ref: str) -> CommitId:
@@ -38,7 +38,7 @@ def _base(database: Database, dot: DotName, worktree: WorktreeName, name: str) -
             raise NotFoundError(f"dot {dot} has no worktree {worktree}")
         head = found_worktree.head
         if head is None:
-            raise NotFoundError(f"dot {dot} has no commit yet", hint='Make one: dm-compose commit -m "seed".')
+            raise NotFoundError(f"dot {dot} has no commit yet", hint='Make one: commit -m "seed".')
         return head
     for kind in ("branch", "tag"):
         if (found := database.refs(dot, kind).get(RefName(name))) is not None:
