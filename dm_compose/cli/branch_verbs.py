@@ -34,7 +34,7 @@ def branch(*, name: str | None, ref: str | None, delete: bool, force_delete: boo
         held = dot.remove_branch(RefName.parse(name), force=force_delete)
         print_json({"branch": name, "held": held}) if as_json else click.echo(f"forgot branch {name}; it held {held.short}")
     elif name is not None:
-        made = dot.add_branch(RefName.parse(name), ref or target().default_ref())
+        made = dot.add_branch(RefName.parse(name), target().default_ref() if ref is None else ref)
         print_json({"branch": name, "head": as_commit(made)}) if as_json else click.echo(f"branch {name} at {made.id.short}")
     else:
         branches = dot.branches()
@@ -70,7 +70,8 @@ def checkout(*, ref: str, start: str | None, create: bool, any_version: bool, ti
         raise UsageError(f"unexpected {start!r}", hint="To make a branch there: checkout -b NAME START.")
     dot = target().dot(quiet=as_json, for_ref=True)
     name = RefName.parse(ref) if create else None
-    arrival = dot.checkout(start or "HEAD" if create else ref, create=name, any_version=any_version, timeout_s=timeout)
+    start = target().default_ref() if start is None else start
+    arrival = dot.checkout(start if create else ref, create=name, any_version=any_version, timeout_s=timeout)
     print_arrival(arrival, as_json=as_json)
 
 
@@ -91,11 +92,13 @@ def tag(*, name: str | None, ref: str | None, delete: bool, as_json: bool) -> No
         for found, commit_id in () if as_json else tags.items():
             click.echo(f"{found}  {commit_id.short}")
     elif delete:
+        if ref is not None:
+            raise UsageError(f"unexpected {ref!r}", hint="For example: tag -d v1")
         dot.remove_tag(RefName.parse(name))
         if as_json:
             print_json({"tag": name})
     else:
-        made = dot.add_tag(RefName.parse(name), ref or target().default_ref())
+        made = dot.add_tag(RefName.parse(name), target().default_ref() if ref is None else ref)
         print_json({"tag": name, "commit": as_commit(made)}) if as_json else click.echo(f"tag {name} is {made.id.short}")
 
 

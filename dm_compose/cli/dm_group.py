@@ -10,6 +10,7 @@ import dm_compose
 from dm_compose.cli import branch_verbs, cluster_verbs, dot_verbs, state_verbs, store_verbs
 from dm_compose.cli.completion import complete_branch, complete_dot, completion
 from dm_compose.cli.targets import StoreTarget
+from dm_compose.core.names import DotName, RefName
 
 _EPILOG = """\b
 The dot is the one of --dot, of DM_DOT, of the Compose project of this directory, of `dm switch`, or the only one.
@@ -22,9 +23,36 @@ Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found, 6 ambiguous, 7 
 _OF_A_DOT = ("status", "diff", "undo", "reflog", "branch", "checkout", "tag", "worktree")
 
 
-def _choose(name: str, ctx: click.Context, value: str | None) -> None:
+def _choose_dot(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    target = ctx.ensure_object(StoreTarget)  # here, because shell completion calls nothing but this
     if value is not None:
-        setattr(ctx.find_object(StoreTarget), name, value)
+        target.named_dot = DotName.parse(value)
+
+
+def _choose_branch(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    target = ctx.ensure_object(StoreTarget)
+    if value is not None:
+        target.named_branch = RefName.parse(value)
+
+
+def _options() -> list[click.Option]:
+    dot = click.Option(
+        ["--dot"],
+        metavar="DOT",
+        expose_value=False,
+        callback=_choose_dot,
+        shell_complete=complete_dot,
+        help="The dot to work with.",
+    )
+    branch = click.Option(
+        ["--branch"],
+        metavar="BRANCH",
+        expose_value=False,
+        callback=_choose_branch,
+        shell_complete=complete_branch,
+        help="The branch to work with, by default the current one.",
+    )
+    return [dot, branch]
 
 
 def with_dot(command: click.Command) -> click.Command:
@@ -34,43 +62,20 @@ def with_dot(command: click.Command) -> click.Command:
         made.commands = {name: with_dot(inner) for name, inner in made.commands.items()}
         return made
     taken = {option for parameter in made.params for option in parameter.opts}
-    options = [
-        click.Option(
-            ["--dot", "named_dot"],
-            metavar="DOT",
-            expose_value=False,
-            callback=lambda ctx, _, value: _choose("dot_name", ctx, value),
-            shell_complete=complete_dot,
-            help="The dot to work with.",
-        )
-    ]
-    if "--branch" not in taken:
-        options.append(
-            click.Option(
-                ["--branch", "named_branch"],
-                metavar="BRANCH",
-                expose_value=False,
-                callback=lambda ctx, _, value: _choose("branch_name", ctx, value),
-                shell_complete=complete_branch,
-                help="The branch to work with, by default the current one.",
-            )
-        )
-    made.params = [*made.params, *options]
+    made.params = [*made.params, *(option for option in _options() if taken.isdisjoint(option.opts))]
     return made
 
 
 @click.group(
     epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None}, no_args_is_help=True
 )
-@click.option("--dot", metavar="DOT", shell_complete=complete_dot, help="The dot to work with.")
-@click.option("--branch", metavar="BRANCH", help="The branch to work with, by default the current one.")
 @click.version_option(dm_compose.__version__, "-V", "--version", prog_name="dm")
-@click.pass_context
-def cli(ctx: click.Context, dot: str | None, branch: str | None) -> None:
+def cli() -> None:
     """Git for data: the states of dots, which Docker volumes named after them hold."""
-    ctx.obj = StoreTarget(dot, branch)
 
 
+cli.params[:0] = _options()
+dot_verbs.dot.add_command(with_dot(dot_verbs.show))
 for _verb in (*state_verbs.VERBS, *branch_verbs.VERBS):
     if _verb.name in _OF_A_DOT:
         cli.add_command(with_dot(_verb))

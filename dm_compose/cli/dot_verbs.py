@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
-from dm_compose.cli.output import age, as_commit, print_json, table
+from dm_compose.cli.output import age, as_commit, indented, print_json, table
 from dm_compose.cli.state_verbs import json_option, parse_metadata, print_restore, timeout_option
 from dm_compose.cli.targets import store_target
 from dm_compose.core.names import DotName
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from dm_compose.repository.dot import Branch
     from dm_compose.repository.dots import Summary
 
-_scripting = click.option("-H", "scripting", is_flag=True, help="For scripts: no header, one tab between fields, plain numbers.")
+_scripting = click.option(
+    "-H", "--scripting", is_flag=True, help="For scripts: no header, one tab between fields, plain numbers."
+)
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "kiB"))
 
 
@@ -99,7 +102,7 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, timeout: floa
 @json_option
 def log(*, ref: str | None, as_json: bool) -> None:
     """List the commits that lead to REF (the head), the oldest first, as the ancestor did."""
-    commits = store_target().dot(quiet=True, for_ref=True).log(ref or store_target().default_ref())
+    commits = store_target().dot(quiet=True, for_ref=True).log(store_target().default_ref() if ref is None else ref)
     if as_json:
         print_json([as_commit(found) for found in commits])
         return
@@ -107,7 +110,7 @@ def log(*, ref: str | None, as_json: bool) -> None:
         click.echo(f"commit {found.id}\nauthor: {found.author}\ndate: {age(found.created)}")
         for key, value in sorted(found.metadata.items()):
             click.echo(f"{key}: {value}")
-        click.echo(f"\n    {found.message}\n")
+        click.echo(f"\n{indented(found.message)}\n")
 
 
 @click.command()
@@ -125,7 +128,7 @@ def reset(*, ref: str, hard: bool, any_version: bool, timeout: float, as_json: b
 @click.command()
 @click.argument("name", metavar="DOT[.SUBDOT]", shell_complete=complete_dot)
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--create", is_flag=True, help="Create the dot if it does not exist.")
+@click.option("-r", "--create", is_flag=True, help="Create the dot if it does not exist.")
 @click.option("--commit", "ref", metavar="REF", shell_complete=complete_ref, help="Show this commit, read-only.")
 @json_option
 def mount(*, name: str, path: Path, create: bool, ref: str | None, as_json: bool) -> None:
@@ -161,7 +164,7 @@ def show(*, name: str | None, scripting: bool, as_json: bool) -> None:
     """Show the dot NAME (the current one): its size, commits and branches."""
     dots = store_target().dots()
     named = store_target().named(dots)
-    chosen = DotName.parse(name) if name else named or dots.choose()
+    chosen = DotName.parse(name) if name is not None else named or dots.choose()
     branches = dots.dot(chosen).branches()
     found = dots.summary(chosen, current=(named or dots.current()) == chosen)
     if as_json:
@@ -206,12 +209,13 @@ def delete(*, name: str, force: bool, as_json: bool) -> None:
     chosen = DotName.parse(name)
     dots = store_target().dots(quiet=as_json)
     question = f"Please confirm that you really want to delete the dot {chosen}, including all branches and commits?"
-    if not force and click.prompt(f"{question} (enter Y to continue)", default="", show_default=False, err=True) != "Y":
-        click.echo("Aborted.")
-        return
-    dots.delete(chosen)
+    agreed = force or ask(f"{question} (enter Y to continue):") == "Y"
+    if agreed:
+        dots.delete(chosen)
     if as_json:
-        print_json({"dot": chosen})
+        print_json({"dot": chosen, "deleted": agreed})
+    elif not agreed:
+        click.echo("Aborted.")
 
 
 OF_A_DOT: tuple[click.Command, ...] = (commit, log, reset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +33,11 @@ _QUIET = {"sync", "copy"}
 def age(instant: datetime) -> str:
     """Return an instant in local time, without the zone."""
     return instant.replace(tzinfo=instant.tzinfo or UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def indented(message: str) -> str:
+    """Return a commit's message as `log` shows it."""
+    return textwrap.indent(message, " " * 4, lambda _: True)
 
 
 def print_json(value: Any) -> None:

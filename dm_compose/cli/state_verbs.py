@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from dm_compose.cli.output import age, as_commit, print_json, table
+from dm_compose.cli.output import age, as_commit, indented, print_json, table
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.commit import check_metadata
 from dm_compose.core.units import seconds, size
@@ -105,7 +105,7 @@ def parse_metadata(fields: tuple[str, ...]) -> dict[str, str]:
 @json_option
 def log(*, ref: str | None, as_json: bool) -> None:
     """List commits, newest first."""
-    commits = target().dot(quiet=True, for_ref=True).log(ref or target().default_ref())
+    commits = target().dot(quiet=True, for_ref=True).log(target().default_ref() if ref is None else ref)
     if as_json:
         print_json([as_commit(c) for c in commits])
         return
@@ -118,7 +118,7 @@ def log(*, ref: str | None, as_json: bool) -> None:
         )
         for key, value in found.metadata.items():
             click.echo(f"{key}: {value}")
-        click.echo(f"\n    {found.message}")
+        click.echo(f"\n{indented(found.message)}")
     if not commits:
         click.echo('no commit yet; make one: dm-compose commit -m "seed"', err=True)
 
@@ -242,14 +242,14 @@ def print_arrival(arrival: Arrival, *, as_json: bool) -> None:
                 "branch": arrival.branch,
                 "left": arrival.left,
                 "created": arrival.created,
-                "head": as_commit(arrival.head),
+                "head": as_commit(arrival.head) if arrival.head else None,
                 "saved": arrival.saved,
                 "total_s": arrival.total_s,
                 "steps": steps(arrival.done),
             }
         )
         return
-    if arrival.branch == arrival.left:
+    if arrival.branch == arrival.left or arrival.head is None:
         click.echo(f"already on branch {arrival.branch}")
         return
     new = "new " if arrival.created else ""
@@ -275,7 +275,7 @@ def print_restore(report: RestoreReport, *, as_json: bool) -> None:
     what = "at the state of before" if report.target.hidden else f"at {report.target.id.short} {report.target.message}"
     click.echo(f"{what}: {size(changed)} put back, ready after {seconds(report.total_s)}")
     if report.saved:
-        click.echo("what was uncommitted is kept: `dm-compose undo` brings it back")
+        click.echo(f"what was uncommitted is kept: `{click.get_current_context().find_root().info_name} undo` brings it back")
 
 
 @click.command()

@@ -8,6 +8,7 @@ import platform
 import click
 
 import dm_compose
+from dm_compose.cli.asking import ask
 from dm_compose.cli.output import print_json
 from dm_compose.cli.state_verbs import json_option
 from dm_compose.cli.targets import store_target
@@ -27,22 +28,20 @@ def gc(*, keep_days: int, dry_run: bool, yes: bool, as_json: bool) -> None:
     if not as_json:
         what = f"{len(found.commits)} commits, {found.objects} objects and {found.leftovers} leftovers"
         click.echo(f"{what} can go: {size(found.size_bytes)}")
-    if dry_run or not found:
-        freed = None
-    elif yes or as_json or click.confirm("Free them?", err=True):
-        freed = dots.collect(keep_days=keep_days)
-        if not as_json:
-            click.echo(f"freed {size(freed.size_bytes)}")
-    else:
-        freed = None
+    agreed = bool(found) and not dry_run and (yes or ask("Free them? (enter Y to continue):") in ("Y", "y", "yes"))
+    freed = dots.collect(keep_days=keep_days) if agreed else None
     if as_json:
         print_json({"found": found, "freed": freed})
+    elif freed is not None:
+        click.echo(f"freed {size(freed.size_bytes)}")
+    elif found and not dry_run:
+        click.echo("nothing was freed")
 
 
 @click.command()
 @click.option("--no-repair", is_flag=True, help="Only look.")
 @json_option
-def fsck(*, no_repair: bool, as_json: bool) -> None:
+def fsck(*, no_repair: bool, as_json: bool) -> int:
     """Read every object and manifest of the store, say what is damaged, and repair what another copy still holds.
 
     Deletes nothing. The first look at an object records its digest; later ones compare.
@@ -50,16 +49,17 @@ def fsck(*, no_repair: bool, as_json: bool) -> None:
     found = store_target().dots(quiet=as_json).check(repair=not no_repair)
     if as_json:
         print_json({"sound": found.sound, "checkup": found})
-    else:
-        for damage in found.damage:
-            commits = f" (commits {', '.join(c.short for c in damage.commits)})" if damage.commits else ""
-            click.echo(f"{'repaired' if damage.repaired else 'damaged'}: {damage.where}: {damage.what}{commits}")
-        click.echo(f"{found.commits} commits, {found.objects} objects, {size(found.size_bytes)}; {found.first_seen} seen first")
+        return 0 if found.sound else DamagedError.exit_code
+    for damage in found.damage:
+        commits = f" (commits {', '.join(c.short for c in damage.commits)})" if damage.commits else ""
+        click.echo(f"{'repaired' if damage.repaired else 'damaged'}: {damage.where}: {damage.what}{commits}")
+    click.echo(f"{found.commits} commits, {found.objects} objects, {size(found.size_bytes)}; {found.first_seen} seen first")
     if not found.sound:
-        bad = [d for d in found.damage if not d.repaired]
+        bad = sum(not damage.repaired for damage in found.damage)
         raise DamagedError(
-            f"{len(bad)} things in the store are damaged", hint="What they belong to cannot be restored; clone it from a remote."
+            f"{bad} things in the store are damaged", hint="What they belong to cannot be restored; clone it from a remote."
         )
+    return 0
 
 
 @click.command()
@@ -93,6 +93,7 @@ def _facts() -> dict[str, str]:
 
 @click.command()
 @click.argument("what", required=False)
+@click.option("--json", is_flag=True, expose_value=False, help="Print one JSON document, as it does anyway.")
 def debug(*, what: str | None) -> None:
     """Print what the store knows as JSON: dots, worktrees, unfinished operations. WHAT names one part of it."""
     dots = store_target().dots()

@@ -56,8 +56,8 @@ class ComposeTarget:
 class StoreTarget:
     """The dot and branch that `--dot` and `--branch` name; else DM_DOT, this directory's Compose project, the current dot."""
 
-    dot_name: str | None = None
-    branch_name: str | None = None
+    named_dot: DotName | None = None
+    named_branch: RefName | None = None
 
     def dots(self, *, quiet: bool = True) -> Dots:
         """Return all dots of the store."""
@@ -67,16 +67,12 @@ class StoreTarget:
 
     def name(self) -> DotName | None:
         """Return the dot that was named."""
-        given = self.dot_name or os.environ.get(DOT_VARIABLE)
-        return DotName.parse(given) if given else None
-
-    def branch(self) -> RefName | None:
-        """Return the branch that was named."""
-        return RefName.parse(self.branch_name) if self.branch_name else None
+        given = os.environ.get(DOT_VARIABLE)
+        return self.named_dot or (DotName.parse(given) if given else None)
 
     def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
         dots, name = self.dots(quiet=quiet), self.name()
-        branch = None if for_ref else self.branch()
+        branch = None if for_ref else self.named_branch
         if name is None and (found := self._stack(dots, quiet=quiet)) is not None:
             stack, name = found
             if branch is None:
@@ -91,7 +87,7 @@ class StoreTarget:
         return found[1] if found is not None else None
 
     def default_ref(self) -> str:
-        return self.branch_name or "HEAD"
+        return self.named_branch or "HEAD"
 
     def _stack(self, dots: Dots, *, quiet: bool) -> tuple[Stack, DotName] | None:
         """Return the stack of this directory and its dot, if there is a compose file and the dot is in the store."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dm_compose.core.commit import Commit, JournalEntry, Worktree
 from dm_compose.core.events import Event
-from dm_compose.core.names import CommitId, RefName, WorktreeName
+from dm_compose.core.names import MAIN_WORKTREE, CommitId, RefName, WorktreeName
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.errors import ExistsError, InUseError, NotFoundError, NotReadyError, UncommittedError, UsageError
 from dm_compose.repository.checkout import Checkout, Member
@@ -21,7 +21,8 @@ from dm_compose.repository.restoring import check_versions, move_to, save_uncomm
 
 @dataclass(frozen=True)
 class Arrival:
-    """A branch that was checked out. `plan` and `done` say what it took; both are empty where nothing had to move.
+    """A branch that was checked out. `plan` and `done` say what it took; both are empty where nothing had to move. `head` is
+    None where one stays on a branch without commits.
 
     `saved` holds what was uncommitted on the branch that was left, None when nothing was, or where it stays in a tree of its
     own. `created` says that the branch is new.
@@ -29,7 +30,7 @@ class Arrival:
 
     branch: RefName
     left: RefName
-    head: Commit
+    head: Commit | None
     plan: Plan
     done: tuple[Done, ...]
     saved: CommitId | None
@@ -54,6 +55,9 @@ def arrive(
     began = time.monotonic()
     store, dot, state = checkout.store, checkout.dot, checkout.state()
     branches = store.branches(dot)
+    if create is None and ref == state.branch:
+        here = store.commit(dot, state.head) if state.head is not None else None
+        return Arrival(state.branch, state.branch, here, Plan(), (), None, False, time.monotonic() - began)
     if create is None and ref not in branches:
         create = _branch_for(checkout, ref)
     if create is not None and (create in branches or create == state.branch):
@@ -61,8 +65,6 @@ def arrive(
     branch = create or RefName.parse(ref)
     head = store.resolve(dot, checkout.worktree, ref) if create else branches[branch]
     commit = store.commit(dot, head)
-    if branch == state.branch:
-        return Arrival(branch, branch, commit, Plan(), (), None, False, time.monotonic() - began)
     if checkout.tree:
         plan, done = _follow(checkout, branch, head, action, timeout_s)
         return Arrival(branch, state.branch, commit, plan, done, None, create is not None, time.monotonic() - began)
@@ -236,8 +238,13 @@ def remove_tree(checkout: Checkout, *, force: bool) -> CommitId | None:
     """Remove a worktree that is a tree; what is uncommitted there becomes its branch's uncommitted state, whose commit is
     returned.
 
-    InUseError while a container runs on it, UncommittedError for uncommitted changes without `force`.
+    InUseError while a container runs on it and for the main and the current one, UncommittedError for uncommitted changes without
+    `force`.
     """
+    if checkout.worktree in (MAIN_WORKTREE, checkout.store.current(checkout.dot)):
+        kind = "main" if checkout.worktree == MAIN_WORKTREE else "current"
+        where = f"worktree {checkout.worktree} of dot {checkout.dot} (branch {checkout.state().branch})"
+        raise InUseError(f"{where} is its {kind} one and stays")
     running = [m.container.name for m in checkout.members if m.mounts and m.container.running]
     if running:
         raise InUseError(

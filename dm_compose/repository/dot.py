@@ -167,7 +167,8 @@ class Dot(abc.ABC):
     def log(self, ref: str = "HEAD") -> list[Commit]:
         """Return a commit and its ancestors, newest first; the result is empty for a dot without commits."""
         with self.opened(lock=False) as checkout:
-            if ref == "HEAD" and checkout.state().head is None:
+            state = checkout.state()
+            if ref in ("HEAD", state.branch) and state.head is None:
                 return []
             return checkout.store.log(checkout.dot, self._target(checkout, ref).id)
 

@@ -15,12 +15,13 @@ from dm_compose.core.names import DotName, RefName, WorktreeName
 from dm_compose.core.upkeep import Checkup, Garbage
 from dm_compose.engine import Engine
 from dm_compose.errors import DmError, EngineError, InUseError, NotFoundError, UsageError
-from dm_compose.repository.access import HOME_VARIABLE, locked, open_access
+from dm_compose.repository.access import HOME_VARIABLE, LOCK_TIMEOUT_S, locked, open_access
 from dm_compose.repository.restoring import uncommitted
 from dm_compose.repository.stored import StoredDot
 from dm_compose.store.api import Directories, Store
 
 CURRENT_DOT = "current-dot"
+_FIRST = datetime.min.replace(tzinfo=UTC)
 KEEP_DAYS = 30
 
 
@@ -85,11 +86,16 @@ class Dots:
             store.set_setting(CURRENT_DOT, dot)
 
     def choose(self) -> DotName:
-        """Return the current dot. NotFoundError with the list of what there is when none is selected."""
+        """Return the current dot. The only one is from then on current, so that making another one does not change what is meant.
+
+        NotFoundError with the list of what there is when none is selected.
+        """
         with self.store() as store:
             found, names = _current(store), store.dots()
-        if found is not None:
-            return found
+            if found is not None:
+                if store.settings().get(CURRENT_DOT) != found:
+                    store.set_setting(CURRENT_DOT, found)
+                return found
         if not names:
             raise NotFoundError("No current dot is selected: there is none yet", hint="Make one: dm init NAME.")
         raise NotFoundError(
@@ -104,7 +110,7 @@ class Dots:
 
     def create(self, dot: DotName) -> None:
         """Make an empty dot whose files are directories of the store. ExistsError."""
-        with self.store() as store:
+        with self.store() as store, locked(store, dot, self.listener):  # nobody is still deleting one of that name
             store.create_dot(dot, tree=True)
 
     def delete(self, dot: DotName) -> None:
@@ -125,10 +131,8 @@ class Dots:
                 store.delete_dot(dot)
                 if store.settings().get(CURRENT_DOT) == dot:
                     store.set_setting(CURRENT_DOT, None)
-        try:
-            self.collect(keep_days=None)
-        except InUseError:  # somebody works on another dot; the next gc frees the objects
-            return
+        with contextlib.suppress(InUseError), self._all_locked(timeout_s=0) as store:  # else the next gc frees the objects
+            store.collect(_since(None))
 
     def _running(self, dot: StoredDot) -> list[str]:
         with dot.opened(lock=False) as checkout:
@@ -169,10 +173,8 @@ class Dots:
         with self._all_locked() as store:
             return store.garbage(_since(keep_days))
 
-    def collect(self, *, keep_days: int | None) -> Garbage:
-        """Free what no branch, tag, uncommitted state or reflog entry of the last days names; with None for the days only what
-        no commit at all needs.
-        """
+    def collect(self, *, keep_days: int) -> Garbage:
+        """Free what no branch, tag, uncommitted state or reflog entry of the last days names."""
         with self._all_locked() as store:
             return store.collect(_since(keep_days))
 
@@ -201,10 +203,10 @@ class Dots:
         return found
 
     @contextlib.contextmanager
-    def _all_locked(self) -> Iterator[Store]:
+    def _all_locked(self, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Store]:
         with self.store() as store, contextlib.ExitStack() as locks:
             for dot in store.dots():  # in the order of names, so that two of us cannot wait for each other
-                locks.enter_context(locked(store, dot, self.listener))
+                locks.enter_context(locked(store, dot, self.listener, timeout_s=timeout_s))
             yield store
 
 
@@ -217,8 +219,9 @@ def _current(store: Store) -> DotName | None:
 
 
 def _since(keep_days: int | None) -> datetime:
-    if keep_days is None:
-        return datetime.min.replace(tzinfo=UTC)
-    if keep_days < 0:
+    if keep_days is not None and keep_days < 0:
         raise UsageError(f"cannot keep the last {keep_days} days", hint="Use 0 or more.")
-    return datetime.now(UTC) - timedelta(days=keep_days)
+    now = datetime.now(UTC)
+    if keep_days is None or keep_days >= (now - _FIRST).days:
+        return _FIRST
+    return now - timedelta(days=keep_days)

@@ -6,9 +6,10 @@ import os
 import shutil
 import stat
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
-from dm_compose.core.names import ROOT_SUBDOT, CommitId
+from dm_compose.core.names import DEFAULT_SUBDOT, ROOT_SUBDOT, CommitId, SubdotName
 from dm_compose.core.volumes import VolumeName
 from dm_compose.errors import ExistsError, NotFoundError, StoreError
 from dm_compose.repository.checkout import Checkout
@@ -21,12 +22,15 @@ def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:
     """Make `path` a symlink to the live files of a dot's subdot and return what it points to.
 
     It follows the dot's current branch, unless the name is pinned to one. A dot whose files are Docker's volumes becomes a
-    directory of symlinks. NotFoundError for a dot that does not exist without `create`, ExistsError for the path.
+    directory of symlinks. NotFoundError for a dot that does not exist without `create`, ExistsError for the path; but where it
+    is that symlink already, a subdot that a reset has taken away is made again.
     """
-    _refuse_existing(path)
-    if name.dot not in dots.names():
-        if not create:
-            raise NotFoundError(f"Dot {name.dot} does not exist.", hint="If you want to create it - use the '--create' flag.")
+    exists = name.dot in dots.names()
+    if not exists and not create:
+        raise NotFoundError(f"Dot {name.dot} does not exist.", hint="If you want to create it - use the '--create' flag.")
+    if not (exists and path.is_symlink()):
+        _refuse_existing(path)
+    if not exists:
         dots.create(name.dot)
     with dots.dot(name.dot, name.branch).opened(lock=False) as checkout:
         _require_reach(checkout)
@@ -38,35 +42,53 @@ def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:
                 tree = checkout.store.make_subdot(name.dot, checkout.worktree, ROOT_SUBDOT)
                 followed = Path(tree).parent / CURRENT
                 directory = str(followed if name.subdot == ROOT_SUBDOT else followed / name.subdot)
-            os.symlink(directory, path)
-            return directory
+            return _link(directory, path)
+
+
+def _link(directory: str, path: Path) -> str:
+    if not (path.is_symlink() and os.readlink(path) == directory):
+        _refuse_existing(path)
+        os.symlink(directory, path)
+    return directory
 
 
 def _link_places(checkout: Checkout, name: VolumeName, path: Path) -> str:
     directories = checkout.directories
     if name.subdot in directories:
-        os.symlink(directories[name.subdot], path)
-        return directories[name.subdot]
-    if name.subdot != VolumeName(name.dot).subdot:
-        known = ", ".join(sorted(directories)) or "none"
-        raise NotFoundError(f"dot {name.dot} has no subdot {name.subdot}", hint=f"Its subdots: {known}.")
+        return _link(directories[name.subdot], path)
+    if name.subdot != DEFAULT_SUBDOT:
+        raise _no_subdot(name, directories)
+    _refuse_existing(path)
     path.mkdir()
     for subdot, directory in directories.items():
         os.symlink(directory, path / subdot)
     return str(path)
 
 
+def _no_subdot(name: VolumeName, known: Iterable[SubdotName]) -> NotFoundError:
+    there = ", ".join(sorted(known)) or "none"
+    return NotFoundError(f"dot {name.dot} has no subdot {name.subdot}", hint=f"Its subdots: {there}.")
+
+
 def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId:
-    """Make `path` a copy of a commit's files, write permissions taken away, and return the commit's id. All or nothing."""
+    """Make `path` a copy of a subdot's files in a commit, write permissions taken away, and return the commit's id. All or
+    nothing.
+
+    `__root__`, and a name without a subdot where the commit has no `__default__`, stand for all subdots, a directory each.
+    """
     _refuse_existing(path)
     with dots.dot(name.dot, name.branch).opened(lock=False) as checkout:
         _require_reach(checkout)
-        commit_id = checkout.store.resolve(name.dot, checkout.worktree, ref)
+        commit_id: CommitId = checkout.store.resolve(name.dot, checkout.worktree, ref)
+        subdots = checkout.store.commit(name.dot, commit_id).subdots
+        if name.subdot not in (*subdots, DEFAULT_SUBDOT, ROOT_SUBDOT):
+            raise _no_subdot(name, subdots)
+        one = name.subdot if name.subdot in subdots and name.subdot != ROOT_SUBDOT else None
         building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
             with file_errors(f"mounting a commit at {path}"):
                 building.mkdir(mode=0o755)
-            checkout.store.export(name.dot, commit_id, str(building))
+            checkout.store.export(name.dot, commit_id, str(building), one)
             with file_errors(f"mounting a commit at {path}"):
                 _make_read_only(building)
                 os.rename(building, path)

@@ -15,6 +15,7 @@ from dm_compose.errors import NotFoundError
 from dm_compose.repository.access import Access, locked, open_access
 from dm_compose.repository.checkout import Checkout, Member, mounted_subdots
 from dm_compose.repository.dot import Dot
+from dm_compose.repository.naming import worktree_name
 from dm_compose.repository.observing import make_member, observe_tree, subdots_of
 from dm_compose.repository.recovery import recover, recover_if_left
 from dm_compose.repository.worktrees import add_tree
@@ -69,11 +70,14 @@ class StoredDot(Dot):
             return worktrees[store.current(self.name)]
         found = next((w for w in worktrees.values() if w.branch == self.branch), None)
         if found is None:
-            known = self.branch in store.branches(self.name)
-            problem = "is not checked out" if known else "does not exist"
+            if self.branch not in store.branches(self.name):
+                raise NotFoundError(
+                    f"branch {self.branch} of dot {self.name} does not exist", hint="`dm branch` lists what there is."
+                )
+            add = f"dm worktree add {worktree_name(self.branch, worktrees)} {self.branch}"
             raise NotFoundError(
-                f"branch {self.branch} of dot {self.name} {problem}",
-                hint=f"Check it out first: dm checkout {self.branch}" if known else "`dm branch` lists what there is.",
+                f"branch {self.branch} of dot {self.name} is not checked out",
+                hint=f"Check it out: {add}; or go there: dm checkout {self.branch}",
             )
         return found
 

@@ -35,7 +35,7 @@ def _start(checkout: Checkout, name: WorktreeName, ref: str | None) -> _Start:
     branch = RefName.parse(name)
     if branch in branches:
         raise ExistsError(f"branch {branch} of dot {dot} exists already", hint=f"To check it out: worktree add {name} {branch}")
-    head = store.resolve(dot, checkout.worktree, ref or "HEAD")
+    head = store.resolve(dot, checkout.worktree, "HEAD" if ref is None else ref)
     return _Start(branch, head, head)
 
 

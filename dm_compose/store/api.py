@@ -62,7 +62,8 @@ class Store(Protocol):
         """Names of all dots, sorted. Needs no lock."""
 
     def create_dot(self, dot: DotName, *, tree: bool = False) -> None:
-        """Make a dot with its main worktree on an unborn default branch; ExistsError when there is one. Needs no lock.
+        """Make a dot with its main worktree on an unborn default branch; ExistsError when there is one. Needs no lock, but while
+        one of that name may be being deleted.
 
         The main worktree of a `tree` dot is a directory of the store, as is one worktree for each other branch that was ever
         checked out; `current` says which one the dot's volumes follow.
@@ -286,9 +287,9 @@ class Store(Protocol):
         is proven to hold it.
         """
 
-    def export(self, dot: DotName, commit_id: CommitId, directory: str) -> None:
-        """Write a commit's subdots as directories below `directory`, which is made, or is empty: ExistsError. Not atomic. Needs
-        no lock.
+    def export(self, dot: DotName, commit_id: CommitId, directory: str, subdot: SubdotName | None = None) -> None:
+        """Write a commit's subdots as directories below `directory`, or the files of one `subdot` into it. The directory is
+        made, or is empty: ExistsError. Not atomic. Needs no lock.
         """
 
     # Settings of the store, and the names by which Docker knows volumes of dots. None of these needs a lock.

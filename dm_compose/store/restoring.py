@@ -147,10 +147,13 @@ class Restoring(Committing):
     def unfinished(self, dot: DotName) -> list[JournalEntry]:
         return self._database.journal(dot)
 
-    def export(self, dot: DotName, commit_id: CommitId, directory: str) -> None:
+    def export(self, dot: DotName, commit_id: CommitId, directory: str, subdot: SubdotName | None = None) -> None:
         commit = self._database.commit(dot, commit_id)
         with file_errors("writing a commit's files"):
             os.makedirs(directory, exist_ok=True)
             if os.listdir(directory):
                 raise ExistsError(f"directory {directory} is not empty", hint="Name one that is empty, or that does not exist.")
-            self._fill(directory, commit)
+            if subdot is None:
+                self._fill(directory, commit)
+            else:
+                restore_tree(directory, {}, self._objects.read_manifest(commit.subdots[subdot].manifest), self._objects)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import filesystems
 from tests.support.filesystems import Mount, Unavailable
+from tests.support.machines import Machine
 from tests.support.stores import Bench, Stores, open_bench
 
 
@@ -167,3 +168,9 @@ def local() -> Iterator[Stores]:
     made = Stores("local")
     yield made
     made.close()
+
+
+@pytest.fixture
+def machine(fast_path: Path) -> Machine:
+    """A machine with a store of its own and no engine."""
+    return Machine(fast_path)
