@@ -10,7 +10,7 @@ import click
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
 from dm_compose.cli.output import age, as_commit, indented, print_json, table
-from dm_compose.cli.state_verbs import json_option, parse_metadata, print_restore, timeout_option
+from dm_compose.cli.state_verbs import json_option, message_option, parse_metadata, print_restore, timeout_option
 from dm_compose.cli.targets import store_target
 from dm_compose.core.names import DotName
 from dm_compose.core.volumes import VolumeName
@@ -86,7 +86,7 @@ def switch(*, name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("-m", "--message", required=True, help="What this state is.")
+@message_option
 @click.option("-d", "--metadata", multiple=True, metavar="NAME=VALUE", help="A field to keep with it; may be repeated.")
 @click.option("--stop", is_flag=True, help="Shut the containers down cleanly instead of freezing them for an instant.")
 @timeout_option

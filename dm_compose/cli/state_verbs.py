@@ -36,6 +36,15 @@ timeout_option = click.option(
     show_default="DM_TIMEOUT, or 120",
     help="Seconds to wait for each datastore to answer.",
 )
+
+
+def _not_empty(_: click.Context, __: click.Parameter, message: str) -> str:
+    if not message.strip():
+        raise UsageError("please provide a commit message", hint='For example: commit -m "seed"')
+    return message
+
+
+message_option = click.option("-m", "--message", required=True, callback=_not_empty, help="What this state is.")
 MAX_LISTED = 10
 
 
@@ -64,7 +73,7 @@ def plan(*, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("-m", "--message", required=True, help="What this state is.")
+@message_option
 @click.option(
     "--metadata", multiple=True, metavar="KEY=VALUE", help="A field to keep with the commit; may be given several times."
 )

@@ -126,8 +126,7 @@ def move_to(
     finally:
         if freeze is not None:
             freeze.thaw()
-    if move.head == target.id:  # anything else is uncommitted, and what the engines' start adds is part of it
-        checkout.mark_quiet()
+    checkout.mark_quiet(but=_uncommitted(target, checkout.store.commit(checkout.dot, head or target.id)))
     return RestoreReport(target, plan, tuple(done), saved, time.monotonic() - began)
 
 
@@ -141,6 +140,11 @@ def visit(checkout: Checkout, target: Commit, *, timeout_s: float = DEFAULT_TIME
     done = put_in_place(checkout, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
     checkout.mark_quiet()
     return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
+
+
+def _uncommitted(target: Commit, head: Commit) -> set[SubdotName]:
+    """Return the subdots that `target` has in another state than the head: that is uncommitted, whoever wrote it."""
+    return {s for s, state in target.subdots.items() if s not in head.subdots or head.subdots[s].manifest != state.manifest}
 
 
 def save_uncommitted(checkout: Checkout, why: str) -> CommitId | None:

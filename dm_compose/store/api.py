@@ -178,7 +178,7 @@ class Store(Protocol):
     def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> None:
         """Remember the trees as they are now: whatever differs from the restored commit was written by the engines' own start.
 
-        The mark is gone with the next commit or restore.
+        The mark is gone with the next commit or restore. Subdots that are left out have none from now on.
         """
 
     def changed_since_quiet(

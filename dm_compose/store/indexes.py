@@ -56,6 +56,12 @@ class Indexes:
         for path in (self._root / dot / worktree).glob("*.quiet"):
             path.unlink(missing_ok=True)
 
+    def forget_others(self, dot: DotName, worktree: WorktreeName, kept: Container[str], kind: str) -> None:
+        """Remove the indexes of a worktree's other subdots."""
+        for path in (self._root / dot / worktree).glob(f"*.{kind}"):
+            if path.name.removesuffix(f".{kind}") not in kept:
+                path.unlink(missing_ok=True)
+
     def remove(self, dot: DotName, worktree: WorktreeName | None = None) -> None:
         """Remove all indexes of a dot, or of one of its worktrees. Idempotent."""
         path = self._root / dot if worktree is None else self._root / dot / worktree

@@ -85,6 +85,8 @@ class Looking(Parts):
             with file_errors("writing to the store"):
                 self._indexes.save((dot, worktree, subdot), tree, "quiet")
 
+        with file_errors("writing to the store"):
+            self._indexes.forget_others(dot, worktree, directories, "quiet")
         self._each(directories, mark)
 
     def changed_since_quiet(

@@ -633,6 +633,13 @@ for line in sys.stdin:
         assert bench.store.changed_since_quiet(*where(bench), {}) == [DATA]
 
 
+def test_a_subdot_that_is_left_out_has_no_mark_any_more(bench: Bench) -> None:
+    dot, worktree, trees = where(bench)
+    bench.store.mark_quiet(dot, worktree, trees)
+    bench.store.mark_quiet(dot, worktree, {LOGS: trees[LOGS]})
+    assert bench.store.changed_since_quiet(dot, worktree, trees, {}) == [DATA]
+
+
 def test_a_commit_and_a_restore_take_the_mark_away(bench: Bench) -> None:
     bench.store.mark_quiet(*where(bench))
     commit = bench.commit()
