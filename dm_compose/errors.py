@@ -110,6 +110,31 @@ class ExistsError(DmError):
     kind = "exists"
 
 
+class DivergedError(DmError):
+    """Both sides have commits that the other does not have, or somebody else moved the branch at the same time."""
+
+    exit_code = 16
+    kind = "diverged"
+
+
+class RemoteError(DmError):
+    """A remote cannot be reached, or refused a request. `passing` errors may be gone at the next try."""
+
+    exit_code = 17
+    kind = "remote"
+
+    def __init__(self, message: str, *, hint: str | None = None, passing: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.passing = passing
+
+
+class UntrustedError(DmError):
+    """A remote offers what nobody may accept: a name that leads elsewhere, a device, an absurd size."""
+
+    exit_code = 18
+    kind = "untrusted"
+
+
 def error_classes() -> dict[str, type[DmError]]:
     """Every error class by its `kind`, for turning an error that crossed a pipe back into its class."""
     found: dict[str, type[DmError]] = {}

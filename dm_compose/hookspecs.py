@@ -12,6 +12,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from dm_compose.datastores.base import Datastore
+    from dm_compose.remotes.base import RemoteKind
 
 PROJECT = "dm_compose"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -24,4 +25,13 @@ def dm_register_datastores(register: Callable[[Datastore], None]) -> None:
 
     Called once per process, before the first compose file is read. A datastore whose `name` is taken replaces the one registered
     before; plugins are asked after the built-in modules, so a user's plugin wins. May not do any input or output.
+    """
+
+
+@hookspec
+def dm_register_remotes(register: Callable[[RemoteKind], None]) -> None:
+    """Offer kinds of remote: call `register` once for each.
+
+    Called once per process, before the first remote is opened. A kind that has a scheme of another one replaces it for that
+    scheme; plugins are asked after the built-in kinds. May not do any input or output.
     """

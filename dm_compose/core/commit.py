@@ -37,7 +37,7 @@ class Commit:
 
     `clean` says that the datastores were shut down for it; otherwise it is what a crash at that instant leaves, and
     engines replay their logs when they start on it. `hidden` marks a state that was saved on the way (for undo), which `log`
-    leaves out.
+    leaves out. `shallow` says that it came from a remote without its ancestors: its parent need not be in the store.
     """
 
     id: CommitId
@@ -53,6 +53,7 @@ class Commit:
     architecture: str | None = None
     clean: bool = False
     hidden: bool = False
+    shallow: bool = False
 
     @property
     def size_bytes(self) -> int:

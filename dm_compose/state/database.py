@@ -145,6 +145,11 @@ class Database:
         document = json.dumps(to_plain(commit), separators=(",", ":"))
         self._write("INSERT INTO commits VALUES (?, ?, ?, ?)", commit.dot, commit.id, commit.created.isoformat(), document)
 
+    def replace_commit(self, commit: Commit) -> None:
+        """Write down anew what is known of a commit; what it holds never changes."""
+        document = json.dumps(to_plain(commit), separators=(",", ":"))
+        self._write("UPDATE commits SET document = ? WHERE dot = ? AND id = ?", document, commit.dot, commit.id)
+
     def remove_commits(self, dot: DotName, commit_ids: Iterable[CommitId]) -> None:
         """Forget commits that no ref names. Idempotent."""
         with self.transaction():

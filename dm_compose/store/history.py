@@ -152,7 +152,7 @@ class History(Parts):
         while current is not None:
             commit = self._database.commit(dot, current)
             found.append(commit)
-            current = commit.parent
+            current = None if commit.shallow else commit.parent
         return found
 
     def branches(self, dot: DotName) -> Mapping[RefName, CommitId]:

@@ -15,6 +15,7 @@ from dm_compose.core.upkeep import Checkup, Garbage
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
 from dm_compose.store.checking import Checking
+from dm_compose.store.exchange import Exchange
 from dm_compose.store.history import History
 from dm_compose.store.locks import Locks
 from dm_compose.store.looking import Looking
@@ -30,6 +31,7 @@ class LocalStore(History, Looking, Restoring):
         with file_errors(f"opening the store at {root}"):
             (root / "locks").mkdir(mode=0o700, exist_ok=True)
         self._locks = Locks(root / "locks")
+        self.exchange = Exchange(self._database, self._objects, root)
         self._upkeep = Upkeep(self._database, self._objects, self._indexes, self._trees)
         self._checking = Checking(self._database, self._objects, self._indexes)
 

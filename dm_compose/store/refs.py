@@ -24,10 +24,10 @@ def resolve(database: Database, dot: DotName, worktree: WorktreeName, ref: str) 
     commit_id = _base(database, dot, worktree, match["base"])
     for step in _STEP.finditer(match["steps"]):
         for _ in range(int(step[1] or 1) if step[0] != "^" else 1):
-            parent = database.commit(dot, commit_id).parent
-            if parent is None:
+            commit = database.commit(dot, commit_id)
+            if commit.parent is None or commit.shallow:
                 raise NotFoundError(f"{ref} goes back beyond the first commit of {dot}", hint=_LOG_HINT)
-            commit_id = parent
+            commit_id = commit.parent
     return commit_id
 
 

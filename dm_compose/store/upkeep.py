@@ -17,6 +17,7 @@ from dm_compose.errors import DamagedError
 from dm_compose.state import Database
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import file_errors
+from dm_compose.store.exchange import in_use
 from dm_compose.store.indexes import Indexes
 from dm_compose.store.trees import Trees
 
@@ -102,10 +103,12 @@ class Upkeep:
         return {entry.id for dot in self._database.dots() for entry in self._database.journal(dot)}
 
     def _leftovers(self) -> list[Path]:
-        """Return what killed commands left: unpublished batches, half-built and half-removed trees, half-repaired objects."""
+        """Return what killed commands left: unpublished batches, half-built and half-removed trees, half-repaired objects,
+        transfers that nobody goes on with at the moment.
+        """
         found = list(self._objects.incoming.iterdir())  # before the journal is read: what is begun meanwhile is there first
         making = self._making()
-        return [path for path in found if path.name not in making]
+        return [path for path in found if path.name not in making and not in_use(path)]
 
     def _unregistered_trees(self) -> list[tuple[DotName, WorktreeName | None]]:
         """Return trees that belong to no worktree, and dots (None) that have trees and no worktree with one."""

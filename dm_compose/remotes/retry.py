@@ -1,0 +1,132 @@
+"""Trying again what can succeed at the next try, around any kind of remote."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from dm_compose.errors import DivergedError, RemoteError
+from dm_compose.remotes.base import Blob, Remote, Repository
+from dm_compose.remotes.names import Digest, RemoteName, Tag
+from dm_compose.remotes.url import RemoteUrl
+
+ATTEMPTS = 6
+FIRST_WAIT_S = 0.2
+LONGEST_WAIT_S = 10.0
+T = TypeVar("T")
+
+
+def persistently(work: Callable[[], T]) -> T:
+    """Return what `work` returns, tried up to ATTEMPTS times while its errors are passing ones.
+
+    Waits twice as long each time, by chance up to half less, so that many clients do not come back at once.
+    """
+    for attempt in range(1, ATTEMPTS):
+        try:
+            return work()
+        except RemoteError as error:
+            if not error.passing:
+                raise
+        pause(attempt)
+    return work()
+
+
+def pause(attempt: int) -> None:
+    """Wait before the next try after `attempt` failed ones."""
+    time.sleep(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1)) * random.uniform(0.5, 1))
+
+
+def retrying(remote: Remote) -> Remote:
+    """Return a remote that does what `remote` does, and tries again."""
+    return _Remote(remote)
+
+
+class _Remote:
+    def __init__(self, inner: Remote) -> None:
+        self._inner = inner
+        self.url: RemoteUrl = inner.url
+        self.guarantee = inner.guarantee
+        self.connections = inner.connections
+        self.local = inner.local
+
+    def repositories(self) -> list[RemoteName]:
+        return persistently(self._inner.repositories)
+
+    def repository(self, name: RemoteName) -> Repository:
+        return _Repository(self._inner.repository(name))
+
+    def exposed(self) -> str | None:
+        return self._inner.exposed()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class _Repository:
+    def __init__(self, inner: Repository) -> None:
+        self._inner = inner
+
+    def has(self, digest: Digest) -> bool:
+        return persistently(lambda: self._inner.has(digest))
+
+    def put(self, digest: Digest, data: bytes) -> None:
+        persistently(lambda: self._inner.put(digest, data))
+
+    def get(self, digest: Digest, start: int = 0) -> Iterator[bytes]:
+        """A stream that breaks goes on where it broke; each step forward makes the tries count anew."""
+        attempt = 1
+        while True:
+            try:
+                for data in self._inner.get(digest, start):
+                    start += len(data)
+                    attempt = 1
+                    yield data
+                return
+            except RemoteError as error:
+                if not error.passing or attempt >= ATTEMPTS:
+                    raise
+            pause(attempt)
+            attempt += 1
+
+    def put_manifest(self, data: bytes) -> Digest:
+        return persistently(lambda: self._inner.put_manifest(data))
+
+    def get_manifest(self, digest: Digest) -> bytes:
+        return persistently(lambda: self._inner.get_manifest(digest))
+
+    def tags(self) -> list[Tag]:
+        return persistently(self._inner.tags)
+
+    def resolve(self, tag: Tag) -> Digest | None:
+        return persistently(lambda: self._inner.resolve(tag))
+
+    def update(self, changes: Mapping[Tag, Digest | None], expected: Mapping[Tag, Digest | None]) -> None:
+        """After an error that left open whether the update happened, a tag that is already what it should be is no conflict."""
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return self._inner.update(changes, expected)
+            except DivergedError:
+                if attempt > 1 and self._is_done(changes):
+                    return None
+                raise
+            except RemoteError as error:
+                if not error.passing:
+                    raise
+            pause(attempt)
+        if self._is_done(changes):
+            return None
+        return self._inner.update(changes, expected)
+
+    def _is_done(self, changes: Mapping[Tag, Digest | None]) -> bool:
+        return all(self.resolve(tag) == digest for tag, digest in changes.items())
+
+    def blobs(self) -> Iterator[Blob] | None:
+        return self._inner.blobs()
+
+    def delete(self, digest: Digest) -> None:
+        persistently(lambda: self._inner.delete(digest))
+
+    def remove(self) -> None:
+        persistently(self._inner.remove)

@@ -1,0 +1,107 @@
+"""Packs on their way from a remote: several at once, ahead of their use, a bounded number in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from dm_compose.core.events import Event, Listener
+from dm_compose.errors import DamagedError, NotFoundError
+from dm_compose.remotes.base import Remote, Repository
+from dm_compose.remotes.names import Digest, digest_of
+from dm_compose.storage.system import file_errors
+from dm_compose.store.exchange import Staging
+from dm_compose.transfer.manifests import Layer
+from dm_compose.transfer.reading import damaged, read_blob
+
+
+class Downloads:
+    """Downloads `packs` in order. What comes over a network is kept in the staging place until `forget`, so that a killed
+    transfer goes on within a pack.
+    """
+
+    def __init__(
+        self, remote: Remote, repository: Repository, staging: Staging, packs: Iterable[Layer], progress: Listener
+    ) -> None:
+        self.received = 0
+        self._local = remote.local
+        self._repository = repository
+        self._staging = staging
+        self._progress = progress
+        self._packs = list(packs)
+        self._ahead = remote.connections
+        self._pool = ThreadPoolExecutor(remote.connections, thread_name_prefix="download")
+        self._futures: dict[Digest, Future[bytes]] = {}
+        self._guard = threading.Lock()
+        self._next = 0
+        self._total = sum(pack.size for pack in self._packs)
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._next < len(self._packs) and len(self._futures) < self._ahead:
+            pack = self._packs[self._next]
+            self._futures[pack.digest] = self._pool.submit(self._load, pack)
+            self._next += 1
+
+    def take(self, pack: Layer) -> bytes:
+        """Return the next pack, whose digest has been checked. To be called in the order in which they were given."""
+        data = self._futures[pack.digest].result()
+        del self._futures[pack.digest]
+        self._fill()
+        return data
+
+    def _load(self, pack: Layer) -> bytes:
+        if self._local:
+            data = read_blob(self._repository, pack, what="pack")
+            self._count(len(data))
+            return data
+        path = self._staging.blob(pack.digest.hex)
+        with file_errors("receiving into the store"):
+            resumed = path.exists()
+            data = self._download(pack, path)
+            if digest_of(data) != pack.digest and resumed:  # what was there before may have been torn by a power cut
+                path.unlink()
+                data = self._download(pack, path)
+        if digest_of(data) != pack.digest:
+            path.unlink(missing_ok=True)
+            raise damaged(f"pack {pack.digest.short}")
+        return data
+
+    def _download(self, pack: Layer, path: Path) -> bytes:
+        with open(path, "ab") as file:
+            start = file.tell()
+            if start > pack.size:
+                start = 0
+                file.truncate(0)
+            self._count(start)
+            if start < pack.size:
+                try:
+                    for data in self._repository.get(pack.digest, start):
+                        start += len(data)
+                        if start > pack.size:
+                            raise damaged(f"pack {pack.digest.short}")
+                        file.write(data)
+                        self._count(len(data))
+                except NotFoundError:
+                    raise DamagedError(
+                        f"pack {pack.digest.short} is missing from the remote", hint="`remote verify` lists all damage."
+                    ) from None
+        return path.read_bytes()
+
+    def _count(self, size: int) -> None:
+        with self._guard:
+            self.received += size
+        self._progress(Event("fetch", done=self.received, total=self._total, unit="bytes"))
+
+    def forget(self, pack: Digest) -> None:
+        """Remove what was kept of a pack that nobody needs any more."""
+        if not self._local:
+            with contextlib.suppress(FileNotFoundError):
+                self._staging.blob(pack.hex).unlink()
+
+    def close(self) -> None:
+        """Give up what has not begun and end the threads."""
+        self._pool.shutdown(cancel_futures=True)

@@ -1,0 +1,311 @@
+"""Getting commits from a remote into a store. Everything is checked before anything is listed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from dm_compose.core.commit import Commit
+from dm_compose.core.events import Event, Listener, ignore
+from dm_compose.core.names import CommitId, DotName, RefName, SubdotName
+from dm_compose.core.tree import FILE, Manifest
+from dm_compose.errors import DamagedError, DiskFullError, NotFoundError, UntrustedError
+from dm_compose.remotes.base import Remote, Repository
+from dm_compose.remotes.names import Digest, RemoteName, Tag
+from dm_compose.store.exchange import Exchange, Staging
+from dm_compose.store.local import LocalStore
+from dm_compose.transfer.checking import check_together, read_tree
+from dm_compose.transfer.downloads import Downloads
+from dm_compose.transfer.manifests import CommitManifest, Layer, decode_config
+from dm_compose.transfer.reading import read_blob, read_manifest, read_table
+from dm_compose.transfer.reports import Fetched, Relation
+from dm_compose.transfer.tables import Definition, Table, closure
+from dm_compose.transfer.unpacking import Unpacker
+
+MAX_HISTORY = 1_000_000
+MAX_LOGICAL_BYTES = 4 << 40
+
+
+def fetch(
+    remote: Remote,
+    name: RemoteName,
+    what: RefName | CommitId,
+    store: LocalStore,
+    dot: DotName,
+    progress: Listener = ignore,
+    *,
+    head: CommitId | None = None,
+    depth: int | None = None,
+) -> Fetched:
+    """Get a branch or a commit of a remote into an existing local dot; no ref is moved. See `download`.
+
+    The caller holds the dot's lock until a ref names what came, or `gc` may take it.
+    """
+    with download(remote, name, what, store, dot, progress, head=head, depth=depth) as got:
+        got.publish()
+        return got.report
+
+
+@contextlib.contextmanager
+def download(
+    remote: Remote,
+    name: RemoteName,
+    what: RefName | CommitId,
+    store: LocalStore,
+    dot: DotName,
+    progress: Listener = ignore,
+    *,
+    head: CommitId | None = None,
+    depth: int | None = None,
+) -> Iterator[Download]:
+    """Get everything that a branch or commit of a remote stands on and the store lacks, to where `publish` takes it from.
+
+    `head` is the local commit that it will be compared with: None when there is none. With a `depth` only that many commits
+    come; the oldest of them is marked shallow. The local dot need not exist yet. Needs no lock, and may take long.
+
+    A transfer that was killed goes on where it was. NotFoundError when there is no such branch or commit; DamagedError names
+    a blob that is missing or not what it should be; UntrustedError says what cannot be accepted. Then the store is as
+    before. InUseError while another process fetches for the same dot.
+    """
+    staging = store.exchange.stage(dot)
+    try:
+        got = Download(remote, remote.repository(name), name, store, dot, staging, progress)
+        got.run(what, head, depth)
+        yield got
+    finally:
+        staging.close()
+
+
+@dataclass
+class _Arrived:
+    """A commit that is new here."""
+
+    digest: Digest
+    manifest: CommitManifest
+    commit: Commit
+    trees: dict[SubdotName, Manifest]
+
+
+@dataclass
+class Download:
+    """Commits whose contents are here and that nobody can see yet. `report` says what `publish` will list."""
+
+    remote: Remote
+    repository: Repository
+    name: RemoteName
+    store: LocalStore
+    dot: DotName
+    staging: Staging
+    progress: Listener
+    report: Fetched = field(init=False)
+    _arrived: list[_Arrived] = field(default_factory=list)
+    _manifests: dict[str, bytes] = field(default_factory=dict)
+    _digests: dict[str, str] = field(default_factory=dict)
+    _built: set[str] = field(default_factory=set)
+    _small_bytes: int = 0
+
+    @property
+    def _exchange(self) -> Exchange:
+        return self.store.exchange
+
+    @property
+    def commits(self) -> list[Commit]:
+        """The commits that are new here, oldest first."""
+        return [arrived.commit for arrived in self._arrived]
+
+    def publish(self, *, branch: RefName | None = None) -> None:
+        """List the commits in the store, and in the same transaction make `branch`, if the dot has none of that name.
+
+        The caller holds the dot's lock, and the dot exists.
+        """
+        objects = {e.ref for a in self._arrived for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
+        self.staging.publish(
+            self.commits,
+            self._manifests,
+            objects & self._built,
+            self._digests,
+            branch=None if branch is None else (branch, self.report.head),
+        )
+
+    def run(self, what: RefName | CommitId, head: CommitId | None, depth: int | None) -> None:
+        """Bring everything here; called once by `download`."""
+        self.progress(Event("calculate"))
+        tip = self._find(what)
+        chain, known = self._walk(tip, depth)
+        for digest, manifest in reversed(chain):
+            self._arrived.append(self._read_commit(digest, manifest))
+        if depth is not None and self._arrived and known is None and self._arrived[0].commit.parent is not None:
+            self._arrived[0].commit = replace(self._arrived[0].commit, shallow=True)
+        received = self._bring_objects()
+        self.report = self._describe(what, chain[0][1].commit if chain else known, head, known, received)
+
+    # History
+
+    def _find(self, what: RefName | CommitId) -> Digest:
+        tag = Tag.of_commit(what) if isinstance(what, CommitId) else Tag.of_branch(what)
+        digest = self.repository.resolve(tag)
+        if digest is None:
+            kind = "commit" if isinstance(what, CommitId) else "branch"
+            raise NotFoundError(f"{self.name} at {self.remote.url} has no {kind} {what}", hint="`remote ls` lists what there is.")
+        return digest
+
+    def _walk(self, tip: Digest, depth: int | None) -> tuple[list[tuple[Digest, CommitManifest]], CommitId | None]:
+        """Return the manifests that are new, newest first, and the newest commit that is here already."""
+        found: list[tuple[Digest, CommitManifest]] = []
+        ids: set[CommitId] = set()
+        digest: Digest | None = tip
+        expected: CommitId | None = None
+        while digest is not None and (depth is None or len(found) < depth):
+            manifest = read_manifest(self.repository, digest)
+            if expected is not None and manifest.commit != expected:
+                raise UntrustedError(f"manifest {digest.short} is of another commit than its child says")
+            if self._complete(manifest.commit, depth):
+                return found, manifest.commit
+            if manifest.commit in ids or len(found) >= MAX_HISTORY:
+                raise UntrustedError(f"the history of {self.name} does not end")
+            ids.add(manifest.commit)
+            found.append((digest, manifest))
+            digest, expected = manifest.parent_manifest, manifest.parent
+        return found, None
+
+    def _complete(self, commit_id: CommitId, depth: int | None) -> bool:
+        """Whether a commit is here, with its ancestors unless only some are asked for."""
+        if not self._exchange.has_commit(self.dot, commit_id):
+            return False
+        return depth is not None or not any(commit.shallow for commit in self.store.log(self.dot, commit_id))
+
+    def _read_commit(self, digest: Digest, manifest: CommitManifest) -> _Arrived:
+        what = f"commit {manifest.commit.short}"
+        blob = self._read(manifest.config, f"document of {what}")
+        commit = replace(decode_config(blob, manifest, self.dot, what=what), shallow=False)
+        trees: dict[SubdotName, Manifest] = {}
+        for layer in manifest.trees:
+            assert layer.subdot is not None
+            trees[layer.subdot] = self._read_tree(layer, commit, layer.subdot)
+        check_together(trees, what=what)
+        return _Arrived(digest, manifest, commit, trees)
+
+    def _read(self, layer: Layer, what: str) -> bytes:
+        self._small_bytes += layer.size
+        return read_blob(self.repository, layer, what=what)
+
+    def _read_tree(self, layer: Layer, commit: Commit, subdot: SubdotName) -> Manifest:
+        what = f"tree of {subdot} in commit {commit.id.short}"
+        state = commit.subdots[subdot]
+        data, manifest = read_tree(self._read(layer, what), what=what)
+        if (manifest.files, manifest.size_bytes) != (state.files, state.size_bytes):
+            raise UntrustedError(f"{what} has not the files that the commit says")
+        if self._exchange.present([state.manifest]):
+            if self._exchange.tree(state.manifest)[0] != data:
+                raise DamagedError(f"{what} is not the manifest of the same id that is here")
+        elif self._manifests.setdefault(state.manifest, data) != data:
+            raise UntrustedError(f"{what} and another one have the same id")
+        return manifest
+
+    # Objects
+
+    def _bring_objects(self) -> int:
+        definitions = self._definitions()
+        refs = {ref: definitions[ref] for ref in self._needed(definitions)}
+        self._check_space(refs)
+        sizes = {pack.digest: pack.size for arrived in self._arrived for pack in arrived.manifest.packs}
+        unpacker = Unpacker(self.staging, refs, self._built)
+        order = unpacker.order()
+        if missing := [pack for pack in order if pack not in sizes]:
+            raise UntrustedError(f"the remote describes objects by pack {missing[0].short}, which no commit has")
+        downloads = Downloads(self.remote, self.repository, self.staging, [Layer(p, sizes[p]) for p in order], self.progress)
+        try:
+            unpacker.run(downloads, sizes)
+        finally:
+            downloads.close()
+        return downloads.received + self._small_bytes
+
+    def _definitions(self) -> dict[str, Definition]:
+        """Return how to make each object of the new commits and their bases; checks that trees and tables agree."""
+        tables: dict[Digest, Table] = {}
+        everything: dict[str, Definition] = {}
+        for arrived in self._arrived:
+            what = f"commit {arrived.commit.id.short}"
+            mine: dict[str, Definition] = {}
+            for layer in arrived.manifest.tables:
+                if layer.digest not in tables:
+                    tables[layer.digest] = read_table(self.repository, layer)
+                    self._small_bytes += layer.size
+                mine.update(tables[layer.digest].definitions)
+            entries = [e for tree in arrived.trees.values() for e in tree.entries.values() if e.kind == FILE]
+            for ref, definition in closure(mine, (e.ref for e in entries), what=what).items():
+                old = everything.setdefault(ref, definition)
+                if (old.size, old.sha256) != (definition.size, definition.sha256):
+                    raise UntrustedError(f"the remote describes object {ref} in two ways that differ")
+            if wrong := [e for e in entries if everything[e.ref].size != e.size]:
+                raise UntrustedError(f"{what} has a file of another size than its object: {wrong[0].path!r}")
+        self._digests = {ref: d.sha256 for ref, d in everything.items()}
+        return everything
+
+    def _needed(self, definitions: Mapping[str, Definition]) -> set[str]:
+        """Return the objects to build: those of the new trees that the store lacks, and what they are built on."""
+        here = self._exchange.present(definitions)
+        self._check_present({ref: definitions[ref] for ref in here})
+        wanted = {e.ref for a in self._arrived for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
+        self._built = set()
+        finished = {r for r in self.staging.finished(definitions) if self.staging.verify(r, definitions[r].sha256, staged=True)}
+        needed: set[str] = set()
+        for ref in wanted - here:
+            current: str | None = ref
+            self._built.add(ref)
+            steps = 0
+            while current is not None and current not in here and current not in finished and current not in needed:
+                needed.add(current)
+                current = definitions[current].base
+                steps += 1
+        closure(definitions, needed, what="the remote")  # no cycles between tables either
+        return needed
+
+    def _check_present(self, definitions: Mapping[str, Definition]) -> None:
+        """Make sure that objects which are here are the ones that the remote means."""
+        known = self._exchange.digests(definitions)
+        for ref, definition in definitions.items():
+            digest = known.get(ref)
+            if digest != definition.sha256 and (digest or not self.staging.verify(ref, definition.sha256, staged=False)):
+                raise DamagedError(f"object {ref} here is not the one that the remote has", hint="`fsck` looks for damage here.")
+
+    def _check_space(self, definitions: Mapping[str, Definition]) -> None:
+        stored = sum(d.stored_bytes for d in definitions.values())
+        logical = sum(d.size for d in definitions.values())
+        if logical > MAX_LOGICAL_BYTES:
+            raise UntrustedError(f"{self.name} has files of {logical} bytes in all; up to {MAX_LOGICAL_BYTES} are accepted")
+        if stored > (free := self.staging.free_bytes()):
+            raise DiskFullError(
+                f"fetching {self.name}: its files take {stored} bytes, and {free} are free",
+                hint="Free space; nothing was changed.",
+            )
+
+    def _describe(
+        self, what: RefName | CommitId, tip: CommitId | None, head: CommitId | None, known: CommitId | None, received: int
+    ) -> Fetched:
+        assert tip is not None
+        new = [arrived.commit.id for arrived in self._arrived]
+        theirs = [*reversed(new), *(c.id for c in (self.store.log(self.dot, known) if known is not None else ()))]
+        ours = [c.id for c in self.store.log(self.dot, head)] if head is not None else []
+        needed = {layer.digest: layer.size for a in self._arrived for layer in a.manifest.layers}
+        return Fetched(
+            name=self.name,
+            branch=None if isinstance(what, CommitId) else what,
+            head=tip,
+            relation=_relation(tip, theirs, head, ours),
+            commits=tuple(new),
+            common=next((commit_id for commit_id in theirs if commit_id in set(ours)), None),
+            received_bytes=received,
+            reused_bytes=max(0, sum(needed.values()) - received),
+        )
+
+
+def _relation(tip: CommitId, theirs: Sequence[CommitId], head: CommitId | None, ours: Sequence[CommitId]) -> Relation:
+    if head is None:
+        return Relation.NEW
+    if head == tip:
+        return Relation.SAME
+    if tip in ours:
+        return Relation.AHEAD
+    return Relation.BEHIND if head in theirs else Relation.DIVERGED

@@ -1,0 +1,287 @@
+"""Sending a branch to a remote: its commits, oldest first, each whole before it is named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from dm_compose.core.commit import Commit
+from dm_compose.core.events import Event, Listener, ignore
+from dm_compose.core.names import CommitId, DotName, RefName, SubdotName
+from dm_compose.core.tree import Manifest
+from dm_compose.errors import DamagedError, DivergedError, NotFoundError
+from dm_compose.remotes.base import Remote, Repository
+from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
+from dm_compose.store.exchange import Difference
+from dm_compose.store.local import LocalStore
+from dm_compose.transfer.codec import compress_document
+from dm_compose.transfer.manifests import CommitManifest, Layer, encode_config, unique
+from dm_compose.transfer.packing import Packer
+from dm_compose.transfer.planning import Known, Wanted, arrange_tables, choose_base, crowded, needed_packs, pays, wanted_objects
+from dm_compose.transfer.reading import read_manifest, read_table
+from dm_compose.transfer.reports import Pushed
+from dm_compose.transfer.tables import Table, closure
+from dm_compose.transfer.uploads import Uploads
+
+COMPARE_THREADS = 2
+MAX_EARLIER = 16
+
+
+def push(
+    store: LocalStore,
+    dot: DotName,
+    branch: RefName,
+    remote: Remote,
+    name: RemoteName,
+    progress: Listener = ignore,
+    *,
+    stash: bool = False,
+) -> Pushed:
+    """Send a branch and all it stands on to `name` on a remote, and move the branch there.
+
+    DivergedError when the branch there has commits that ours does not have, or when somebody else moves it meanwhile; with
+    `stash` the commits go to a branch `BRANCH-DIVERGED-<time>` there instead. NotFoundError when the branch has no commit.
+    Whatever happens, a branch on the remote always names a whole commit; a push that was killed sends only what is
+    missing when it is called again. Needs no lock: `gc` may make it fail, never send something broken.
+    """
+    repository = remote.repository(name)
+    head = store.branches(dot).get(branch)
+    if head is None:
+        raise NotFoundError(f"branch {branch} of dot {dot} has no commit to push", hint="`commit` makes one.")
+    log = store.log(dot, head)
+    there = repository.resolve(Tag.of_branch(branch))
+    before = read_manifest(repository, there).commit if there is not None else None
+    target = branch
+    if before is not None and all(commit.id != before for commit in log):
+        if not stash:
+            raise _diverged(branch, remote, name, before, is_here=store.exchange.has_commit(dot, before))
+        target, there = RefName.parse(f"{branch}-DIVERGED-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"), None
+    uploads = Uploads(repository, remote.connections, progress)
+    try:
+        sender = _Sender(store, repository, uploads, progress)
+        sent = sender.send(log)
+        tip = sent[-1] if sent else sender.on_remote(head)
+        if there != tip.digest:
+            _move(repository, target, tip.digest, there, name)
+    finally:
+        uploads.close()
+    needed = {layer.digest: layer.size for commit in sent for layer in commit.manifest.layers}
+    exposed = remote.exposed()
+    return Pushed(
+        name=name,
+        branch=target,
+        head=head,
+        before=before,
+        commits=tuple(commit.manifest.commit for commit in sent),
+        sent_blobs=len(uploads.sent),
+        sent_bytes=sum(uploads.sent.values()),
+        reused_bytes=sum(size for digest, size in needed.items() if digest not in uploads.sent),
+        stashed=target != branch,
+        warnings=() if exposed is None else (exposed,),
+    )
+
+
+def _diverged(branch: RefName, remote: Remote, name: RemoteName, there: CommitId, *, is_here: bool) -> DivergedError:
+    here = ", a commit that is here but not in this branch" if is_here else ""
+    return DivergedError(
+        f"branch {branch} of {name} at {remote.url} has commits that the local one does not have: it is at {there.short}{here}",
+        hint="Pull first, or push with --stash-on-divergence: then yours becomes a branch of its own there.",
+    )
+
+
+def _move(repository: Repository, branch: RefName, digest: Digest, expected: Digest | None, name: RemoteName) -> None:
+    """Move a branch, and look again: not every kind of remote can compare and swap."""
+    tag = Tag.of_branch(branch)
+    repository.update({tag: digest}, {tag: expected})
+    if repository.resolve(tag) != digest:
+        raise DivergedError(
+            f"somebody else moved branch {branch} of {name} at the same time",
+            hint="Pull what they pushed, then push again; your commits are there, under their ids.",
+        )
+
+
+@dataclass(frozen=True)
+class _OnRemote:
+    """A commit that is on the remote, and the digest of its manifest."""
+
+    digest: Digest
+    manifest: CommitManifest
+
+
+@dataclass
+class _Sender:
+    """Sends commits to one repository."""
+
+    store: LocalStore
+    repository: Repository
+    uploads: Uploads
+    progress: Listener
+    tables: dict[Digest, Table] = field(default_factory=dict)
+    tagged: set[CommitId] = field(default_factory=set)
+    done: int = 0
+    total: int = 0
+
+    def send(self, log: Sequence[Commit]) -> list[_OnRemote]:
+        """Send what the remote lacks of a log (newest first); return it, oldest first."""
+        self.progress(Event("calculate"))
+        self.tagged = {tag.commit_id for tag in self.repository.tags() if tag.commit_id is not None}
+        count = next((number for number, commit in enumerate(log) if commit.id in self.tagged), len(log))
+        parent = self.on_remote(log[count].id) if count < len(log) else None
+        trees = self._trees(log[count]) if count < len(log) else {}
+        self.total = self._logical_bytes(log[: count + 1])
+        sent: list[_OnRemote] = []
+        for commit in reversed(log[:count]):
+            parent, trees = self._send(commit, parent, trees)
+            sent.append(parent)
+        return sent
+
+    def on_remote(self, commit_id: CommitId) -> _OnRemote:
+        """Return a commit that the remote has a tag for."""
+        digest = self.repository.resolve(Tag.of_commit(commit_id))
+        if digest is None:
+            raise NotFoundError(f"commit {commit_id.short} was removed from the remote meanwhile", hint="Push again.")
+        manifest = read_manifest(self.repository, digest)
+        if manifest.commit != commit_id:
+            raise DamagedError(f"the remote's tag of commit {commit_id.short} names another commit, {manifest.commit.short}")
+        return _OnRemote(digest, manifest)
+
+    def _trees(self, commit: Commit) -> dict[SubdotName, Manifest]:
+        return {subdot: self.store.exchange.tree(state.manifest)[1] for subdot, state in commit.subdots.items()}
+
+    def _logical_bytes(self, log: Sequence[Commit]) -> int:
+        """Return the sizes of the objects that each commit has and its parent has not, for telling progress."""
+        total = 0
+        for number, commit in enumerate(log[:-1] if len(log) > 1 else log):
+            parents = self._trees(log[number + 1]) if number + 1 < len(log) else {}
+            known = set().union(*(tree.objects() for tree in parents.values()))
+            for tree in self._trees(commit).values():
+                total += sum(e.size for e in tree.entries.values() if e.ref not in known)
+        return total
+
+    def _send(
+        self, commit: Commit, parent: _OnRemote | None, parent_trees: dict[SubdotName, Manifest]
+    ) -> tuple[_OnRemote, dict[SubdotName, Manifest]]:
+        trees = self._trees(commit)
+        what = f"commit {commit.id.short}"
+        refs = {ref for tree in trees.values() for ref in tree.objects()}
+        known = self._known(refs, parent, parent_trees)
+        new = self._pack(commit, trees, refs, known)
+        table, kept = arrange_tables(refs, new, known, what=what)
+        tables = kept
+        if table.definitions:
+            blob = table.encode()
+            layer = Layer(digest_of(blob), len(blob))
+            self.tables[layer.digest] = table
+            self.uploads.put(layer.digest, blob)
+            tables = (*kept, layer)
+        definitions = {**known.definitions, **new.definitions}
+        manifest = CommitManifest(
+            commit=commit.id,
+            parent=commit.parent if parent is not None else None,
+            parent_manifest=parent.digest if parent is not None else None,
+            created=commit.created.astimezone(UTC).isoformat(timespec="seconds"),
+            config=self._upload(encode_config(commit)),
+            trees=tuple(self._upload_tree(subdot, state.manifest) for subdot, state in sorted(commit.subdots.items())),
+            tables=tables,
+            packs=needed_packs(closure(definitions, refs, what=what).values(), {**known.packs, **new.packs}),
+        )
+        self.uploads.wait()
+        digest = self.repository.put_manifest(manifest.encode())
+        self.repository.update({Tag.of_commit(commit.id): digest}, {})
+        return _OnRemote(digest, manifest), trees
+
+    def _known(self, refs: set[str], parent: _OnRemote | None, trees: dict[SubdotName, Manifest]) -> Known:
+        """Return what is known of the parent, and of earlier commits on the remote whose objects are needed again: the state
+        after a reset is one of them.
+        """
+        layers = list(parent.manifest.tables) if parent is not None else []
+        lacking = refs - {ref for layer in layers for ref in self._table(layer).definitions}
+        makers = Counter(ref.partition("/")[0] for ref in lacking)
+        for maker, _ in makers.most_common(MAX_EARLIER):
+            if maker in self.tagged:
+                layers = [*self.on_remote(CommitId(maker)).manifest.tables, *layers]  # what the parent says counts
+        return Known(tuple((layer, self._table(layer)) for layer in unique(layers)), trees)
+
+    def _table(self, layer: Layer) -> Table:
+        if layer.digest not in self.tables:
+            self.tables[layer.digest] = read_table(self.repository, layer)
+        return self.tables[layer.digest]
+
+    def _upload(self, blob: bytes, subdot: SubdotName | None = None) -> Layer:
+        layer = Layer(digest_of(blob), len(blob), subdot)
+        self.uploads.put(layer.digest, blob)
+        return layer
+
+    def _upload_tree(self, subdot: SubdotName, manifest: str) -> Layer:
+        return self._upload(compress_document(self.store.exchange.tree(manifest)[0]), subdot)
+
+    # Objects
+
+    def _pack(self, commit: Commit, trees: dict[SubdotName, Manifest], refs: set[str], known: Known) -> Table:
+        """Upload packs with what the parent does not have, and return their table."""
+        definitions = known.definitions
+        wanted = wanted_objects(trees, definitions, known.trees)
+        old = refs & definitions.keys()
+        again = crowded(closure(definitions, old, what="the parent on the remote"), old)
+        sizes = {e.ref: e.size for tree in trees.values() for e in tree.entries.values()}
+        wanted += [Wanted(ref, sizes[ref], None) for ref in sorted(again)]
+        if not wanted:
+            return Table()
+        digests: dict[str, str] = {}
+        packer = Packer(self.store.exchange, self.uploads.put, lambda count: self._tell(commit, count))
+        try:
+            with self._compared(wanted, known) as compared:
+                for item, base, version, future in compared:
+                    difference = future.result() if future is not None else None
+                    if difference is not None and base is not None and pays(definitions, base, _changed(difference), item.size):
+                        packer.add_changes(item.ref, base, difference, version)
+                        digests[item.ref] = difference.sha256
+                        self._tell(commit, max(0, item.size - _changed(difference)))
+                    else:
+                        digests[item.ref] = packer.add_whole(item.ref)
+            table = packer.finish()
+        finally:
+            packer.close()
+        self._remember(digests)
+        return table
+
+    @contextmanager
+    def _compared(
+        self, wanted: Sequence[Wanted], known: Known
+    ) -> Iterator[list[tuple[Wanted, str | None, int, Future[Difference] | None]]]:
+        """Compare objects with their bases in threads; bases that are not here (any more) do not count."""
+        definitions = known.definitions
+        chosen = {item.ref: choose_base(definitions, item.before) for item in wanted if item.before is not None}
+        here = self.store.exchange.present({base for base, _ in chosen.values()})
+        with ThreadPoolExecutor(COMPARE_THREADS, thread_name_prefix="compare") as pool:
+            jobs: list[tuple[Wanted, str | None, int, Future[Difference] | None]] = []
+            for item in wanted:
+                base, version = chosen.get(item.ref, (None, 0))
+                if base in here and base is not None:
+                    jobs.append((item, base, version, pool.submit(self.store.exchange.compare, item.ref, base)))
+                else:
+                    jobs.append((item, None, 0, None))
+            try:
+                yield jobs
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _tell(self, commit: Commit, count: int) -> None:
+        self.done += count
+        self.progress(Event("push", commit.id.short, done=min(self.done, self.total), total=self.total, unit="bytes"))
+
+    def _remember(self, digests: dict[str, str]) -> None:
+        """Keep digests; one that is known already must be the same, or the object has been damaged since."""
+        known = self.store.exchange.digests(digests)
+        for ref, digest in known.items():
+            if digests[ref] != digest:
+                raise DamagedError(f"object {ref} does not hold what was written", hint="`fsck` looks for what else is damaged.")
+        self.store.exchange.add_digests({ref: digest for ref, digest in digests.items() if ref not in known})
+
+
+def _changed(difference: Difference) -> int:
+    return sum(run.length for run in difference.runs if not run.zero)

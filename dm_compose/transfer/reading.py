@@ -1,0 +1,57 @@
+"""Reading from a remote: nothing is returned whose digest has not been checked."""
+
+from __future__ import annotations
+
+import hashlib
+
+from dm_compose.errors import DamagedError, NotFoundError, UntrustedError
+from dm_compose.remotes.base import MAX_MANIFEST_BYTES, Repository
+from dm_compose.remotes.names import Digest, digest_of
+from dm_compose.transfer.manifests import CommitManifest, Layer
+from dm_compose.transfer.tables import Table
+
+_VERIFY = "`remote verify` lists all damage."
+
+
+def read_manifest(repository: Repository, digest: Digest) -> CommitManifest:
+    """Return the manifest of a commit; DamagedError when it is missing or not what its digest says."""
+    what = f"manifest {digest.short}"
+    try:
+        data = repository.get_manifest(digest)
+    except NotFoundError:
+        raise DamagedError(f"{what} is missing from the remote", hint=_VERIFY) from None
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise UntrustedError(f"{what} has {len(data)} bytes; up to {MAX_MANIFEST_BYTES} are accepted")
+    if digest_of(data) != digest:
+        raise damaged(what)
+    return CommitManifest.decode(data, what=what)
+
+
+def read_blob(repository: Repository, layer: Layer, *, what: str) -> bytes:
+    """Return a blob; DamagedError names it as `what` when it is missing or not what its digest says."""
+    what = f"{what} {layer.digest.short}"
+    parts = []
+    size = 0
+    digest = hashlib.sha256()
+    try:
+        for data in repository.get(layer.digest):
+            size += len(data)
+            if size > layer.size:
+                break
+            digest.update(data)
+            parts.append(data)
+    except NotFoundError:
+        raise DamagedError(f"{what} is missing from the remote", hint=_VERIFY) from None
+    if size != layer.size or digest.hexdigest() != layer.digest.hex:
+        raise damaged(what)
+    return b"".join(parts)
+
+
+def read_table(repository: Repository, layer: Layer) -> Table:
+    """Return a table of objects; see read_blob."""
+    return Table.decode(read_blob(repository, layer, what="table"), what=f"table {layer.digest.short}")
+
+
+def damaged(what: str) -> DamagedError:
+    """Return the error for a blob that is not what was written."""
+    return DamagedError(f"{what} on the remote is damaged: it is not what its digest says", hint=_VERIFY)

@@ -1,0 +1,173 @@
+"""Making objects of packs, in the order in which they are built on each other, in threads."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from graphlib import CycleError, TopologicalSorter
+
+from dm_compose.errors import DamagedError, UntrustedError
+from dm_compose.remotes.names import Digest
+from dm_compose.store.exchange import Run, Staging
+from dm_compose.transfer.codec import decompress
+from dm_compose.transfer.downloads import Downloads
+from dm_compose.transfer.manifests import Layer
+from dm_compose.transfer.tables import Definition, Frame, Piece
+
+THREADS = 3
+Places = dict[Frame, list[tuple[str, Piece]]]
+
+
+class Unpacker:
+    """Builds `definitions` in a staging place. Their bases are among them, in the store, or finished in the place before.
+
+    What is not `wanted` is only a step on the way: where one object is built on it, its file becomes that object, without a
+    copy and without a look at its digest, because the digest of what comes of it covers it.
+    """
+
+    def __init__(self, staging: Staging, definitions: Mapping[str, Definition], wanted: Container[str]) -> None:
+        self._staging = staging
+        self._definitions = definitions
+        self._frames: dict[Digest, Places] = defaultdict(dict)
+        self._left: dict[str, int] = {}  # packs that an object still waits for
+        self._waiting: dict[str, list[str]] = defaultdict(list)  # objects by the base that they wait for
+        self._packs_of: dict[str, set[Digest]] = {}
+        self._users: dict[Digest, set[str]] = defaultdict(set)
+        self._guard = threading.Lock()
+        for definition in definitions.values():
+            self._register(definition)
+        self._passing = {ref for ref in definitions if ref not in wanted and len(self._waiting[ref]) == 1}
+
+    def _register(self, definition: Definition) -> None:
+        packs = set()
+        for piece in definition.pieces:
+            if piece.frame is not None:
+                packs.add(piece.frame.pack)
+                self._frames[piece.frame.pack].setdefault(piece.frame, []).append((definition.ref, piece))
+        self._packs_of[definition.ref] = packs
+        self._left[definition.ref] = len(packs)
+        for pack in packs:
+            self._users[pack].add(definition.ref)
+        if (base := self._built_base(definition.ref)) is not None:
+            self._waiting[base].append(definition.ref)
+
+    def _built_base(self, ref: str) -> str | None:
+        """Return the base of an object if it is built here too."""
+        base = self._definitions[ref].base
+        return base if base in self._definitions else None
+
+    def order(self) -> list[Digest]:
+        """Return the packs that are needed, those with bases before those with what is built on them."""
+        ordered: TopologicalSorter[Digest] = TopologicalSorter({pack: set() for pack in sorted(self._frames)})
+        for definition in self._definitions.values():
+            below = self._built_base(definition.ref)
+            while below is not None and not self._packs_of[below]:
+                below = self._built_base(below)
+            if below is not None:
+                for pack in self._packs_of[definition.ref]:
+                    ordered.add(pack, *self._packs_of[below])
+        try:
+            return list(ordered.static_order())
+        except CycleError:
+            raise UntrustedError("the remote describes objects by packs that need each other") from None
+
+    def run(self, downloads: Downloads, sizes: Mapping[Digest, int]) -> None:
+        """Build everything. DamagedError when an object does not come out as its digest says; what is finished stays."""
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="unpack") as pool:
+            try:
+                self._finish_all(pool, [ref for ref, left in self._left.items() if not left and self._built_base(ref) is None])
+                for digest in self.order():
+                    data = downloads.take(Layer(digest, sizes[digest]))
+                    self._unpack(pool, digest, data)
+                    for pack in self._settled(digest):
+                        downloads.forget(pack)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        if missing := [ref for ref, left in self._left.items() if left >= 0]:
+            raise UntrustedError(f"the remote does not say how to make object {missing[0]}")
+
+    def _unpack(self, pool: ThreadPoolExecutor, digest: Digest, data: bytes) -> None:
+        users = self._users[digest]
+        new = [ref for ref in users if self._left[ref] == len(self._packs_of[ref])]
+        _all(pool.submit(self._start, ref) for ref in sorted(new))
+        frames = self._frames[digest]
+        _all(pool.submit(self._write, frame, frames[frame], data) for frame in sorted(frames))
+        for ref in users:
+            self._left[ref] -= 1
+        self._finish_all(pool, sorted(ref for ref in users if not self._left[ref]))
+
+    def _start(self, ref: str) -> None:
+        definition = self._definitions[ref]
+        base = self._built_base(ref)
+        if base is not None and self._left[base] >= 0:
+            raise UntrustedError(f"the remote describes object {ref} by a base that comes after it")
+        self._staging.start(ref, definition.size, definition.base, take=definition.base in self._passing)
+        zeros = [Run(piece.offset, piece.length, True) for piece in definition.pieces if piece.frame is None]
+        if zeros:
+            self._staging.clear(ref, zeros)
+
+    def _write(self, frame: Frame, places: list[tuple[str, Piece]], data: bytes) -> None:
+        what = f"pack {frame.pack.short}"
+        prefix = None
+        if frame.delta:
+            prefix = self._prefix(frame, places, what)
+        content = decompress(data[frame.offset : frame.offset + frame.stored], frame.size, prefix=prefix, what=what)
+        pieces: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        for ref, piece in places:
+            pieces[ref].append((piece.offset, content[piece.start : piece.start + piece.length]))
+        for ref, found in pieces.items():
+            self._staging.write(ref, found)
+
+    def _prefix(self, frame: Frame, places: list[tuple[str, Piece]], what: str) -> bytes:
+        """Return what the base holds in the places of a delta frame's pieces, in the order in which they are in the frame."""
+        ordered = sorted((piece for _, piece in places), key=lambda piece: piece.start)
+        base = self._definitions[places[0][0]].base
+        covered = sum(piece.length for piece in ordered)
+        if base is None or len({ref for ref, _ in places}) != 1 or covered != frame.size:
+            raise UntrustedError(f"{what} has a frame of changes that is not of exactly one object")
+        if base not in self._passing:
+            return b"".join(self._staging.read(base, piece.offset, piece.length) for piece in ordered)
+        size, ref = self._definitions[base].size, places[0][0]  # the file has its new size already
+        return b"".join(
+            self._staging.read_unfinished(ref, piece.offset, max(0, min(piece.length, size - piece.offset))) for piece in ordered
+        )
+
+    def _finish_all(self, pool: ThreadPoolExecutor, refs: list[str]) -> None:
+        """Finish objects, and those that are like them, or have nothing but zeros else."""
+        while refs:
+            _all(pool.submit(self._finish, ref) for ref in refs)
+            for ref in refs:
+                self._left[ref] = -1
+            refs = [above for ref in refs for above in self._waiting[ref] if not self._packs_of[above]]
+
+    def _finish(self, ref: str) -> None:
+        definition = self._definitions[ref]
+        if not self._packs_of[ref]:
+            self._start(ref)
+        if ref in self._passing:
+            return
+        if not self._staging.finish(ref, definition.sha256):
+            base = f", or its base {definition.base} is damaged here" if definition.base else ""
+            raise DamagedError(
+                f"object {ref} does not come out as it was sent{base}",
+                hint="`fsck` looks for damage here, `remote verify` there.",
+            )
+
+    def _settled(self, digest: Digest) -> Iterator[Digest]:
+        """Yield the packs whose every object is finished now."""
+        touched = {pack for ref in self._users[digest] for pack in self._packs_of[ref]}
+        for pack in touched:
+            if all(self._left[ref] < 0 for ref in self._users[pack]):
+                yield pack
+
+
+def _all(futures: Iterator[Future[None]]) -> None:
+    """Wait for all, then raise the first error."""
+    done = list(futures)
+    for future in done:
+        future.exception()
+    for future in done:
+        future.result()
