@@ -38,9 +38,12 @@ class Credentials(NamedTuple):
 
 @dataclass(frozen=True)
 class Context:
-    """What a kind of remote may use of its surroundings: `credentials(host)` returns those of the user's Docker, if any."""
+    """What a kind of remote may use of its surroundings.
 
-    credentials: Callable[[str], Credentials | None] = field(default=lambda _: None)
+    `credentials(host)` returns what the user's Docker knows of a registry: user, password, identity token; None for nothing.
+    """
+
+    credentials: Callable[[str], tuple[str, str, str] | None] = field(default=lambda _: None)
 
 
 class Repository(Protocol):

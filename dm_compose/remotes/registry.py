@@ -8,12 +8,12 @@ import pluggy
 
 from dm_compose import hookspecs
 from dm_compose.errors import UsageError
-from dm_compose.remotes import directory
+from dm_compose.remotes import directory, objectstore, oci
 from dm_compose.remotes.base import Context, Remote, RemoteKind
 from dm_compose.remotes.retry import retrying
 from dm_compose.remotes.url import RemoteUrl
 
-BUILT_IN = (directory,)
+BUILT_IN = (directory, oci, objectstore)
 
 
 class Kinds:

@@ -6,6 +6,9 @@ import functools
 import os
 import shutil
 import subprocess
+from importlib.util import find_spec
+
+from tests.support.servers import registry_program
 
 IMAGES = ("mariadb:10.11", "postgres:15", "redis:7.0", "rabbitmq:3.10", "mongo", "python", "shop")
 REQUIRE_VARIABLE = "DM_REQUIRE"
@@ -29,6 +32,8 @@ def capabilities() -> dict[str, str]:
     ]
     found["images"] = "yes" if not missing else f"missing: {', '.join(missing)} (tools/images builds them)"
     found["reflink"] = "yes" if found["root"] == "yes" and shutil.which("mkfs.xfs") else "no mkfs.xfs, or not root"
+    found["registry"] = "yes" if registry_program() else "no docker-registry (tools/registry fetches Debian's)"
+    found["s3"] = "yes" if find_spec("moto") and find_spec("obstore") else "no moto or obstore"
     return found
 
 

@@ -1,0 +1,230 @@
+"""Buckets through obstore: `PREFIX/NAMESPACE/DOT/` is an OCI image layout each. The only module that imports obstore.
+
+Tags are in `index.json`, which is replaced by a conditional put: of two writers one finds that it has changed and looks again.
+Credentials are those of the provider's environment variables (AWS_..., GOOGLE_..., AZURE_...) or of the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+import obstore
+from obstore import exceptions
+from obstore.store import ObjectStore, from_url
+
+from dm_compose.core.names import DotName
+from dm_compose.errors import NotFoundError, RemoteError, UsageError
+from dm_compose.remotes.base import Blob, Repository
+from dm_compose.remotes.layout import LAYOUT, Index
+from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
+from dm_compose.remotes.url import RemoteUrl
+
+CONNECTIONS = 8
+UPDATE_ATTEMPTS = 20
+DELETE_AT_ONCE = 500
+_OPTIONS = {"endpoint", "region", "insecure", "account"}
+_PASSING = ("GenericError", "JoinError")
+
+
+class BucketRemote:
+    """See Remote."""
+
+    guarantee = "exact: tags move by a conditional put"
+    connections = CONNECTIONS
+    local = False
+
+    def __init__(self, url: RemoteUrl) -> None:
+        self.url = url
+        if unknown := set(url.options) - _OPTIONS:
+            raise UsageError(
+                f"object storage as remote has no option {sorted(unknown)[0]!r}", hint=f"Known: {', '.join(sorted(_OPTIONS))}."
+            )
+        self._prefix = f"{url.path}/" if url.path else ""
+        self._store = _store(url)
+
+    def repositories(self) -> list[RemoteName]:
+        found = []
+        for namespace in self._names(self._prefix):
+            for dot in self._names(f"{self._prefix}{namespace}/"):
+                name = RemoteName(namespace, dot)
+                if self.repository(name).tags():
+                    found.append(name)
+        return sorted(found)
+
+    def _names(self, prefix: str) -> list[DotName]:
+        with _errors(f"listing {self.url.location}", ""):
+            prefixes = obstore.list_with_delimiter(self._store, prefix or None)["common_prefixes"]
+        names = [path.rstrip("/").rpartition("/")[2] for path in prefixes]
+        return sorted(DotName(name) for name in names if DotName.pattern.fullmatch(name))
+
+    def repository(self, name: RemoteName) -> Repository:
+        return BucketRepository(self._store, f"{self._prefix}{name.namespace}/{name.dot}", self.url.location)
+
+    def exposed(self) -> str | None:
+        try:
+            anonymous = _store(self.url, skip_signature=True)
+            next(iter(obstore.list(anonymous, self._prefix or None, chunk_size=1)), None)
+        except (exceptions.BaseError, TypeError, ValueError, RemoteError):
+            return None
+        return f"everybody can list {self.url.location} without credentials" if not self.url.options.get("endpoint") else None
+
+    def close(self) -> None:
+        return
+
+
+def _store(url: RemoteUrl, **more: Any) -> ObjectStore:
+    config: Any = dict(more)
+    endpoint = url.options.get("endpoint")
+    if endpoint:
+        config["endpoint"] = endpoint
+    if url.options.get("region"):
+        config["region"] = url.options["region"]
+    if url.options.get("account"):
+        config["account_name"] = url.options["account"]
+    plain_http = bool(endpoint) and RemoteUrl.parse(endpoint or "").loopback
+    client: Any = {"allow_http": plain_http or url.flag("insecure"), "connect_timeout": timedelta(seconds=10)}
+    retry: Any = {"max_retries": 1, "retry_timeout": timedelta(seconds=20)}  # the remote's own retries are above this
+    try:
+        return from_url(f"{url.scheme}://{url.host}", config=config, client_options=client, retry_config=retry)
+    except (exceptions.BaseError, ValueError) as error:
+        raise UsageError(f"{url.scheme}://{url.host} cannot be used as a remote: {_first_line(error)}") from None
+
+
+class BucketRepository:
+    """See Repository."""
+
+    def __init__(self, store: ObjectStore, prefix: str, where: str) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._where = where
+
+    def __str__(self) -> str:
+        return f"{self._where}/{self._prefix}"
+
+    def _path(self, digest: Digest) -> str:
+        return f"{self._prefix}/blobs/sha256/{digest.hex}"
+
+    @property
+    def _index_path(self) -> str:
+        return f"{self._prefix}/index.json"
+
+    def has(self, digest: Digest) -> bool:
+        try:
+            with _errors(f"looking into {self}", f"blob {digest.short}"):
+                obstore.head(self._store, self._path(digest))
+        except NotFoundError:
+            return False
+        return True
+
+    def put(self, digest: Digest, data: bytes) -> None:
+        with _errors(f"uploading to {self}", ""):
+            obstore.put(self._store, self._path(digest), data, use_multipart=False)
+
+    def get(self, digest: Digest, start: int = 0) -> Iterator[bytes]:
+        with _errors(f"downloading from {self}", f"blob {digest.short}"):
+            options: Any = {"range": {"offset": start}} if start else {}
+            found = obstore.get(self._store, self._path(digest), options=options)
+            expected = found.meta["size"] - start
+            for data in found.stream(min_chunk_size=1 << 18):
+                expected -= len(data)
+                yield bytes(data)
+        if expected > 0:
+            raise RemoteError(f"downloading from {self}: the answer was cut short", passing=True)
+
+    def put_manifest(self, data: bytes) -> Digest:
+        digest = digest_of(data)
+        self.put(digest, data)
+        return digest
+
+    def get_manifest(self, digest: Digest) -> bytes:
+        return b"".join(self.get(digest))
+
+    def tags(self) -> list[Tag]:
+        return sorted(self._index()[0].tags)
+
+    def resolve(self, tag: Tag) -> Digest | None:
+        found = self._index()[0].tags.get(tag)
+        return found[0] if found else None
+
+    def _index(self) -> tuple[Index, Any]:
+        """Return the tags, and what a conditional put needs to know of the file; None when there is none."""
+        try:
+            with _errors(f"reading {self._index_path}", "it"):
+                found = obstore.get(self._store, self._index_path)
+                data = bytes(found.bytes())
+                known = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+        except NotFoundError:
+            return Index(None, where=self._index_path), None
+        return Index(data, where=f"{self}/index.json"), {name: value for name, value in known.items() if value is not None}
+
+    def update(self, changes: Mapping[Tag, Digest | None], expected: Mapping[Tag, Digest | None]) -> None:
+        for _ in range(UPDATE_ATTEMPTS):
+            index, version = self._index()
+            index.check(expected)
+            for tag, digest in changes.items():
+                if digest is None:
+                    index.tags.pop(tag, None)
+                else:
+                    with _errors(f"looking into {self}", f"manifest {digest.short}"):
+                        index.tags[tag] = digest, obstore.head(self._store, self._path(digest))["size"]
+            if self._replace(index, version):
+                return
+        raise RemoteError(f"moving tags of {self}: others did so {UPDATE_ATTEMPTS} times meanwhile", passing=True)
+
+    def _replace(self, index: Index, version: Any) -> bool:
+        """Write the tags; False when somebody else has written them since they were read."""
+        with _errors(f"writing {self}", ""):
+            try:
+                if version is None:
+                    obstore.put(self._store, f"{self._prefix}/oci-layout", LAYOUT)
+                obstore.put(
+                    self._store, self._index_path, index.encode(), mode=version or "create", use_multipart=False,
+                )  # fmt: skip
+            except (exceptions.PreconditionError, exceptions.AlreadyExistsError):
+                return False
+        return True
+
+    def blobs(self) -> Iterator[Blob]:
+        with _errors(f"listing {self}", ""):
+            for batch in obstore.list(self._store, f"{self._prefix}/blobs/sha256/"):
+                for item in batch:
+                    name = item["path"].rpartition("/")[2]
+                    if len(name) == 64:
+                        yield Blob(Digest.parse(f"sha256:{name}"), item["size"], item["last_modified"])
+
+    def delete(self, digest: Digest) -> None:
+        with contextlib.suppress(NotFoundError), _errors(f"removing a blob from {self}", ""):
+            obstore.delete(self._store, self._path(digest))
+
+    def remove(self) -> None:
+        """Remove `index.json` first: without it nobody sees a repository."""
+        with contextlib.suppress(NotFoundError), _errors(f"removing {self}", ""):
+            obstore.delete(self._store, self._index_path)
+        with _errors(f"removing {self}", ""):
+            for batch in obstore.list(self._store, f"{self._prefix}/", chunk_size=DELETE_AT_ONCE):
+                obstore.delete(self._store, [item["path"] for item in batch])
+
+
+@contextlib.contextmanager
+def _errors(doing: str, what: str) -> Iterator[None]:
+    """Turn what obstore raises into our errors; `what` is missing when something is."""
+    try:
+        yield
+    except (FileNotFoundError, exceptions.NotFoundError):
+        raise NotFoundError(f"{doing}: {what or 'something'} is missing") from None
+    except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+        raise RemoteError(
+            f"{doing}: refused ({_first_line(error)})", hint="Credentials come from the provider's environment variables."
+        ) from None
+    except exceptions.BaseError as error:
+        raise RemoteError(f"{doing}: {_first_line(error)}", passing=isinstance(error, exceptions.GenericError)) from None
+    except (OSError, RuntimeError) as error:
+        raise RemoteError(f"{doing}: {_first_line(error)}", passing=True) from None
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says in one line, without what follows: requests and debugging output."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
