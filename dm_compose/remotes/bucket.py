@@ -16,7 +16,7 @@ from obstore import exceptions
 from obstore.store import ObjectStore, from_url
 
 from dm_compose.core.names import DotName
-from dm_compose.errors import NotFoundError, RemoteError, UsageError
+from dm_compose.errors import DamagedError, NotFoundError, RemoteError, UsageError
 from dm_compose.remotes.base import Blob, Repository
 from dm_compose.remotes.layout import LAYOUT, Index
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
@@ -152,6 +152,12 @@ class BucketRepository:
     def _index(self) -> tuple[Index, Any]:
         """Return the tags, and what a conditional put needs to know of the file; None when there is none."""
         try:
+            return self._read_index()
+        except DamagedError:  # perhaps only this answer was
+            return self._read_index()
+
+    def _read_index(self) -> tuple[Index, Any]:
+        try:
             with _errors(f"reading {self._index_path}", "it"):
                 found = obstore.get(self._store, self._index_path)
                 data = bytes(found.bytes())
@@ -161,8 +167,10 @@ class BucketRepository:
         return Index(data, where=f"{self}/index.json"), {name: value for name, value in known.items() if value is not None}
 
     def update(self, changes: Mapping[Tag, Digest | None], expected: Mapping[Tag, Digest | None]) -> None:
-        for _ in range(UPDATE_ATTEMPTS):
+        for attempt in range(UPDATE_ATTEMPTS):
             index, version = self._index()
+            if attempt and all((index.tags.get(tag) or (None,))[0] == digest for tag, digest in changes.items()):
+                return  # it was our own write that was in the way: done, but its answer was lost
             index.check(expected)
             for tag, digest in changes.items():
                 if digest is None:

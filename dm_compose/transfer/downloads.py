@@ -9,13 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from dm_compose.core.events import Event, Listener
-from dm_compose.errors import DamagedError, NotFoundError
 from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, digest_of
 from dm_compose.storage.system import file_errors
 from dm_compose.store.exchange import Staging
 from dm_compose.transfer.manifests import Layer
-from dm_compose.transfer.reading import damaged, read_blob
+from dm_compose.transfer.reading import damaged, read_blob, stream
 
 
 class Downloads:
@@ -78,17 +77,9 @@ class Downloads:
                 file.truncate(0)
             self._count(start)
             if start < pack.size:
-                try:
-                    for data in self._repository.get(pack.digest, start):
-                        start += len(data)
-                        if start > pack.size:
-                            raise damaged(f"pack {pack.digest.short}")
-                        file.write(data)
-                        self._count(len(data))
-                except NotFoundError:
-                    raise DamagedError(
-                        f"pack {pack.digest.short} is missing from the remote", hint="`remote verify` lists all damage."
-                    ) from None
+                for data in stream(self._repository, pack, start, what=f"pack {pack.digest.short}"):
+                    file.write(data)
+                    self._count(len(data))
         return path.read_bytes()
 
     def _count(self, size: int) -> None:
