@@ -68,3 +68,27 @@ def test_commit_killed_anywhere(cache_only: TestProject, killing: dict[str, str]
     assert not list((cache_only.home / "incoming").iterdir())
     cache_only.dm("reset", "--hard", cache_only.seed)
     assert cache_only.redis().get("note") == "seed"
+
+
+def test_checkout_killed_anywhere(cache_only: TestProject, killing: dict[str, str]) -> None:
+    """Each of two branches has something uncommitted; whichever one stands on afterwards, nothing of either is lost."""
+    wanted = {"master": "on master", "other": "on other"}
+    cache_only.redis().set("note", wanted["master"])
+    cache_only.dm("checkout", "-b", "other")
+    cache_only.redis().set("note", wanted["other"])
+    here, there = "other", "master"
+    seen = set()
+    for place in stops(cache_only, killing, "checkout", there):
+        here = str(cache_only.json("status")["branch"])
+        there = "master" if here == "other" else "other"
+        done = cache_only.dm("checkout", there, check=False, **killing, CRASH_AT=str(place))
+        assert done.returncode in (0, KILLED), done.stderr
+        now = str(cache_only.json("status")["branch"])
+        assert now in (here, there)
+        seen.add(now == there)
+        assert cache_only.state("cache") == "running"
+        assert eventually(lambda: cache_only.redis().get("note"), "redis") == wanted[now]
+    assert seen == {True, False}
+    for branch in ("master", "other", "master"):
+        cache_only.dm("checkout", branch)
+        assert cache_only.redis().get("note") == wanted[branch]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import pwd
 import random
 import shutil
 import socket
@@ -1154,9 +1155,9 @@ def _postgres_binaries() -> Path | None:
 @contextlib.contextmanager
 def _real_postgres(*settings: str, standby: bool = False) -> Iterator[int]:
     binaries = _postgres_binaries()
-    if binaries is None:
-        pytest.skip("no PostgreSQL on this machine")
     user = "postgres" if os.geteuid() == 0 else None
+    if binaries is None or (user is not None and user not in {entry.pw_name for entry in pwd.getpwall()}):
+        pytest.skip("no PostgreSQL on this machine, or nobody to run it as")
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o777)
