@@ -110,6 +110,7 @@ def main() -> None:
         service = Service(Engine(), plugins=engine.plugins, keeper=Background())
         after.callback(stop, service)
         service.init()
+        print(f"Docker Engine {service.engine.facts().version}\n")
         uses(engine, service, words.rounds)
         absences(engine, service)
         starts(engine, service)

@@ -231,6 +231,7 @@ def test_a_restarted_container_follows_the_branch_and_needs_no_lock_for_it(bench
     assert bench.inside(container, "cat /data/file") == "seed"
     (shown,) = json.loads(bench.engine.docker("volume", "inspect", "shop.db").stdout)
     assert shown["Status"]["branch"] == "feature"
+    assert shown["Mountpoint"] == str(bench.directory("db", "feature"))
 
 
 def test_what_was_written_by_a_container_is_committed(bench: Bench) -> None:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from importlib.util import find_spec
 
+from tests.support import engines
 from tests.support.servers import registry_program
 
 IMAGES = ("mariadb:10.11", "postgres:15", "redis:7.0", "rabbitmq:3.10", "mongo", "python", "shop")
@@ -34,6 +35,7 @@ def capabilities() -> dict[str, str]:
     found["reflink"] = "yes" if found["root"] == "yes" and shutil.which("mkfs.xfs") else "no mkfs.xfs, or not root"
     found["registry"] = "yes" if registry_program() else "no docker-registry (tools/registry fetches Debian's)"
     found["s3"] = "yes" if find_spec("moto") and find_spec("obstore") else "no moto or obstore"
+    found["second-engine"] = engines.why_not() or "yes"
     return found
 
 

@@ -3,7 +3,7 @@
 An engine keeps every volume plugin that it has met until it ends, and waits 15 s at look-ups of volumes once that is gone. So
 plugins are tried on an engine that ends with the test run. It lives in namespaces of its own (mounts, network, processes), has
 its own plugin directory, images and containers, and dies as a whole when its first process is killed, which the kernel does
-when the test process dies. What is left on the disk then is swept by the next run.
+when the test process dies. The `dockerd` first in PATH is what is tried. What is left on the disk then is swept by the next run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,8 +25,12 @@ from dm_compose.driver.running import end, identity
 BASE = Path(tempfile.gettempdir()) / "dm-compose-test-engines"
 START_TIMEOUT_S = 170.0  # one that waits for its plugins takes a minute or two
 _CGROUPS = Path("/sys/fs/cgroup")
-# The loop is the first process of the namespace: a shell that waits for a child reaps those of others too.
-_HOLD = 'mount --bind "$1" /run/docker && mkdir -p /run/docker/plugins && echo ready && while :; do sleep 3600; done'
+_HOLD = """
+mount --bind "$1" /run/docker && mkdir -p /run/docker/plugins /run/containerd || exit
+mount -t tmpfs none /run/containerd || exit  # a containerd that others use is not this engine's
+echo ready
+while :; do sleep 3600; done  # a shell that waits reaps what its processes leave
+"""
 
 
 @functools.cache
@@ -64,6 +68,7 @@ class PrivateEngine:
         for name in ("run", "root"):
             (self.home / name).mkdir()
         (self.home / "owner").write_text(identity(os.getpid()) or "")
+        (self.home / "daemon.json").write_text("{}")
         flags = ["--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--propagation", "private"]
         self.holder = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", *flags, "sh", "-c", _HOLD, "sh", str(self.home / "run")],
@@ -88,12 +93,18 @@ class PrivateEngine:
             "--host": self.environment["DOCKER_HOST"],
             "--bip": "172.31.99.1/24",
             "--cgroup-parent": self.home.name,
+            "--exec-opt": "native.cgroupdriver=cgroupfs",
+            "--config-file": self.home / "daemon.json",
         }
         (self.home / "dockerd.pid").unlink(missing_ok=True)
         self._log_start = (self.home / "dockerd.log").stat().st_size if (self.home / "dockerd.log").exists() else 0
         with open(self.home / "dockerd.log", "ab") as log:
             self.daemon = subprocess.Popen(
-                [*self._inside(), "dockerd", *(str(word) for pair in arguments.items() for word in pair)],
+                [
+                    *self._inside(),
+                    "dockerd",
+                    *(str(word) for pair in arguments.items() for word in pair),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -143,8 +154,7 @@ class PrivateEngine:
     def load(self, image: str) -> None:
         """Bring an image of the machine's engine."""
         archive = self.home / "image.tar"
-        outside = {name: value for name, value in os.environ.items() if name != "DOCKER_HOST"}
-        subprocess.run(["docker", "save", "-o", str(archive), image], check=True, capture_output=True, env=outside, timeout=120)
+        subprocess.run(["docker", "save", "-o", str(archive), image], check=True, capture_output=True, timeout=120)
         self.docker("load", "-q", "-i", str(archive))
         archive.unlink()
 
@@ -196,8 +206,3 @@ def private_engine(*images: str) -> Iterator[PrivateEngine]:
         yield engine
     finally:
         engine.close()
-
-
-def environment(engine: PrivateEngine, **more: str) -> Mapping[str, str]:
-    """Return the environment of commands that are to use an engine."""
-    return {**os.environ, **engine.environment, **more}
