@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -387,6 +388,15 @@ def test_odd_paths_are_quoted_in_the_unit() -> None:
     text = unit_text(Path('/a b/50%/$HOME/"x"\\y'), socket_of("dm"))
     assert '"--store" "/a b/50%%/$$HOME/\\"x\\"\\\\y"' in text
     assert 'RequiresMountsFor="/a b/50%%/$HOME/\\"x\\"\\\\y"' in text
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze missing")
+@pytest.mark.parametrize("store", ["/var/lib/docker/volumes/dotmesh/_data", '/a b/50%/$HOME/"x"\\y\'z'])
+def test_systemd_understands_the_unit(tmp_path: Path, store: str) -> None:
+    unit = tmp_path / "dm-compose-driver.service"
+    unit.write_text(unit_text(Path(store), socket_of("dm")))
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if unit.name in line]) == (0, [])
 
 
 def test_systemd_has_the_unit_before_it_starts_it_and_forgets_it_again(tmp_path: Path, systemctl: Systemctl) -> None:
