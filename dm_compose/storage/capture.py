@@ -75,6 +75,11 @@ class Capture:
                 self.new_bytes += found.entry.size
         return Manifest.of(found.entry for found in tree.values()), tree
 
+    def drop(self) -> None:
+        """Take back what `prepare` copied."""
+        for _, ref in self.early.values():
+            self.batch.drop(ref)
+
     def _needs_object(self, found: Found) -> bool:
         return found.entry.kind == FILE and found.entry.ref == UNKNOWN and self._same_as_before(found) is None
 

@@ -189,7 +189,10 @@ class Store(Protocol):
     # Making a commit: prepare, [will_disturb, pause], capture, [thaw], publish; or abandon.
 
     def prepare_commit(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> CommitId:
-        """Begin a commit and copy what changed so far, while writers run. Journals it under the returned id."""
+        """Begin a commit and copy what changed so far, while writers run. Journals it under the returned id.
+
+        The subdots of a tree are those that it has when it is captured.
+        """
 
     def will_disturb(self, commit_id: CommitId, paused: Sequence[str], stopped: Sequence[str]) -> None:
         """Write down which containers are about to be paused or stopped, so that recovery can put them back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -41,6 +42,7 @@ class _Pending:
     batch: Batch
     captures: dict[SubdotName, Capture]
     taken: dict[SubdotName, tuple[Manifest, Tree]]
+    is_tree: bool
 
 
 class Committing(Parts):
@@ -55,25 +57,42 @@ class Committing(Parts):
         entry = JournalEntry(commit_id, dot, worktree, COMMIT)
         self._database.put_journal(entry)
         try:
-            batch = self._objects.new_batch(commit_id)
-            inner = nested(directories)
-            captures = {
-                subdot: Capture(directory, self._known(dot, worktree, subdot), self._objects, batch, inner[subdot])
-                for subdot, directory in directories.items()
-            }
-            self._pending[commit_id] = _Pending(entry, batch, captures, {})
-            self._copy_early(captures, batch)
+            pending = self._pending[commit_id] = _Pending(
+                entry, self._objects.new_batch(commit_id), {}, {}, self._is_tree(dot, worktree)
+            )
+            self._follow(pending, directories)
+            self._copy_early(pending)
         except BaseException:
             self.abandon(commit_id)
             raise
         return commit_id
 
-    def _copy_early(self, captures: Mapping[SubdotName, Capture], batch: Batch) -> None:
+    def _follow(self, pending: _Pending, directories: Directories) -> None:
+        """Have a capture for each of these directories, and for no other."""
+        captures, entry = pending.captures, pending.entry
+        for subdot in captures.keys() - directories.keys():
+            captures.pop(subdot).drop()
+        inner = nested(directories)
+        for subdot, directory in directories.items():
+            if subdot not in captures:
+                known = self._known(entry.dot, entry.worktree, subdot)
+                captures[subdot] = Capture(directory, known, self._objects, pending.batch)
+            captures[subdot].without = inner[subdot]
+
+    def _copy_early(self, pending: _Pending) -> None:
         progress = self._counting("copy")
-        self._each(dict.fromkeys(captures, ""), lambda subdot, _: captures[subdot].prepare(progress), "copying into the store")
-        if batch.copied_bytes:  # or the sync inside the freeze would have to write them back
+
+        def copy(subdot: SubdotName, directory: str) -> None:
+            try:
+                pending.captures[subdot].prepare(progress)
+            except (OSError, StoreError):
+                if not pending.is_tree or os.path.isdir(directory):
+                    raise
+
+        self._each({subdot: capture.root for subdot, capture in pending.captures.items()}, copy, "copying into the store")
+        if pending.batch.copied_bytes:  # or the sync inside the freeze would have to write them back
             with file_errors("copying into the store"):
-                sync_filesystem(batch.directory)
+                sync_filesystem(pending.batch.directory)
 
     def will_disturb(self, commit_id: CommitId, paused: Sequence[str], stopped: Sequence[str]) -> None:
         pending = self._in_the_making(commit_id)
@@ -82,6 +101,9 @@ class Committing(Parts):
 
     def capture(self, commit_id: CommitId) -> Captured:
         pending = self._in_the_making(commit_id)
+        if pending.is_tree:  # its subdots come and go while writers run
+            with file_errors("reading a tree"):
+                self._follow(pending, self._trees.subdots(pending.entry.dot, pending.entry.worktree))
         pending.taken = self._each(
             dict.fromkeys(pending.captures, ""), lambda subdot, _: pending.captures[subdot].finish(), "copying into the store"
         )

@@ -51,7 +51,8 @@ class Upkeep:
                 self._database.remove_commits(dot, unreachable)
         with file_errors("removing what is not needed"):
             freed = self._unneeded_objects(frozenset())
-            self._indexes.forget_objects(freed)
+            if freed:
+                self._indexes.forget_objects(freed)
             self._database.remove_digests(freed)
             self._objects.remove(freed)
             with self._database.transaction():  # making a dot and its tree is one, too

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from dm_compose.core.commit import SWITCH, Worktree
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.errors import DamagedError, ExistsError, InUseError, NotFoundError
+from dm_compose.storage.capture import Capture
 from tests.support.stores import DATA, DOT, Bench, Stores, TreeBench
 from tests.support.trees import describe, differences
 
@@ -170,7 +172,7 @@ def fill_other_file(path: Path) -> None:
 
 
 def fill_link(path: Path) -> None:
-    path.symlink_to("../../outside")
+    path.symlink_to("../../../outside")
 
 
 def fill_fifo(path: Path) -> None:
@@ -310,6 +312,60 @@ def test_what_a_subdot_holds_is_no_change_of_the_root(bench: TreeBench) -> None:
     assert captured.new_bytes == 7
     second = bench.store.commit(DOT, bench.publish(commit_id))
     assert second.subdots[ROOT].manifest == bench.store.commit(DOT, first).subdots[ROOT].manifest
+
+
+MEANWHILE: dict[str, Callable[[Path], object]] = {
+    "removed": lambda top: shutil.rmtree(top / "db"),
+    "a file": lambda top: (shutil.rmtree(top / "db"), fill_file(top / "db")),
+    "a link": lambda top: (shutil.rmtree(top / "db"), fill_link(top / "db")),
+    "made anew": lambda top: (shutil.rmtree(top / "db"), fill_subdot(top / "db")),
+    "renamed": lambda top: (top / "db").rename(top / "x"),
+    "hidden": lambda top: (top / "db").rename(top / "_hidden"),
+    "shown": lambda top: (top / ".hidden").rename(top / "x"),
+    "file renamed": lambda top: (top / "readme").rename(top / "x"),
+    "new": lambda top: fill_subdot(top / "x"),
+    "new for a file": lambda top: ((top / "readme").unlink(), fill_subdot(top / "readme")),
+}
+
+
+@pytest.mark.parametrize("step", ["prepare", "copy", "capture"])
+@pytest.mark.parametrize("change", MEANWHILE.values(), ids=MEANWHILE)
+def test_subdots_that_come_and_go_while_a_commit_is_prepared_are_in_it_as_they_are_when_it_is_captured(
+    local: Stores, fast_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object], step: str
+) -> None:
+    bench = local.trees(fast_path / "store")
+    for fill, path in ((fill_file, "readme"), (fill_subdot, ".hidden"), (fill_subdot, "db")):
+        fill(bench.top / path)
+    before = bench.commit()
+    (bench.top / "db/new").write_bytes(b"copied early" * 100)
+    (bench.top / "readme").write_bytes(b"copied early" * 100)
+    directories = bench.directories
+    if step == "prepare":
+        change(bench.top)
+    elif step == "copy":
+        original = Capture.prepare
+
+        def prepare(capture: Capture, progress: Callable[[int], None]) -> None:
+            if Path(capture.root).name == "db":
+                change(bench.top)
+            original(capture, progress)
+
+        monkeypatch.setattr(Capture, "prepare", prepare)
+    commit_id = bench.store.prepare_commit(DOT, MAIN_WORKTREE, directories)
+    if step == "capture":
+        change(bench.top)
+    wanted, subdots = state(bench), set(bench.directories)
+    bench.store.capture(commit_id)
+    assert bench.store.captured_changes(commit_id, {})
+    commit = bench.publish(commit_id)
+    assert set(bench.store.commit(DOT, commit).subdots) == subdots
+    assert bench.differing(commit) == []
+    objects = {p.name for p in (fast_path / "store/objects" / commit).iterdir()}
+    bench.restore(before)
+    bench.restore(commit)
+    same(bench, wanted)
+    bench.store.collect(datetime.now(UTC) + timedelta(hours=1))
+    assert {p.name for p in (fast_path / "store/objects" / commit).iterdir()} == objects, "no early copy was left in it"
 
 
 def test_an_empty_tree_is_restored_as_an_empty_tree(stores: Stores, fast_path: Path) -> None:
@@ -672,7 +728,9 @@ def test_a_subdot_that_came_later_is_left_as_it_is_by_a_restore_to_before(
     if before == "a directory":
         (fast_path / "data" / inner).mkdir(parents=True)
         (fast_path / "data" / inner / "old").write_text("when it was no subdot yet")
-        os.link(fast_path / "data" / inner / "old", fast_path / "data/z")
+        (fast_path / "data/z").mkdir()
+        os.link(fast_path / "data" / inner / "old", fast_path / "data/z/same")
+        os.link(fast_path / "data" / inner / "old", fast_path / "data/z/too")
     elif before == "a file":
         (fast_path / "data" / inner).parent.mkdir(parents=True, exist_ok=True)
         (fast_path / "data" / inner).write_text("a file")
@@ -684,7 +742,7 @@ def test_a_subdot_that_came_later_is_left_as_it_is_by_a_restore_to_before(
     (fast_path / "data" / inner).mkdir(parents=True)
     (fast_path / "data" / inner / "table").write_text("inner")
     (fast_path / "data/file").write_text("changed")
-    (fast_path / "data/z").unlink(missing_ok=True)
+    shutil.rmtree(fast_path / "data/z", ignore_errors=True)
     bench.directories = {DATA: str(fast_path / "data"), PG: str(fast_path / "data" / inner)}
     bench.commit()
     kept = describe(fast_path / "data" / inner)
@@ -694,7 +752,8 @@ def test_a_subdot_that_came_later_is_left_as_it_is_by_a_restore_to_before(
         assert differences(kept, describe(fast_path / "data" / inner)) == []
         assert bench.differing(old) == []
     if before == "a directory":
-        assert (fast_path / "data/z").read_text() == "when it was no subdot yet"
+        assert (fast_path / "data/z/same").read_text() == "when it was no subdot yet"
+        assert (fast_path / "data/z/same").samefile(fast_path / "data/z/too")
     bench.commit()
 
 

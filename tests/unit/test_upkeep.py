@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dm_compose.core.commit import Move, Worktree
+from dm_compose.core.commit import CommitDraft, Move, Worktree
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.upkeep import Checkup, Damage, Garbage
 from dm_compose.errors import DamagedError
@@ -561,8 +561,6 @@ def test_a_dot_that_is_made_during_gc_loses_nothing(
             Path(other.make_subdot(dot, MAIN_WORKTREE, DATA), "file").write_bytes(b"n" * 3000)
             commit = other.prepare_commit(dot, MAIN_WORKTREE, other.tree(dot, MAIN_WORKTREE))
             other.capture(commit)
-            from dm_compose.core.commit import CommitDraft
-
             other.publish(commit, CommitDraft("new", "me"))
             made[-1] = commit
             other.add_worktree(Worktree(dot, SECOND, FEATURE, None, tree=True), commit)
@@ -593,6 +591,28 @@ def test_a_dot_that_is_made_during_gc_loses_nothing(
         other.export(dot, commit, str(own.home / f"export{number}"))
         assert (own.home / f"export{number}/data/file").read_bytes() == b"n" * 3000
     own.store.collect(soon())
+    assert own.store.check({}, repair=False).sound
+
+
+def test_gc_while_the_first_commit_of_a_new_dot_is_published_spares_it(
+    own: Kept, local: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = local.open(own.home / "store")
+    other.create_dot(OTHER)
+    commit = other.prepare_commit(OTHER, MAIN_WORKTREE, own.bench.directories)
+    other.capture(commit)
+    database: Any = Bench(other).local._database
+    original = database.add_commit
+
+    def late(added: Any) -> None:
+        database._connection.execute("ROLLBACK")  # the moment before the transaction
+        own.store.collect(soon())
+        database._connection.execute("BEGIN IMMEDIATE")
+        original(added)
+
+    monkeypatch.setattr(database, "add_commit", late)
+    other.publish(commit, CommitDraft("new", "me"))
+    other.export(OTHER, commit, str(own.home / "other"))
     assert own.store.check({}, repair=False).sound
 
 
@@ -741,6 +761,25 @@ def test_nothing_is_repaired_with_a_live_file_that_was_written_to(shelf: Shelf, 
     info = path.stat()
     path.write_bytes(b"X" * info.st_size)
     os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+    lose(shelf.root / live.entry.ref)
+    (found,) = shelf.check(repair=True).damage
+    assert not found.repaired
+    assert not (shelf.root / live.entry.ref).exists()
+
+
+@pytest.mark.parametrize(("looked_at", "content"), [(True, b"X"), (True, b""), (False, b"")])
+def test_nothing_is_repaired_with_a_file_that_its_index_is_wrong_about(shelf: Shelf, looked_at: bool, content: bytes) -> None:
+    """As after a write that moves no time stamp: memory file systems do not see one through a mapped page."""
+    if looked_at:
+        shelf.check()
+    live = next(f for f in proven(shelf, LOGS) if f.entry.path == "one")
+    path = Path(shelf.kept.bench.directories[LOGS]) / "one"
+    path.write_bytes(content * live.entry.size)
+    info = path.stat()
+    tree = dict(shelf.kept.bench.local._indexes.load((DOT, MAIN_WORKTREE, LOGS)))
+    entry = live.entry._replace(mtime_ns=info.st_mtime_ns, size=info.st_size)
+    tree["one"] = live._replace(entry=entry, inode=info.st_ino, ctime_ns=info.st_ctime_ns)
+    shelf.kept.bench.local._indexes.save((DOT, MAIN_WORKTREE, LOGS), tree)
     lose(shelf.root / live.entry.ref)
     (found,) = shelf.check(repair=True).damage
     assert not found.repaired
