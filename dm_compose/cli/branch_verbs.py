@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dm_compose.cli.completion import complete_branch, complete_ref
+from dm_compose.cli.completion import complete_branch, complete_ref, complete_tag, complete_worktree
 from dm_compose.cli.output import as_commit, print_json, table
 from dm_compose.cli.state_verbs import json_option, print_arrival, timeout_option
 from dm_compose.cli.targets import target
@@ -76,7 +76,7 @@ def checkout(*, ref: str, start: str | None, create: bool, any_version: bool, ti
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_tag)
 @click.argument("ref", required=False, shell_complete=complete_ref)
 @click.option("-d", "--delete", is_flag=True, help="Forget the tag NAME; the commit stays.")
 @json_option
@@ -139,7 +139,7 @@ def worktree_add(*, name: str, ref: str | None, as_json: bool) -> None:
 
 
 @worktree.command("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_worktree)
 @click.option("--force", is_flag=True, help="Also with uncommitted changes; they stay with the branch.")
 @json_option
 def worktree_remove(*, name: str, force: bool, as_json: bool) -> None:

@@ -2,53 +2,78 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from dm_compose.errors import DmError, UsageError
+from dm_compose.errors import UsageError
 
 if TYPE_CHECKING:
-    from dm_compose.cli.targets import StoreTarget, Target
-    from dm_compose.repository.dot import Dot
+    from dm_compose.cli.targets import StoreTarget
+    from dm_compose.core.names import DotName
+    from dm_compose.store.api import Store
 
 SHELLS = ("bash", "zsh", "fish")
 MAX_COMMITS = 50
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def _dot(ctx: click.Context) -> Dot:
-    return cast("Target", ctx.find_root().obj).dot(quiet=True, for_ref=True)
+def _completer(find: Callable[[StoreTarget], Iterable[CompletionItem]]) -> Complete:
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from dm_compose.cli.targets import StoreTarget
+
+        target = ctx.find_object(StoreTarget)
+        if target is None:
+            return []
+        try:
+            return [item for item in find(target) if str(item.value).startswith(incomplete)]
+        except Exception:  # bugs too: the user is typing
+            return []
+
+    return complete
 
 
-def complete_dot(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the names of dots."""
-    try:
-        names = cast("StoreTarget", ctx.find_root().obj).dots().names()
-    except (DmError, AttributeError):
-        return []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+@contextlib.contextmanager
+def _opened(target: StoreTarget) -> Iterator[tuple[Store, DotName]]:
+    """Open the store alone: nothing is recovered because somebody pressed a key."""
+    with target.dots().store() as store:
+        yield store, target.chosen(store)
 
 
-def complete_branch(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the names of branches."""
-    try:
-        branches = _dot(ctx).branches()
-    except (DmError, AttributeError):
-        return []
-    return [CompletionItem(branch.name) for branch in branches if branch.name.startswith(incomplete)]
+def _dots(target: StoreTarget) -> Iterator[CompletionItem]:
+    yield from map(CompletionItem, target.dots().names())
 
 
-def complete_ref(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer branches, tags and the last commits."""
-    try:
-        dot = _dot(ctx)
-        found: list[CompletionItem] = [CompletionItem(str(branch.name)) for branch in dot.branches()]
-        found += [CompletionItem(str(name)) for name in dot.tags()]
-        found += [CompletionItem(commit.id.short, help=commit.message) for commit in dot.log()[:MAX_COMMITS]]
-    except (DmError, AttributeError):
-        return []
-    return [item for item in found if str(item.value).startswith(incomplete)]
+def _branches(target: StoreTarget) -> Iterator[CompletionItem]:
+    with _opened(target) as (store, dot):
+        names = {*store.branches(dot), *(worktree.branch for worktree in store.worktrees(dot).values())}
+        yield from map(CompletionItem, sorted(names))
+
+
+def _tags(target: StoreTarget) -> Iterator[CompletionItem]:
+    with _opened(target) as (store, dot):
+        yield from map(CompletionItem, store.tags(dot))
+
+
+def _worktrees(target: StoreTarget) -> Iterator[CompletionItem]:
+    with _opened(target) as (store, dot):
+        yield from map(CompletionItem, store.worktrees(dot))
+
+
+def _refs(target: StoreTarget) -> Iterator[CompletionItem]:
+    yield from _branches(target)
+    yield from _tags(target)
+    with _opened(target) as (store, dot):
+        head = store.worktree(dot, store.current(dot)).head
+        for commit in store.log(dot, head)[:MAX_COMMITS] if head is not None else ():
+            yield CompletionItem(commit.id.short, help=" ".join(commit.message.split()))
+
+
+complete_dot, complete_branch, complete_tag = _completer(_dots), _completer(_branches), _completer(_tags)
+complete_worktree, complete_ref = _completer(_worktrees), _completer(_refs)
 
 
 def script(program: str, cli: click.Command, shell: str) -> str:

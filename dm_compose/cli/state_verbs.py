@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from dm_compose.cli.completion import complete_ref
 from dm_compose.cli.output import age, as_commit, indented, print_json, table
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.commit import check_metadata
@@ -177,8 +178,8 @@ def _dirt(found: SubdotStatus) -> str:
 
 
 @click.command()
-@click.argument("base", default="HEAD")
-@click.argument("other", required=False)
+@click.argument("base", default="HEAD", shell_complete=complete_ref)
+@click.argument("other", required=False, shell_complete=complete_ref)
 @click.option("--all", "everything", is_flag=True, help=f"List all files, not the first {MAX_LISTED} of each subdot.")
 @json_option
 def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> None:

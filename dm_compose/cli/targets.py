@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dm_compose.repository.dot import Dot
     from dm_compose.repository.dots import Dots
     from dm_compose.repository.stack import Stack
+    from dm_compose.repository.stored import StoredDot
+    from dm_compose.store.api import Store
 
 DOT_VARIABLE = "DM_DOT"
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
@@ -85,6 +87,13 @@ class StoreTarget:
             return name
         found = self._stack(dots, quiet=True)
         return found[1] if found is not None else None
+
+    def chosen(self, store: Store) -> DotName:
+        """Return the name of the dot that `dot` returns, with nothing but the store opened."""
+        from dm_compose.repository.stack import Stack
+
+        found = self.dot(quiet=True, for_ref=True)
+        return found.identity(store)[0] if isinstance(found, Stack) else cast("StoredDot", found).name
 
     def default_ref(self) -> str:
         return self.named_branch or "HEAD"

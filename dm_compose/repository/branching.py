@@ -210,9 +210,13 @@ def drop_branch(checkout: Checkout, observe: Callable[[Checkout, Worktree], Chec
     """Forget a branch, and the tree it has of its own; return what it held. See Dot.remove_branch."""
     store, dot = checkout.store, checkout.dot
     head = store.branches(dot).get(name)
-    tree = next((w for w in store.worktrees(dot).values() if w.branch == name and w.tree), None)
-    if tree is not None and tree.name == checkout.worktree:
-        tree = None  # and the store refuses, as it does for every branch that is checked out
+    tree = next((w for w in store.worktrees(dot).values() if w.branch == name), None)
+    if tree is not None and (tree.name == store.current(dot) or not tree.tree):
+        raise InUseError(
+            f"branch {name} of dot {dot} is checked out in worktree {tree.name}", hint="Check out another branch there first."
+        )
+    if tree is not None:
+        refuse_fixed(checkout, tree)
     saved = store.uncommitted(dot).get(name)
     if head is not None and not force:
         refuse_to_forget(checkout, name, head, saved)
@@ -234,6 +238,14 @@ def refuse_to_forget(checkout: Checkout, name: RefName, head: CommitId, saved: C
         raise UncommittedError(f"branch {name} of dot {dot} holds {what}", hint="To forget them all the same: branch -D.")
 
 
+def refuse_fixed(checkout: Checkout, worktree: Worktree) -> None:
+    """Raise InUseError for a worktree that stays as long as its dot does, or the dot's volumes follow it."""
+    if worktree.name in (MAIN_WORKTREE, checkout.store.current(worktree.dot)):
+        kind = "main" if worktree.name == MAIN_WORKTREE else "current"
+        where = f"worktree {worktree.name} of dot {worktree.dot} (branch {worktree.branch})"
+        raise InUseError(f"{where} is its {kind} one and stays")
+
+
 def remove_tree(checkout: Checkout, *, force: bool) -> CommitId | None:
     """Remove a worktree that is a tree; what is uncommitted there becomes its branch's uncommitted state, whose commit is
     returned.
@@ -241,10 +253,7 @@ def remove_tree(checkout: Checkout, *, force: bool) -> CommitId | None:
     InUseError while a container runs on it and for the main and the current one, UncommittedError for uncommitted changes without
     `force`.
     """
-    if checkout.worktree in (MAIN_WORKTREE, checkout.store.current(checkout.dot)):
-        kind = "main" if checkout.worktree == MAIN_WORKTREE else "current"
-        where = f"worktree {checkout.worktree} of dot {checkout.dot} (branch {checkout.state().branch})"
-        raise InUseError(f"{where} is its {kind} one and stays")
+    refuse_fixed(checkout, checkout.state())
     running = [m.container.name for m in checkout.members if m.mounts and m.container.running]
     if running:
         raise InUseError(
