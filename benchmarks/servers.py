@@ -49,7 +49,7 @@ def _as_user(user: str, *command: str, **options: object) -> subprocess.Complete
 class Postgres:
     """PostgreSQL on a unix socket in its data directory."""
 
-    user = "postgres"
+    user = "nobody"
 
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -57,7 +57,7 @@ class Postgres:
     def create(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
         shutil.chown(self.data, self.user)
-        _as_user(self.user, f"{_POSTGRES_BIN}/initdb", "-D", str(self.data), "--no-sync", "-A", "trust")
+        _as_user(self.user, f"{_POSTGRES_BIN}/initdb", "-U", "postgres", "-D", str(self.data), "--no-sync", "-A", "trust")
         with self.running():
             _as_user(
                 self.user, f"{_POSTGRES_BIN}/pgbench", "-h", str(self.data), "-i", "-q", "-s", str(PGBENCH_SCALE), "postgres"

@@ -15,6 +15,7 @@ from dm_compose.remotes.url import RemoteUrl
 
 MAX_BLOB_BYTES = 64 << 20  # a blob travels as a whole in memory; writers stay far below
 MAX_MANIFEST_BYTES = 4 << 20  # what registries accept
+GRACE_S = 24 * 3600.0  # how long gc leaves alone what nobody names yet
 
 
 class Blob(NamedTuple):
@@ -54,7 +55,9 @@ class Repository(Protocol):
     """
 
     def has(self, digest: Digest) -> bool:
-        """Whether there is a blob or manifest of that digest, whole."""
+        """Whether there is a blob or manifest of that digest, whole, that gc will leave alone for the hours to come. A kind
+        with time stamps makes it look new, or says no when it is old, so that it is put again.
+        """
 
     def put(self, digest: Digest, data: bytes) -> None:
         """Store a blob durably. Idempotent and atomic: a killed or concurrent `put` leaves nothing that `has` would report."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import obstore
@@ -17,7 +17,7 @@ from obstore.store import ObjectStore, from_url
 
 from dm_compose.core.names import DotName
 from dm_compose.errors import DamagedError, NotFoundError, RemoteError, UsageError
-from dm_compose.remotes.base import Blob, Repository
+from dm_compose.remotes.base import GRACE_S, Blob, Repository
 from dm_compose.remotes.layout import LAYOUT, Index
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
 from dm_compose.remotes.url import RemoteUrl
@@ -114,10 +114,10 @@ class BucketRepository:
     def has(self, digest: Digest) -> bool:
         try:
             with _errors(f"looking into {self}", f"blob {digest.short}"):
-                obstore.head(self._store, self._path(digest))
+                found = obstore.head(self._store, self._path(digest))
         except NotFoundError:
             return False
-        return True
+        return (datetime.now(UTC) - found["last_modified"]).total_seconds() < GRACE_S / 2
 
     def put(self, digest: Digest, data: bytes) -> None:
         with _errors(f"uploading to {self}", ""):

@@ -11,6 +11,7 @@ import fcntl
 import os
 import shutil
 import stat
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -19,13 +20,12 @@ from pathlib import Path
 from dm_compose.core.names import DotName
 from dm_compose.errors import DiskFullError, NotFoundError, RemoteError, UsageError
 from dm_compose.hookspecs import hookimpl
-from dm_compose.remotes.base import Blob, Context, Remote, RemoteKind, Repository
+from dm_compose.remotes.base import GRACE_S, Blob, Context, Remote, RemoteKind, Repository
 from dm_compose.remotes.layout import LAYOUT, Index
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
 from dm_compose.remotes.url import RemoteUrl
 
 CHUNK_BYTES = 1 << 20
-STALE_S = 24 * 3600.0  # older unfinished files belong to no living writer
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -93,7 +93,18 @@ class DirectoryRepository:
         return self._blobs / digest.hex
 
     def has(self, digest: Digest) -> bool:
-        return self._path(digest).is_file()
+        path = self._path(digest)
+        try:
+            age = time.time() - path.stat().st_mtime
+            if age > GRACE_S / 2:
+                os.utime(path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EACCES, errno.EROFS):
+                raise RemoteError(f"looking into {self._top}: {error.strerror}") from error
+            return False  # somebody else's: our own copy will be new
+        return True
 
     def put(self, digest: Digest, data: bytes) -> None:
         with _errors(f"writing to {self._top}"):
@@ -169,7 +180,7 @@ class DirectoryRepository:
                 info = item.stat(follow_symlinks=False)
                 if len(item.name) == 64 and stat.S_ISREG(info.st_mode):
                     yield Blob(Digest.parse(f"sha256:{item.name}"), info.st_size, datetime.fromtimestamp(info.st_mtime, UTC))
-                elif item.name.startswith(".") and datetime.now(UTC).timestamp() - info.st_mtime > STALE_S:
+                elif item.name.startswith(".") and datetime.now(UTC).timestamp() - info.st_mtime > GRACE_S:
                     os.unlink(item.path)
 
     def delete(self, digest: Digest) -> None:

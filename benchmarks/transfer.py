@@ -1,0 +1,371 @@
+"""Push and clone side by side with restic, borg and tar | zstd: the same data, one run, every tool a process of its own.
+
+The data is that of a PostgreSQL and a MariaDB, made by real servers where this machine has them, otherwise synthetic files that
+behave like theirs; the output says which. Between the two pushes each database gets 300 updates of single rows.
+What dm-compose pushes is a commit that was made before: its time is a line of its own, since the others read the live files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.common import ROOT, headline, table
+from benchmarks.servers import Mariadb, Postgres, available
+
+UPDATES = 300
+_WORKER = "--worker"
+Figures = dict[str, list[float]]
+
+
+# What runs in a process of its own, as a command of dm-compose would
+
+
+def worker(words: list[str]) -> None:
+    """Carry out one transfer and print its report as JSON."""
+    from dm_compose.core.commit import CommitDraft
+    from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, DotName, SubdotName
+    from dm_compose.remotes import RemoteName, RemoteUrl, open_remote
+    from dm_compose.store.local import LocalStore
+    from dm_compose.transfer import fetch, push
+
+    verb, store_path, where = words
+    dot, name = DotName("shop"), RemoteName.parse("admin/shop")
+    store = LocalStore(Path(store_path))
+    if dot not in store.dots():
+        store.create_dot(dot)
+    head = store.branches(dot).get(DEFAULT_BRANCH)
+    if verb == "commit":
+        directories = {SubdotName(item.name): str(item) for item in Path(where).iterdir()}
+        commit_id = store.prepare_commit(dot, MAIN_WORKTREE, directories)
+        store.capture(commit_id)
+        store.publish(commit_id, CommitDraft("benchmark", "me"))
+        print("{}")
+    elif verb == "export":
+        assert head is not None
+        store.export(dot, head, where)
+        print("{}")
+    elif verb == "push":
+        done = push(store, dot, DEFAULT_BRANCH, open_remote(RemoteUrl.parse(where)), name)
+        print(json.dumps({"bytes": done.sent_bytes}))
+    else:
+        got = fetch(
+            open_remote(RemoteUrl.parse(where)), name, DEFAULT_BRANCH, store, dot, head=head, depth=1 if verb == "tip" else None
+        )
+        store._database.set_ref(dot, "branch", DEFAULT_BRANCH, got.head)
+        print(json.dumps({"bytes": got.received_bytes}))
+    store.close()
+
+
+def ours(verb: str, store: Path, where: object) -> tuple[float, int]:
+    """Run the worker; return seconds, the start of Python among them, and bytes."""
+    command = [sys.executable, "-m", "benchmarks.transfer", _WORKER, verb, str(store), str(where)]
+    seconds, output = run(command, cwd=ROOT)
+    return seconds, int(json.loads(output).get("bytes", 0))
+
+
+def run(command: list[str], **options: object) -> tuple[float, str]:
+    """Run a program with nothing left to write back from before; return seconds and its output."""
+    os.sync()
+    began = time.perf_counter()
+    done = subprocess.run(command, check=True, capture_output=True, text=True, **options)  # type: ignore[call-overload]
+    return time.perf_counter() - began, done.stdout
+
+
+def shell(line: str, **options: object) -> float:
+    return run(["bash", "-ec", f"set -o pipefail; {line}"], **options)[0]
+
+
+def size(path: Path) -> int:
+    """Return the bytes of all files below a directory."""
+    return sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
+
+
+# Data
+
+
+def make_data(base: Path) -> tuple[str, Callable[[Path, int], None]]:
+    """Fill `base`; return what it is, and what changes a copy of it."""
+    missing = [f"{name}: {answer}" for name, answer in available().items() if answer != "yes"]
+    if missing:
+        return f"SYNTHETIC files ({'; '.join(missing)})", synthetic(base)
+    Postgres(base / "postgres").create()
+    Mariadb(base / "mariadb").create()
+
+    def update(live: Path, seed: int) -> None:
+        Postgres(live / "postgres").update(UPDATES, seed)
+        Mariadb(live / "mariadb").update(UPDATES, seed)
+
+    return "data directories of a real PostgreSQL (pgbench) and MariaDB", update
+
+
+def synthetic(base: Path) -> Callable[[Path, int], None]:
+    """Make files of pages, of which updates change a few bytes in many places, and a log that grows."""
+    (base / "data").mkdir()
+    chance = random.Random(1)
+    for number in range(20):
+        with (base / "data" / f"table{number}").open("wb") as file:
+            for page in range(3000):
+                rows = b"".join(b"%08x|customer %d|%s;" % (chance.getrandbits(32), page, b"x" * (page % 20)) for _ in range(150))
+                file.write(rows[:7000].ljust(8192, b"\0"))
+
+    def update(live: Path, seed: int) -> None:
+        places = random.Random(seed)
+        for _ in range(2 * UPDATES):
+            with (live / "data" / f"table{places.randrange(20)}").open("r+b") as file:
+                file.seek(places.randrange(3000) * 8192 + places.randrange(6000))
+                file.write(b"%d" % places.getrandbits(40))
+        with (live / "data" / "log").open("ab") as file:
+            file.write(places.randbytes(1 << 20))
+
+    return update
+
+
+# Tools
+
+
+class Tool:
+    """A backup program, with everything it keeps below `place`."""
+
+    name = ""
+    program = ""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def begin(self) -> None:
+        """Make the repository; not timed."""
+
+    def save(self, live: Path, number: int) -> float:
+        raise NotImplementedError
+
+    def restore(self, target: Path, number: int) -> float:
+        raise NotImplementedError
+
+
+class Tar(Tool):
+    name, program = "tar, zstd -T0 -3", "zstd"
+
+    def save(self, live: Path, number: int) -> float:
+        return shell(f"tar -C {live} -cf - . | zstd -q -T0 -3 -o {self.place}/{number}.tar.zst")
+
+    def restore(self, target: Path, number: int) -> float:
+        return shell(f"zstd -dcq {self.place}/{number}.tar.zst | tar -C {target} -xf -")
+
+
+class Restic(Tool):
+    name, program = "restic", "restic"
+
+    @property
+    def _options(self) -> str:
+        return f"RESTIC_PASSWORD=x RESTIC_CACHE_DIR={self.place}-cache restic -q -r {self.place}"
+
+    def begin(self) -> None:
+        shell(f"{self._options} init")
+
+    def save(self, live: Path, number: int) -> float:
+        return shell(f"{self._options} backup .", cwd=live)
+
+    def restore(self, target: Path, number: int) -> float:
+        return shell(f"{self._options} restore latest --target {target}")
+
+
+class Borg(Tool):
+    name, program, compression = "borg, lz4", "borg", "lz4"
+
+    @property
+    def _environment(self) -> str:
+        unasked = "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK=yes BORG_RELOCATED_REPO_ACCESS_IS_OK=yes"
+        return f"BORG_BASE_DIR={self.place}-home {unasked} borg"
+
+    def begin(self) -> None:
+        shell(f"{self._environment} init -e none {self.place}")
+
+    def save(self, live: Path, number: int) -> float:
+        return shell(f"{self._environment} create -C {self.compression} {self.place}::{number} .", cwd=live)
+
+    def restore(self, target: Path, number: int) -> float:
+        return shell(f"{self._environment} extract {self.place}::{number}", cwd=target)
+
+
+class BorgZstd(Borg):
+    name, compression = "borg, zstd,3", "zstd,3"
+
+
+TOOLS = (Tar, Restic, Borg, BorgZstd)
+
+
+# Rounds
+
+
+def one_round(base: Path, update: Callable[[Path, int], None], scratch: Path, seed: int, figures: dict[str, Figures]) -> None:
+    """Measure everything once. `figures` are by line of the table, then by column."""
+    live = scratch / "live"
+    subprocess.run(["cp", "-a", "--sparse=auto", str(base), str(live)], check=True)
+    tools = [kind(scratch / kind.__name__) for kind in TOOLS if shutil.which(kind.program)]
+    for tool in tools:
+        tool.place.mkdir()
+        tool.begin()
+    store, remote, clone = scratch / "store", scratch / "remote", scratch / "clone"
+    mine = figures["dm-compose"]
+
+    def commit() -> None:
+        mine["commit"].append(ours("commit", store, live)[0])
+
+    def push(column: str) -> None:
+        seconds, sent = ours("push", store, remote)
+        mine[column].append(seconds)
+        mine[f"{column} bytes"].append(sent)
+
+    def save(tool: Tool, column: str, number: int) -> None:
+        before = size(tool.place)
+        figures[tool.name][column].append(tool.save(live, number))
+        figures[tool.name][f"{column} bytes"].append(size(tool.place) - before)
+
+    def fetch(column: str, into: Path, verb: str = "fetch") -> None:
+        seconds, received = ours(verb, into, remote)
+        mine[column].append(seconds)
+        mine[f"{column} bytes"].append(received)
+
+    commit()
+    push("first")
+    for tool in tools:
+        save(tool, "first", 1)
+    fetch("restore", clone)
+    mine["in place"].append(ours("export", clone, scratch / "placed")[0])
+    for tool in tools:
+        target = scratch / f"restored-{type(tool).__name__}"
+        target.mkdir()
+        figures[tool.name]["restore"].append(tool.restore(target, 1))
+        shutil.rmtree(target)
+    update(live, seed)
+    commit()
+    push("second")
+    for tool in tools:
+        save(tool, "second", 2)
+    fetch("pull", clone)
+    fetch("tip", scratch / "tip", "tip")
+
+
+def references(base: Path, scratch: Path, figures: dict[str, Figures]) -> None:
+    """Push the same data to a registry and to S3 on loopback, once."""
+    from tests.support.servers import registry, registry_program, s3_server
+
+    os.environ.update(AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x")
+    store = scratch / "store"
+    ours("commit", store, base)
+
+    def measure(name: str, url: str) -> None:
+        figures[name]["first"].append(ours("push", store, url)[0])
+        figures[name]["restore"].append(ours("fetch", scratch / f"clone-{name.split()[-1]}", url)[0])
+
+    if registry_program():
+        with registry(scratch / "registry") as port:
+            measure("dm-compose, registry", f"oci://127.0.0.1:{port}/team")
+    else:
+        print("no registry here (tools/registry fetches one)")
+    try:
+        with s3_server() as port:
+            subprocess.run(
+                [sys.executable, "-c", f"import requests; requests.put('http://127.0.0.1:{port}/bucket').raise_for_status()"],
+                check=True,
+            )
+            measure("dm-compose, s3", f"s3://bucket/x?endpoint=http://127.0.0.1:{port}&region=us-east-1")
+    except AssertionError:
+        print("no S3 server here (moto)")
+
+
+def show(figures: dict[str, Figures]) -> None:
+    def seconds(row: Figures, column: str) -> str:
+        samples = row.get(column)
+        if not samples:
+            return "-"
+        spread = f" ({min(samples):.2f}-{max(samples):.2f})" if len(samples) > 1 else ""
+        return f"{statistics.median(samples):.2f}{spread}"
+
+    def megabytes(row: Figures, column: str) -> str:
+        samples = row.get(f"{column} bytes")
+        return f"{statistics.median(samples) / 1e6:.2f}" if samples else "-"
+
+    columns = ("first", "second", "restore")
+    rows = [
+        [name, *(cell for column in columns for cell in (seconds(row, column), megabytes(row, column)))]
+        for name, row in figures.items()
+    ]
+    table(["", "first s", "MB", "after 300+300 updates s", "MB", "restore s", "MB"], rows)
+    mine = figures["dm-compose"]
+    print(f"dm-compose besides: incremental pull {seconds(mine, 'pull')} s, {megabytes(mine, 'pull')} MB;")
+    print(f"the newest of two commits only, into an empty store {seconds(mine, 'tip')} s, {megabytes(mine, 'tip')} MB;")
+    print(f"files of a clone put in place {seconds(mine, 'in place')} s; commits {seconds(mine, 'commit')} s\n")
+
+
+def judge(figures: dict[str, Figures]) -> None:
+    """Say which of the targets are met in this run."""
+    mine = {column: statistics.median(samples) for column, samples in figures["dm-compose"].items()}
+    others = [
+        {c: statistics.median(s) for c, s in row.items()} for name, row in figures.items() if not name.startswith("dm-compose")
+    ]
+
+    def best(column: str) -> float:
+        return min(row[column] for row in others)
+
+    def line(text: str, value: float, limit: float) -> None:
+        print(f"  {'met ' if value <= limit else 'MISSED'} {text}: {value:.2f}, allowed {limit:.2f}")
+
+    line("first push, seconds, fastest of the others", mine["first"], best("first"))
+    line("first push, MB, smallest of the others + 5 %", mine["first bytes"] / 1e6, best("first bytes") * 1.05 / 1e6)
+    line("second push, seconds, a third of the fastest", mine["second"], best("second") / 3)
+    line("second push, MB, a fifth of the smallest", mine["second bytes"] / 1e6, best("second bytes") / 5 / 1e6)
+    line("clone, seconds, fastest restore", mine["restore"], best("restore"))
+    line("incremental pull, MB, the push's", mine["pull bytes"] / 1e6, mine["second bytes"] * 1.05 / 1e6)
+    line("incremental pull, seconds, the push's", mine["pull"], mine["second"])
+
+
+def main() -> None:
+    if sys.argv[1:2] == [_WORKER]:
+        worker(sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each figure (default 3)")
+    parser.add_argument("--directory", help="where to work (default: a temporary directory)")
+    options = parser.parse_args()
+    headline("Transfers into a local directory, beside restic, borg and tar")
+    for kind in TOOLS:
+        if not shutil.which(kind.program):
+            print(f"{kind.program} is missing here (Debian has it): its lines are left out")
+    with tempfile.TemporaryDirectory(prefix="dm-bench-", dir=options.directory) as directory:
+        work = Path(directory)
+        work.chmod(0o755)  # the servers run as other users
+        base = work / "base"
+        base.mkdir()
+        kind_of_data, update = make_data(base)
+        files = sum(1 for item in base.rglob("*") if item.is_file())
+        print(f"{kind_of_data}: {size(base) / 1e6:.0f} MB in {files} files\n", flush=True)
+        figures: dict[str, Figures] = defaultdict(lambda: defaultdict(list))
+        for number in range(options.rounds):
+            scratch = work / f"round{number}"
+            scratch.mkdir()
+            one_round(base, update, scratch, number + 1, figures)
+            shutil.rmtree(scratch)
+        scratch = work / "references"
+        scratch.mkdir()
+        references(base, scratch, figures)
+        show(figures)
+        judge(figures)
+        load = os.getloadavg()[0]
+        print(f"\nload of the machine at the end: {load:.1f} on {os.cpu_count()} cores" + (" (noisy)" if load > 2.5 else ""))
+
+
+if __name__ == "__main__":
+    main()
