@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
+from dm_compose.driver import service as service_module
+from dm_compose.driver.running import Background
+from dm_compose.driver.service import Service
+from dm_compose.engine import Engine
+from tests.support import engines
+from tests.support.drivers import IMAGE, DriverBench
+from tests.support.engines import PrivateEngine, private_engine
 from tests.support.projects import Run, TestProject, example, project_in, sweep_dead_runs
+
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
@@ -62,3 +71,34 @@ def new_project(run: Run, tmp_path: Path) -> Iterator[Callable[[Mapping[str, Any
             return made.enter_context(contextlib.contextmanager(project_in)(directory, run, "p", document))
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[PrivateEngine]:
+    """An engine that ends with the tests of a module."""
+    if (reason := engines.why_not()) is not None:
+        pytest.skip(reason)
+    with private_engine(IMAGE) as running:
+        yield running
+
+
+@pytest.fixture
+def bench(engine: PrivateEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[DriverBench]:
+    """A volume driver with an empty store on that engine, for one test."""
+    path = engine.home / "stores" / str(next(_numbers))
+    path.parent.mkdir(exist_ok=True)
+    monkeypatch.setenv("DM_HOME", str(path))
+    monkeypatch.setenv("DOCKER_HOST", engine.environment["DOCKER_HOST"])
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    monkeypatch.setattr(service_module, "keeper", Background)  # nothing is written to this machine's systemd
+    made = DriverBench(engine, path, Service(Engine(), plugins=engine.plugins, keeper=Background()))
+    made.service.init()
+    yield made
+    for store in made.stores:
+        store.close()
+    made.service.init()  # whatever the test did to the driver: removing volumes needs it
+    if containers := engine.docker("ps", "-aq").stdout.split():
+        engine.docker("rm", "-f", "-v", *containers)
+    made.service.reset()
+    engine.docker("volume", "prune", "-f")
+    made.service.engine.close()

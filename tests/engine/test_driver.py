@@ -4,131 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import itertools
 import json
 import os
 import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dm_compose.core.commit import Worktree
-from dm_compose.core.names import MAIN_WORKTREE, DotName, RefName, SubdotName, WorktreeName
-from dm_compose.driver import service as service_module
-from dm_compose.driver.client import Running, ask
-from dm_compose.driver.running import Background, identity
+from dm_compose.core.names import MAIN_WORKTREE, RefName, SubdotName, WorktreeName
+from dm_compose.driver.client import ask
+from dm_compose.driver.running import identity
 from dm_compose.driver.service import Service
-from dm_compose.engine import Engine
 from dm_compose.errors import InUseError
-from dm_compose.store.local import LocalStore
-from tests.support import engines
 from tests.support.dots import commit, dot_with_branches, switch
-from tests.support.engines import PrivateEngine, private_engine
+from tests.support.drivers import IMAGE, QUICK_S, SHOP, DriverBench
+from tests.support.engines import PrivateEngine
 from tests.support.projects import eventually
 
 pytestmark = pytest.mark.engine
 
-IMAGE = "dm-example/python"
-QUICK_S = 10  # what the engine does not wait in vain for: a driver that is gone costs it 15 s
-SHOP = DotName("shop")
 ROOT = Path(__file__).parents[2]
-_NUMBERS = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[PrivateEngine]:
-    if (reason := engines.why_not()) is not None:
-        pytest.skip(reason)
-    with private_engine(IMAGE) as running:
-        yield running
-
-
-@dataclass
-class Bench:
-    """A driver on the engine, with a store of its own."""
-
-    engine: PrivateEngine
-    store_path: Path
-    service: Service
-    stores: list[LocalStore] = field(default_factory=list)
-
-    @property
-    def store(self) -> LocalStore:
-        """The store, as another process has it open."""
-        if not self.stores:
-            self.stores.append(LocalStore(self.store_path))
-        return self.stores[0]
-
-    @property
-    def answers(self) -> Running:
-        found = ask(self.service.socket)
-        assert found is not None
-        return found
-
-    def directory(self, subdot: str = "", worktree: str = "main") -> Path:
-        return self.store_path / "trees" / SHOP / worktree / subdot
-
-    def run(self, script: str, *volumes: str, check: bool = True, image: str = IMAGE) -> Any:
-        """Run a shell script in a container with volumes NAME:/PATH, and return its output, or the failed process."""
-        words = [word for volume in volumes for word in ("-v", volume)]
-        done = self.engine.docker("run", "--rm", "--volume-driver", "dm", *words, image, "sh", "-c", script, check=check)
-        return done.stdout if done.returncode == 0 else done
-
-    def start(self, name: str, *volumes: str, script: str = "exec sleep infinity", restart: str = "no") -> str:
-        """Start a container that stays, and return its name."""
-        words = [word for volume in volumes for word in ("-v", volume)]
-        options = ["--name", name, "--init", "--restart", restart, "--volume-driver", "dm"]
-        self.engine.docker("run", "-d", *options, *words, IMAGE, "sh", "-c", script)
-        return name
-
-    def inside(self, container: str, script: str) -> str:
-        return self.engine.docker("exec", container, "sh", "-c", script).stdout
-
-    def state(self, container: str) -> str:
-        return self.engine.docker("inspect", "-f", "{{.State.Status}}", container).stdout.strip()
-
-    def kill(self) -> None:
-        """Kill the driver: its socket stays behind."""
-        pid = self.answers.pid
-        os.kill(pid, signal.SIGKILL)
-        eventually(lambda: identity(pid) is None, "the end of the driver")
-        assert self.service.socket.exists()
-
-    def volumes(self) -> list[str]:
-        """Return what `docker volume ls` shows of the driver, if it does not wait in vain."""
-        return sorted(self.engine.docker("volume", "ls", "-qf", "driver=dm", timeout_s=QUICK_S).stdout.split())
-
-
-@pytest.fixture
-def bench(engine: PrivateEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    path = engine.home / "stores" / str(next(_NUMBERS))
-    path.parent.mkdir(exist_ok=True)
-    monkeypatch.setenv("DM_HOME", str(path))
-    monkeypatch.setenv("DOCKER_HOST", engine.environment["DOCKER_HOST"])
-    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
-    monkeypatch.setattr(service_module, "keeper", Background)  # nothing is written to this machine's systemd
-    made = Bench(engine, path, Service(Engine(), plugins=engine.plugins, keeper=Background()))
-    made.service.init()
-    yield made
-    for store in made.stores:
-        store.close()
-    made.service.init()  # whatever the test did to the driver: removing volumes needs it
-    if containers := engine.docker("ps", "-aq").stdout.split():
-        engine.docker("rm", "-f", "-v", *containers)
-    made.service.reset()
-    engine.docker("volume", "prune", "-f")
-    made.service.engine.close()
 
 
 # Volumes
 
 
-def test_first_use_makes_the_dot_and_the_next_container_finds_the_data(bench: Bench) -> None:
+def test_first_use_makes_the_dot_and_the_next_container_finds_the_data(bench: DriverBench) -> None:
     bench.run("echo hello > /data/file", "shop.db:/data")
     assert bench.store.dots() == [SHOP]
     assert (bench.directory("db") / "file").read_text() == "hello\n"
@@ -136,13 +41,13 @@ def test_first_use_makes_the_dot_and_the_next_container_finds_the_data(bench: Be
     assert bench.run("ls /data", "shop:/data") == ""
 
 
-def test_an_empty_subdot_gets_what_the_image_has_there_with_owner_and_mode(bench: Bench) -> None:
+def test_an_empty_subdot_gets_what_the_image_has_there_with_owner_and_mode(bench: DriverBench) -> None:
     plain = bench.run("stat -c '%a %u %g' /var/local /etc/apt; ls -a /etc/apt")
     assert bench.run("stat -c '%a %u %g' /var/local /etc/apt; ls -a /etc/apt", "shop.a:/var/local", "shop.b:/etc/apt") == plain
     assert sorted(os.listdir(bench.directory("b"))) == sorted(plain.split()[8:])
 
 
-def test_containers_on_subdots_of_one_dot_run_at_once_and_root_sees_them_all(bench: Bench) -> None:
+def test_containers_on_subdots_of_one_dot_run_at_once_and_root_sees_them_all(bench: DriverBench) -> None:
     def write(number: int) -> str:
         script = f"echo {number} > /data/file && ls /data"
         return str(bench.run(script, f"shop.sub{number}:/data"))
@@ -156,7 +61,7 @@ def test_containers_on_subdots_of_one_dot_run_at_once_and_root_sees_them_all(ben
     assert bench.store.dots() == [SHOP]
 
 
-def test_pinned_branches_have_files_of_their_own(bench: Bench) -> None:
+def test_pinned_branches_have_files_of_their_own(bench: DriverBench) -> None:
     dot_with_branches(bench.store, SHOP, "feature", "a/b")
     bench.run("echo changed > /data/file", "shop.db:/data")
     names = ("shop.db", "shop@master.db", "shop@feature.db", "shop@a/b.db")
@@ -170,7 +75,7 @@ def test_pinned_branches_have_files_of_their_own(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("name", "said"), [("shop@nope.db", "no branch nope"), ("nodot@x.db", "no dot nodot"), ("sh!op", "invalid dot name")]
 )
-def test_a_name_that_means_nothing_is_refused_with_the_reason(bench: Bench, name: str, said: str) -> None:
+def test_a_name_that_means_nothing_is_refused_with_the_reason(bench: DriverBench, name: str, said: str) -> None:
     dot_with_branches(bench.store, SHOP)
     done = bench.run("true", f"{name}:/data", check=False)
     assert said in done.stderr
@@ -178,7 +83,7 @@ def test_a_name_that_means_nothing_is_refused_with_the_reason(bench: Bench, name
     assert bench.store.dots() == [SHOP]
 
 
-def test_docker_lists_shows_and_removes_the_volumes_and_the_data_stays(bench: Bench) -> None:
+def test_docker_lists_shows_and_removes_the_volumes_and_the_data_stays(bench: DriverBench) -> None:
     bench.run("echo hello > /data/file", "shop.db:/data")
     assert bench.volumes() == ["shop.db"]
     (shown,) = json.loads(bench.engine.docker("volume", "inspect", "shop.db").stdout)
@@ -189,7 +94,7 @@ def test_docker_lists_shows_and_removes_the_volumes_and_the_data_stays(bench: Be
     assert bench.run("cat /data/file", "shop.db:/data") == "hello\n"
 
 
-def test_volumes_of_images_come_and_go_with_their_container(bench: Bench) -> None:
+def test_volumes_of_images_come_and_go_with_their_container(bench: DriverBench) -> None:
     made = bench.start("base")
     bench.engine.docker("commit", "--change", "VOLUME /scratch", made, "dm-test/volume")
     assert bench.run("echo x > /scratch/x; cat /scratch/x", "shop.db:/data", image="dm-test/volume") == "x\n"
@@ -197,7 +102,7 @@ def test_volumes_of_images_come_and_go_with_their_container(bench: Bench) -> Non
     assert bench.store.dots() == [SHOP]
 
 
-def test_a_compose_file_that_names_the_driver_works_with_plain_compose(bench: Bench) -> None:
+def test_a_compose_file_that_names_the_driver_works_with_plain_compose(bench: DriverBench) -> None:
     service = {"image": IMAGE, "network_mode": "none", "command": ["sh", "-c", "date +%s%N >> /data/log; exec sleep infinity"]}
     document = {
         "services": {
@@ -218,7 +123,7 @@ def test_a_compose_file_that_names_the_driver_works_with_plain_compose(bench: Be
         assert bench.volumes() == []
 
 
-def test_a_restarted_container_follows_the_branch_and_needs_no_lock_for_it(bench: Bench) -> None:
+def test_a_restarted_container_follows_the_branch_and_needs_no_lock_for_it(bench: DriverBench) -> None:
     head = dot_with_branches(bench.store, SHOP, "feature")
     container = bench.start("web", "shop.db:/data")
     bench.inside(container, "echo master > /data/file")
@@ -234,7 +139,7 @@ def test_a_restarted_container_follows_the_branch_and_needs_no_lock_for_it(bench
     assert shown["Mountpoint"] == str(bench.directory("db", "feature"))
 
 
-def test_what_was_written_by_a_container_is_committed(bench: Bench) -> None:
+def test_what_was_written_by_a_container_is_committed(bench: DriverBench) -> None:
     bench.run("echo one > /data/file", "shop.db:/data")
     first = commit(bench.store, SHOP)
     bench.run("echo two > /data/file", "shop.db:/data")
@@ -246,7 +151,7 @@ def test_what_was_written_by_a_container_is_committed(bench: Bench) -> None:
 # The driver ends
 
 
-def test_containers_and_volumes_outlive_a_driver_that_is_killed(bench: Bench) -> None:
+def test_containers_and_volumes_outlive_a_driver_that_is_killed(bench: DriverBench) -> None:
     container = bench.start("web", "shop.db:/data")
     bench.kill()
     assert bench.inside(container, "echo written > /data/file; cat /data/file") == "written\n"
@@ -260,7 +165,7 @@ def test_containers_and_volumes_outlive_a_driver_that_is_killed(bench: Bench) ->
     assert bench.volumes() == []
 
 
-def test_a_call_while_the_driver_restarts_is_late_and_succeeds(bench: Bench) -> None:
+def test_a_call_while_the_driver_restarts_is_late_and_succeeds(bench: DriverBench) -> None:
     bench.run("echo hello > /data/file", "shop.db:/data")
     bench.kill()
     with ThreadPoolExecutor(1) as pool:
@@ -273,7 +178,7 @@ def test_a_call_while_the_driver_restarts_is_late_and_succeeds(bench: Bench) -> 
 # Reset
 
 
-def test_reset_refuses_while_a_container_has_a_volume_even_a_stopped_one(bench: Bench) -> None:
+def test_reset_refuses_while_a_container_has_a_volume_even_a_stopped_one(bench: DriverBench) -> None:
     container = bench.start("web", "shop.db:/data")
     for state in ("running", "exited"):
         with pytest.raises(InUseError, match=rf"web \({state}\)"):
@@ -282,7 +187,7 @@ def test_reset_refuses_while_a_container_has_a_volume_even_a_stopped_one(bench: 
     assert bench.volumes() == ["shop.db"]
 
 
-def test_after_a_reset_the_engine_waits_for_nothing_and_the_data_is_there(bench: Bench) -> None:
+def test_after_a_reset_the_engine_waits_for_nothing_and_the_data_is_there(bench: DriverBench) -> None:
     bench.run("echo hello > /data/file", "shop.db:/data")
     assert bench.service.reset().volumes == ("shop.db",)
     assert bench.volumes() == []
@@ -295,7 +200,7 @@ def test_after_a_reset_the_engine_waits_for_nothing_and_the_data_is_there(bench:
     assert bench.run("cat /data/file", "shop.db:/data") == "hello\n"
 
 
-def test_the_store_can_be_removed_after_a_reset(bench: Bench) -> None:
+def test_the_store_can_be_removed_after_a_reset(bench: DriverBench) -> None:
     bench.run("true", "shop.db:/data")
     bench.service.reset()
     shutil.rmtree(bench.store_path)
@@ -305,7 +210,7 @@ def test_the_store_can_be_removed_after_a_reset(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_what_a_reset_leaves_goes_with_the_engine(bench: Bench, how: str) -> None:
+def test_what_a_reset_leaves_goes_with_the_engine(bench: DriverBench, how: str) -> None:
     bench.run("true", "shop.db:/data")
     bench.service.reset()
     pid = bench.answers.pid
@@ -321,7 +226,7 @@ def test_what_a_reset_leaves_goes_with_the_engine(bench: Bench, how: str) -> Non
 
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
-def test_an_engine_that_restarts_brings_containers_back_on_their_volumes(bench: Bench, how: str) -> None:
+def test_an_engine_that_restarts_brings_containers_back_on_their_volumes(bench: DriverBench, how: str) -> None:
     bench.start("web", "shop.db:/data", script="date +%s%N >> /data/log; exec sleep infinity", restart="always")
     log = bench.directory("db") / "log"
     eventually(lambda: log.exists(), "the first line")
@@ -334,7 +239,7 @@ def test_an_engine_that_restarts_brings_containers_back_on_their_volumes(bench: 
 
 @pytest.mark.parametrize("first", ["driver", "engine"])
 @pytest.mark.parametrize("how", ["killed", "shut down"])
-def test_nothing_is_lost_when_both_end_in_whatever_order_they_come_back(bench: Bench, how: str, first: str) -> None:
+def test_nothing_is_lost_when_both_end_in_whatever_order_they_come_back(bench: DriverBench, how: str, first: str) -> None:
     bench.start("web", "shop.db:/data", script="date +%s%N >> /data/log; exec sleep infinity")
     log = bench.directory("db") / "log"
     eventually(lambda: log.exists(), "the first line")
@@ -383,7 +288,7 @@ def driver_image(engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def contained(bench: Bench, driver_image: str) -> Iterator[Bench]:
+def contained(bench: DriverBench, driver_image: str) -> Iterator[DriverBench]:
     """The driver in a container of the engine that it serves, instead of a process beside it."""
     os.kill(bench.answers.pid, signal.SIGTERM)
     eventually(lambda: not bench.service.socket.exists(), "the end of the driver")
@@ -399,7 +304,7 @@ def contained(bench: Bench, driver_image: str) -> Iterator[Bench]:
     assert not bench.service.socket.exists()
 
 
-def test_the_driver_can_run_as_a_container(contained: Bench) -> None:
+def test_the_driver_can_run_as_a_container(contained: DriverBench) -> None:
     assert contained.service.init().running
     contained.start("web", "shop.db:/data", script="date +%s%N >> /data/log; exec sleep infinity", restart="always")
     log = contained.directory("db") / "log"
