@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import dm_compose
-from dm_compose.cli import branch_verbs, passing, state_verbs
+from dm_compose.cli import branch_verbs, passing, remote_verbs, state_verbs
 from dm_compose.cli.targets import ComposeTarget
 from dm_compose.compose import ComposeOptions
 
@@ -27,7 +27,27 @@ class ComposeGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return our verb, or one that hands the words through."""
+        if cmd_name in ("push", "pull"):
+            return _of_a_remote_or_of_images(cmd_name)
         return super().get_command(ctx, cmd_name) or passing.command(cmd_name)
+
+
+def _of_a_remote_or_of_images(name: str) -> click.Command:
+    """Return a command that is ours when its first word is a remote, and Compose's verb for images when it is not."""
+    ours = next(verb for verb in remote_verbs.OF_A_DOT if verb.name == name)
+    images = passing.command(name)
+
+    def run(words: tuple[str, ...]) -> object:
+        ctx = click.get_current_context()
+        first = next((word for word in words if not word.startswith("-")), None)
+        mine = first is not None and remote_verbs.is_remote(first)
+        chosen = ours if mine else images
+        with chosen.make_context(name, list(words), parent=ctx.parent) as inner:
+            return chosen.invoke(inner)
+
+    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
+    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+    return click.Command(name, params=[words], callback=run, context_settings=settings, add_help_option=False)
 
 
 def _compose_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,5 +101,5 @@ def cli(
     ctx.obj = ComposeTarget(ComposeOptions(files, project_name, profiles, env_files, project_directory, tuple(others)))
 
 
-for verb in (*state_verbs.VERBS, *branch_verbs.VERBS):
+for verb in (*state_verbs.VERBS, *branch_verbs.VERBS, remote_verbs.remote):
     cli.add_command(verb)

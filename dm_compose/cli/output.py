@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import textwrap
+import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,7 @@ import click
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.plain import to_plain
-from dm_compose.core.units import size
+from dm_compose.core.units import seconds, size
 from dm_compose.errors import DmError
 
 _VERBS = {
@@ -27,7 +28,7 @@ _VERBS = {
     "pause": "pausing",
     "switch": "following",
 }
-_QUIET = {"sync", "copy"}
+_QUIET = {"sync", "copy", "calculate"}
 
 
 def age(instant: datetime) -> str:
@@ -66,6 +67,7 @@ class Narrator:
         self._quiet = quiet
         self._terminal = sys.stderr.isatty()
         self._open_line = False
+        self._counting = "", 0.0, 0  # what is being counted, since when, and from where
 
     def __call__(self, event: Event) -> None:
         if event.what == "warning":
@@ -74,10 +76,22 @@ class Narrator:
             return
         elif event.unit == "bytes":
             if self._terminal:
-                click.echo(f"\r\x1b[K  {event.what} {size(event.done)}", nl=False, err=True)
+                click.echo(f"\r\x1b[K  {event.what} {self._progress(event)}", nl=False, err=True)
                 self._open_line = True
         elif event.what not in _QUIET:
             self._line(f"  {_VERBS.get(event.what, event.what)} {event.text}".rstrip())
+
+    def _progress(self, event: Event) -> str:
+        """Return how far something is, how fast it goes and how long it will take, as far as that can be told."""
+        if event.what != self._counting[0] or event.done < self._counting[2]:
+            self._counting = event.what, time.monotonic(), event.done
+        seconds_so_far = time.monotonic() - self._counting[1]
+        text = f"{size(event.done)} of {size(event.total)}" if event.total else size(event.done)
+        rate = (event.done - self._counting[2]) / seconds_so_far if seconds_so_far > 0.5 else 0.0
+        if rate > 0:
+            text += f", {size(rate)}/s"
+            text += f", {seconds((event.total - event.done) / rate)} left" if event.total > event.done else ""
+        return text
 
     def _line(self, text: str) -> None:
         if self._open_line:

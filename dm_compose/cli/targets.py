@@ -34,12 +34,29 @@ class Target(Protocol):
     def default_ref(self) -> str:
         """Return the REF that stands where the user gave none."""
 
+    def dots(self, *, quiet: bool = True) -> Dots:
+        """Return all dots of the store."""
+
+    def named_or_current(self, text: str | None, *, quiet: bool) -> Dot:
+        """Return the dot of this name, without one that which the command is about."""
+
+    named_branch: RefName | None
+
 
 @dataclass
 class ComposeTarget:
     """The project that Compose's own options choose."""
 
     options: ComposeOptions
+    named_branch: RefName | None = None
+
+    def dots(self, *, quiet: bool = True) -> Dots:
+        from dm_compose.repository.dots import Dots
+
+        return Dots(Narrator(quiet=quiet))
+
+    def named_or_current(self, text: str | None, *, quiet: bool) -> Dot:
+        return self.dots(quiet=quiet).dot(DotName.parse(text)) if text else self.dot(quiet=quiet)
 
     def stack(self, *, quiet: bool) -> Stack:
         """Return the stack."""
@@ -80,6 +97,9 @@ class StoreTarget:
             if branch is None:
                 return stack
         return dots.dot(name or dots.choose(), branch)
+
+    def named_or_current(self, text: str | None, *, quiet: bool) -> Dot:
+        return self.dots(quiet=quiet).dot(DotName.parse(text)) if text else self.dot(quiet=quiet, for_ref=True)
 
     def named(self, dots: Dots) -> DotName | None:
         """Return the dot that is meant without being chosen by `switch`: the named one, else this directory's."""

@@ -85,6 +85,11 @@ class Dot(abc.ABC):
     def __init__(self, listener: Listener = ignore) -> None:
         self.listener = listener
 
+    @property
+    @abc.abstractmethod
+    def name(self) -> DotName:
+        """Name of the dot."""
+
     @abc.abstractmethod
     def opened(
         self, *, lock: bool, create: bool = False, make_volumes: bool = False

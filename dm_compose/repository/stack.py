@@ -79,6 +79,10 @@ class Stack(Dot):
         images = self.images
         return make_plan(self.project, images, registry())
 
+    @property
+    def name(self) -> DotName:
+        return self.plan.dot
+
     def look_at_images_again(self) -> None:
         """Forget what the engine had, and the plan made of it: images have been pulled or built."""
         for name in ("images", "plan"):

@@ -30,9 +30,13 @@ class StoredDot(Dot):
         self, name: DotName, engine: Engine | None, listener: Listener = ignore, *, branch: RefName | None = None
     ) -> None:
         super().__init__(listener)
-        self.name = name
+        self._name = name
         self.branch = branch
         self.engine = engine
+
+    @property
+    def name(self) -> DotName:
+        return self._name
 
     @contextlib.contextmanager
     def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[Checkout]:

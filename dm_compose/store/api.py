@@ -136,6 +136,9 @@ class Store(Protocol):
     def add_branch(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
         """Make a branch; ExistsError when there is one, or uncommitted state of one without commits."""
 
+    def move_branch(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
+        """Make a branch, or have it name another commit; InUseError while it is checked out."""
+
     def remove_branch(self, dot: DotName, name: RefName) -> None:
         """Forget a branch and note in the reflog of the current worktree what it held. NotFoundError; InUseError while it is
         checked out.

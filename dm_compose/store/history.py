@@ -171,6 +171,11 @@ class History(Parts):
                 raise ExistsError(f"branch {name} of dot {dot} exists already")
             self._database.set_ref(dot, "branch", name, self._database.commit(dot, commit_id).id)
 
+    def move_branch(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
+        with self._database.transaction():
+            self._refuse_branch_in_use(dot, name)
+            self._database.set_ref(dot, "branch", name, self._database.commit(dot, commit_id).id)
+
     def remove_branch(self, dot: DotName, name: RefName) -> None:
         with self._database.transaction():
             self._refuse_branch_in_use(dot, name)

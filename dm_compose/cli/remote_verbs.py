@@ -1,0 +1,270 @@
+"""The verbs for remotes: remote, push, pull, clone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from dm_compose.cli.asking import ask
+from dm_compose.cli.completion import complete_branch, complete_dot
+from dm_compose.cli.output import age, print_json, table
+from dm_compose.cli.state_verbs import json_option
+from dm_compose.cli.targets import target
+from dm_compose.core.names import DEFAULT_BRANCH, DotName, RefName
+from dm_compose.core.units import size
+from dm_compose.errors import DamagedError, UsageError
+
+if TYPE_CHECKING:
+    from dm_compose.remotes.names import RemoteName
+    from dm_compose.repository.remoting import Remotes
+
+_stash = click.option(
+    "--stash-on-divergence", "stash", is_flag=True, help="Keep the losing side as BRANCH-DIVERGED-TIME."
+)
+
+
+def _remotes(*, quiet: bool) -> Remotes:
+    from dm_compose.repository.remoting import Remotes
+
+    return Remotes(target().dots(quiet=quiet))
+
+
+def is_remote(word: str) -> bool:
+    """Whether a word of the command line names a remote."""
+    return "://" in word or _remotes(quiet=True).is_remote(word)
+
+
+def _name(text: str) -> RemoteName:
+    from dm_compose.remotes.names import RemoteName
+    from dm_compose.repository.remoting import ADMIN
+
+    return RemoteName.parse(text if "/" in text else f"{ADMIN}/{text}")
+
+
+@click.group(invoke_without_command=True)
+@click.option("-v", "--verbose", is_flag=True, help="Show the addresses, and which one is the current remote.")
+@json_option
+@click.pass_context
+def remote(ctx: click.Context, *, verbose: bool, as_json: bool) -> None:
+    """List, add, remove and look after remotes: directories, registries (oci://) and buckets (s3://, gs://, az://)."""
+    if ctx.invoked_subcommand is not None:
+        return
+    known = _remotes(quiet=True).known()
+    if as_json:
+        print_json([{"name": r.name, "url": str(r.url), "current": r.current} for r in known])
+        return
+    for found in known:
+        click.echo(f"{'* ' if found.current else '  '}{found.name}\t{found.url}" if verbose else found.name)
+
+
+@remote.command()
+@click.argument("name")
+@click.argument("url")
+@json_option
+def add(*, name: str, url: str, as_json: bool) -> None:
+    """Give the address URL the name NAME. Credentials stay where they are: `docker login`, or the provider's own place."""
+    from dm_compose.remotes.url import RemoteUrl
+
+    parsed = RemoteUrl.parse(url)
+    _remotes(quiet=as_json).add(name, parsed)
+    print_json({"name": name, "url": str(parsed)}) if as_json else click.echo("Remote added.")
+
+
+@remote.command()
+@click.argument("name")
+@json_option
+def rm(*, name: str, as_json: bool) -> None:
+    """Forget the remote NAME; what it holds stays there."""
+    _remotes(quiet=as_json).remove(name)
+    if as_json:
+        print_json({"name": name})
+
+
+@remote.command()
+@click.argument("name")
+@json_option
+def switch(*, name: str, as_json: bool) -> None:
+    """Make NAME the current remote."""
+    _remotes(quiet=as_json).switch(name)
+    if as_json:
+        print_json({"name": name})
+
+
+@remote.command("ls")
+@click.argument("name", metavar="REMOTE")
+@json_option
+def list_dots(*, name: str, as_json: bool) -> None:
+    """List the dots of REMOTE with their branches, sizes and ages."""
+    from dm_compose.transfer import list_remote
+
+    with _remotes(quiet=True).opened(name) as opened:
+        dots = list_remote(opened)
+    if as_json:
+        print_json(dots)
+        return
+    rows = [
+        (str(d.name), b.name, b.head.short, size(b.size_bytes), age(b.created), str(d.commits)) for d in dots for b in d.branches
+    ]
+    table(("DOT", "BRANCH", "HEAD", "SIZE OF A CLONE", "COMMITTED", "COMMITS"), rows)
+
+
+@remote.command("rm-dot")
+@click.argument("name", metavar="REMOTE")
+@click.argument("theirs", metavar="NS/DOT")
+@click.option("-f", "--force", is_flag=True, help="Do not ask.")
+@json_option
+def remove_dot(*, name: str, theirs: str, force: bool, as_json: bool) -> None:
+    """Delete a dot with all its branches and commits from REMOTE. There is no way back."""
+    from dm_compose.transfer import remove_remote
+
+    found = _name(theirs)
+    if not force and ask(f"Delete {found} from {name}, with all its branches and commits? (enter Y to continue):") != "Y":
+        click.echo("Aborted.", err=True)
+        return
+    with _remotes(quiet=as_json).opened(name) as opened:
+        remove_remote(opened, found)
+    if as_json:
+        print_json({"dot": str(found)})
+
+
+@remote.command("gc")
+@click.argument("name", metavar="REMOTE")
+@click.argument("theirs", metavar="[NS/DOT]", required=False)
+@click.option("--dry-run", is_flag=True, help="Say what can go and why, and free nothing.")
+@json_option
+def collect(*, name: str, theirs: str | None, dry_run: bool, as_json: bool) -> None:
+    """Free what no branch on REMOTE needs any more: commits of branches that moved away, uploads that were cut off."""
+    from dm_compose.transfer import collect_remote, remote_garbage
+
+    found = {}
+    with _remotes(quiet=as_json).opened(name) as opened:
+        for dot in [_name(theirs)] if theirs else opened.repositories():
+            found[str(dot)] = remote_garbage(opened, dot) if dry_run else collect_remote(opened, dot)
+    if as_json:
+        print_json(found)
+        return
+    verb = "can go" if dry_run else "went"
+    for dot_name, garbage in found.items():
+        click.echo(f"{dot_name}: {len(garbage.commits)} commits and {garbage.blobs} blobs {verb}: {size(garbage.size_bytes)}")
+        for commit_id, why in garbage.commits.items():
+            click.echo(f"  {commit_id.short}  {why}")
+
+
+@remote.command()
+@click.argument("name", metavar="REMOTE")
+@click.argument("theirs", metavar="[NS/DOT]", required=False)
+@json_option
+def verify(*, name: str, theirs: str | None, as_json: bool) -> None:
+    """Read every blob of REMOTE and compare it with its digest."""
+    from dm_compose.cli.output import Narrator
+    from dm_compose.transfer import verify_remote
+
+    with _remotes(quiet=as_json).opened(name) as opened:
+        dots = [_name(theirs)] if theirs else opened.repositories()
+        found = {str(dot): verify_remote(opened, dot, Narrator(quiet=as_json)) for dot in dots}
+    damage = sum(len(checkup.damage) for checkup in found.values())
+    if as_json:
+        print_json({"sound": not damage, "dots": found})
+    for dot_name, checkup in () if as_json else found.items():
+        click.echo(f"{dot_name}: {checkup.commits} commits, {checkup.blobs} blobs, {size(checkup.size_bytes)}")
+        for problem in checkup.damage:
+            click.echo(f"  damaged: {problem.where}: {problem.what}")
+    if damage:
+        raise DamagedError(f"{damage} blobs of {name} are damaged", hint="Push again from a store that is whole.")
+
+
+@click.command()
+@click.argument("name", metavar="REMOTE")
+@click.argument("dot", required=False, shell_complete=complete_dot)
+@click.argument("branch", required=False, shell_complete=complete_branch)
+@click.option("--remote-name", metavar="NS/NAME", help="What the dot is called there.")
+@_stash
+@json_option
+def push(*, name: str, dot: str | None, branch: str | None, remote_name: str | None, stash: bool, as_json: bool) -> None:
+    """Send the commits of a branch, and all they stand on, to REMOTE: only what is not there yet.
+
+    REMOTE is a name from `remote` or an address. Without DOT and BRANCH it is the current branch of the current dot.
+    """
+    remotes = _remotes(quiet=as_json)
+    chosen = target().named_or_current(dot, quiet=as_json)
+    theirs = _name(remote_name) if remote_name else None
+    if not as_json:
+        click.echo(f"Pushing admin/{chosen.name} to {name}" + (f":{theirs}" if theirs else ""))
+        click.echo("Calculating...")
+    done = remotes.push(name, chosen, RefName.parse(branch) if branch else target().named_branch, theirs, stash=stash)
+    if as_json:
+        print_json(done)
+        return
+    for warning in done.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if done.before == done.head and not done.commits:
+        click.echo(f"{done.name} has {done.head.short} on branch {done.branch} already")
+        return
+    where = f"{done.name} branch {done.branch} is at {done.head.short}"
+    click.echo(
+        f"Done! {where}: {len(done.commits)} commits, {size(done.sent_bytes)} sent, {size(done.reused_bytes)} there already"
+    )
+
+
+@click.command()
+@click.argument("name", metavar="REMOTE")
+@click.argument("dot", required=False, shell_complete=complete_dot)
+@click.argument("branch", required=False, shell_complete=complete_branch)
+@_stash
+@json_option
+def pull(*, name: str, dot: str | None, branch: str | None, stash: bool, as_json: bool) -> None:
+    """Bring a branch up to what REMOTE has. Refuses over uncommitted changes and diverged histories."""
+    remotes = _remotes(quiet=as_json)
+    chosen = target().named_or_current(dot, quiet=as_json)
+    if not as_json:
+        click.echo(f"Pulling admin/{chosen.name} from {name}\nCalculating...")
+    done = remotes.pull(name, chosen, RefName.parse(branch) if branch else target().named_branch, stash=stash)
+    if as_json:
+        print_json(done)
+        return
+    if not done.fetched.commits:
+        click.echo(f"branch {done.branch} has all that {done.fetched.name} has")
+        return
+    received = f"{size(done.fetched.received_bytes)} received, {size(done.fetched.reused_bytes)} reused"
+    click.echo(f"Done! branch {done.branch} is at {done.head.short}: {len(done.fetched.commits)} commits, {received}")
+    if done.stashed:
+        click.echo(f"what was here is branch {done.stashed}")
+
+
+@click.command()
+@click.argument("name", metavar="REMOTE")
+@click.argument("theirs", metavar="NS/DOT")
+@click.argument("branch", required=False)
+@click.option("--local-name", metavar="DOT", help="What the dot is called here.")
+@json_option
+def clone(*, name: str, theirs: str, branch: str | None, local_name: str | None, as_json: bool) -> None:
+    """Make a dot of what REMOTE has, with its history, and check BRANCH (master) out."""
+    found = _name(theirs)
+    local = DotName.parse(local_name) if local_name else None
+    if not as_json:
+        click.echo(f"Cloning {name}:{found} into admin/{local or found.dot}\nCalculating...")
+    done = _remotes(quiet=as_json).clone(name, found, RefName.parse(branch) if branch else DEFAULT_BRANCH, local)
+    if as_json:
+        print_json(done)
+        return
+    click.echo(f"Done! {len(done.commits)} commits, {size(done.received_bytes)} received")
+
+
+@click.command("set-upstream")
+@click.argument("words", nargs=-1, metavar="[DOT] REMOTE NS/DOT")
+@json_option
+def set_upstream(*, words: tuple[str, ...], as_json: bool) -> None:
+    """Say what a dot is called on a remote, for `push` and `pull`."""
+    if len(words) not in (2, 3):
+        raise UsageError("give [DOT] REMOTE NS/DOT", hint="For example: dm dot set-upstream shop hub team/shop")
+    name, theirs = words[-2:]
+    remotes = _remotes(quiet=as_json)
+    dot = DotName.parse(words[0]) if len(words) == 3 else target().named_or_current(None, quiet=True).name
+    remotes.set_upstream(name, dot, _name(theirs))
+    if as_json:
+        print_json({"dot": dot, "remote": name, "upstream": str(_name(theirs))})
+
+
+OF_A_DOT: tuple[click.Command, ...] = (push, pull)
+OF_ALL: tuple[click.Command, ...] = (remote, clone)

@@ -1,0 +1,250 @@
+"""A store's remotes: their names, and moving dots to and from them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dm_compose.core.commit import Move
+from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, CommitId, DotName, RefName
+from dm_compose.engine import registry_login
+from dm_compose.errors import DivergedError, ExistsError, InUseError, NotFoundError, StoreError, UsageError
+from dm_compose.remotes.base import Context, Remote
+from dm_compose.remotes.names import RemoteName
+from dm_compose.remotes.registry import open_remote
+from dm_compose.remotes.url import RemoteUrl
+from dm_compose.repository.access import locked
+from dm_compose.repository.checkout import Checkout
+from dm_compose.repository.dot import Dot
+from dm_compose.repository.dots import Dots
+from dm_compose.repository.restoring import move_to, refuse_to_lose
+from dm_compose.store.api import Store
+from dm_compose.store.local import LocalStore
+from dm_compose.transfer import Fetched, Pushed, Relation, download, push
+
+ADMIN = DotName("admin")
+_REMOTE, _UPSTREAM, _CURRENT = "remote.", "upstream.", "current-remote"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+
+
+@dataclass(frozen=True)
+class NamedRemote:
+    """A remote that the store knows by a name."""
+
+    name: str
+    url: RemoteUrl
+    current: bool
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A pull that was done: what came, and where the local branch stands now. `stashed` is the branch that keeps what was there
+    when the two had diverged.
+    """
+
+    fetched: Fetched
+    branch: RefName
+    head: CommitId
+    stashed: RefName | None = None
+
+
+class Remotes:
+    """The remotes of a store. Their addresses are settings of the store; credentials are never among them."""
+
+    def __init__(self, dots: Dots) -> None:
+        self.dots = dots
+
+    # Names
+
+    def known(self) -> list[NamedRemote]:
+        """Return all remotes by name."""
+        with self.dots.store() as store:
+            settings = store.settings()
+        names = sorted(key.removeprefix(_REMOTE) for key in settings if key.startswith(_REMOTE))
+        return [NamedRemote(n, RemoteUrl.parse(settings[_REMOTE + n]), n == settings.get(_CURRENT)) for n in names]
+
+    def add(self, name: str, url: RemoteUrl) -> None:
+        """Give an address a name; the first remote is the current one. ExistsError, UsageError."""
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"invalid remote name {name!r}", hint="Use letters, digits, '_' and '-' (these two not first).")
+        open_remote(url).close()  # an address of a kind that nobody knows is refused here
+        with self.dots.store() as store:
+            settings = store.settings()
+            if _REMOTE + name in settings:
+                raise ExistsError(f"remote {name} exists already", hint=f"`remote rm {name}` removes it.")
+            store.set_setting(_REMOTE + name, str(url))
+            if _CURRENT not in settings:
+                store.set_setting(_CURRENT, name)
+
+    def remove(self, name: str) -> None:
+        """Forget a remote and the upstreams there; what it holds stays. NotFoundError."""
+        with self.dots.store() as store:
+            self._url(store, name)
+            store.set_setting(_REMOTE + name, None)
+            for key in store.settings():
+                if key.startswith(f"{_UPSTREAM}{name}."):
+                    store.set_setting(key, None)
+            if store.settings().get(_CURRENT) == name:
+                store.set_setting(_CURRENT, None)
+
+    def switch(self, name: str) -> None:
+        """Make a remote the current one. NotFoundError."""
+        with self.dots.store() as store:
+            self._url(store, name)
+            store.set_setting(_CURRENT, name)
+
+    def _url(self, store: Store, name: str) -> RemoteUrl:
+        settings = store.settings()
+        if (text := settings.get(_REMOTE + name)) is not None:
+            return RemoteUrl.parse(text)
+        if "/" in name:
+            return RemoteUrl.parse(name)
+        known = ", ".join(sorted(key.removeprefix(_REMOTE) for key in settings if key.startswith(_REMOTE))) or "none"
+        raise NotFoundError(f"there is no remote {name}", hint=f"Known: {known}. `remote add NAME URL` adds one.")
+
+    def is_remote(self, word: str) -> bool:
+        """Whether a word names a remote: a known one, or by its address."""
+        return "://" in word or any(remote.name == word for remote in self.known())
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[Remote]:
+        """Open a remote by its name or address."""
+        with self.dots.store() as store:
+            url = self._url(store, name)
+        remote = open_remote(url, Context(credentials=registry_login))
+        try:
+            yield remote
+        finally:
+            remote.close()
+
+    # Upstreams
+
+    def upstream(self, store: Store, name: str, dot: DotName) -> RemoteName:
+        """Return what a dot is called on a remote: as it was pushed or cloned first, else `admin/DOT`."""
+        text = store.settings().get(f"{_UPSTREAM}{name}.{dot}")
+        return RemoteName.parse(text) if text is not None else RemoteName(ADMIN, dot)
+
+    def set_upstream(self, name: str, dot: DotName, theirs: RemoteName) -> None:
+        """Remember what a dot is called on a remote. NotFoundError."""
+        with self.dots.store() as store:
+            self._url(store, name)
+            if dot not in store.dots():
+                raise NotFoundError(f"there is no dot {dot}", hint="`dm list` shows what there is.")
+            store.set_setting(f"{_UPSTREAM}{name}.{dot}", str(theirs))
+
+    def upstreams(self, dot: DotName) -> Mapping[str, RemoteName]:
+        """Return what a dot is called on each remote where that is known."""
+        with self.dots.store() as store:
+            settings = store.settings()
+        end = f".{dot}"
+        keys = [key for key in settings if key.startswith(_UPSTREAM) and key.endswith(end)]
+        return {key.removeprefix(_UPSTREAM).removesuffix(end): RemoteName.parse(settings[key]) for key in keys}
+
+    # Transfers
+
+    def push(
+        self, name: str, dot: Dot, branch: RefName | None = None, theirs: RemoteName | None = None, *, stash: bool = False
+    ) -> Pushed:
+        """Send a branch, by default the one that a dot stands on, and remember where it went; see transfer.push."""
+        with dot.opened(lock=False) as checkout, self.opened(name) as remote:
+            store = _reachable(checkout.store)
+            target = theirs or self.upstream(store, name, checkout.dot)
+            done = push(store, checkout.dot, branch or checkout.state().branch, remote, target, self.dots.listener, stash=stash)
+            store.set_setting(f"{_UPSTREAM}{name}.{checkout.dot}", str(target))
+            return done
+
+    def clone(self, name: str, theirs: RemoteName, branch: RefName = DEFAULT_BRANCH, local: DotName | None = None) -> Fetched:
+        """Make a dot of a branch on a remote: a tree with the branch's files. ExistsError for the dot.
+
+        Killed in the middle it leaves no dot, or an empty one that the next attempt fills.
+        """
+        dot = local or theirs.dot
+        with self.dots.store() as opened, self.opened(name) as remote:
+            store = _reachable(opened)
+            self._refuse_other(store, dot)
+            with download(remote, theirs, branch, store, dot, self.dots.listener) as got:
+                if dot not in store.dots():
+                    store.create_dot(dot, tree=True)
+                with locked(store, dot, self.dots.listener):
+                    self._refuse_other(store, dot)
+                    got.publish(branch=branch)
+                report = got.report
+            store.set_setting(f"{_UPSTREAM}{name}.{dot}", str(theirs))
+        with self.dots.dot(dot).opened(lock=True) as checkout:
+            _fill(checkout, branch, report.head)
+        return report
+
+    def _refuse_other(self, store: Store, dot: DotName) -> None:
+        if dot in store.dots() and store.branches(dot):
+            raise ExistsError(f"dot {dot} exists already", hint="`pull` gets what is new; `clone --local-name` makes another.")
+
+    def pull(self, name: str, dot: Dot, branch: RefName | None = None, *, stash: bool = False) -> Pulled:
+        """Bring a branch, by default the one that a dot stands on, up to what a remote has.
+
+        UncommittedError where the branch is checked out with uncommitted changes, DivergedError when both sides have commits
+        that the other lacks; with `stash` what is here stays as branch `BRANCH-DIVERGED-<time>`. The containers of what
+        changed go down and come back.
+        """
+        with dot.opened(lock=True) as checkout, self.opened(name) as remote:
+            store = _reachable(checkout.store)
+            wanted = branch or checkout.state().branch
+            head = store.branches(checkout.dot).get(wanted)
+            theirs = self.upstream(store, name, checkout.dot)
+            with download(remote, theirs, wanted, store, checkout.dot, self.dots.listener, head=head) as got:
+                report = got.report
+                if report.relation in (Relation.SAME, Relation.AHEAD):
+                    assert head is not None
+                    return Pulled(report, wanted, head)
+                stands = wanted == checkout.state().branch
+                self._refuse(checkout, report, wanted, stands=stands, stash=stash)
+                got.publish()
+            stashed = None
+            if report.relation is Relation.DIVERGED:
+                assert head is not None
+                stashed = RefName.parse(f"{wanted}-DIVERGED-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+                store.add_branch(checkout.dot, stashed, head)
+            if stands:
+                checkout.refuse_strangers(readers_too=True)
+                move_to(checkout, store.commit(checkout.dot, report.head), "pull")
+            else:
+                store.move_branch(checkout.dot, wanted, report.head)
+            return Pulled(report, wanted, report.head, stashed)
+
+    def _refuse(self, checkout: Checkout, report: Fetched, branch: RefName, *, stands: bool, stash: bool) -> None:
+        if report.relation is Relation.DIVERGED and not stash:
+            raise DivergedError(
+                f"branch {branch} of dot {checkout.dot} and that of {report.name} have diverged: each has commits that the other"
+                " does not have",
+                hint="`pull --stash-on-divergence` keeps yours as a branch of its own.",
+            )
+        if stands:
+            refuse_to_lose(checkout)
+            return
+        for worktree in checkout.store.worktrees(checkout.dot).values():
+            if worktree.branch == branch:
+                raise InUseError(
+                    f"branch {branch} of dot {checkout.dot} is checked out in worktree {worktree.name}", hint="Pull it there."
+                )
+
+
+def _fill(checkout: Checkout, branch: RefName, head: CommitId) -> None:
+    """Put a commit into a tree that holds nothing yet and stand on it; journalled, so a kill leaves it to the next command."""
+    store = checkout.store
+    target = store.commit(checkout.dot, head)
+    entry = store.begin_restore(checkout.dot, checkout.worktree, head, [], Move("clone", branch, head), None)
+    for subdot in sorted(target.subdots, key=lambda s: s == ROOT_SUBDOT):  # it is put back last: see Checkout.inner
+        store.restore(entry, subdot, checkout.directories)
+    store.sync_restored(entry)
+    store.end_restore(entry)
+
+
+def _reachable(store: Store) -> LocalStore:
+    if not isinstance(store, LocalStore):
+        raise StoreError(
+            "the store's files cannot be reached from here, as a transfer needs",
+            hint="Run it as root on the Docker Engine's own host, or set DM_HOME to a directory.",
+        )
+    return store
