@@ -87,5 +87,6 @@ def _claim(directory: Path) -> int:
             raise InUseError(f"another process listens in {directory}", hint="`dm cluster status` shows it.") from None
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(fd), os.stat(directory)):
+                os.fchmod(fd, 0o700)
                 return fd
         os.close(fd)  # its owner removed it meanwhile

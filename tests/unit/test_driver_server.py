@@ -325,6 +325,7 @@ def test_no_bytes_are_a_bug(client: Client, served: Served, body: bytes, path: s
 
 
 def test_the_socket_and_its_directory_are_for_root_only_and_go_with_the_driver(fast_path: Path) -> None:
+    (fast_path / "plugins" / DRIVER).mkdir(parents=True, mode=0o755)
     running = Served(fast_path)
     assert running.path.stat().st_mode & 0o777 == 0o600
     assert running.path.parent.stat().st_mode & 0o777 == 0o700

@@ -18,6 +18,7 @@ from dm_compose.driver.volumes import Volumes
 from dm_compose.errors import DmError, ExistsError, InUseError, NotFoundError, UsageError
 from dm_compose.repository.naming import worktree_name
 from dm_compose.store.local import LocalStore
+from tests.support.crashing import run_until
 from tests.support.dots import commit, dot_with_branches, switch, write
 
 SHOP = DotName("shop")
@@ -136,6 +137,34 @@ def test_a_dot_that_is_deleted_takes_its_registrations_along(volumes: Volumes, s
 def test_a_registration_of_a_dot_that_is_not_there_is_not_found(store: LocalStore) -> None:
     with pytest.raises(NotFoundError, match="nope"):
         store.add_volume("nope", DotName("nope"))
+
+
+@pytest.mark.parametrize("name", ["shop.db", "shop@feature.db"])
+def test_a_creation_that_is_killed_anywhere_is_completed_by_the_next_one(fast_path: Path, name: str) -> None:
+    for countdown in range(1, 1000):
+        root = fast_path / str(countdown)
+        store = LocalStore(root)
+        if "@" in name:
+            dot_with_branches(store, SHOP, "feature")
+        store.close()
+
+        def create(root: Path = root) -> None:
+            store = LocalStore(root)
+            Volumes(store).create(name)
+
+        code = run_until(countdown, create)
+        store = LocalStore(root)
+        for _ in range(2):
+            Volumes(store).create(name)
+        assert [v.name for v in Volumes(store).registered()] == [name]
+        assert sorted(store.worktrees(SHOP)) == (["feature", "main"] if "@" in name else ["main"])
+        assert os.listdir(Volumes(store).mountpoint(name)) == (["file"] if "@" in name else [])
+        assert not list((root / "incoming").iterdir())
+        store.close()
+        if code == 0:
+            assert countdown > 5
+            return
+    raise AssertionError("it never ended")
 
 
 # Where they are
