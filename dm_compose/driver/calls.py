@@ -14,17 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from dm_compose.driver.volumes import DotVolume, Volumes
-from dm_compose.errors import DmError, StoreError, UsageError
+from dm_compose.errors import DmError, StoreError
 from dm_compose.store.local import LocalStore
 
 Answer = dict[str, Any]
 BUG = "this is a bug in dm-compose; the driver's log has the details"
 
 
-class BadRequestError(UsageError):
-    """A request that no engine sends. The answer's HTTP status says so too."""
+class BadRequestError(Exception):
+    """A request that no engine sends: nothing of the user's doing. The answer's HTTP status says so too."""
 
     status = 400
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
 
 
 class UnknownCallError(BadRequestError):
