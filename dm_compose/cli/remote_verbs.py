@@ -176,23 +176,23 @@ def verify(*, name: str, theirs: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", metavar="REMOTE")
-@click.argument("dot", required=False, shell_complete=complete_dot)
-@click.argument("branch", required=False, shell_complete=complete_branch)
+@click.argument("which", metavar="[DOT]", required=False, shell_complete=complete_dot)
+@click.argument("of_it", metavar="[BRANCH]", required=False, shell_complete=complete_branch)
 @click.option("--remote-name", metavar="NS/NAME", help="What the dot is called there.")
 @_stash
 @json_option
-def push(*, name: str, dot: str | None, branch: str | None, remote_name: str | None, stash: bool, as_json: bool) -> None:
+def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | None, stash: bool, as_json: bool) -> None:
     """Send the commits of a branch, and all they stand on, to REMOTE: only what is not there yet.
 
     REMOTE is a name from `remote` or an address. Without DOT and BRANCH it is the current branch of the current dot.
     """
     remotes = _remotes(quiet=as_json)
-    chosen = target().named_or_current(dot, quiet=as_json)
+    chosen = target().named_or_current(which, quiet=as_json)
     theirs = _name(remote_name) if remote_name else None
     if not as_json:
         click.echo(f"Pushing admin/{chosen.name} to {name}" + (f":{theirs}" if theirs else ""))
         click.echo("Calculating...")
-    done = remotes.push(name, chosen, RefName.parse(branch) if branch else target().named_branch, theirs, stash=stash)
+    done = remotes.push(name, chosen, RefName.parse(of_it) if of_it else target().named_branch, theirs, stash=stash)
     if as_json:
         print_json(done)
         return
@@ -209,17 +209,17 @@ def push(*, name: str, dot: str | None, branch: str | None, remote_name: str | N
 
 @click.command()
 @click.argument("name", metavar="REMOTE")
-@click.argument("dot", required=False, shell_complete=complete_dot)
-@click.argument("branch", required=False, shell_complete=complete_branch)
+@click.argument("which", metavar="[DOT]", required=False, shell_complete=complete_dot)
+@click.argument("of_it", metavar="[BRANCH]", required=False, shell_complete=complete_branch)
 @_stash
 @json_option
-def pull(*, name: str, dot: str | None, branch: str | None, stash: bool, as_json: bool) -> None:
+def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, as_json: bool) -> None:
     """Bring a branch up to what REMOTE has. Refuses over uncommitted changes and diverged histories."""
     remotes = _remotes(quiet=as_json)
-    chosen = target().named_or_current(dot, quiet=as_json)
+    chosen = target().named_or_current(which, quiet=as_json)
     if not as_json:
         click.echo(f"Pulling admin/{chosen.name} from {name}\nCalculating...")
-    done = remotes.pull(name, chosen, RefName.parse(branch) if branch else target().named_branch, stash=stash)
+    done = remotes.pull(name, chosen, RefName.parse(of_it) if of_it else target().named_branch, stash=stash)
     if as_json:
         print_json(done)
         return

@@ -33,7 +33,8 @@ class Trees:
     def create(self, dot: DotName, worktree: WorktreeName) -> None:
         """Make an empty tree. Idempotent, and safe without a lock."""
         self._make_home(dot)
-        self.path(dot, worktree).mkdir(mode=0o755, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            _make_open(self.path(dot, worktree))
         sync_directory(self._trees / dot)
 
     def _make_home(self, dot: DotName) -> None:
@@ -48,7 +49,7 @@ class Trees:
         """
         path = self.subdot(dot, worktree, subdot)
         try:
-            path.mkdir(mode=0o755)
+            _make_open(path)
         except FileExistsError:
             if path.is_symlink() or not path.is_dir():
                 raise
@@ -63,7 +64,9 @@ class Trees:
             if path.is_symlink() or not path.is_dir():
                 with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                     path.unlink()
-                path.mkdir(mode=0o755, parents=True, exist_ok=True)
+                path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                with contextlib.suppress(FileExistsError):
+                    _make_open(path)
 
     def subdot(self, dot: DotName, worktree: WorktreeName, subdot: SubdotName) -> Path:
         """Return the directory of a tree's subdot, which need not exist."""
@@ -136,3 +139,9 @@ class Trees:
 def is_subdot_directory(name: str) -> bool:
     """Whether a directory of this name in a tree is a subdot of its own."""
     return name != ROOT_SUBDOT and SubdotName.pattern.fullmatch(name) is not None
+
+
+def _make_open(path: Path) -> None:
+    """Make a directory that a container's user can enter, whatever our umask is."""
+    path.mkdir(mode=0o755)
+    path.chmod(0o755)
