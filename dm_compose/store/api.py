@@ -96,7 +96,7 @@ class Store(Protocol):
 
     def add_worktree(self, worktree: Worktree, start: CommitId) -> None:
         """Register a worktree, and its branch where that is new, at commit `start`. A tree is filled: with the branch's
-        uncommitted state if there is one, else with the commit.
+        uncommitted state if there is one, else with its head.
 
         ExistsError for the name, InUseError for a branch that is checked out elsewhere. A crash leaves no such worktree.
         """

@@ -91,7 +91,7 @@ class History(Parts):
         if name in self._database.worktrees(dot):
             raise ExistsError(f"dot {dot} has a worktree {name} already")
         self._refuse_branch_in_use(dot, worktree.branch)
-        commit = self._database.commit(dot, start)
+        commit = self._database.commit(dot, self.branches(dot).get(worktree.branch, start))
         built = left = None
         if worktree.tree:
             uncommitted = self.uncommitted(dot).get(worktree.branch)

@@ -434,6 +434,18 @@ def test_a_new_tree_is_filled_with_the_uncommitted_state_of_its_branch(bench: Tr
     assert live(second, first).keys() == {"db", "x"}
 
 
+def test_a_tree_on_an_old_branch_is_filled_with_its_head_wherever_it_is_said_to_start(bench: TreeBench) -> None:
+    first = bench.commit()
+    (bench.top / "db/table").write_bytes(b"later")
+    head = bench.commit()
+    wanted = state(bench)
+    bench.store.add_branch(DOT, FEATURE, head)
+    second = add(bench, first)
+    assert (second.branch, second.head) == (FEATURE, head)
+    same(second, wanted)
+    assert second.differing(head) == []
+
+
 def test_trees_do_not_share_files(bench: TreeBench) -> None:
     first = bench.commit()
     wanted = state(bench)
