@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
 from collections.abc import Callable
@@ -27,13 +28,16 @@ _BOOT = (
 )
 
 
+_code = functools.cache(bundle)
+
+
 def connect(root: Path, listener: Callable[[Event], None] = lambda _: None) -> RemoteStore:
     """Return a store that another process keeps at `root`, with the bundled code and the standard library only."""
     with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file:
         code_path = file.name
     isolated = ["-I", "-S", "-E"]  # no site-packages, no environment, no current directory: the standard library only
     pipe = process.start_pipe([sys.executable, *isolated, "-c", _BOOT, code_path, str(root)])
-    code = bundle()
+    code = _code()
     try:
         return RemoteStore(pipe, len(code).to_bytes(8, "big") + code, listener)
     finally:

@@ -732,9 +732,9 @@ def test_a_directory_that_is_a_subdot_by_a_link_is_its_own_too(stores: Stores, f
 @pytest.mark.parametrize("inner", ["pg", "a/b/pg"])
 @pytest.mark.parametrize("before", ["nothing", "a directory", "a file", "a file above"])
 def test_a_subdot_that_came_later_is_left_as_it_is_by_a_restore_to_before(
-    stores: Stores, fast_path: Path, inner: str, before: str
+    local: Stores, fast_path: Path, inner: str, before: str
 ) -> None:
-    bench = nested(stores, fast_path, inner)
+    bench = nested(local, fast_path, inner)
     bench.commit()
     shutil.rmtree(fast_path / "data" / inner.split("/")[0])
     if before == "a directory":
