@@ -280,7 +280,7 @@ class Store(Protocol):
 
     def garbage(self, keep_since: datetime) -> Garbage:
         """Return what `collect` would free: whatever no branch, tag, uncommitted state, unfinished operation or reflog entry of
-        that instant or later names.
+        that instant or later names. A dot that is lent to tests keeps all of its commits.
         """
 
     def collect(self, keep_since: datetime) -> Garbage:

@@ -74,7 +74,10 @@ class Indexes:
             tree = load_index(path)
             kept = {name: found for name, found in tree.items() if found.entry.kind != FILE or found.entry.ref not in gone}
             if len(kept) < len(tree):
-                save_index(path, kept)
+                try:
+                    save_index(path, kept)
+                except OSError:  # for example because the disk is full, which is why objects are to go
+                    path.unlink()
         if self._root.is_dir():
             sync_filesystem(self._root)  # before the objects go
 

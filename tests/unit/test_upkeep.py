@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotNa
 from dm_compose.core.upkeep import Checkup, Damage, Garbage
 from dm_compose.errors import DamagedError
 from dm_compose.state import Database
+from dm_compose.store import checking, indexes
 from dm_compose.store.api import Store
 from tests.support.stores import DATA, DOT, Bench, Stores, TreeBench
 from tests.support.trees import describe, differences
@@ -259,11 +261,7 @@ def test_what_the_reflog_names_is_kept_until_the_entry_is_too_old(kept: Kept) ->
 
 def test_instants_are_compared_as_instants(kept: Kept) -> None:
     """Not as texts: zones, and whole seconds without a fraction."""
-    zone = datetime.now().astimezone(tz=None).tzinfo
-    assert zone is not None
     at = kept.store.reflog(DOT, MAIN_WORKTREE)[0].at
-    from datetime import timezone
-
     for hours in (-12, 0, 14):
         kept.collect(at.astimezone(timezone(timedelta(hours=hours))))
         assert len(kept.store.reflog(DOT, MAIN_WORKTREE)) == 1
@@ -271,6 +269,17 @@ def test_instants_are_compared_as_instants(kept: Kept) -> None:
     assert len(kept.store.reflog(DOT, MAIN_WORKTREE)) == 1
     kept.collect(at.replace(microsecond=0) + timedelta(seconds=1))
     assert kept.store.reflog(DOT, MAIN_WORKTREE) == []
+
+
+def test_a_dot_that_is_lent_to_tests_keeps_what_they_have_put_aside(kept: Kept) -> None:
+    """They know it by its id alone, and hold the dot's lock while they use it only."""
+    session = kept.store.begin_session(DOT, MAIN_WORKTREE, kept.bench.head)
+    kept.write("one", b"a seed of one test")
+    commit = kept.aside()
+    assert not kept.collect()
+    kept.bench.restore(commit)
+    kept.store.cancel_restore(session)
+    assert kept.collect().commits == (commit,)
 
 
 def test_a_note_keeps_what_it_names(kept: Kept) -> None:
@@ -414,6 +423,19 @@ def test_digests_of_freed_objects_are_forgotten(own: Kept) -> None:
     own.collect()
     assert own.bench.local._database.digests(hidden) == {}
     assert own.store.check({}, repair=False).first_seen == 0
+
+
+def test_gc_frees_space_on_a_full_disk(own: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    own.write("big", b"b" * 20_000)
+    own.aside()
+    monkeypatch.setattr(indexes, "save_index", full)
+    assert own.collect().objects == 2
+    monkeypatch.undo()
+    own.commit()
+    assert own.wrong() == set()
 
 
 # What stops gc
@@ -789,8 +811,6 @@ def test_nothing_is_repaired_with_a_file_that_its_index_is_wrong_about(shelf: Sh
 def test_nothing_is_repaired_with_a_file_that_is_written_to_while_it_is_copied(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dm_compose.store import checking
-
     live = next(f for f in proven(shelf, LOGS) if f.entry.path == "one")
     path = Path(shelf.kept.bench.directories[LOGS]) / "one"
     original = checking.clone
