@@ -63,17 +63,21 @@ def sound(machine: Machine) -> None:
     assert machine("fsck", "--json").json()["sound"]
     assert not any(machine("debug", "Unfinished").json().values())
     assert machine.read("b", "file") == "uncommitted in b"
-    assert machine("status", "--dot", "b", "--json").json()["dirty"]
 
 
 def whole(machine: Machine, *gone: str) -> None:
-    """Every branch but those that are gone holds what it was left with, committed or not."""
+    """Every branch but those that are gone holds what it was left with, committed or not, where it is and when it is gone to."""
+    trees = {tree["branch"]: tree["name"] for tree in machine("worktree", "list", "--json").json()}
     for branch, content in LEFT.items():
-        if branch not in gone:
+        if branch in gone:
+            continue
+        if branch not in trees:
             machine("checkout", branch)
-            assert machine.read("a", "file") == content
-            assert machine.read("a", "file", "sub") == "one, in sub"
-            assert machine("status", "--json").json()["dirty"] == (content != "one")
+        tree = machine.home / "trees" / "a" / trees.get(branch, ".current")
+        assert (tree / "__default__" / "file").read_text() == content
+        assert (tree / "sub" / "file").read_text() == "one, in sub"
+    machine("checkout", "master")
+    assert machine.read("a", "file") == LEFT["master"]
 
 
 def branches(machine: Machine) -> tuple[str, set[str]]:
