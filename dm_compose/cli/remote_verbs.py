@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from dm_compose.remotes.names import RemoteName
     from dm_compose.repository.remoting import Remotes
 
-_stash = click.option(
-    "--stash-on-divergence", "stash", is_flag=True, help="Keep the losing side as BRANCH-DIVERGED-TIME."
-)
+_stash = click.option("--stash-on-divergence", "stash", is_flag=True, help="Keep the losing side as BRANCH-DIVERGED-TIME.")
 
 
 def _remotes(*, quiet: bool) -> Remotes:
