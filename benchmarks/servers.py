@@ -59,9 +59,11 @@ class Postgres:
         shutil.chown(self.data, self.user)
         _as_user(self.user, f"{_POSTGRES_BIN}/initdb", "-U", "postgres", "-D", str(self.data), "--no-sync", "-A", "trust")
         with self.running():
-            _as_user(
-                self.user, f"{_POSTGRES_BIN}/pgbench", "-h", str(self.data), "-i", "-q", "-s", str(PGBENCH_SCALE), "postgres"
-            )
+            _as_user(self.user, f"{_POSTGRES_BIN}/pgbench", *self._client, "-i", "-q", "-s", str(PGBENCH_SCALE), "postgres")
+
+    @property
+    def _client(self) -> list[str]:
+        return ["-h", str(self.data), "-U", "postgres"]
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -77,7 +79,7 @@ class Postgres:
         keys = _places(rows, PGBENCH_SCALE * 100_000, seed)
         statements = "".join(f"UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid = {key};\n" for key in keys)
         with self.running():
-            _as_user(self.user, f"{_POSTGRES_BIN}/psql", "-q", "-h", str(self.data), "postgres", input=statements)
+            _as_user(self.user, f"{_POSTGRES_BIN}/psql", "-q", *self._client, "postgres", input=statements)
 
 
 class Mariadb:

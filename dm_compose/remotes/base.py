@@ -60,13 +60,15 @@ class Repository(Protocol):
         """
 
     def put(self, digest: Digest, data: bytes) -> None:
-        """Store a blob durably. Idempotent and atomic: a killed or concurrent `put` leaves nothing that `has` would report."""
+        """Store a blob. Idempotent and atomic: a killed or concurrent `put` leaves nothing that `has` would report. It is durable
+        when a later `update` has returned.
+        """
 
     def get(self, digest: Digest, start: int = 0) -> Iterator[bytes]:
         """Yield a blob's bytes from an offset. NotFoundError, possibly at the first step. A broken stream is a passing error."""
 
     def put_manifest(self, data: bytes) -> Digest:
-        """Store a manifest, whose blobs are there already, durably and return its digest. Idempotent and atomic."""
+        """Store a manifest, whose blobs are there already, and return its digest; as `put`."""
 
     def get_manifest(self, digest: Digest) -> bytes:
         """Return a manifest, or NotFoundError."""
@@ -78,7 +80,7 @@ class Repository(Protocol):
         """Return the digest of the manifest that a tag names, None when there is no such tag."""
 
     def update(self, changes: Mapping[Tag, Digest | None], expected: Mapping[Tag, Digest | None]) -> None:
-        """Move, make or remove (None) tags, whose manifests are there already, if those in `expected` are what it says.
+        """Move, make or remove (None) tags, whose manifests are there already, durably, if those in `expected` are what it says.
 
         DivergedError, and nothing changed, when one of them is not. `Remote.guarantee` says how exact that is.
         """

@@ -22,7 +22,7 @@ from dm_compose.remotes.layout import LAYOUT, Index
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
 from dm_compose.remotes.url import RemoteUrl
 
-CONNECTIONS = 8
+CONNECTIONS = 6
 UPDATE_ATTEMPTS = 20
 DELETE_AT_ONCE = 500
 _OPTIONS = {"endpoint", "region", "insecure", "account"}

@@ -18,9 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dm_compose.core.names import DotName
-from dm_compose.errors import DiskFullError, NotFoundError, RemoteError, UsageError
-from dm_compose.hookspecs import hookimpl
-from dm_compose.remotes.base import GRACE_S, Blob, Context, Remote, RemoteKind, Repository
+from dm_compose.errors import DiskFullError, NotFoundError, RemoteError
+from dm_compose.remotes.base import GRACE_S, Blob, Repository
 from dm_compose.remotes.layout import LAYOUT, Index
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
 from dm_compose.remotes.url import RemoteUrl
@@ -162,6 +161,7 @@ class DirectoryRepository:
     def update(self, changes: Mapping[Tag, Digest | None], expected: Mapping[Tag, Digest | None]) -> None:
         with _errors(f"writing to {self._top}"):
             self._create()
+            _sync(self._blobs)
             with self._locked():
                 index = self._index()
                 index.check(expected)
@@ -171,6 +171,7 @@ class DirectoryRepository:
                     else:
                         index.tags[tag] = digest, self._path(digest).stat().st_size
                 self._replace(self._top / "index.json", index.encode())
+                _sync(self._top)
 
     def blobs(self) -> Iterator[Blob]:
         with _errors(f"listing {self._blobs}"):
@@ -219,7 +220,7 @@ class DirectoryRepository:
             os.close(fd)
 
     def _replace(self, path: Path, data: bytes) -> None:
-        """Write a file durably and atomically."""
+        """Write a file atomically. It is durable when its directory has been synced."""
         temporary = path.with_name(f".{path.name[:20]}.{uuid.uuid4().hex}")
         mode = stat.S_IMODE(self._root.stat().st_mode) & 0o666
         try:
@@ -237,7 +238,6 @@ class DirectoryRepository:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
-        _sync(path.parent)
 
 
 def _sync(directory: Path) -> None:
@@ -254,14 +254,3 @@ def _names(directory: Path) -> list[DotName]:
         return []
     names = [item.name for item in os.scandir(directory) if item.is_dir() and DotName.pattern.fullmatch(item.name)]
     return sorted(DotName(name) for name in names)
-
-
-def _open(url: RemoteUrl, _: Context) -> Remote:
-    if url.options:
-        raise UsageError(f"a directory as remote has no options, such as {', '.join(url.options)}")
-    return DirectoryRemote(url)
-
-
-@hookimpl
-def dm_register_remotes(register):  # type: ignore[no-untyped-def]
-    register(RemoteKind("directory", ("file",), _open))

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping
 
 from dm_compose.core.names import DotName
 from dm_compose.errors import NotFoundError, RemoteError, UntrustedError, UsageError
-from dm_compose.hookspecs import hookimpl
-from dm_compose.remotes.base import MAX_MANIFEST_BYTES, Blob, Context, Remote, RemoteKind, Repository
+from dm_compose.remotes.base import MAX_MANIFEST_BYTES, Blob, Context, Repository
 from dm_compose.remotes.http import RegistryApi
 from dm_compose.remotes.layout import MANIFEST_TYPE, changed
 from dm_compose.remotes.names import MAX_TAG, Digest, RemoteName, Tag, digest_of
@@ -273,12 +272,3 @@ def _listed() -> bytes:
     return (
         f'{{"schemaVersion":2,"mediaType":"{MANIFEST_TYPE}","artifactType":"{LIST_TYPE}","config":{empty},"layers":[{empty}]}}'
     ).encode()
-
-
-def _open(url: RemoteUrl, context: Context) -> Remote:
-    return OciRemote(url, context)
-
-
-@hookimpl
-def dm_register_remotes(register):  # type: ignore[no-untyped-def]
-    register(RemoteKind("registry", ("oci",), _open))

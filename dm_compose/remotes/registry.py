@@ -8,12 +8,10 @@ import pluggy
 
 from dm_compose import hookspecs
 from dm_compose.errors import UsageError
-from dm_compose.remotes import directory, objectstore, oci
+from dm_compose.remotes import builtin
 from dm_compose.remotes.base import Context, Remote, RemoteKind
 from dm_compose.remotes.retry import retrying
 from dm_compose.remotes.url import RemoteUrl
-
-BUILT_IN = (directory, oci, objectstore)
 
 
 class Kinds:
@@ -21,9 +19,8 @@ class Kinds:
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self._by_scheme: dict[str, RemoteKind] = {}
-        # pluggy calls the newest plugin first: built-in modules come last, so that a user's plugin may replace one.
-        for plugin in BUILT_IN:
-            manager.register(plugin)
+        # pluggy calls the newest plugin first: the built-in one comes last, so that a user's plugin may replace a kind.
+        manager.register(builtin)
         try:
             manager.check_pending()
         except pluggy.PluginValidationError as error:

@@ -33,7 +33,7 @@ class Downloads:
         self._packs = list(packs)
         self._ahead = remote.connections
         self._pool = ThreadPoolExecutor(remote.connections, thread_name_prefix="download")
-        self._futures: dict[Digest, Future[bytes]] = {}
+        self._futures: dict[Digest, Future[bytes | None]] = {}
         self._guard = threading.Lock()
         self._next = 0
         self._total = sum(pack.size for pack in self._packs)
@@ -47,12 +47,15 @@ class Downloads:
 
     def take(self, pack: Layer) -> bytes:
         """Return the next pack, whose digest has been checked. To be called in the order in which they were given."""
-        data = self._futures[pack.digest].result()
-        del self._futures[pack.digest]
+        data = self._futures.pop(pack.digest).result()
         self._fill()
-        return data
+        if data is not None:
+            return data
+        with file_errors("receiving into the store"):
+            return self._staging.blob(pack.digest.hex).read_bytes()
 
-    def _load(self, pack: Layer) -> bytes:
+    def _load(self, pack: Layer) -> bytes | None:
+        """Return a pack, or None when it is in the staging place, checked."""
         if self._local:
             data = read_blob(self._repository, pack, what="pack")
             self._count(len(data))
@@ -67,7 +70,7 @@ class Downloads:
         if digest_of(data) != pack.digest:
             path.unlink(missing_ok=True)
             raise damaged(f"pack {pack.digest.short}")
-        return data
+        return None
 
     def _download(self, pack: Layer, path: Path) -> bytes:
         with open(path, "ab") as file:

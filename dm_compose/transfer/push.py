@@ -66,7 +66,7 @@ def push(
         sent = sender.send(log)
         tip = sent[-1] if sent else sender.on_remote(head)
         if there != tip.digest:
-            _move(repository, target, tip.digest, there, name)
+            _move(repository, target, tip, there, name)
     finally:
         uploads.close()
     needed = {layer.digest: layer.size for commit in sent for layer in commit.manifest.layers}
@@ -93,11 +93,18 @@ def _diverged(branch: RefName, remote: Remote, name: RemoteName, there: CommitId
     )
 
 
-def _move(repository: Repository, branch: RefName, digest: Digest, expected: Digest | None, name: RemoteName) -> None:
-    """Move a branch, and look again: not every kind of remote can compare and swap."""
-    tag = Tag.of_branch(branch)
-    repository.update({tag: digest}, {tag: expected})
-    if repository.resolve(tag) != digest:
+def _move(repository: Repository, branch: RefName, tip: _OnRemote, expected: Digest | None, name: RemoteName) -> None:
+    """Name a commit by its id and by a branch, and look again: not every kind of remote can compare and swap.
+
+    A branch that somebody else has moved stays as it is; the commit is named by its id all the same.
+    """
+    tag, own = Tag.of_branch(branch), {Tag.of_commit(tip.manifest.commit): tip.digest}
+    try:
+        repository.update({**own, tag: tip.digest}, {tag: expected})
+    except DivergedError:
+        repository.update(own, {})
+        raise
+    if repository.resolve(tag) != tip.digest:
         raise DivergedError(
             f"somebody else moved branch {branch} of {name} at the same time",
             hint="Pull what they pushed, then push again; your commits are there, under their ids.",
@@ -126,7 +133,7 @@ class _Sender:
     total: int = 0
 
     def send(self, log: Sequence[Commit]) -> list[_OnRemote]:
-        """Send what the remote lacks of a log (newest first); return it, oldest first."""
+        """Send what the remote lacks of a log (newest first); return it, oldest first. All but the last are named."""
         self.progress(Event("calculate"))
         self.tagged = {tag.commit_id for tag in self.repository.tags() if tag.commit_id is not None}
         count = next((number for number, commit in enumerate(log) if commit.id in self.tagged), len(log))
@@ -135,6 +142,8 @@ class _Sender:
         self.total = self._logical_bytes(log[: count + 1])
         sent: list[_OnRemote] = []
         for commit in reversed(log[:count]):
+            if sent:
+                self.repository.update({Tag.of_commit(sent[-1].manifest.commit): sent[-1].digest}, {})
             parent, trees = self._send(commit, parent, trees)
             sent.append(parent)
         return sent
@@ -190,9 +199,7 @@ class _Sender:
             packs=needed_packs(closure(definitions, refs, what=what).values(), {**known.packs, **new.packs}),
         )
         self.uploads.wait()
-        digest = self.repository.put_manifest(manifest.encode())
-        self.repository.update({Tag.of_commit(commit.id): digest}, {})
-        return _OnRemote(digest, manifest), trees
+        return _OnRemote(self.repository.put_manifest(manifest.encode()), manifest), trees
 
     def _known(self, refs: set[str], parent: _OnRemote | None, trees: dict[SubdotName, Manifest]) -> Known:
         """Return what is known of the parent, and of earlier commits on the remote whose objects are needed again: the state

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Container, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from graphlib import CycleError, TopologicalSorter
@@ -17,6 +16,7 @@ from dm_compose.transfer.manifests import Layer
 from dm_compose.transfer.tables import Definition, Frame, Piece
 
 THREADS = 3
+PACKS_AT_ONCE = 2
 Places = dict[Frame, list[tuple[str, Piece]]]
 
 
@@ -35,7 +35,11 @@ class Unpacker:
         self._waiting: dict[str, list[str]] = defaultdict(list)  # objects by the base that they wait for
         self._packs_of: dict[str, set[Digest]] = {}
         self._users: dict[Digest, set[str]] = defaultdict(set)
-        self._guard = threading.Lock()
+        self._pool: ThreadPoolExecutor
+        self._started: set[str] = set()
+        self._under_way: deque[tuple[Digest, list[Future[None]]]] = deque()
+        self._finishing: list[tuple[str, Future[None]]] = []
+        self._settled: set[Digest] = set()  # packs of which an object was finished
         for definition in definitions.values():
             self._register(definition)
         self._passing = {ref for ref in definitions if ref not in wanted and len(self._waiting[ref]) == 1}
@@ -76,28 +80,75 @@ class Unpacker:
     def run(self, downloads: Downloads, sizes: Mapping[Digest, int]) -> None:
         """Build everything. DamagedError when an object does not come out as its digest says; what is finished stays."""
         with ThreadPoolExecutor(THREADS, thread_name_prefix="unpack") as pool:
+            self._pool = pool
             try:
-                self._finish_all(pool, [ref for ref, left in self._left.items() if not left and self._built_base(ref) is None])
+                self._finish([ref for ref, left in self._left.items() if not left and self._built_base(ref) is None])
                 for digest in self.order():
-                    data = downloads.take(Layer(digest, sizes[digest]))
-                    self._unpack(pool, digest, data)
-                    for pack in self._settled(digest):
-                        downloads.forget(pack)
+                    self._make_room(digest)
+                    self._begin(digest, downloads.take(Layer(digest, sizes[digest])))
+                    self._forget(downloads)
+                while self._under_way:
+                    self._end()
+                self._wait_for_finished()
+                self._forget(downloads)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
         if missing := [ref for ref, left in self._left.items() if left >= 0]:
             raise UntrustedError(f"the remote does not say how to make object {missing[0]}")
 
-    def _unpack(self, pool: ThreadPoolExecutor, digest: Digest, data: bytes) -> None:
-        users = self._users[digest]
-        new = [ref for ref in users if self._left[ref] == len(self._packs_of[ref])]
-        _all(pool.submit(self._start, ref) for ref in sorted(new))
+    def _make_room(self, digest: Digest) -> None:
+        """Wait until a pack may be begun: its objects' bases are finished, and not too many packs are in memory."""
+        while len(self._under_way) >= PACKS_AT_ONCE:
+            self._end()
+        bases = {base for ref in self._users[digest] if (base := self._built_base(ref)) is not None}
+        while self._under_way and any(self._left[base] > 0 for base in bases):
+            self._end()
+        if any(self._left[base] >= 0 for base in bases):
+            self._wait_for_finished()
+
+    def _begin(self, digest: Digest, data: bytes) -> None:
+        """Start the objects that are new with a pack, and have its frames written."""
+        new = sorted(ref for ref in self._users[digest] if ref not in self._started)
+        self._started.update(new)
+        _all(self._pool.submit(self._start, ref) for ref in new)
         frames = self._frames[digest]
-        _all(pool.submit(self._write, frame, frames[frame], data) for frame in sorted(frames))
-        for ref in users:
+        self._under_way.append((digest, [self._pool.submit(self._write, f, frames[f], data) for f in sorted(frames)]))
+
+    def _end(self) -> None:
+        """Wait for the oldest pack under way, and have finished what is complete with it."""
+        digest, futures = self._under_way.popleft()
+        _all(iter(futures))
+        for ref in self._users[digest]:
             self._left[ref] -= 1
-        self._finish_all(pool, sorted(ref for ref in users if not self._left[ref]))
+        self._finish(sorted(ref for ref in self._users[digest] if not self._left[ref]))
+
+    def _finish(self, refs: list[str]) -> None:
+        """Have objects finished in the background."""
+        self._finishing.extend((ref, self._pool.submit(self._finish_one, ref)) for ref in refs)
+
+    def _wait_for_finished(self) -> None:
+        """Wait for what is being finished, and go on with what waits for that and needs no pack."""
+        while self._finishing:
+            done, self._finishing = self._finishing, []
+            self._note_finished(done)
+
+    def _note_finished(self, done: list[tuple[str, Future[None]]]) -> None:
+        _all(future for _, future in done)
+        for ref, _ in done:
+            self._left[ref] = -1
+            self._settled |= self._packs_of[ref]
+        self._finish([above for ref, _ in done for above in self._waiting[ref] if not self._packs_of[above]])
+
+    def _forget(self, downloads: Downloads) -> None:
+        """Have the packs removed whose every object is finished."""
+        done = {ref for ref, future in self._finishing if future.done()}
+        finished = [item for item in self._finishing if item[0] in done]
+        self._finishing = [item for item in self._finishing if item[0] not in done]
+        self._note_finished(finished)
+        for pack in [pack for pack in self._settled if all(self._left[ref] < 0 for ref in self._users[pack])]:
+            self._settled.remove(pack)
+            downloads.forget(pack)
 
     def _start(self, ref: str) -> None:
         definition = self._definitions[ref]
@@ -135,15 +186,7 @@ class Unpacker:
             self._staging.read_unfinished(ref, piece.offset, max(0, min(piece.length, size - piece.offset))) for piece in ordered
         )
 
-    def _finish_all(self, pool: ThreadPoolExecutor, refs: list[str]) -> None:
-        """Finish objects, and those that are like them, or have nothing but zeros else."""
-        while refs:
-            _all(pool.submit(self._finish, ref) for ref in refs)
-            for ref in refs:
-                self._left[ref] = -1
-            refs = [above for ref in refs for above in self._waiting[ref] if not self._packs_of[above]]
-
-    def _finish(self, ref: str) -> None:
+    def _finish_one(self, ref: str) -> None:
         definition = self._definitions[ref]
         if not self._packs_of[ref]:
             self._start(ref)
@@ -155,13 +198,6 @@ class Unpacker:
                 f"object {ref} does not come out as it was sent{base}",
                 hint="`fsck` looks for damage here, `remote verify` there.",
             )
-
-    def _settled(self, digest: Digest) -> Iterator[Digest]:
-        """Yield the packs whose every object is finished now."""
-        touched = {pack for ref in self._users[digest] for pack in self._packs_of[ref]}
-        for pack in touched:
-            if all(self._left[ref] < 0 for ref in self._users[pack]):
-                yield pack
 
 
 def _all(futures: Iterator[Future[None]]) -> None:
