@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from dm_compose.core.events import Listener, ignore
+from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import DotName, RefName, WorktreeName
 from dm_compose.core.upkeep import Checkup, Garbage
 from dm_compose.engine import Engine
-from dm_compose.errors import DmError, EngineError, InUseError, NotFoundError, UsageError
+from dm_compose.errors import DamagedError, DmError, EngineError, InUseError, NotFoundError, UsageError
 from dm_compose.repository.access import HOME_VARIABLE, LOCK_TIMEOUT_S, locked, open_access
 from dm_compose.repository.restoring import uncommitted
 from dm_compose.repository.stored import StoredDot
@@ -154,7 +154,11 @@ class Dots:
             where = name, checkout.worktree, checkout.directories
             live = checkout.store.diff_live(*where, None, {}, 0)
             size = sum(change.size_bytes for diff in live.values() for change in diff.changes)
-            dirty = sum(changes.diff.changed_bytes for changes in uncommitted(checkout).values() if changes.by_user)
+            try:
+                dirty = sum(changes.diff.changed_bytes for changes in uncommitted(checkout).values() if changes.by_user)
+            except DamagedError as error:  # the other dots are to be seen all the same
+                self.listener(Event("warning", f"dot {name}, all of it counted as dirty: {error.message}; see `dm fsck`"))
+                dirty = size
             return Summary(
                 dot=name,
                 current=current,

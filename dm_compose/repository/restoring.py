@@ -111,6 +111,7 @@ def move_to(
     began = time.monotonic()
     state = checkout.state()
     freeze = Freeze(checkout) if checkout.engine is not None else None
+    captured = None
     try:
         captured, changed = _save(checkout, f"before {action} to {target.id.short}", freeze)
         saved = captured if changed else None
@@ -123,6 +124,12 @@ def move_to(
         done = put_in_place(
             checkout, target.id, plan, move, previous=saved or state.head, timeout_s=timeout_s, freeze=freeze, takes_over=captured
         )
+    except BaseException:
+        if captured is not None:
+            if freeze is not None:
+                freeze.thaw()
+            checkout.store.abandon(captured)
+        raise
     finally:
         if freeze is not None:
             freeze.thaw()

@@ -223,6 +223,27 @@ def test_a_damaged_commit_does_not_keep_the_others_from_being_used(dm: Machine) 
     assert dm("fsck", code=DAMAGED).code == DAMAGED
 
 
+def test_a_commit_whose_manifest_is_damaged_is_named_and_everything_else_goes_on(dm: Machine) -> None:
+    dm("init", "b")
+    head = dm("log", "--json").json()[0]["id"]
+    _garble(dm.home / "objects" / head / "__default__.manifest")
+    ended = dm("list", "-H")
+    assert [row[0] for row in ended.fields()] == ["a", "b"]
+    assert ended.fields()[0][6] == ended.fields()[0][4]
+    assert "warning: dot a" in ended.err
+    assert dm("dot", "show", "a").lines[0] == "Dot admin/a:"
+    for verb in ("status", "diff", "reset --hard HEAD"):
+        assert head in dm("--dot", "a", *verb.split(), code=DAMAGED).err
+    assert f"damaged: commit {head[:12]}, __default__" in dm("fsck", code=DAMAGED).out
+    assert dm("debug", "Unfinished").json() == {"a": [], "b": []}
+    assert dm.read("a", "file") == "uncommitted"
+    dm("--dot", "a", "commit", "-m", "three")
+    dm("--dot", "a", "reset", "v1")
+    dm("--dot", "a", "undo")
+    assert dm.read("a", "file") == "uncommitted"
+    assert dm("list").err == ""
+
+
 # version, debug
 
 
