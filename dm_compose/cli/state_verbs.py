@@ -170,6 +170,8 @@ def status(*, as_json: bool) -> None:
 
 
 def _dirt(found: SubdotStatus) -> str:
+    if found.place is None and not found.dirty:
+        return "-"
     if not found.diff:
         return "clean"
     about = "" if found.diff.exact else "at most "

@@ -12,7 +12,7 @@ from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, DotName, SubdotNa
 from dm_compose.core.stack import StackPlan
 from dm_compose.datastores import Datastore, Service
 from dm_compose.engine import Engine
-from dm_compose.errors import InUseError, NotFoundError
+from dm_compose.errors import EngineError, InUseError, NotFoundError
 from dm_compose.repository.access import Access
 from dm_compose.store.api import Directories, Store
 
@@ -121,14 +121,21 @@ class Checkout:
                 )
 
     def require_places(self) -> None:
-        """Raise NotFoundError for a subdot whose files are nowhere."""
-        for subdot in self.plan.subdots:
+        """Raise NotFoundError for a subdot whose files are nowhere, EngineError where only an engine could tell. In a tree
+        subdots come and go as they like.
+        """
+        for subdot in self.plan.subdots if not self.tree else ():
             if subdot.name in self.places:
                 continue
             if any(m.container.service in subdot.services[:1] for m in self.members):
                 raise NotFoundError(
                     f"subdot {subdot.name}: service {subdot.services[0]} keeps {subdot.path} in its container, not in a volume",
                     hint="`dm-compose up -d` gives it a volume and takes the data along.",
+                )
+            if self.engine is None:
+                raise EngineError(
+                    f"subdot {subdot.name} is in volume {subdot.volume}, and no Docker Engine answers",
+                    hint="Start Docker, or check DOCKER_HOST.",
                 )
             raise NotFoundError(
                 f"subdot {subdot.name}: there is no volume {subdot.volume}",

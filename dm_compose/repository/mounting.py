@@ -36,6 +36,7 @@ def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:
         _require_reach(checkout)
         with file_errors(f"mounting {name} at {path}"):
             if not checkout.tree:
+                checkout.require_places()
                 return _link_places(checkout, name, path)
             directory = checkout.store.make_subdot(name.dot, checkout.worktree, name.subdot)
             if name.branch is None:

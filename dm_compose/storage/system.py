@@ -7,6 +7,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +146,16 @@ def sync_file(path: bytes) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def make_directory(path: str | Path) -> None:
+    """Make a directory, in place of whatever else there is: a symlink would lead to somebody else's files."""
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)
+            os.mkdir(path, 0o755)
 
 
 def write_file(path: Path, data: bytes, *, durable: bool) -> None:
