@@ -40,7 +40,8 @@ def plan_tree(tree: Tree, target: Manifest, without: Collection[str] = ()) -> Tr
     Paths in `without`, and the directories above them, stay as they are where the manifest has something else there.
     """
     above = {parent for path in without for parent in _parents(path)}
-    target = _around(target, without, above)
+    if without:
+        target = _around(target, without, above)
     plan = TreePlan(target)
     kept = _kept_paths(tree, target)
     plan.remove = [path for path in reversed(tree) if path not in kept and path not in above]

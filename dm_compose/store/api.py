@@ -289,8 +289,8 @@ class Store(Protocol):
     def check(self, live: Mapping[DotName, Mapping[WorktreeName, Directories]], *, repair: bool) -> Checkup:
         """Compare every manifest and object with its digest, which is recorded at the first look. Deletes nothing.
 
-        With `repair` a damaged object is taken from another with the same contents, or from a file of a `live` worktree that
-        is proven to hold it.
+        With `repair` a damaged object or manifest is taken from another with the same contents, or from a file of a `live`
+        worktree that is proven to hold it.
         """
 
     def export(self, dot: DotName, commit_id: CommitId, directory: str, subdot: SubdotName | None = None) -> None:
