@@ -21,6 +21,7 @@ import click
 import pytest
 
 import dm_compose
+from dm_compose.cli import branch_verbs
 from dm_compose.cli import main as entry
 from dm_compose.cli.compose_group import cli
 from dm_compose.cli.main import run
@@ -39,7 +40,7 @@ needs_compose = pytest.mark.skipif(capabilities()["compose"] != "yes", reason=f"
 SCRIPT = str(Path(sys.executable).with_name("dm-compose"))
 NO_ENGINE = "unix:///nonexistent.sock"
 PATIENCE_S = 60
-OURS = sorted(verb.name or "" for verb in VERBS)
+OURS = sorted(verb.name or "" for verb in (*VERBS, *branch_verbs.VERBS))
 BUG, INTERRUPTED, TERMINATED = 70, 130, 143
 
 
