@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
-from dm_compose.core.commit import Commit, JournalEntry, Worktree
+from dm_compose.core.commit import SWITCH, Commit, JournalEntry, Move, Worktree
 from dm_compose.core.events import Event
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, RefName, WorktreeName
 from dm_compose.core.plan import Action, Plan, Step
@@ -126,13 +126,17 @@ def _follow(checkout: Checkout, branch: RefName, head: CommitId, action: str, ti
     store, dot = checkout.store, checkout.dot
     worktrees = store.worktrees(dot)
     found = next((w for w in worktrees.values() if w.branch == branch), None)
-    if found is None:
-        found = Worktree(dot, worktree_name(branch, worktrees), branch, None, tree=True)
-        store.add_worktree(found, head)
-    elif not found.tree:
+    if found is not None and not found.tree:
         raise InUseError(f"branch {branch} of dot {dot} is checked out in worktree {found.name}, which is no tree of the store")
-    plan = plan_switch(checkout.members, found.name)
-    entry = store.begin_switch(dot, found.name, plan.targets(Action.KILL), action)
+    name = found.name if found is not None else worktree_name(branch, worktrees)
+    plan = plan_switch(checkout.members, name)
+    if found is not None:
+        entry = store.begin_switch(dot, name, plan.targets(Action.KILL), action)
+    else:  # the branch, which may be new too, and the way to it are there together or not at all
+        entry = CommitId.new()
+        move = Move(action, branch, head)
+        journalled = JournalEntry(entry, dot, name, SWITCH, stopped=tuple(plan.targets(Action.KILL)), move=move)
+        store.add_worktree(Worktree(dot, name, branch, None, tree=True), head, journalled)
     followers = replace(checkout, members=tuple(m for m in checkout.members if not m.pinned))
     freeze = Freeze(followers) if checkout.engine is not None else None
     try:

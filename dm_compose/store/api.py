@@ -94,9 +94,9 @@ class Store(Protocol):
         NotFoundError for what is no tree. Needs no lock.
         """
 
-    def add_worktree(self, worktree: Worktree, start: CommitId) -> None:
+    def add_worktree(self, worktree: Worktree, start: CommitId, entry: JournalEntry | None = None) -> None:
         """Register a worktree, and its branch where that is new, at commit `start`. A tree is filled: with the branch's
-        uncommitted state if there is one, else with its head.
+        uncommitted state if there is one, else with its head. A switch to it, if it is made for one, is journalled with it.
 
         ExistsError for the name, InUseError for a branch that is checked out elsewhere. A crash leaves no such worktree.
         """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dm_compose.core.commit import (
     Commit,
+    JournalEntry,
     ReflogEntry,
     Worktree,
 )
@@ -86,7 +87,7 @@ class History(Parts):
         if not self.worktree(dot, name).tree:
             raise NotFoundError(f"worktree {name} of dot {dot} is no tree")
 
-    def add_worktree(self, worktree: Worktree, start: CommitId) -> None:
+    def add_worktree(self, worktree: Worktree, start: CommitId, entry: JournalEntry | None = None) -> None:
         dot, name = worktree.dot, worktree.name
         if name in self._database.worktrees(dot):
             raise ExistsError(f"dot {dot} has a worktree {name} already")
@@ -105,6 +106,8 @@ class History(Parts):
             if worktree.tree:
                 self._database.remove_ref(dot, "uncommitted", worktree.branch)
             self._database.put_worktree(worktree)
+            if entry is not None:
+                self._database.put_journal(entry)
         self._discard(left)
 
     def _build_tree(self, dot: DotName, name: WorktreeName, commit: Commit) -> Path:

@@ -9,9 +9,11 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from dm_compose.store.local import LocalStore
 from tests.support.crashing import KILLED, run_until
 from tests.support.machines import Machine
 
@@ -183,3 +185,21 @@ def test_a_mount_of_a_new_dot_killed_anywhere_can_be_done_again(template: Machin
         assert machine.read("new", "file") == "written through it"
         whole(machine)
     assert seen == {(False, False), (True, False), (True, True)}
+
+
+def test_a_new_branch_is_never_there_without_the_way_to_it(template: Machine) -> None:
+    """The hook does not see the database's own writes, so the one that makes the branch is stopped at by name."""
+    original = LocalStore.add_worktree
+
+    def work() -> None:
+        def add_and_die(*arguments: Any) -> None:
+            original(*arguments)
+            os._exit(KILLED)
+
+        LocalStore.add_worktree = add_and_die  # type: ignore[method-assign]
+        template("checkout", "-b", "new")
+
+    assert run_until(1_000_000, work) == KILLED
+    assert branches(template) == ("new", {"master", "other", "idle", "new"})
+    sound(template)
+    whole(template)
