@@ -126,13 +126,12 @@ class Trees:
         os.rename(temporary, link)
 
     def present(self) -> dict[DotName, list[str]]:
-        """Return the names of the directories that there are, by dot."""
+        """Return the names of all that lies where trees do, by what should be their dot."""
         if not self._trees.is_dir():
             return {}
         return {
-            DotName(dot.name): sorted(item.name for item in dot.iterdir() if not item.is_symlink())
+            DotName(dot.name): sorted(item.name for item in dot.iterdir() if item.name != CURRENT) if dot.is_dir() else []
             for dot in sorted(self._trees.iterdir())
-            if dot.is_dir()
         }
 
 

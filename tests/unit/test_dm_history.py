@@ -654,7 +654,7 @@ def test_what_is_no_directory_is_not_mounted_as_a_subdot(dm: Machine, tmp_path: 
         dm.tree("a", "sub").symlink_to(tmp_path / "outside")
     else:
         dm.tree("a", "sub").touch()
-    assert "sub" in dm("mount", "a.sub", str(tmp_path / "here"), code=STORE).err
+    assert "sub" in dm("mount", "a.sub", str(tmp_path / "here"), code=EXISTS).err
     assert os.listdir(tmp_path) == ["outside"]
 
 

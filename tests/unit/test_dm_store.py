@@ -234,7 +234,7 @@ def test_a_commit_whose_manifest_is_damaged_is_named_and_everything_else_goes_on
     assert dm("dot", "show", "a").lines[0] == "Dot admin/a:"
     for verb in ("status", "diff", "reset --hard HEAD"):
         assert head in dm("--dot", "a", *verb.split(), code=DAMAGED).err
-    assert f"damaged: commit {head[:12]}, __default__" in dm("fsck", code=DAMAGED).out
+    assert f"damaged: {head}/__default__.manifest" in dm("fsck", code=DAMAGED).out
     assert dm("debug", "Unfinished").json() == {"a": [], "b": []}
     assert dm.read("a", "file") == "uncommitted"
     dm("--dot", "a", "commit", "-m", "three")
@@ -386,8 +386,20 @@ def test_json_of_what_follows_a_move_is_one_document_too(dm: Machine) -> None:
 
 
 def test_every_verb_that_prints_is_asked_for_json_here() -> None:
+    """Verbs of the driver and of remotes have tests of their own."""
     known = {" ".join(words[:2]) if words[0] in ("worktree", "dot") else words[0] for words in PRINTING}
-    known |= {"undo", "worktree remove"}
+    known |= {
+        "undo",
+        "worktree remove",
+        "cluster init",
+        "cluster reset",
+        "cluster status",
+        "push",
+        "pull",
+        "clone",
+        "dot set-upstream",
+    }
+    known |= {f"remote {verb}" for verb in ("add", "rm", "switch", "ls", "rm-dot", "gc", "verify")}
     assert known | {"completion"} == {" ".join(path) for path, _ in verbs(cli)}
 
 
