@@ -15,13 +15,14 @@ class _Name(str):
     __slots__ = ()
     what = "name"
     allowed = "letters, digits, '_', '-' and '.'"
+    longest = 100
     pattern = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return `text` as this type, or raise UsageError."""
         if not isinstance(text, str) or not cls.pattern.fullmatch(text):
-            raise UsageError(f"invalid {cls.what} {text!r}", hint=f"Use up to 100 {cls.allowed}.")
+            raise UsageError(f"invalid {cls.what} {text!r}", hint=f"Use up to {cls.longest} {cls.allowed}.")
         return cls(text)
 
 
@@ -60,6 +61,7 @@ class RefName(_Name):
     __slots__ = ()
     what = "branch name"
     allowed = "letters, digits, '_', '-', '.' and '/' (a letter or digit first; no '..', no '/' at an end)"
+    longest = 200
     pattern = re.compile(r"(?!HEAD$)(?!.*(\.\.|//|/\.))[A-Za-z0-9](?:[A-Za-z0-9_./-]{0,198}[A-Za-z0-9_-])?")
 
 

@@ -63,7 +63,7 @@ def make_commit(
     checkout.listener(Event("copy", "copying what changed"))
     commit_id = checkout.store.prepare_commit(checkout.dot, checkout.worktree, checkout.directories)
     try:
-        if stop:
+        if stop and checkout.engine is not None:
             captured = _capture_stopped(checkout, commit_id, timeout_s)
             frozen_s = 0.0
         else:

@@ -476,6 +476,33 @@ def test_a_bug_gives_70_and_no_traceback(dm: Machine, monkeypatch: pytest.Monkey
     assert "ZeroDivisionError" in log.read_text()
 
 
+FLAGS = [
+    (words, option)
+    for words, command in verbs(cli)
+    for parameter in command.params
+    if isinstance(parameter, click.Option) and parameter.is_flag
+    for option in parameter.opts
+]
+ARGUMENTS = {"commit": "-m c", "mount": "a PLACE", "init": "new", "switch": "a", "worktree add": "new", "completion": "bash"}
+ARGUMENTS |= dict.fromkeys(("reset", "checkout", "log", "diff"), "other") | {"worktree remove": "side", "dot delete": "a"}
+
+
+@pytest.mark.parametrize(("words", "option"), FLAGS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else value)
+def test_every_flag_of_every_verb_works_without_an_engine(
+    dm: Machine, words: tuple[str, ...], option: str, tmp_path: Path
+) -> None:
+    dm("worktree", "add", "side")
+    arguments = ARGUMENTS.get(" ".join(words), "").replace("PLACE", str(tmp_path / "here")).split()
+    if option in ("-b", "--branch"):
+        arguments = ["new", "other"]
+    elif option in ("-d", "-D", "--delete", "--force-delete"):
+        arguments = ["v1" if words == ("tag",) else "other"]
+    dm("commit", "-m", "so that nothing is refused")
+    dm("checkout", "other")
+    dm("checkout", "master")
+    dm(*words, option, *arguments)
+
+
 # Processes of their own
 
 
@@ -503,6 +530,19 @@ def test_an_input_that_is_closed_agrees_to_nothing(machine: Machine) -> None:
         ["sh", "-c", line], env=machine.environment(), capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert (done.returncode, done.stdout) == (0, "Aborted.\n"), done.stderr
+
+
+def test_an_answer_that_is_no_text_agrees_to_nothing(machine: Machine) -> None:
+    machine("init", "a")
+    done = subprocess.run(
+        [SCRIPT, "dot", "delete", "a"],
+        env={**machine.environment(), "PYTHONIOENCODING": "utf-8"},
+        input=b"\xff\xfe\n",
+        capture_output=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"Aborted.\n"), done.stderr
 
 
 def test_without_an_engine_the_store_must_be_a_folder(machine: Machine) -> None:
