@@ -12,12 +12,13 @@ from datetime import UTC, datetime
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName
-from dm_compose.core.tree import Manifest
-from dm_compose.errors import DamagedError, DivergedError, NotFoundError
+from dm_compose.core.tree import FILE, Manifest
+from dm_compose.errors import DamagedError, DivergedError, NotFoundError, UsageError
 from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
 from dm_compose.store.exchange import Difference
 from dm_compose.store.local import LocalStore
+from dm_compose.transfer.checking import MAX_TREE_BYTES
 from dm_compose.transfer.codec import compress_document
 from dm_compose.transfer.manifests import CommitManifest, Layer, encode_config, unique
 from dm_compose.transfer.packing import Packer
@@ -139,7 +140,12 @@ class _Sender:
         count = next((number for number, commit in enumerate(log) if commit.id in self.tagged), len(log))
         parent = self.on_remote(log[count].id) if count < len(log) else None
         trees = self._trees(log[count]) if count < len(log) else {}
-        self.total = self._logical_bytes(log[: count + 1])
+        if count == len(log) and log[-1].shallow:
+            raise NotFoundError(
+                f"commit {log[-1].id.short} came without its ancestors, and the remote has neither it nor them",
+                hint="Fetch the whole history from where it came, then push.",
+            )
+        self.total = self._logical_bytes(log, count)
         sent: list[_OnRemote] = []
         for commit in reversed(log[:count]):
             if sent:
@@ -161,14 +167,14 @@ class _Sender:
     def _trees(self, commit: Commit) -> dict[SubdotName, Manifest]:
         return {subdot: self.store.exchange.tree(state.manifest)[1] for subdot, state in commit.subdots.items()}
 
-    def _logical_bytes(self, log: Sequence[Commit]) -> int:
-        """Return the sizes of the objects that each commit has and its parent has not, for telling progress."""
+    def _logical_bytes(self, log: Sequence[Commit], count: int) -> int:
+        """Return the sizes of the objects that the first `count` commits have and their parents have not, to tell progress."""
         total = 0
-        for number, commit in enumerate(log[:-1] if len(log) > 1 else log):
+        for number, commit in enumerate(log[:count]):
             parents = self._trees(log[number + 1]) if number + 1 < len(log) else {}
-            known = set().union(*(tree.objects() for tree in parents.values()))
+            known = {ref for tree in parents.values() for ref in tree.objects()}
             for tree in self._trees(commit).values():
-                total += sum(e.size for e in tree.entries.values() if e.ref not in known)
+                total += sum(e.size for e in tree.entries.values() if e.kind == FILE and e.ref not in known)
         return total
 
     def _send(
@@ -224,7 +230,10 @@ class _Sender:
         return layer
 
     def _upload_tree(self, subdot: SubdotName, manifest: str) -> Layer:
-        return self._upload(compress_document(self.store.exchange.tree(manifest)[0]), subdot)
+        data = self.store.exchange.tree(manifest)[0]
+        if len(data) > MAX_TREE_BYTES:
+            raise UsageError(f"the list of files of {subdot} has {len(data)} bytes; a remote takes up to {MAX_TREE_BYTES}")
+        return self._upload(compress_document(data), subdot)
 
     # Objects
 
@@ -234,7 +243,9 @@ class _Sender:
         wanted = wanted_objects(trees, definitions, known.trees)
         old = refs & definitions.keys()
         again = crowded(closure(definitions, old, what="the parent on the remote"), old)
-        sizes = {e.ref: e.size for tree in trees.values() for e in tree.entries.values()}
+        sizes = {e.ref: e.size for tree in trees.values() for e in tree.entries.values() if e.kind == FILE}
+        if again:  # nothing may have its base in the same pack
+            wanted = [Wanted(item.ref, item.size, None) for item in wanted]
         wanted += [Wanted(ref, sizes[ref], None) for ref in sorted(again)]
         if not wanted:
             return Table()

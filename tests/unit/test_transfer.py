@@ -13,8 +13,10 @@ import pytest
 from dm_compose.core.commit import CommitDraft
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, RefName
 from dm_compose.errors import DivergedError, InUseError, NotFoundError
-from dm_compose.remotes import Remote, RemoteName, Tag
-from dm_compose.transfer import Relation, download, push
+from dm_compose.remotes import Digest, Remote, RemoteName, Tag
+from dm_compose.transfer import Relation, download, planning, push, verify_remote
+from dm_compose.transfer.reading import read_manifest, read_table
+from dm_compose.transfer.tables import chain
 from tests.support.transfers import DOT, SHOP, Side, change_page, directory_remote, write_pages
 from tests.support.trees import allocated, describe, differences
 
@@ -286,6 +288,60 @@ def test_a_shallow_fetch_brings_one_commit_and_a_later_one_the_rest(ours: Side, 
     ours.restore(ids[0])
     assert differences(describe(ours.data), describe(theirs.data)) == []
     assert theirs.store.check({}, repair=False).sound
+
+
+def test_a_shallow_commit_is_not_pushed_to_where_its_ancestors_are_not(
+    ours: Side, theirs: Side, remote: Remote, tmp_path: Path
+) -> None:
+    ours.commit("one")
+    (ours.data / "new").write_text("new")
+    ours.commit("two")
+    ours.push(remote)
+    theirs.restore(theirs.fetch(remote, depth=1).head)
+    other = directory_remote(tmp_path / "other")
+    with pytest.raises(NotFoundError, match="without its ancestors"):
+        theirs.push(other)
+    assert other.repository(SHOP).tags() == []
+    theirs.fetch(remote)
+    assert len(theirs.push(other).commits) == 2
+
+
+def test_a_commit_that_would_need_many_packs_or_tables_sends_the_small_ones_again(
+    ours: Side, theirs: Side, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "MAX_PACKS", 6)
+    monkeypatch.setattr(planning, "KEPT_PACKS", 3)
+    monkeypatch.setattr(planning, "MAX_TABLES", 2)
+    ids = []
+    for number in range(30):
+        write_pages(ours.data / f"file{number}", 3, seed=number)
+        change_page(ours.data / "table", number, b"changed")
+        ids.append(ours.commit(str(number)))
+        ours.push(remote)
+        manifest = read_manifest(remote.repository(SHOP), remote.repository(SHOP).resolve(Tag("master")) or Digest(""))
+        assert len(manifest.packs) <= 7
+        assert len(manifest.tables) <= 3
+    theirs.pull(remote)
+    assert differences(describe(ours.data), describe(theirs.data)) == []
+    tree = describe(ours.data)
+    for commit_id in (ids[0], ids[13], ids[29]):
+        theirs.restore(commit_id)
+        ours.restore(commit_id)
+        assert differences(describe(ours.data), describe(theirs.data)) == []
+    assert differences(tree, describe(theirs.data)) == []
+    assert verify_remote(remote, SHOP).damage == ()
+
+
+def test_chains_are_as_short_as_the_format_says(ours: Side, remote: Remote) -> None:
+    for number in range(70):
+        change_page(ours.data / "table", number, b"changed")
+        ours.commit()
+        ours.push(remote)
+    repository = remote.repository(SHOP)
+    manifest = read_manifest(repository, repository.resolve(Tag("master")) or Digest(""))
+    known = {ref: d for layer in manifest.tables for ref, d in read_table(repository, layer).definitions.items()}
+    versions = [d.version for d in max((chain(known, ref) for ref in known), key=len)]
+    assert versions == [69, 68, 67, 66, 65, 64, 0]
 
 
 def test_a_commit_can_be_fetched_by_its_id(ours: Side, theirs: Side, remote: Remote) -> None:
