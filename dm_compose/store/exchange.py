@@ -102,10 +102,10 @@ class Exchange:
                     yield start, data
                     start += len(data)
 
-    def read(self, ref: str, offset: int, length: int) -> bytes:
-        """Return a range of an object, shorter where it ends."""
+    def read(self, ref: str, ranges: Sequence[tuple[int, int]]) -> bytes:
+        """Return (offset, length) ranges of an object, joined; each is shorter where the object ends."""
         with self._open(ref) as fd:
-            return os.pread(fd, length, offset)
+            return b"".join(os.pread(fd, length, offset) for offset, length in ranges)
 
     def compare(self, ref: str, base: str) -> Difference:
         """Return how an object differs from another one."""
@@ -208,22 +208,22 @@ class Staging:
         path = self._path(ref, finished=True)
         return path if os.path.exists(path) else self._objects.path(ref)
 
-    def read(self, ref: str, offset: int, length: int) -> bytes:
-        """Return a range of a finished object or one of the store, shorter where it ends."""
-        return self._read(self._base(ref), ref, offset, length)
+    def read(self, ref: str, ranges: Sequence[tuple[int, int]]) -> bytes:
+        """Return (offset, length) ranges of a finished object or one of the store, joined; each is shorter where it ends."""
+        return self._read(self._base(ref), ref, ranges)
 
-    def read_unfinished(self, ref: str, offset: int, length: int) -> bytes:
-        """Return a range of an object that was started."""
-        return self._read(self._path(ref, finished=False), ref, offset, length)
+    def read_unfinished(self, ref: str, ranges: Sequence[tuple[int, int]]) -> bytes:
+        """Return ranges of an object that was started."""
+        return self._read(self._path(ref, finished=False), ref, ranges)
 
-    def _read(self, path: bytes, ref: str, offset: int, length: int) -> bytes:
+    def _read(self, path: bytes, ref: str, ranges: Sequence[tuple[int, int]]) -> bytes:
         with file_errors(f"reading object {ref}"):
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 raise DamagedError(f"object {ref} is missing from the store") from None
             try:
-                return os.pread(fd, length, offset)
+                return b"".join(os.pread(fd, length, offset) for offset, length in ranges)
             finally:
                 os.close(fd)
 

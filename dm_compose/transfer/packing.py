@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from dm_compose.errors import DamagedError
 from dm_compose.remotes.names import Digest, digest_of
 from dm_compose.store.exchange import READ_ZEROS_BYTES, Difference, Run
 from dm_compose.transfer.codec import DELTA_FRAME_BYTES, FRAME_BYTES, compress, compress_against
@@ -31,7 +32,7 @@ class Source(Protocol):
 
     def runs(self, ref: str) -> Iterator[tuple[int, bytes]]: ...
 
-    def read(self, ref: str, offset: int, length: int) -> bytes: ...
+    def read(self, ref: str, ranges: Sequence[tuple[int, int]]) -> bytes: ...
 
 
 @dataclass
@@ -124,18 +125,22 @@ class Packer:
             position, end = run.offset, run.offset + run.length
             while not run.zero and position < end:
                 length = min(end - position, DELTA_FRAME_BYTES - frame.size)
-                frame.add(ref, position, self._source.read(ref, position, length))
+                frame.places.append((ref, position, length, frame.size))
+                frame.size += length
                 position += length
                 if frame.size == DELTA_FRAME_BYTES:
-                    self._submit_delta(frame, base)
+                    self._submit_delta(frame, ref, base)
                     frame = _Open()
         if frame.size:
-            self._submit_delta(frame, base)
+            self._submit_delta(frame, ref, base)
 
-    def _submit_delta(self, frame: _Open, base: str) -> None:
+    def _submit_delta(self, frame: _Open, ref: str, base: str) -> None:
         def work() -> bytes:
-            prefix = b"".join(self._source.read(base, offset, length) for _, offset, length, _ in frame.places)
-            return compress_against(b"".join(frame.data), prefix)
+            ranges = [(offset, length) for _, offset, length, _ in frame.places]
+            data = self._source.read(ref, ranges)
+            if len(data) != frame.size:
+                raise DamagedError(f"object {ref} became shorter while it was read")
+            return compress_against(data, self._source.read(base, ranges))
 
         self._submit(frame, work, delta=True)
         self._progress(frame.size)

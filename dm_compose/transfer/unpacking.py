@@ -180,11 +180,10 @@ class Unpacker:
         if base is None or len({ref for ref, _ in places}) != 1 or covered != frame.size:
             raise UntrustedError(f"{what} has a frame of changes that is not of exactly one object")
         if base not in self._passing:
-            return b"".join(self._staging.read(base, piece.offset, piece.length) for piece in ordered)
+            return self._staging.read(base, [(piece.offset, piece.length) for piece in ordered])
         size, ref = self._definitions[base].size, places[0][0]  # the file has its new size already
-        return b"".join(
-            self._staging.read_unfinished(ref, piece.offset, max(0, min(piece.length, size - piece.offset))) for piece in ordered
-        )
+        ranges = [(piece.offset, max(0, min(piece.length, size - piece.offset))) for piece in ordered]
+        return self._staging.read_unfinished(ref, ranges)
 
     def _finish_one(self, ref: str) -> None:
         definition = self._definitions[ref]
