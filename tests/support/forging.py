@@ -38,6 +38,7 @@ class Forge:
         """Change the JSON of the first tree, and what the commit says of it."""
         first, *rest = self.manifest.trees
         document = self._document(first)
+        del document["crc32"]  # an enemy leaves it out: it is for accidents
         document = change(document) or document
         layer = self._put(compress_document(json.dumps(document).encode()), first.subdot)
         self.manifest = replace(self.manifest, trees=(layer, *rest))
