@@ -49,6 +49,7 @@ def measure(base: Path, files: int, mib: int, rounds: int) -> tuple[list[float],
     store.create_dot(DOT)
     where = {DATA: str(tree)}
     seed = _commit(store, where)
+    os.sync()  # what was made for the measurement is not written back while measuring
     rng = random.Random(1)
     rollbacks, captures = [], []
     for _ in range(rounds):
