@@ -117,13 +117,14 @@ def remove_dot(*, name: str, theirs: str, force: bool, as_json: bool) -> None:
     from dm_compose.transfer import remove_remote
 
     found = _name(theirs)
-    if not force and ask(f"Delete {found} from {name}, with all its branches and commits? (enter Y to continue):") != "Y":
-        click.echo("Aborted.", err=True)
-        return
-    with _remotes(quiet=as_json).opened(name) as opened:
-        remove_remote(opened, found)
+    agreed = force or ask(f"Delete {found} from {name}, with all its branches and commits? (enter Y to continue):") == "Y"
+    if agreed:
+        with _remotes(quiet=as_json).opened(name) as opened:
+            remove_remote(opened, found)
     if as_json:
-        print_json({"dot": str(found)})
+        print_json({"dot": str(found), "deleted": agreed})
+    elif not agreed:
+        click.echo("Aborted.")
 
 
 @remote.command("gc")
@@ -153,7 +154,7 @@ def collect(*, name: str, theirs: str | None, dry_run: bool, as_json: bool) -> N
 @click.argument("name", metavar="REMOTE")
 @click.argument("theirs", metavar="[NS/DOT]", required=False)
 @json_option
-def verify(*, name: str, theirs: str | None, as_json: bool) -> None:
+def verify(*, name: str, theirs: str | None, as_json: bool) -> int:
     """Read every blob of REMOTE and compare it with its digest."""
     from dm_compose.cli.output import Narrator
     from dm_compose.transfer import verify_remote
@@ -164,12 +165,14 @@ def verify(*, name: str, theirs: str | None, as_json: bool) -> None:
     damage = sum(len(checkup.damage) for checkup in found.values())
     if as_json:
         print_json({"sound": not damage, "dots": found})
-    for dot_name, checkup in () if as_json else found.items():
+        return DamagedError.exit_code if damage else 0
+    for dot_name, checkup in found.items():
         click.echo(f"{dot_name}: {checkup.commits} commits, {checkup.blobs} blobs, {size(checkup.size_bytes)}")
         for problem in checkup.damage:
             click.echo(f"  damaged: {problem.where}: {problem.what}")
     if damage:
         raise DamagedError(f"{damage} blobs of {name} are damaged", hint="Push again from a store that is whole.")
+    return 0
 
 
 @click.command()

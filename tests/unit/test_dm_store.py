@@ -385,6 +385,21 @@ def test_json_of_what_follows_a_move_is_one_document_too(dm: Machine) -> None:
     assert dm("worktree", "remove", "side", "--json").json() == {"worktree": "side"}
 
 
+def test_json_about_a_remote_is_one_document_whatever_is_found_there(dm: Machine, tmp_path: Path) -> None:
+    dm("remote", "add", "hub", str(tmp_path / "hub"))
+    dm("push", "hub")
+    for answer in ("n\n", ""):
+        assert dm("remote", "rm-dot", "hub", "a", "--json", answer=answer).json() == {"dot": "admin/a", "deleted": False}
+    assert dm("remote", "rm-dot", "hub", "a", answer="n\n").out == "Aborted.\n"
+    assert dm("remote", "verify", "hub", "--json").json()["sound"] is True
+    largest = max((path for path in (tmp_path / "hub").rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    _garble(largest)
+    assert dm("remote", "verify", "hub", "--json", code=DAMAGED).json()["sound"] is False
+    assert "damaged" in dm("remote", "verify", "hub", code=DAMAGED).err
+    assert dm("remote", "rm-dot", "-f", "hub", "a", "--json").json() == {"dot": "admin/a", "deleted": True}
+    assert dm("remote", "ls", "hub", "--json").json() == []
+
+
 def test_every_verb_that_prints_is_asked_for_json_here() -> None:
     """Verbs of the driver and of remotes have tests of their own."""
     known = {" ".join(words[:2]) if words[0] in ("worktree", "dot") else words[0] for words in PRINTING}
@@ -480,27 +495,49 @@ FLAGS = [
     (words, option)
     for words, command in verbs(cli)
     for parameter in command.params
-    if isinstance(parameter, click.Option) and parameter.is_flag
+    if isinstance(parameter, click.Option) and parameter.is_flag and words[0] != "cluster"  # which is the engine's
     for option in parameter.opts
 ]
-ARGUMENTS = {"commit": "-m c", "mount": "a PLACE", "init": "new", "switch": "a", "worktree add": "new", "completion": "bash"}
-ARGUMENTS |= dict.fromkeys(("reset", "checkout", "log", "diff"), "other") | {"worktree remove": "side", "dot delete": "a"}
+ARGUMENTS = {
+    "commit": "-m c",
+    "mount": "a PLACE",
+    "init": "new",
+    "switch": "a",
+    "worktree add": "new",
+    "worktree remove": "side",
+    "reset": "other",
+    "checkout": "other",
+    "log": "other",
+    "diff": "other",
+    "dot delete": "a",
+    "dot set-upstream": "hub a",
+    "push": "hub",
+    "pull": "hub",
+    "clone": "hub a --local-name copy",
+    "remote add": "second REMOTE",
+    "remote rm-dot": "hub a",
+    **{f"remote {verb}": "hub" for verb in ("rm", "switch", "ls", "gc", "verify")},
+}
 
 
 @pytest.mark.parametrize(("words", "option"), FLAGS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else value)
 def test_every_flag_of_every_verb_works_without_an_engine(
     dm: Machine, words: tuple[str, ...], option: str, tmp_path: Path
 ) -> None:
+    dm("commit", "-m", "so that nothing is refused")
     dm("worktree", "add", "side")
-    arguments = ARGUMENTS.get(" ".join(words), "").replace("PLACE", str(tmp_path / "here")).split()
+    dm("checkout", "other")
+    dm("checkout", "master")
+    dm("remote", "add", "hub", str(tmp_path / "hub"))
+    dm("push", "hub")
+    given = ARGUMENTS.get(" ".join(words), "").replace("PLACE", str(tmp_path / "here")).replace("REMOTE", str(tmp_path / "2"))
+    arguments = given.split()
     if option in ("-b", "--branch"):
         arguments = ["new", "other"]
     elif option in ("-d", "-D", "--delete", "--force-delete"):
         arguments = ["v1" if words == ("tag",) else "other"]
-    dm("commit", "-m", "so that nothing is refused")
-    dm("checkout", "other")
-    dm("checkout", "master")
-    dm(*words, option, *arguments)
+    ended = dm(*words, option, *arguments, answer="Y\n")
+    assert not ended.err or option != "--json" or "(enter Y to continue)" in ended.err
 
 
 # Processes of their own

@@ -81,6 +81,8 @@ def machine() -> Iterator[Machine]:
     made.write("a", "file", "two")
     made.commit("a", "two")
     made.write("a", "file", "uncommitted")
+    made("remote", "add", "hub", str(root / "hub"))
+    made("push", "hub")
     (root / "work").mkdir()
     (root / "work" / "file").write_text("not the store's")
     os.chdir(root / "work")
@@ -89,17 +91,17 @@ def machine() -> Iterator[Machine]:
     shutil.rmtree(root)
 
 
-def outside(machine: Machine) -> dict[str, str | None]:
+def outside(machine: Machine) -> dict[str, bytes | None]:
     """Return what there is around the store, and check that the store itself has nothing that does not belong there."""
     assert {path.name for path in machine.home.iterdir()} <= STORE
     for dot in (machine.home / "trees").iterdir():
         DotName.parse(dot.name)
         for tree in dot.iterdir():
             assert tree.name == ".current" or WorktreeName.parse(tree.name)
-    found: dict[str, str | None] = {}
+    found: dict[str, bytes | None] = {}
     for path in machine.root.rglob("*"):
         if machine.home not in (path, *path.parents):
-            found[str(path.relative_to(machine.root))] = path.read_text() if path.is_file() else None
+            found[str(path.relative_to(machine.root))] = path.read_bytes() if path.is_file() else None
     return found
 
 
@@ -198,6 +200,32 @@ def test_any_word_as_a_reference(machine: Machine, verb: str, ref: str) -> None:
 def test_any_word_as_a_reference_to_nothing(machine: Machine, verb: str, ref: str) -> None:
     if machine("log", "--", ref, code=None).code != 0:
         assert check(machine, *filled(verb, ref)).code != 0
+
+
+HUB_VERBS = [
+    "remote ls NAME",
+    "remote rm NAME",
+    "remote switch NAME",
+    "remote gc NAME",
+    "remote verify NAME",
+    "push NAME",
+    "pull NAME",
+]
+HUB_VERBS += ["push hub NAME", "push hub a NAME", "pull hub NAME", "pull hub a NAME", "clone hub NAME --local-name b"]
+HUB_VERBS += ["clone hub a NAME --local-name b", "clone --local-name=NAME hub a", "push --remote-name=NAME hub a nope"]
+HUB_VERBS += ["remote rm-dot hub NAME", "remote gc hub NAME", "remote verify hub NAME", "dot set-upstream hub NAME"]
+HUB_VERBS += ["dot set-upstream NAME hub x", "dot set-upstream a NAME x", "remote add NAME ../hub", "remote add again NAME"]
+
+
+@WORDS
+@given(st.sampled_from(HUB_VERBS), word.filter(lambda name: "/" not in name and name not in (".", "..", "hub")))
+def test_any_word_as_the_name_of_what_a_remote_has(machine: Machine, verb: str, name: str) -> None:
+    check(machine, *filled(verb, name))
+    for made in {row[0] for row in machine("list", "-H").fields()} - {"a"}:
+        machine("dot", "delete", "-f", made)
+    for remote in machine("remote", "--json").json():
+        if remote["name"] != "hub":
+            machine("remote", "rm", remote["name"])
 
 
 @FEWER
