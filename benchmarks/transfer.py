@@ -27,52 +27,12 @@ from benchmarks.servers import Mariadb, Postgres, available
 
 UPDATES = 300
 SETTLE_S = 6.0  # ext4 looks for recently deleted inodes for five seconds whenever it makes one
-_WORKER = "--worker"
 Figures = dict[str, list[float]]
-
-
-# What runs in a process of its own, as a command of dm-compose would
-
-
-def worker(words: list[str]) -> None:
-    """Carry out one transfer and print its report as JSON."""
-    from dm_compose.core.commit import CommitDraft
-    from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, DotName, SubdotName
-    from dm_compose.remotes import RemoteName, RemoteUrl, open_remote
-    from dm_compose.store.local import LocalStore
-    from dm_compose.transfer import fetch, push
-
-    verb, store_path, where = words
-    dot, name = DotName("shop"), RemoteName.parse("admin/shop")
-    store = LocalStore(Path(store_path))
-    if dot not in store.dots():
-        store.create_dot(dot)
-    head = store.branches(dot).get(DEFAULT_BRANCH)
-    if verb == "commit":
-        directories = {SubdotName(item.name): str(item) for item in Path(where).iterdir()}
-        commit_id = store.prepare_commit(dot, MAIN_WORKTREE, directories)
-        store.capture(commit_id)
-        store.publish(commit_id, CommitDraft("benchmark", "me"))
-        print("{}")
-    elif verb == "export":
-        assert head is not None
-        store.export(dot, head, where)
-        print("{}")
-    elif verb == "push":
-        done = push(store, dot, DEFAULT_BRANCH, open_remote(RemoteUrl.parse(where)), name)
-        print(json.dumps({"bytes": done.sent_bytes}))
-    else:
-        got = fetch(
-            open_remote(RemoteUrl.parse(where)), name, DEFAULT_BRANCH, store, dot, head=head, depth=1 if verb == "tip" else None
-        )
-        store._database.set_ref(dot, "branch", DEFAULT_BRANCH, got.head)
-        print(json.dumps({"bytes": got.received_bytes}))
-    store.close()
 
 
 def ours(verb: str, store: Path, where: object) -> tuple[float, int]:
     """Run the worker; return seconds, the start of Python among them, and bytes."""
-    command = [sys.executable, "-m", "benchmarks.transfer", _WORKER, verb, str(store), str(where)]
+    command = [sys.executable, "-m", "benchmarks.transfer_worker", verb, str(store), str(where)]
     seconds, output = run(command, cwd=ROOT)
     return seconds, int(json.loads(output).get("bytes", 0))
 
@@ -353,9 +313,6 @@ def judge(figures: dict[str, Figures]) -> None:
 
 
 def main() -> None:
-    if sys.argv[1:2] == [_WORKER]:
-        worker(sys.argv[2:])
-        return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each figure (default 3)")
     parser.add_argument("--directory", help="where to work (default: a temporary directory)")

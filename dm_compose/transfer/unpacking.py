@@ -43,6 +43,7 @@ class Unpacker:
         for definition in definitions.values():
             self._register(definition)
         self._passing = {ref for ref in definitions if ref not in wanted and len(self._waiting[ref]) == 1}
+        self._simple = {d.ref for d in definitions.values() if _is_one_piece(d)} - self._passing
 
     def _register(self, definition: Definition) -> None:
         packs = set()
@@ -109,7 +110,7 @@ class Unpacker:
 
     def _begin(self, digest: Digest, data: bytes) -> None:
         """Start the objects that are new with a pack, and have its frames written."""
-        new = sorted(ref for ref in self._users[digest] if ref not in self._started)
+        new = sorted(ref for ref in self._users[digest] if ref not in self._started and ref not in self._simple)
         self._started.update(new)
         _all(self._pool.submit(self._start, ref) for ref in new)
         frames = self._frames[digest]
@@ -121,7 +122,9 @@ class Unpacker:
         _all(iter(futures))
         for ref in self._users[digest]:
             self._left[ref] -= 1
-        self._finish(sorted(ref for ref in self._users[digest] if not self._left[ref]))
+        complete = sorted(ref for ref in self._users[digest] if not self._left[ref])
+        self._note_finished([ref for ref in complete if ref in self._simple])
+        self._finish([ref for ref in complete if ref not in self._simple])
 
     def _finish(self, refs: list[str]) -> None:
         """Have objects finished in the background."""
@@ -131,21 +134,21 @@ class Unpacker:
         """Wait for what is being finished, and go on with what waits for that and needs no pack."""
         while self._finishing:
             done, self._finishing = self._finishing, []
-            self._note_finished(done)
+            _all(future for _, future in done)
+            self._note_finished([ref for ref, _ in done])
 
-    def _note_finished(self, done: list[tuple[str, Future[None]]]) -> None:
-        _all(future for _, future in done)
-        for ref, _ in done:
+    def _note_finished(self, refs: list[str]) -> None:
+        for ref in refs:
             self._left[ref] = -1
             self._settled |= self._packs_of[ref]
-        self._finish([above for ref, _ in done for above in self._waiting[ref] if not self._packs_of[above]])
+        self._finish([above for ref in refs for above in self._waiting[ref] if not self._packs_of[above]])
 
     def _forget(self, downloads: Downloads) -> None:
         """Have the packs removed whose every object is finished."""
-        done = {ref for ref, future in self._finishing if future.done()}
-        finished = [item for item in self._finishing if item[0] in done]
-        self._finishing = [item for item in self._finishing if item[0] not in done]
-        self._note_finished(finished)
+        done = [item for item in self._finishing if item[1].done()]
+        self._finishing = [item for item in self._finishing if item not in done]
+        _all(future for _, future in done)
+        self._note_finished([ref for ref, _ in done])
         for pack in [pack for pack in self._settled if all(self._left[ref] < 0 for ref in self._users[pack])]:
             self._settled.remove(pack)
             downloads.forget(pack)
@@ -168,7 +171,11 @@ class Unpacker:
         content = decompress(data[frame.offset : frame.offset + frame.stored], frame.size, prefix=prefix, what=what)
         pieces: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
         for ref, piece in places:
-            pieces[ref].append((piece.offset, content[piece.start : piece.start + piece.length]))
+            part = content[piece.start : piece.start + piece.length]
+            if ref not in self._simple:
+                pieces[ref].append((piece.offset, part))
+            elif not self._staging.add(ref, part, self._definitions[ref].sha256):
+                raise self._not_as_sent(ref)
         for ref, found in pieces.items():
             self._staging.write(ref, found)
 
@@ -192,11 +199,22 @@ class Unpacker:
         if ref in self._passing:
             return
         if not self._staging.finish(ref, definition.sha256):
-            base = f", or its base {definition.base} is damaged here" if definition.base else ""
-            raise DamagedError(
-                f"object {ref} does not come out as it was sent{base}",
-                hint="`fsck` looks for damage here, `remote verify` there.",
-            )
+            raise self._not_as_sent(ref)
+
+    def _not_as_sent(self, ref: str) -> DamagedError:
+        base = self._definitions[ref].base
+        return DamagedError(
+            f"object {ref} does not come out as it was sent" + (f", or its base {base} is damaged here" if base else ""),
+            hint="`fsck` looks for damage here, `remote verify` there.",
+        )
+
+
+def _is_one_piece(definition: Definition) -> bool:
+    """Whether an object is no more than a range of one frame: most files are, and are made in one step."""
+    if definition.base is not None or len(definition.pieces) != 1:
+        return False
+    (piece,) = definition.pieces
+    return piece.frame is not None and piece.length == definition.size
 
 
 def _all(futures: Iterator[Future[None]]) -> None:
