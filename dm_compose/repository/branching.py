@@ -12,11 +12,12 @@ from dm_compose.core.names import MAIN_WORKTREE, CommitId, RefName, WorktreeName
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.errors import ExistsError, InUseError, NotFoundError, NotReadyError, UncommittedError, UsageError
 from dm_compose.repository.checkout import Checkout, Member
-from dm_compose.repository.execute import Done, execute
+from dm_compose.repository.execute import Done, Work
 from dm_compose.repository.freeze import Freeze
 from dm_compose.repository.naming import worktree_name
 from dm_compose.repository.ready import await_ready
 from dm_compose.repository.restoring import check_versions, move_to, save_uncommitted, uncommitted
+from dm_compose.repository.steps import carry_out
 
 
 @dataclass(frozen=True)
@@ -159,41 +160,17 @@ def _follow(checkout: Checkout, branch: RefName, head: CommitId, action: str, ti
 
 def _carry_out(checkout: Checkout, entry: CommitId, plan: Plan, freeze: Freeze | None, timeout_s: float) -> list[Done]:
     members = {m.container.id: m for m in checkout.members}
-    engine = checkout.engine
-
-    def kill(container_id: str) -> None:
-        assert engine is not None
-        engine.kill(container_id)
-        if freeze is not None:
-            freeze.forget(container_id)
-
-    def start(container_id: str) -> None:
-        assert engine is not None
-        engine.start(container_id)
 
     def await_answer(container_id: str) -> float:
-        assert engine is not None
+        assert checkout.engine is not None
         try:
-            return await_ready(engine, members[container_id], checkout.listener, timeout_s)
+            return await_ready(checkout.engine, members[container_id], checkout.listener, timeout_s)
         except NotReadyError as error:  # the tree is what its branch holds; a container that ends on it is the user's business
             checkout.listener(Event("warning", error.message))
             return timeout_s
 
-    def pause(container_id: str) -> None:
-        assert engine is not None
-        engine.pause(container_id)
-
-    return execute(
-        plan,
-        {
-            Action.KILL: kill,
-            Action.SWITCH: lambda _: checkout.store.switch(entry),
-            Action.START: start,
-            Action.AWAIT: await_answer,
-            Action.PAUSE: pause,
-        },
-        lambda step: checkout.listener(Event(step.action.value, step.label)),
-    )
+    work: dict[Action, Work] = {Action.SWITCH: lambda _: checkout.store.switch(entry), Action.AWAIT: await_answer}
+    return carry_out(checkout, plan, freeze, timeout_s, work)
 
 
 def finish_switch(checkout: Checkout, entry: JournalEntry, *, timeout_s: float) -> None:

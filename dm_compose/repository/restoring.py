@@ -14,10 +14,11 @@ from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import DmError, UncommittedError, VersionMismatchError
 from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.committing import hidden_draft
-from dm_compose.repository.execute import Done, execute
+from dm_compose.repository.execute import Done, Work
 from dm_compose.repository.freeze import Freeze, promptly, quiesce
-from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
+from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
 from dm_compose.repository.restore_plan import plan_restore
+from dm_compose.repository.steps import carry_out
 from dm_compose.store.api import COMPARE_BUDGET_BYTES, Restored
 
 
@@ -280,36 +281,8 @@ def _put_back(
 
 
 def _carry_out(checkout: Checkout, entry: CommitId, plan: Plan, timeout_s: float, freeze: Freeze | None) -> list[Done]:
-    members = {m.container.id: m for m in checkout.members}
-    engine = checkout.engine
+    def restore(subdot: str) -> Restored:
+        return checkout.store.restore(entry, SubdotName(subdot), checkout.directories)
 
-    def kill(container_id: str) -> None:
-        assert engine is not None
-        engine.kill(container_id)
-        if freeze is not None:
-            freeze.forget(container_id)
-
-    def start(container_id: str) -> None:
-        assert engine is not None
-        engine.start(container_id)
-
-    def await_answer(container_id: str) -> float:
-        assert engine is not None
-        return await_ready(engine, members[container_id], checkout.listener, timeout_s)
-
-    def pause(container_id: str) -> None:
-        assert engine is not None
-        engine.pause(container_id)
-
-    return execute(
-        plan,
-        {
-            Action.KILL: kill,
-            Action.RESTORE: lambda subdot: checkout.store.restore(entry, SubdotName(subdot), checkout.directories),
-            Action.SYNC: lambda _: checkout.store.sync_restored(entry),
-            Action.START: start,
-            Action.AWAIT: await_answer,
-            Action.PAUSE: pause,
-        },
-        lambda step: checkout.listener(Event(step.action.value, step.label)),
-    )
+    work: dict[Action, Work] = {Action.RESTORE: restore, Action.SYNC: lambda _: checkout.store.sync_restored(entry)}
+    return carry_out(checkout, plan, freeze, timeout_s, work)

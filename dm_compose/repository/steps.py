@@ -1,0 +1,47 @@
+"""What the steps of plans do to containers: the same for a restore and for a switch between trees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dm_compose.core.events import Event
+from dm_compose.core.plan import Action, Plan
+from dm_compose.repository.checkout import Checkout
+from dm_compose.repository.execute import Done, Work, execute
+from dm_compose.repository.freeze import Freeze
+from dm_compose.repository.ready import await_ready
+
+
+def carry_out(checkout: Checkout, plan: Plan, freeze: Freeze | None, timeout_s: float, work: Mapping[Action, Work]) -> list[Done]:
+    """Do the steps of a plan, each told as it begins; `work` is for what is not done to a container, and wins where it is given.
+
+    A container that `freeze` holds is forgotten by it when it has been taken down.
+    """
+    members = {m.container.id: m for m in checkout.members}
+    engine = checkout.engine
+
+    def kill(container_id: str) -> None:
+        assert engine is not None
+        engine.kill(container_id)
+        if freeze is not None:
+            freeze.forget(container_id)
+
+    def start(container_id: str) -> None:
+        assert engine is not None
+        engine.start(container_id)
+
+    def await_answer(container_id: str) -> float:
+        assert engine is not None
+        return await_ready(engine, members[container_id], checkout.listener, timeout_s)
+
+    def pause(container_id: str) -> None:
+        assert engine is not None
+        engine.pause(container_id)
+
+    to_containers: dict[Action, Work] = {
+        Action.KILL: kill,
+        Action.START: start,
+        Action.AWAIT: await_answer,
+        Action.PAUSE: pause,
+    }
+    return execute(plan, {**to_containers, **work}, lambda step: checkout.listener(Event(step.action.value, step.label)))
