@@ -59,9 +59,26 @@ def open_access(engine: Engine | None, places: Iterable[str], listener: Listener
     on_host = {place: directory for place, (directory, _) in found.items()}
     if choice != "helper" and (choice == "in-process" or _reachable(engine, [store, *on_host.values()])):
         return Access(LocalStore(Path(store), listener), "in-process", on_host)
-    inside = {place: helper_directory(number) for number, place in enumerate(wanted)}
-    mounts = {store_mount: HELPER_STORE, **{found[place][1]: directory for place, directory in inside.items()}}
+    inside, mounted = inside_helper(on_host)
+    mounts = {store_mount: HELPER_STORE, **{found[place][1]: inside[place] for place in mounted}}
     return Access(connect_helper(mounts, listener), "helper", inside)
+
+
+def inside_helper(on_host: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Return where a helper finds places, given their directories on the host, and which of them are mounted: a place within
+    another one is found there, so that the store sees that it is.
+    """
+    real = {place: os.path.normpath(directory) for place, directory in on_host.items()}
+    outer: dict[str, str | None] = {}
+    for place, directory in real.items():
+        around = [o for o, top in real.items() if directory.startswith(f"{top.rstrip('/')}/")]
+        outer[place] = min(around, key=lambda o: len(real[o]), default=None)
+    mounted = [place for place in real if outer[place] is None]
+    inside = {place: helper_directory(number) for number, place in enumerate(mounted)}
+    for place, top in outer.items():
+        if top is not None:
+            inside[place] = f"{inside[top]}/{os.path.relpath(real[place], real[top])}"
+    return inside, mounted
 
 
 def find_store(engine: Engine, *, make: bool) -> Path | None:
