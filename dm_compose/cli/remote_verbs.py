@@ -138,7 +138,7 @@ def collect(*, name: str, theirs: str | None, dry_run: bool, as_json: bool) -> N
 
     found = {}
     with _remotes(quiet=as_json).opened(name) as opened:
-        for dot in [_name(theirs)] if theirs else opened.repositories():
+        for dot in [_name(theirs)] if theirs is not None else opened.repositories():
             found[str(dot)] = remote_garbage(opened, dot) if dry_run else collect_remote(opened, dot)
     if as_json:
         print_json(found)
@@ -160,7 +160,7 @@ def verify(*, name: str, theirs: str | None, as_json: bool) -> int:
     from dm_compose.transfer import verify_remote
 
     with _remotes(quiet=as_json).opened(name) as opened:
-        dots = [_name(theirs)] if theirs else opened.repositories()
+        dots = [_name(theirs)] if theirs is not None else opened.repositories()
         found = {str(dot): verify_remote(opened, dot, Narrator(quiet=as_json)) for dot in dots}
     damage = sum(len(checkup.damage) for checkup in found.values())
     if as_json:
@@ -189,11 +189,11 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
     """
     remotes = _remotes(quiet=as_json)
     chosen = target().named_or_current(which, quiet=as_json)
-    theirs = _name(remote_name) if remote_name else None
+    theirs = _name(remote_name) if remote_name is not None else None
     if not as_json:
         click.echo(f"Pushing admin/{chosen.name} to {name}" + (f":{theirs}" if theirs else ""))
         click.echo("Calculating...")
-    done = remotes.push(name, chosen, RefName.parse(of_it) if of_it else target().named_branch, theirs, stash=stash)
+    done = remotes.push(name, chosen, target().named_branch if of_it is None else RefName.parse(of_it), theirs, stash=stash)
     if as_json:
         print_json(done)
         return
@@ -220,7 +220,7 @@ def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, as_jso
     chosen = target().named_or_current(which, quiet=as_json)
     if not as_json:
         click.echo(f"Pulling admin/{chosen.name} from {name}\nCalculating...")
-    done = remotes.pull(name, chosen, RefName.parse(of_it) if of_it else target().named_branch, stash=stash)
+    done = remotes.pull(name, chosen, target().named_branch if of_it is None else RefName.parse(of_it), stash=stash)
     if as_json:
         print_json(done)
         return
@@ -242,10 +242,10 @@ def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, as_jso
 def clone(*, name: str, theirs: str, branch: str | None, local_name: str | None, as_json: bool) -> None:
     """Make a dot of what REMOTE has, with its history, and check BRANCH (master) out."""
     found = _name(theirs)
-    local = DotName.parse(local_name) if local_name else None
+    local = DotName.parse(local_name) if local_name is not None else None
     if not as_json:
         click.echo(f"Cloning {name}:{found} into admin/{local or found.dot}\nCalculating...")
-    done = _remotes(quiet=as_json).clone(name, found, RefName.parse(branch) if branch else DEFAULT_BRANCH, local)
+    done = _remotes(quiet=as_json).clone(name, found, DEFAULT_BRANCH if branch is None else RefName.parse(branch), local)
     if as_json:
         print_json(done)
         return

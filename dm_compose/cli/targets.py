@@ -56,7 +56,7 @@ class ComposeTarget:
         return Dots(Narrator(quiet=quiet))
 
     def named_or_current(self, text: str | None, *, quiet: bool) -> Dot:
-        return self.dots(quiet=quiet).dot(DotName.parse(text)) if text else self.dot(quiet=quiet)
+        return self.dots(quiet=quiet).dot(DotName.parse(text)) if text is not None else self.dot(quiet=quiet)
 
     def stack(self, *, quiet: bool) -> Stack:
         """Return the stack."""
@@ -99,7 +99,7 @@ class StoreTarget:
         return dots.dot(name or dots.choose(), branch)
 
     def named_or_current(self, text: str | None, *, quiet: bool) -> Dot:
-        return self.dots(quiet=quiet).dot(DotName.parse(text)) if text else self.dot(quiet=quiet, for_ref=True)
+        return self.dots(quiet=quiet).dot(DotName.parse(text)) if text is not None else self.dot(quiet=quiet, for_ref=True)
 
     def named(self, dots: Dots) -> DotName | None:
         """Return the dot that is meant without being chosen by `switch`: the named one, else this directory's."""

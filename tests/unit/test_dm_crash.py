@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ def stops(template: Machine, *words: str) -> Iterator[tuple[Machine, bool]]:
     for number in range(1, MAX_STOPS):
         root = template.root.parent / "case"
         shutil.rmtree(root, ignore_errors=True)
-        subprocess.run(["cp", "-a", str(template.root), str(root)], check=True)
+        shutil.copytree(template.root, root, symlinks=True)
         machine = Machine(root)
         placed = [str(root / "place") if word == "PLACE" else word for word in words]
         done = run_until(number, lambda: machine(*placed)) != KILLED  # noqa: B023 (used before the next round)

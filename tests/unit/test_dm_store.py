@@ -400,6 +400,30 @@ def test_json_about_a_remote_is_one_document_whatever_is_found_there(dm: Machine
     assert dm("remote", "ls", "hub", "--json").json() == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("push", "hub", ""),
+        ("push", "hub", "a", ""),
+        ("push", "hub", "--remote-name", ""),
+        ("pull", "hub", ""),
+        ("pull", "hub", "a", ""),
+        ("clone", "hub", "a", "", "--local-name", "b"),
+        ("clone", "hub", "a", "--local-name", ""),
+        ("remote", "gc", "hub", ""),
+        ("remote", "verify", "hub", ""),
+        ("dot", "set-upstream", "", "hub", "a"),
+    ],
+    ids=" ".join,
+)
+def test_an_empty_word_is_a_mistake_and_not_everything_or_the_current(
+    dm: Machine, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    dm("remote", "add", "hub", str(tmp_path / "hub"))
+    dm("push", "hub")
+    assert "invalid" in dm(*words, code=USAGE).err
+
+
 def test_every_verb_that_prints_is_asked_for_json_here() -> None:
     """Verbs of the driver and of remotes have tests of their own."""
     known = {" ".join(words[:2]) if words[0] in ("worktree", "dot") else words[0] for words in PRINTING}
@@ -525,11 +549,13 @@ def test_every_flag_of_every_verb_works_without_an_engine(
     dm: Machine, words: tuple[str, ...], option: str, tmp_path: Path
 ) -> None:
     dm("commit", "-m", "so that nothing is refused")
-    dm("worktree", "add", "side")
-    dm("checkout", "other")
-    dm("checkout", "master")
-    dm("remote", "add", "hub", str(tmp_path / "hub"))
-    dm("push", "hub")
+    if words[0] == "worktree":
+        dm("worktree", "add", "side")
+    if words[0] == "undo":
+        dm("checkout", "other")
+    if "hub" in ARGUMENTS.get(" ".join(words), ""):
+        dm("remote", "add", "hub", str(tmp_path / "hub"))
+        dm("push", "hub")
     given = ARGUMENTS.get(" ".join(words), "").replace("PLACE", str(tmp_path / "here")).replace("REMOTE", str(tmp_path / "2"))
     arguments = given.split()
     if option in ("-b", "--branch"):

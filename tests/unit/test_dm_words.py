@@ -223,6 +223,7 @@ def test_any_word_as_the_name_of_what_a_remote_has(machine: Machine, verb: str, 
     check(machine, *filled(verb, name))
     for made in {row[0] for row in machine("list", "-H").fields()} - {"a"}:
         machine("dot", "delete", "-f", made)
+    machine("dot", "set-upstream", "hub", "a")
     for remote in machine("remote", "--json").json():
         if remote["name"] != "hub":
             machine("remote", "rm", remote["name"])
