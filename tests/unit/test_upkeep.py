@@ -956,7 +956,9 @@ def test_upkeep_of_an_empty_store_is_nothing(stores: Stores, fast_path: Path) ->
 def test_upkeep_of_a_store_with_strange_files_is_no_bug(own: Kept) -> None:
     (own.home / "store/objects/stray").write_bytes(b"somebody's")
     (own.home / "store/trees").mkdir(exist_ok=True)
-    (own.home / "store/trees/stray").write_bytes(b"somebody's")
+    (own.home / "store/trees/stray").write_bytes(b"nobody's: only trees belong there")
+    assert own.collect().leftovers == 1
     assert not own.collect()
+    assert (own.home / "store/objects/stray").read_bytes() == b"somebody's"
     assert own.store.check({}, repair=True).sound
     assert own.wrong() == set()
