@@ -6,7 +6,7 @@ import contextlib
 import functools
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -116,27 +116,38 @@ class Dots:
     def delete(self, dot: DotName) -> None:
         """Delete a dot with its commits and, where its files are in the store, these. There is no way back.
 
-        NotFoundError; InUseError while a container runs on any of its worktrees. Docker's own volumes stay.
+        NotFoundError; InUseError while a container runs on any of its worktrees, or, running or not, has a volume of it from the
+        driver: Docker forgets these first, or it would ask the driver for them at each of its starts. Docker's own volumes stay.
         """
         with self.store() as store:
             if dot not in store.dots():
                 raise NotFoundError(f"No such filesystem: there is no dot {dot}", hint="`dm list` shows what there is.")
             with locked(store, dot, self.listener):
                 for worktree in store.worktrees(dot).values():
-                    running = self._running(StoredDot(dot, self.engine, self.listener, branch=worktree.branch))
-                    if running:
+                    users = self._users(StoredDot(dot, self.engine, self.listener, branch=worktree.branch))
+                    if users:
                         raise InUseError(
-                            f"We cannot delete the volume {dot}: {', '.join(running)} still use it", hint="Stop them first."
+                            f"We cannot delete the volume {dot}: {', '.join(users)} still use it",
+                            hint=f"Remove them first: docker rm -f {' '.join(users)}" if worktree.tree else "Stop them first.",
                         )
+                self._have_docker_forget(name for name, owner in store.volumes().items() if owner == dot)
                 store.delete_dot(dot)
                 if store.settings().get(CURRENT_DOT) == dot:
                     store.set_setting(CURRENT_DOT, None)
         with contextlib.suppress(InUseError), self._all_locked(timeout_s=0) as store:  # else the next gc frees the objects
             store.collect(_since(None))
 
-    def _running(self, dot: StoredDot) -> list[str]:
+    def _users(self, dot: StoredDot) -> list[str]:
         with dot.opened(lock=False) as checkout:
-            return [m.container.name for m in checkout.members if m.mounts and m.container.running]
+            return [m.container.name for m in checkout.members if m.mounts and (checkout.tree or m.container.running)]
+
+    def _have_docker_forget(self, volumes: Iterable[str]) -> None:
+        for name in volumes:
+            try:
+                if self.engine is not None:
+                    self.engine.remove_volume(name)
+            except EngineError as error:  # the driver does not run; its next reset, or `docker volume rm`, does it
+                self.listener(Event("warning", error.message))
 
     # Looking
 

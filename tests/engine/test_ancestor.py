@@ -221,8 +221,12 @@ def test_a_dot_is_deleted_unless_a_container_uses_it(bench: DriverBench, dm: Dm)
     refused = dm("dot", "delete", "-f", "shop", code=8)
     assert "cannot delete the volume" in refused.stderr
     assert "user" in refused.stderr
+    bench.engine.docker("kill", "user")
+    assert "user" in dm("dot", "delete", "-f", "shop", code=8).stderr, "it could be started again"
     bench.engine.docker("rm", "-f", "user")
     dm("dot", "delete", "-f", "shop")
+    asked = (bench.store_path / "dm-driver.log").read_text()
+    assert "VolumeDriver.Remove" in asked, "Docker has forgotten the volume too"
     assert "shop" not in dm("list").stdout
     assert bench.run("ls /foo", "shop:/foo") == ""
     assert "shop" in dm("list").stdout
