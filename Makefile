@@ -8,7 +8,7 @@ demo: .venv/ready
 	tools/with-engine sh -c 'tools/images && tools/demo'
 
 test: .venv/ready lint
-	tools/with-engine sh -c 'tools/images && tools/registry >/dev/null && .venv/bin/pytest -n 3 --dist loadfile $(PYTEST_OPTIONS)'
+	tools/with-engine sh -c 'tools/images && tools/registry >/dev/null && .venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)'
 
 unit: .venv/ready
 	.venv/bin/pytest -n 2 tests/unit $(PYTEST_OPTIONS)

@@ -14,7 +14,7 @@ from tests.support.projects import TestProject, eventually
 
 pytestmark = pytest.mark.engine
 
-STOPS = 14
+STOPS = 9
 
 
 @pytest.fixture
