@@ -14,6 +14,7 @@ from dm_compose.compose import ComposeOptions
 
 _EPILOG = """\b
 Every other verb (up, down, ps, logs, exec, ...) is Compose's own and is handed through.
+`push` and `pull` move the dot when their first word is a remote, else they are Compose's, for images.
 
 \b
 Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found, 6 ambiguous, 7 uncommitted changes,

@@ -13,7 +13,7 @@ from dm_compose.cli.state_verbs import json_option
 from dm_compose.cli.targets import target
 from dm_compose.core.names import DEFAULT_BRANCH, DotName, RefName
 from dm_compose.core.units import size
-from dm_compose.errors import DamagedError, UsageError
+from dm_compose.errors import DamagedError, DmError, UsageError
 
 if TYPE_CHECKING:
     from dm_compose.remotes.names import RemoteName
@@ -29,8 +29,16 @@ def _remotes(*, quiet: bool) -> Remotes:
 
 
 def is_remote(word: str) -> bool:
-    """Whether a word of the command line names a remote."""
-    return "://" in word or _remotes(quiet=True).is_remote(word)
+    """Whether a word of the command line names a remote. Makes no store to find out: the word may well be a service's name."""
+    from dm_compose.repository.access import store_exists
+
+    if "://" in word:
+        return True
+    try:
+        dots = target().dots()
+        return store_exists(dots.engine) and _remotes(quiet=True).is_remote(word)
+    except DmError:  # the verb is Compose's then, which says itself what is wrong
+        return False
 
 
 def _name(text: str) -> RemoteName:

@@ -94,10 +94,10 @@ def find_store(engine: Engine, *, make: bool) -> Path | None:
     return path if path.is_dir() else None
 
 
-def store_exists(engine: Engine) -> bool:
+def store_exists(engine: Engine | None) -> bool:
     """Whether there is a store; `open_access` makes it where there is none. Of a remote engine's directories nothing is known."""
     home = _home()
-    return os.path.isdir(home) if home.startswith("/") else engine.volume(home) is not None
+    return os.path.isdir(home) if home.startswith("/") else engine is not None and engine.volume(home) is not None
 
 
 def likely_store() -> Path:
