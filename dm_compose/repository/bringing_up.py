@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -26,8 +28,12 @@ INTERRUPTED = 128  # exit codes from here on tell of a signal
 GIVEN = (Kind.ANONYMOUS, Kind.IMAGE)  # what gets a volume from us
 
 
-def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool) -> int:
-    """Run a Compose verb with the volumes that all state gets to live in; return Compose's exit code.
+Rewrite = Callable[[dict[str, Any]], None]
+"""Changes the project document that Compose is given, in place. In its texts `$` is written `$$`."""
+
+
+def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rewrites: Sequence[Rewrite] = ()) -> int:
+    """Run a Compose verb with the volumes that all state gets to live in, and with `rewrites`; return Compose's exit code.
 
     When the verb creates containers, missing images are pulled or built first, because an image tells what is state; and data
     that a container keeps in its writable layer is copied into the new volume before Compose replaces that container (see
@@ -49,8 +55,12 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool) -> 
         layers = [_layer(stack, s, containers) for s in subdots if situations[s.name].in_layer]
         refuse_to_overwrite(stack.engine, layers)
     document = generate(project, replace(stack.plan, subdots=tuple(subdots)), situations)
+    if document is None and rewrites:
+        document = copy.deepcopy(dict(project.document))
     if document is None:
         return stack.compose.pass_through(words)
+    for rewrite in rewrites:
+        rewrite(document)
     directory = stack.compose.directory()
     with contextlib.ExitStack() as meanwhile:
         if dry_run:
