@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dm_compose.compose import ComposeOptions
-from dm_compose.repository.session import SessionOptions
+from dm_compose.repository.session import STRATEGIES, SessionOptions
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
@@ -50,6 +50,7 @@ SETTINGS = (
     _Setting("any_version", "flag", False, "Accept a commit made by another version of an engine."),
     _Setting("timeout", "number", 120.0, "Seconds to wait for a datastore to answer."),
     _Setting("lock_timeout", "number", 600.0, "Seconds to wait for another test run on the same stack; 0: do not wait."),
+    _Setting("strategy", "text", "auto", "How a datastore goes down and up: auto, respawn or restart."),
     _Setting("report", "flag", False, "Print what each test dirtied and what its restore cost."),
 )
 
@@ -91,6 +92,8 @@ def read_config(config: pytest.Config) -> DmConfig:
         found, where = _find(config, setting)
         chosen = chosen or found is not None
         values[setting.name] = setting.default if found is None else _decode(setting, found, where)
+        if setting.name == "strategy" and values["strategy"] not in STRATEGIES:
+            raise pytest.UsageError(f"{where}: {found!r} is no strategy; there are {', '.join(STRATEGIES)}")
     return DmConfig(
         compose=ComposeOptions(
             files=tuple(values["file"]),
@@ -99,7 +102,13 @@ def read_config(config: pytest.Config) -> DmConfig:
             env_files=tuple(values["env_file"]),
             project_directory=values["project_directory"],
         ),
-        session=SessionOptions(values["commit"], values["any_version"], values["timeout"], values["lock_timeout"]),
+        session=SessionOptions(
+            commit=values["commit"],
+            any_version=values["any_version"],
+            ready_timeout_s=values["timeout"],
+            lock_timeout_s=values["lock_timeout"],
+            strategy=values["strategy"],
+        ),
         autouse=values["autouse"],
         report=values["report"],
         chosen=chosen,

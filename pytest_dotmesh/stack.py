@@ -37,6 +37,11 @@ class DmStack:
         return self._commit.dot
 
     @property
+    def project(self) -> str:
+        """Name of the Compose project."""
+        return self._session.stack.project.name
+
+    @property
     def start(self) -> Commit:
         """The commit that the test started from."""
         return self._commit

@@ -11,12 +11,14 @@ class Image:
     """An image's identity and the parts of its configuration that tell about state.
 
     `reference` is as the compose file or container names it; `digest` the engine's id of the image, '' when it is not there.
+    `command` is what it runs: the entrypoint's words, then the command's.
     """
 
     reference: str
     digest: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     volumes: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     user: str = ""
 
@@ -54,7 +56,7 @@ class Container:
 
     `state` is the engine's word: created, running, paused, restarting, exited, dead, removing. `ports` maps a container port
     to the host's (address, port) pairs. `network_mode` is `host`, `container:ID` or a network. `one_off` marks `docker compose
-    run`.
+    run`; `respawns` one whose program can be taken down and up without it (dm_compose.engine.supervisor).
     """
 
     id: str
@@ -72,6 +74,7 @@ class Container:
     network_mode: str = ""
     one_off: bool = False
     pid: int = 0
+    respawns: bool = False
 
     @property
     def running(self) -> bool:

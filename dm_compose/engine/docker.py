@@ -24,6 +24,7 @@ _PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
 ROLE_LABEL = "dev.dotmesh.role"  # on every container and volume that dm-compose makes for itself
+RESPAWN_LABEL = "dev.dotmesh.respawn"  # on containers whose first process is supervisor.SCRIPT
 _MADE_LABEL = "dev.dotmesh.made"  # tells a volume that was made just now from one of the same name
 _START_HINT = "Start Docker, or check DOCKER_HOST, DOCKER_CONTEXT and your permissions on its socket (`docker info`)."
 
@@ -200,6 +201,17 @@ class Engine:
             if "is not running" not in error.message:
                 raise
 
+    def signal(self, container_id: str, number: int) -> None:
+        """Send a signal to a container's first process."""
+        with engine_errors(f"signalling container {container_id[:12]}"):
+            self._api.kill(container_id, number)
+
+    def processes(self, container_id: str) -> list[list[str]]:
+        """Return pid and parent's pid on the engine's host, state and name of each process of a container."""
+        with engine_errors(f"listing the processes of container {container_id[:12]}"):
+            rows: list[list[str]] = self._api.top(container_id, "-eo pid,ppid,stat,comm")["Processes"]
+        return rows
+
     def stop(self, container_id: str, timeout_s: int) -> None:
         """Ask a container to shut down and wait; after `timeout_s` it is killed."""
         with engine_errors(f"stopping container {container_id[:12]}"):
@@ -233,6 +245,23 @@ class Engine:
                 self._api.remove_volume(name)
         except NotFoundError:
             return
+
+    def image_has(self, image: str, paths: Sequence[Sequence[str]]) -> bool:
+        """Whether an image has, of each of `paths`, at least one."""
+        with engine_errors(f"looking into image {image[:19]}"):
+            made = self._api.create_container(image, command=["true"], labels={ROLE_LABEL: "copier"})["Id"]
+            try:
+                return all(any(self._has(made, path) for path in choice) for choice in paths)
+            finally:
+                self._remove(made)
+
+    def _has(self, container_id: str, path: str) -> bool:
+        try:
+            data, _ = self._api.get_archive(container_id, path)
+        except docker.errors.NotFound:
+            return False
+        data.close()
+        return True
 
     def has_data(self, container_id: str, path: str) -> bool:
         """Whether there is anything at a path of a container but an empty directory."""
@@ -365,9 +394,15 @@ def _image(reference: str, found: Mapping[str, Any]) -> Image:
         digest=found["Id"],
         environment=_pairs(config.get("Env")),
         volumes=tuple(sorted(config.get("Volumes") or {})),
+        entrypoint=tuple(config.get("Entrypoint") or ()),
         command=(*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])),
         user=config.get("User") or "",
     )
+
+
+def _command(found: Mapping[str, Any], *, respawns: bool) -> tuple[str, ...]:
+    words = (found["Path"], *found["Args"]) if found.get("Path") else ()
+    return words[4:] if respawns else words  # without `/bin/sh -c SCRIPT NAME`: see supervisor.supervised
 
 
 def _container(found: Mapping[str, Any]) -> Container:
@@ -395,7 +430,8 @@ def _container(found: Mapping[str, Any]) -> Container:
         addresses=tuple(a for n in networks.values() if (a := n.get("IPAddress") or n.get("GlobalIPv6Address"))),
         ports=ports,
         environment=environment,
-        command=(found["Path"], *found["Args"]) if found.get("Path") else (),
+        command=_command(found, respawns=RESPAWN_LABEL in labels),
+        respawns=RESPAWN_LABEL in labels,
         healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
         network_mode=(found.get("HostConfig") or {}).get("NetworkMode", ""),
         one_off=labels.get(_ONE_OFF, "").lower() == "true",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dm_compose.core.commit import Commit
 from dm_compose.core.containers import Container
@@ -13,22 +14,30 @@ from dm_compose.core.names import SubdotName
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import ComposeError, InUseError, NotFoundError
 from dm_compose.repository.access import Access, open_access, who_am_i
-from dm_compose.repository.bringing_up import compose_with_state
+from dm_compose.repository.bringing_up import Rewrite, compose_with_state
 from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.ready import await_ready, endpoints
 from dm_compose.repository.recovery import session_lock
+from dm_compose.repository.respawn import respawn_obstacles, supervise
 from dm_compose.repository.restoring import RestoreReport, check_versions, keep_aside, save_uncommitted, visit
 from dm_compose.repository.stack import Stack
+
+STRATEGIES = ("auto", "respawn", "restart")
 
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """How a session behaves; times in seconds. `lock_timeout_s` 0 does not wait for another session."""
+    """How a session behaves; times in seconds. `lock_timeout_s` 0 does not wait for another session.
+
+    `strategy`: how a datastore is taken down and up. `respawn` runs its program under a supervisor in containers that the
+    session makes, and kills the program only; `restart` kills and starts containers; `auto` respawns where that can be done.
+    """
 
     commit: str = "HEAD"
     any_version: bool = False
     ready_timeout_s: float = 120.0
     lock_timeout_s: float = 600.0
+    strategy: str = "auto"
 
 
 class StackSession:
@@ -136,7 +145,7 @@ class StackSession:
         if not down:
             yield
             return
-        self._compose(["up", "-d", "--no-recreate", *down], creates=True)
+        self._compose(["up", "-d", "--no-recreate", *down], creates=True, rewrites=[self._supervise])
         try:
             self.wait_until_ready()
             yield
@@ -146,8 +155,20 @@ class StackSession:
             else:
                 self._compose(["stop", *down], creates=False)
 
-    def _compose(self, words: Sequence[str], *, creates: bool) -> None:
-        code = compose_with_state(self.stack, words, creates=creates)
+    def _supervise(self, document: dict[str, Any]) -> None:
+        """Have the services with state run under a supervisor where they can."""
+        if self.options.strategy == "restart":
+            return
+        stack = self.stack
+        names = document["services"].keys() & stack.stateful_services()
+        obstacles = respawn_obstacles(document, stack.images, stack.engine, names)
+        for name, obstacle in sorted(obstacles.items()):
+            if obstacle and self.options.strategy == "respawn":
+                stack.listener(Event("warning", f"{name} cannot respawn, its container is restarted: {obstacle}"))
+        supervise(document, stack.images, [name for name, obstacle in obstacles.items() if not obstacle])
+
+    def _compose(self, words: Sequence[str], *, creates: bool, rewrites: Sequence[Rewrite] = ()) -> None:
+        code = compose_with_state(self.stack, words, creates=creates, rewrites=rewrites)
         if code:
             raise ComposeError(
                 f"`docker compose {' '.join(words)}` failed with exit code {code}", hint="Its own output says why."

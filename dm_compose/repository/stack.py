@@ -25,7 +25,7 @@ from dm_compose.repository.observing import make_member, observe_tree
 from dm_compose.repository.recovery import recover, recover_if_left
 from dm_compose.repository.settings import Settings, read_settings
 from dm_compose.repository.stored import StoredDot
-from dm_compose.repository.subdots import make_plan
+from dm_compose.repository.subdots import datastore_of, make_plan
 from dm_compose.repository.worktrees import add_tree, add_volumes
 from dm_compose.store.api import Store
 
@@ -82,6 +82,13 @@ class Stack(Dot):
     @property
     def name(self) -> DotName:
         return self.plan.dot
+
+    def stateful_services(self) -> set[str]:
+        """Return the services that have state: a subdot, or a datastore's data in memory."""
+        known, services = registry(), self.project.services
+        stores = {n: datastore_of(s, self.images.get(n, s.image), self.settings, known) for n, s in services.items()}
+        in_memory = {name for name, datastore in stores.items() if datastore is not None and datastore.in_memory}
+        return in_memory | {name for subdot in self.plan.subdots for name in subdot.services}
 
     def look_at_images_again(self) -> None:
         """Forget what the engine had, and the plan made of it: images have been pulled or built."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from dm_compose.core.events import Event
 from dm_compose.core.plan import Action, Plan
+from dm_compose.engine import Supervisor
+from dm_compose.errors import DmError
 from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.execute import Done, Work, execute
 from dm_compose.repository.freeze import Freeze
@@ -15,20 +17,35 @@ from dm_compose.repository.ready import await_ready
 def carry_out(checkout: Checkout, plan: Plan, freeze: Freeze | None, timeout_s: float, work: Mapping[Action, Work]) -> list[Done]:
     """Do the steps of a plan, each told as it begins; `work` is for what is not done to a container, and wins where it is given.
 
-    A container that `freeze` holds is forgotten by it when it has been taken down.
+    A container that `freeze` holds is forgotten by it when it has been taken down. In one that respawns only the program goes
+    down and comes up, where it is not frozen.
     """
     members = {m.container.id: m for m in checkout.members}
     engine = checkout.engine
+    emptied: set[str] = set()
 
     def kill(container_id: str) -> None:
         assert engine is not None
+        container = members[container_id].container
+        if container.respawns and container.state == "running" and (freeze is None or container_id not in freeze.containers):
+            try:
+                with Supervisor(engine, container) as supervisor:
+                    supervisor.down()
+                emptied.add(container_id)
+                return
+            except DmError as error:
+                checkout.listener(Event("warning", f"{error.message}; its container is taken down"))
         engine.kill(container_id)
         if freeze is not None:
             freeze.forget(container_id)
 
     def start(container_id: str) -> None:
         assert engine is not None
-        engine.start(container_id)
+        if container_id in emptied:
+            with Supervisor(engine, members[container_id].container) as supervisor:
+                supervisor.up()
+        else:
+            engine.start(container_id)
 
     def await_answer(container_id: str) -> float:
         assert engine is not None

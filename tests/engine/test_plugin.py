@@ -322,3 +322,41 @@ def test_the_same_through_the_helper_container(tests: Tests) -> None:
     done = tests.run(DM_FILES="helper", DM_HELPER_IMAGE="dm-example/python")
     assert "2 passed" in outcome(done), done.stdout
     assert is_seed(tests.project)
+
+
+def test_in_a_stack_that_the_run_brings_up_containers_stay_and_only_their_programs_start_anew(tests: Tests) -> None:
+    tests.project.dm("down")
+    tests.write(
+        """
+import subprocess
+
+def containers(stack):
+    names = ["docker", "ps", "-q", "--no-trunc", "--filter", f"label=com.docker.compose.project={stack.project}"]
+    ids = subprocess.run(names, capture_output=True, text=True, check=True).stdout.split()
+    started = ["docker", "inspect", "-f", "{{.Id}} {{.State.StartedAt}}", *ids]
+    return subprocess.run(started, capture_output=True, text=True, check=True).stdout
+
+def test_it(dm_stack):
+    global before
+    before = containers(dm_stack)
+    scribble(dm_stack)
+
+def test_next(dm_stack):
+    assert is_seed(dm_stack)
+    assert containers(dm_stack) == before
+"""
+    )
+    done = tests.run("-s", "--dm-report")
+    assert "2 passed" in outcome(done), done.stdout
+    assert "test_it: db-data" in done.stdout
+    done = tests.run("--dm-strategy=restart")
+    assert "1 failed, 1 passed" in outcome(done), done.stdout  # the last one sees that containers were started anew
+    tests.project.dm("up", "-d")
+    assert is_seed(tests.project)
+
+
+def test_a_strategy_that_there_is_not_ends_the_run_before_it_begins(tests: Tests) -> None:
+    tests.write(TWO_TESTS)
+    done = tests.run("--dm-strategy=reboot")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "no strategy; there are auto, respawn, restart" in done.stderr

@@ -1,0 +1,67 @@
+"""Which services of a test stack get a supervisor (dm_compose.engine.supervisor), and the project document that gives it to
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from dm_compose.core.containers import Image
+from dm_compose.engine import NEEDED, RESPAWN_LABEL, Engine, supervised
+
+OK = ""
+
+
+def respawn_obstacles(
+    document: Mapping[str, Any], images: Mapping[str, Image], engine: Engine, names: Iterable[str]
+) -> dict[str, str]:
+    """Return for each of these services why its program cannot be taken down and up without its container, OK where it can."""
+    services = document["services"]
+    found = {name: _obstacle(services[name], images.get(name)) for name in names}
+    digests = {images[name].digest for name, obstacle in found.items() if obstacle == OK}
+    with ThreadPoolExecutor(max(len(digests), 1)) as pool:
+        has_shell = dict(zip(digests, pool.map(lambda d: engine.image_has(d, NEEDED), digests), strict=True))
+    return {
+        name: "its image has no /bin/sh, sleep and rm" if obstacle == OK and not has_shell[images[name].digest] else obstacle
+        for name, obstacle in found.items()
+    }
+
+
+def _obstacle(service: Mapping[str, Any], image: Image | None) -> str:
+    """Return what of a service's own settings is in the way."""
+    if image is None:
+        return "its image is not there yet"
+    if service.get("pid"):
+        return "it shares a PID namespace"
+    if service.get("ipc") not in (None, "private", "shareable"):
+        return "it shares an IPC namespace"
+    if service.get("tmpfs") or any(mount.get("type") == "tmpfs" for mount in service.get("volumes") or ()):
+        return "what is on its tmpfs would stay"
+    if not _words(service, image):
+        return "neither image nor service says what to run"
+    return OK
+
+
+def supervise(document: dict[str, Any], images: Mapping[str, Image], names: Iterable[str]) -> None:
+    """Put the supervisor in front of what these services run; changes the document in place."""
+    for name in names:
+        service = document["services"][name]
+        service["entrypoint"] = [word.replace("$", "$$") for word in supervised(())] + _words(service, images[name])
+        service["command"] = []
+        labels = service.setdefault("labels", {})
+        labels[RESPAWN_LABEL] = "1"
+
+
+def _words(service: Mapping[str, Any], image: Image) -> list[str]:
+    """Return entrypoint and command as Compose would run them, `$` written `$$`: an entrypoint of the service's own does away
+    with the image's command.
+    """
+    entrypoint, command = service.get("entrypoint"), service.get("command")
+    of_image = [word.replace("$", "$$") for word in image.command]
+    count = len(image.entrypoint)
+    mine = of_image[:count] if entrypoint is None else list(entrypoint)
+    if command is None:
+        return [*mine, *(of_image[count:] if entrypoint is None else [])]
+    return [*mine, *command]
