@@ -42,12 +42,15 @@ class Image:
 
 @dataclass(frozen=True)
 class Mount:
-    """A directory mounted into a container. `place` is the volume's name, or the absolute path of a bind mount."""
+    """A directory mounted into a container. `place` is the volume's name, or the absolute path of a bind mount; `source` where
+    the engine's host has either.
+    """
 
     kind: str
     place: str
     target: str
     writable: bool
+    source: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ class Container:
     """A container as the engine describes it. `project` and `service` are Compose's labels, '' without Compose.
 
     `state` is the engine's word: created, running, paused, restarting, exited, dead, removing. `ports` maps a container port
-    to the host's (address, port) pairs. `network_mode` is `host`, `container:ID` or a network. `one_off` marks `docker compose
-    run`; `respawns` one whose program can be taken down and up without it (dm_compose.engine.supervisor).
+    to the host's (address, port) pairs. `network_mode` is `host`, `container:ID` or a network; `pid_mode` and `ipc_mode` are
+    alike. `one_off` marks `docker compose run`; `stdin_open` that its standard input may be attached to; `respawns` one whose
+    program can be taken down and up without it (dm_compose.engine.supervisor).
     """
 
     id: str
@@ -75,11 +79,21 @@ class Container:
     one_off: bool = False
     pid: int = 0
     respawns: bool = False
+    pid_mode: str = ""
+    ipc_mode: str = ""
+    stdin_open: bool = False
+    shell: tuple[str, ...] = ("/bin/sh", "-c")
 
     @property
     def running(self) -> bool:
         """Whether its processes exist, frozen or not."""
         return self.state in ("running", "paused", "restarting")
+
+    @property
+    def health_command(self) -> tuple[str, ...]:
+        """The command that the engine runs as health check, () when it runs none."""
+        kind, *words = self.healthcheck or ("NONE",)
+        return {"CMD": tuple(words), "CMD-SHELL": (*self.shell, *words)}.get(kind, ())
 
     @property
     def label(self) -> str:
@@ -109,3 +123,16 @@ class EngineFacts:
     architecture: str
     operating_system: str
     local: bool
+
+
+@dataclass(frozen=True)
+class EngineEvent:
+    """Something that happened in the engine. `kind` is container, network, volume, ...; `id` says whose; `time_ns` is by the
+    engine's clock.
+    """
+
+    kind: str
+    action: str
+    id: str
+    time_ns: int
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)

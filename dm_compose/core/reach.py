@@ -1,0 +1,82 @@
+"""Who can reach a container's processes without the network: by what the engine was told when containers were made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from dm_compose.core.containers import Container
+
+_KINDS = {"network": "network", "pid": "processes", "ipc": "shared memory"}
+_JOIN = "container:"
+
+
+@dataclass(frozen=True)
+class OpenDirectory:
+    """A writable mount in which a unix socket can be reached by others. `cause` says by whom."""
+
+    target: str
+    cause: str
+
+
+def way_in(container: Container, running: Iterable[Container]) -> str | None:
+    """Say how somebody outside can reach the container's processes without network, exec or files; None when nobody can.
+
+    `running` are all containers of the engine whose processes exist.
+    """
+    others = {c.id: c for c in running if c.id != container.id}
+    everybody = {**others, container.id: container}
+    for kind, what in _KINDS.items():
+        mine = _owner(container, kind, everybody)
+        if mine == "host":
+            return f"it shares the host's {what}"
+        for other in others.values():
+            theirs = _owner(other, kind, everybody)
+            if mine is None or theirs is None or theirs == mine:
+                return f"it shares its {what} with container {other.name}"
+            if kind == "pid" and theirs == "host":
+                return f"container {other.name} sees all processes of the host"
+    return "its standard input is open" if container.stdin_open else None
+
+
+def _owner(container: Container, kind: str, everybody: Mapping[str, Container]) -> str | None:
+    """Return whose namespace of a kind a container lives in: a container's id, `host`, or None when that cannot be told."""
+    seen = set()
+    while True:
+        mode: str = getattr(container, f"{kind}_mode")
+        if not mode.startswith(_JOIN):
+            return "host" if mode == "host" else container.id
+        if container.id in seen:
+            return None
+        seen.add(container.id)
+        wanted = mode.removeprefix(_JOIN)
+        found = [c for c in everybody.values() if c.name == wanted or c.id.startswith(wanted)]
+        if len(found) != 1:
+            return wanted if wanted and len(wanted) == 64 else None
+        container = found[0]
+
+
+def open_directories(container: Container, running: Iterable[Container]) -> list[OpenDirectory]:
+    """Return the container's writable mounts that processes outside can reach: bind mounts, and volumes that are shared."""
+    theirs = [(c, m) for c in running if c.id != container.id for m in c.mounts]
+    found = []
+    for mount in container.mounts:
+        if not mount.writable:
+            continue
+        if mount.kind == "bind":
+            found.append(OpenDirectory(mount.target, "in a directory of the host"))
+            continue
+        sharer = next((c for c, m in theirs if m.place == mount.place or _overlap(m.source, mount.source)), None)
+        if sharer is not None:
+            found.append(OpenDirectory(mount.target, f"in a volume that container {sharer.name} has as well"))
+    return found
+
+
+def _overlap(one: str, other: str) -> bool:
+    one, other = one.rstrip("/") + "/", other.rstrip("/") + "/"
+    return one.startswith(other) or other.startswith(one)
+
+
+def within(path: str, directory: str) -> bool:
+    """Whether an absolute path is a directory or below it."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")

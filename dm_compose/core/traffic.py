@@ -1,0 +1,113 @@
+"""What a network namespace has received, from the kernel's counters, and whether anything in it came from outside.
+
+Counters as in RFC 4293 and Linux' Documentation/networking/snmp_counter.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_LOOPBACK = "lo"
+_DATAGRAMS = ("InDatagrams", "NoPorts", "InErrors")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The receive counters of one namespace at one moment.
+
+    `payload4` and `payload6` count packets handed to a transport protocol other than ICMP, `segments` those of TCP over either
+    and `datagrams` those of UDP; loopback is in all of them. `icmp4` and `icmp6` count ICMP messages, which include neighbour
+    discovery and MLD. `frames` are the packets received by each interface but loopback, `frames6` those of them that were IPv6.
+    """
+
+    payload4: int = 0
+    payload6: int = 0
+    segments: int = 0
+    datagrams: int = 0
+    icmp4: int = 0
+    icmp6: int = 0
+    frames: Mapping[str, int] = field(default_factory=dict)
+    frames6: int = 0
+
+    @property
+    def payload(self) -> tuple[int, ...]:
+        """All that counts what was handed to processes."""
+        return self.payload4, self.payload6, self.segments, self.datagrams
+
+    def touch_since(self, before: Traffic) -> str | None:
+        """Say what may have reached a process from outside, None when nothing did.
+
+        Sound only when `before.frames6` was read after `before.frames`, and `frames6` before `frames`.
+        """
+        if self.frames.keys() != before.frames.keys():
+            return "its network interfaces have changed"
+        if any(now < then for now, then in zip(self._counters, before._counters, strict=True)):
+            return "its network counters went backwards"
+        if self.payload == before.payload:
+            return None
+        if self.frames == before.frames:
+            return None  # loopback only
+        # Loopback over IPv4 only, and nothing but IPv6 that nobody took came from outside: a neighbour's start sends such.
+        if (self.payload6, self.icmp6) == (before.payload6, before.icmp6) and self._other_frames <= before._other_frames:
+            return None
+        return "something was sent to it over the network"
+
+    @property
+    def _counters(self) -> tuple[int, ...]:
+        return *self.payload, self.icmp4, self.icmp6, self.frames6, *(self.frames[name] for name in sorted(self.frames))
+
+    @property
+    def _other_frames(self) -> int:
+        return sum(self.frames.values()) - self.frames6
+
+
+def parse_snmp(text: str) -> dict[str, int]:
+    """Read /proc/PID/net/snmp into `{"Ip.InDelivers": 12, ...}`."""
+    found = {}
+    lines = iter(text.splitlines())
+    for names, values in zip(lines, lines, strict=True):
+        group, _, names = names.partition(":")
+        found.update({f"{group}.{n}": int(v) for n, v in zip(names.split(), values.partition(":")[2].split(), strict=True)})
+    return found
+
+
+def parse_snmp6(text: str) -> dict[str, int]:
+    """Read /proc/PID/net/snmp6, or /proc/PID/net/dev_snmp6/INTERFACE, into `{"Ip6InDelivers": 12, ...}`."""
+    return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
+
+
+def parse_frames(text: str) -> dict[str, int]:
+    """Read /proc/PID/net/dev into the packets received by each interface but loopback."""
+    rows = (line.partition(":")[::2] for line in text.splitlines()[2:])
+    return {name.strip(): int(numbers.split()[1]) for name, numbers in rows if name.strip() != _LOOPBACK}
+
+
+def parse_bound(text: str) -> list[str]:
+    """Read /proc/PID/net/unix into the paths that sockets of the namespace are bound to, as given to bind(), without abstract
+    ones.
+    """
+    rows = (line.split(maxsplit=7) for line in text.splitlines()[1:])
+    return sorted({row[7] for row in rows if len(row) == 8 and not row[7].startswith("@")})
+
+
+def any_socket(text: str) -> bool:
+    """Whether /proc/PID/net/raw, raw6 or packet lists a socket."""
+    return len(text.splitlines()) > 1
+
+
+def traffic(snmp: str, snmp6: str | None, frames: Mapping[str, int], frames6: int) -> Traffic:
+    """Make Traffic of the text of both files; `snmp6` is None where the kernel has no IPv6."""
+    four = parse_snmp(snmp)
+    six = parse_snmp6(snmp6) if snmp6 is not None else {"Ip6InDelivers": 0, "Icmp6InMsgs": 0}
+    return Traffic(
+        payload4=four["Ip.InDelivers"] - four["Icmp.InMsgs"],
+        payload6=six["Ip6InDelivers"] - six["Icmp6InMsgs"],
+        segments=four["Tcp.InSegs"],
+        datagrams=sum(four.get(f"{group}.{name}", 0) for group in ("Udp", "UdpLite") for name in _DATAGRAMS)
+        + sum(six.get(f"{group}{name}", 0) for group in ("Udp6", "UdpLite6") for name in _DATAGRAMS),
+        icmp4=four["Icmp.InMsgs"],
+        icmp6=six["Icmp6InMsgs"],
+        frames=dict(frames),
+        frames6=frames6,
+    )

@@ -1,0 +1,313 @@
+"""Proof that running containers cannot have been changed since a moment, whatever the engine in them.
+
+Files are not looked at. Nothing here proves anything against root on the engine's host, who can always reach in.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dm_compose.core.containers import Container, EngineEvent
+from dm_compose.core.reach import open_directories, way_in, within
+from dm_compose.core.traffic import Traffic, any_socket, parse_bound, parse_frames, parse_snmp6, traffic
+from dm_compose.engine import Engine
+from dm_compose.errors import NotFoundError
+
+_OVERLAP_NS = 10**9  # events are stamped before they are put in the buffer, so they may lie in it out of order
+_CLOCK_STEP_NS = 5 * 10**6
+_HARMLESS = frozenset({"exec_die", "archive-path", "export", "top"})  # they read, or tell of what ends
+_MAX_LINKS = 40
+_LOST = "the engine may have forgotten what happened to it"
+_ELSEWHERE = "the engine is not on this machine, so nothing can be proven"
+_UNSEEN = "its processes cannot be seen from here"
+
+
+@dataclass(frozen=True)
+class _Baseline:
+    pid: int
+    traffic: Traffic
+
+
+class Witness:
+    """Watches containers by the kernel's counters, the engine's events, and what the containers share. Local engine only; not
+    thread-safe.
+
+    A container once found touched stays so until it is remembered again. To see a change is certain; an untouched container may
+    be called touched.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._local = engine.facts().local
+        self._baselines: dict[str, _Baseline] = {}
+        self._causes: dict[str, str] = {}
+        self._containers: dict[str, Container] = {}  # as they were when remembered
+        self._running: dict[str, Container] = {}  # of the whole engine
+        self._seen: frozenset[EngineEvent] = frozenset()
+        self._newest: EngineEvent | None = None
+        self._clock_ns = _clock_offset_ns()
+        if self._local:
+            self._new_events()
+            self._running = {c.id: c for c in engine.running()}
+
+    def remember(self, containers: Iterable[Container]) -> None:
+        """Take the baseline of these containers, described as they are now; the others keep theirs."""
+        containers = list(containers)
+        if not self._local:
+            return
+        self._look()
+        for container in containers:
+            self._causes.pop(container.id, None)
+            self._containers[container.id] = container
+            if container.running:
+                self._running[container.id] = container
+        for container in containers:
+            if cause := self._take(container):
+                self._causes[container.id] = cause
+
+    def touched(self, containers: Iterable[Container]) -> dict[str, str]:
+        """Return why containers, described as they are now, may have been changed since they were remembered, by id.
+
+        One that is absent is proven untouched.
+        """
+        if not self._local:
+            return {c.id: _ELSEWHERE for c in containers}
+        self._look()
+        found = {}
+        for container in containers:
+            if cause := self._causes.get(container.id) or self._changed(container):
+                found[container.id] = self._causes[container.id] = cause
+        return found
+
+    # One container
+
+    def _take(self, container: Container) -> str | None:
+        """Take a baseline; returns why that proves nothing."""
+        self._baselines.pop(container.id, None)
+        if container.state != "running" or not container.pid:
+            return f"it was {container.state}"
+        if cause := way_in(container, self._running.values()):
+            return cause
+        try:
+            if not _is_process_of(container):
+                return _UNSEEN
+            if any(c != container.health_command for c in self._engine.running_commands(container.id)):
+                return "a command that was run in it has not ended"
+            if cause := self._open_socket(container):
+                return cause
+            self._baselines[container.id] = _Baseline(container.pid, _read(container.pid))
+        except (OSError, ValueError, LookupError):
+            return _UNSEEN
+        except NotFoundError:
+            return "it is gone"
+        return None
+
+    def _changed(self, container: Container) -> str | None:
+        before = self._baselines.get(container.id)
+        if before is None:
+            return "nothing is known of it"
+        if container.state != "running" or container.pid != before.pid:
+            return "it was stopped or started"
+        try:
+            now = _read_again(before.pid, before.traffic)
+            if cause := now.touch_since(before.traffic):
+                return cause
+            if _heard_by_raw_sockets(before.pid, before.traffic, now):
+                return "it listens to raw packets, and some came"
+            return self._open_socket(container)
+        except (OSError, ValueError, LookupError):
+            return _UNSEEN
+
+    def _open_socket(self, container: Container) -> str | None:
+        """Say which unix socket of the container can be reached from outside."""
+        directories = open_directories(container, self._running.values())
+        if not directories:
+            return None
+        for mount in container.mounts:
+            if mount.kind == "bind" and _is_socket(mount.place):
+                return f"it uses the host's socket {mount.place}"
+        for path in parse_bound(_text(container.pid, "unix")):
+            place = _resolved(container.pid, path)
+            if place is None:
+                return f"its socket {path} may be reached from outside"
+            for directory in directories:
+                if within(place, directory.target):
+                    return f"its socket {path} is {directory.cause}"
+        return None
+
+    # The engine
+
+    def _look(self) -> None:
+        """Find causes in what has happened since the last look."""
+        clock_ns = _clock_offset_ns()
+        stepped = abs(clock_ns - self._clock_ns) > _CLOCK_STEP_NS
+        self._clock_ns = clock_ns
+        events, complete = self._new_events()
+        if stepped or not complete:
+            self._running = {c.id: c for c in self._engine.running()}
+            self._blame_all("the clock was set" if stepped else _LOST)
+        for event in events:
+            self._judge(event)
+        self._meet([e.id for e in events if e.kind == "container" and e.action == "start"])
+        last = {e.id: e.action for e in events if e.kind == "container" and e.action in ("start", "die")}
+        for container_id in (i for i, action in last.items() if action == "die"):
+            self._running.pop(container_id, None)
+
+    def _new_events(self) -> tuple[list[EngineEvent], bool]:
+        """Return what has happened since the last call, and whether that is all: the engine keeps few events, and none when it is
+        started again.
+        """
+        since_ns = self._newest.time_ns - _OVERLAP_NS if self._newest is not None else 0
+        events = self._engine.events(since_ns, time.time_ns())
+        complete = self._newest is not None and self._newest in events
+        new = [e for e in events if e not in self._seen]
+        if events:
+            self._newest = max(events, key=lambda e: e.time_ns)
+            self._seen = frozenset(events)
+        return new, complete
+
+    def _judge(self, event: EngineEvent) -> None:
+        if event.kind == "network":
+            if event.action in ("connect", "disconnect"):
+                self._blame(event.attributes.get("container", ""), f"network {event.attributes.get('name')}: {event.action}")
+            return
+        container = self._containers.get(event.id)
+        if event.kind != "container" or container is None or event.action in _HARMLESS:
+            return
+        action, _, words = event.action.partition(": ")
+        if action == "health_status":
+            return
+        if action in ("exec_create", "exec_start"):
+            health = container.health_command
+            if health and words == f"{health[0]} {' '.join(health[1:])}":
+                return
+            self._blame(event.id, f"exec: {words.strip()}")
+        else:
+            self._blame(event.id, f"docker {action}")
+
+    def _meet(self, started: list[str]) -> None:
+        """Take notice of containers that were started, ended ones too."""
+        for container_id in dict.fromkeys(started):
+            try:
+                self._running[container_id] = self._engine.container(container_id)
+            except NotFoundError:
+                self._blame_all("a container that is gone was started beside it")
+        if started:
+            for container in self._containers.values():
+                if container.id in self._baselines and (cause := self._met(container)):
+                    self._blame(container.id, cause)
+
+    def _met(self, container: Container) -> str | None:
+        try:
+            return way_in(container, self._running.values()) or self._open_socket(container)
+        except (OSError, ValueError, LookupError):
+            return _UNSEEN
+
+    def _blame(self, container_id: str, cause: str) -> None:
+        if container_id in self._containers:
+            self._causes.setdefault(container_id, cause)
+
+    def _blame_all(self, cause: str) -> None:
+        for container_id in self._containers:
+            self._blame(container_id, cause)
+
+
+def _clock_offset_ns() -> int:
+    """Return the wall clock's distance from the monotonic one, which moves when it is set."""
+    while True:
+        before = time.monotonic_ns()
+        wall = time.time_ns()
+        if time.monotonic_ns() - before < _CLOCK_STEP_NS // 2:
+            return wall - before
+
+
+def _text(pid: int, name: str) -> str:
+    with open(f"/proc/{pid}/net/{name}", encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+def _is_process_of(container: Container) -> bool:
+    """Whether the process of that number here is the container's, and no other of the same number."""
+    with open(f"/proc/{container.pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
+        return container.id in file.read()
+
+
+def _read(pid: int) -> Traffic:
+    """Read a baseline: what is counted between two files must not be missed later."""
+    frames = parse_frames(_text(pid, "dev"))
+    return traffic(_text(pid, "snmp"), _snmp6(pid), frames, _frames6(pid, frames))
+
+
+def _read_again(pid: int, before: Traffic) -> Traffic:
+    """Read what is compared with a baseline, in the other order."""
+    snmp, snmp6, frames = _text(pid, "snmp"), _snmp6(pid), parse_frames(_text(pid, "dev"))
+    now = traffic(snmp, snmp6, frames, before.frames6)
+    if now.payload == before.payload:
+        return now
+    frames6 = _frames6(pid, frames)
+    return traffic(_text(pid, "snmp"), _snmp6(pid), parse_frames(_text(pid, "dev")), frames6)
+
+
+def _snmp6(pid: int) -> str | None:
+    try:
+        return _text(pid, "snmp6")
+    except FileNotFoundError:
+        os.stat(f"/proc/{pid}/net/snmp")  # the process is there
+        return None
+
+
+def _frames6(pid: int, interfaces: Iterable[str]) -> int:
+    found = 0
+    for name in interfaces:
+        try:
+            found += parse_snmp6(_text(pid, f"dev_snmp6/{name}"))["Ip6InReceives"]
+        except FileNotFoundError:  # an interface without IPv6
+            continue
+    return found
+
+
+def _heard_by_raw_sockets(pid: int, before: Traffic, now: Traffic) -> bool:
+    icmp = (now.icmp4, now.icmp6) != (before.icmp4, before.icmp6)
+    return (icmp and (any_socket(_text(pid, "raw")) or any_socket(_text(pid, "raw6")))) or (
+        now.frames != before.frames and any_socket(_text(pid, "packet"))
+    )
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _resolved(pid: int, path: str) -> str | None:
+    """Follow the symbolic links in a container's path to a socket; None for a relative path and for a loop."""
+    if not path.startswith("/"):
+        return None
+    root, done, links = f"/proc/{pid}/root", "", 0
+    parts = path.split("/")[::-1]
+    while parts:
+        part = parts.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            done = done.rpartition("/")[0]
+            continue
+        try:
+            target = os.readlink(f"{root}{done}/{part}")
+        except FileNotFoundError:
+            return f"{done}/{part}" + "".join(f"/{p}" for p in reversed(parts))
+        except OSError:  # no link
+            done = f"{done}/{part}"
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            return None
+        if target.startswith("/"):
+            done = ""
+        parts += target.split("/")[::-1]
+    return done or "/"
