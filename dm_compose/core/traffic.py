@@ -5,6 +5,7 @@ Counters as in RFC 4293 and Linux' Documentation/networking/snmp_counter.rst.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -62,7 +63,8 @@ class Traffic:
         return sum(self.frames.values()) - self.frames6
 
 
-def parse_snmp(text: str) -> dict[str, int]:
+@functools.lru_cache(maxsize=64)  # the files of idle containers do not change
+def parse_snmp(text: str) -> Mapping[str, int]:
     """Read /proc/PID/net/snmp into `{"Ip.InDelivers": 12, ...}`."""
     found = {}
     lines = iter(text.splitlines())
@@ -72,7 +74,8 @@ def parse_snmp(text: str) -> dict[str, int]:
     return found
 
 
-def parse_snmp6(text: str) -> dict[str, int]:
+@functools.lru_cache(maxsize=64)
+def parse_snmp6(text: str) -> Mapping[str, int]:
     """Read /proc/PID/net/snmp6, or /proc/PID/net/dev_snmp6/INTERFACE, into `{"Ip6InDelivers": 12, ...}`."""
     return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
 
@@ -99,7 +102,7 @@ def any_socket(text: str) -> bool:
 def traffic(snmp: str, snmp6: str | None, frames: Mapping[str, int], frames6: int) -> Traffic:
     """Make Traffic of the text of both files; `snmp6` is None where the kernel has no IPv6."""
     four = parse_snmp(snmp)
-    six = parse_snmp6(snmp6) if snmp6 is not None else {"Ip6InDelivers": 0, "Icmp6InMsgs": 0}
+    six = parse_snmp6(snmp6) if snmp6 is not None else dict.fromkeys(("Ip6InDelivers", "Icmp6InMsgs"), 0)
     return Traffic(
         payload4=four["Ip.InDelivers"] - four["Icmp.InMsgs"],
         payload6=six["Ip6InDelivers"] - six["Icmp6InMsgs"],
