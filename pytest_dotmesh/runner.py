@@ -33,7 +33,8 @@ class TestCost:
 class Runner:
     """Opens the session when the first test wants it, and restores before and after tests.
 
-    `pristine` is the commit the stack is known to be at: set by a roll-back, unset as soon as any test runs.
+    `pristine` is the commit the stack is taken to be at where nothing can be proven: set by a roll-back, unset as soon as any
+    test runs.
     """
 
     def __init__(self, config: DmConfig, tell: Callable[[str], None]) -> None:
@@ -71,7 +72,8 @@ class Runner:
         session = self.session
         assert session.commit is not None
         commit = session.commit if ref is None else session.resolve(ref)
-        if self._pristine is None or self._pristine.id != commit.id or session.written_to():
+        pristine = self._pristine is not None and self._pristine.id == commit.id
+        if session.proves_untouched or not pristine or session.written_to():
             session.restore(commit)
         self._pristine = None
         return DmStack(session, commit)

@@ -76,6 +76,9 @@ class Datastore:
     port, ready: where and how to ask whether it answers; a function of the service where settings decide. Port 0: nothing
         can be asked.
     volatile: shell patterns, below the data path, of files that change without meaning anything; restored, but no dirt.
+    own_files: shell patterns, below the data path, of files that nobody but a running server may write to. Where that server is
+        proven untouched, a change of them is its own housekeeping (a checkpoint after its start), so that a test's roll-back
+        may leave it running. Configuration files that people edit are not among them.
     not_data: container paths that its images declare as volumes and that hold no state, with the reason.
     markers: environment variables that only images of this datastore set, to tell an image without a telling name.
     version_from: environment variables that hold the engine's version, tried before the image's tag.
@@ -94,6 +97,7 @@ class Datastore:
     port: int | Callable[[Service], int] = 0
     ready: Probe | None = None
     volatile: tuple[str, ...] = ()
+    own_files: tuple[str, ...] = ()
     not_data: Mapping[str, str] = field(default_factory=dict)
     markers: tuple[str, ...] = ()
     version_from: tuple[str, ...] = ()
@@ -126,4 +130,12 @@ class Datastore:
 
     def volatile_below(self) -> tuple[str, ...]:
         """Return the volatile patterns, for a subdot that is the data path or a directory above it."""
-        return tuple(p for pattern in self.volatile for p in (pattern, f"*/{pattern}"))
+        return _below(self.volatile)
+
+    def own_below(self) -> tuple[str, ...]:
+        """Return the patterns of own files likewise."""
+        return _below(self.own_files)
+
+
+def _below(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(p for pattern in patterns for p in (pattern, f"*/{pattern}"))

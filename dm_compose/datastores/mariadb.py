@@ -8,6 +8,11 @@ from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
 
 _VOLATILE = ("ib_buffer_pool", "*.pid", "ibtmp1", "#innodb_temp/*", "ddl_recovery.log", "ddl_recovery-backup.log", "*.sock.lock")
+_OWN_FILES = (
+    *("ibdata*", "ib_logfile*", "ibtmp*", "ib_buffer_pool*", "undo*", "#innodb_*", "#ib_*", "aria_log*", "ddl_recovery*.log"),
+    *("*.ibd", "*.frm", "*.MYD", "*.MYI", "*.MAD", "*.MAI", "*.CSV", "*.CSM", "mysql-bin.*", "binlog.*", "relay-log*", "tc.log"),
+    "multi-master.info",
+)
 
 
 def greeting(host: str, port: int, timeout_s: float) -> bool:
@@ -47,6 +52,7 @@ MARIADB = Datastore(
     port=3306,
     ready=greeting,
     volatile=_VOLATILE,
+    own_files=_OWN_FILES,
     markers=("MARIADB_VERSION", "MARIADB_MAJOR"),
     version_from=("MARIADB_VERSION", "MARIADB_MAJOR"),
     quiesce=flush_redo,
@@ -67,6 +73,7 @@ MYSQL = Datastore(
     port=3306,
     ready=greeting,
     volatile=_VOLATILE,
+    own_files=_OWN_FILES,
     not_data={"/var/lib/mysql-files": "files for import and export"},
     markers=("MYSQL_MAJOR", "MYSQL_VERSION"),
     version_from=("MYSQL_MAJOR", "MYSQL_VERSION"),

@@ -50,6 +50,10 @@ def flush_wal(running: Running) -> None:
         )
 
 
+_OWN_DIRECTORIES = (
+    *("base", "global", "pg_wal", "pg_xlog", "pg_xact", "pg_clog", "pg_multixact", "pg_subtrans", "pg_commit_ts", "pg_logical"),
+    *("pg_stat", "pg_notify", "pg_serial", "pg_snapshots", "pg_replslot", "pg_twophase", "pg_dynshmem"),
+)
 DATASTORE = Datastore(
     name="postgres",
     images=(
@@ -80,6 +84,7 @@ DATASTORE = Datastore(
     data=data_paths,
     port=5432,
     ready=postgres_startup,
+    own_files=tuple(p for name in _OWN_DIRECTORIES for p in (name, f"{name}/*")),
     volatile=("postmaster.pid", "postmaster.opts", "pg_stat_tmp/*", "pg_internal.init"),
     markers=("PG_MAJOR", "PGDATA"),
     version_from=("PG_MAJOR", "PG_VERSION", "POSTGRESQL_VERSION"),

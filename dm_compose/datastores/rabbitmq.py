@@ -32,6 +32,7 @@ DATASTORE = Datastore(
     port=5672,
     ready=ready,
     volatile=("*.pid", "erl_crash.dump"),
+    own_files=("mnesia", "mnesia/*"),
     markers=("RABBITMQ_VERSION", "RABBITMQ_DATA_DIR"),
     version_from=("RABBITMQ_VERSION",),
 )

@@ -158,6 +158,7 @@ DATASTORE = Datastore(
     port=lambda service: int(service.option("--port") or 6379),
     ready=ready,
     volatile=("temp-*.rdb",),
+    own_files=("*.rdb", "*.aof", "appendonlydir", "appendonlydir/*"),
     markers=("REDIS_VERSION",),
     version_from=("REDIS_VERSION",),
     quiesce=save,

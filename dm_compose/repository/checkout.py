@@ -77,10 +77,10 @@ class Checkout:
         if not self.tree:
             self.store.set_places(self.dot, self.worktree, self.places)
 
-    def mark_quiet(self, *, but: Collection[SubdotName] = ()) -> None:
+    def mark_quiet(self, *, but: Collection[SubdotName] = (), kept: Collection[SubdotName] = ()) -> None:
         """Have the store remember the files of all other subdots as they are after a restore; see Store.mark_quiet."""
         directories = self.store.tree(self.dot, self.worktree) if self.tree else self.directories
-        self.store.mark_quiet(self.dot, self.worktree, {s: d for s, d in directories.items() if s not in but})
+        self.store.mark_quiet(self.dot, self.worktree, {s: d for s, d in directories.items() if s not in but}, list(kept))
 
     def wanted(self, target: Commit) -> list[SubdotName]:
         """Return the subdots that putting a commit in place is about; tells of those that only one of the two has."""
@@ -144,11 +144,16 @@ class Checkout:
 
     def ignore_patterns(self) -> dict[SubdotName, tuple[str, ...]]:
         """Return for each subdot the paths whose changes mean nothing, as its datastore's module lists them."""
-        patterns = {}
-        for subdot in self.plan.subdots:
-            datastores = [m.datastore for m in self.users(subdot.name) if m.datastore is not None]
-            patterns[subdot.name] = tuple(p for d in datastores for p in d.volatile_below())
-        return patterns
+        return {s.name: tuple(p for d in self._datastores(s.name) for p in d.volatile_below()) for s in self.plan.subdots}
+
+    def own_patterns(self) -> dict[SubdotName, tuple[str, ...]]:
+        """Return for each subdot, besides, the files that only its running datastore writes to; none where others may."""
+        alone = {s.name: sum(m.mounts[s.name] for m in self.users(s.name)) == 1 for s in self.plan.subdots}
+        own = {name: tuple(p for d in self._datastores(name) for p in d.own_below()) for name, one in alone.items() if one}
+        return {name: (*patterns, *own.get(name, ())) for name, patterns in self.ignore_patterns().items()}
+
+    def _datastores(self, subdot: SubdotName) -> list[Datastore]:
+        return [m.datastore for m in self.users(subdot) if m.datastore is not None]
 
     def origins(self) -> dict[SubdotName, Origin]:
         """Return what each subdot's data is written by now."""

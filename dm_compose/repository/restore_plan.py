@@ -16,12 +16,14 @@ def plan_restore(
     *,
     inner: Mapping[SubdotName, Collection[SubdotName]] | None = None,
     files_are_proof: bool = False,
+    touched: Mapping[str, str] | None = None,
 ) -> Plan:
     """Decide which containers go down and which subdots are put back. Pure.
 
     A running container goes down when a subdot it may write to differs, or when unchanged files do not prove that it has
     nothing in memory (with `files_are_proof` they do); then whoever else writes to the same subdots. So does a datastore that
-    has its data in memory only (not a `compose run`), whatever differs, or with `files_are_proof` when anything does.
+    has its data in memory only (not a `compose run`), whatever differs, or with `files_are_proof` when anything does. Where it
+    is known which containers may have been `touched` (ids, and why), the others have nothing in memory.
     Containers that only read stay up, and so do all others. A subdot is put back when nobody writes to it, nor to those
     `inner` ones whose directories are within its own.
     """
@@ -33,12 +35,15 @@ def plan_restore(
         changed = [s for s in mine if s in differing]
         if changed:
             causes[member.container.id] = f"{', '.join(changed)} differs"
+        elif touched is not None and member.container.id not in touched:
+            continue
         elif member.datastore is not None and member.datastore.in_memory:
             if differing or not files_are_proof:
                 causes[member.container.id] = f"{member.datastore.name} has its data in memory only"
         elif not files_are_proof and (member.datastore is None or not member.datastore.files_are_proof):
             what = member.datastore.name if member.datastore else "an unknown program"
-            causes[member.container.id] = f"{what} may hold changes in memory"
+            why = f": {touched[member.container.id]}" if touched is not None else ""
+            causes[member.container.id] = f"{what} may hold changes in memory{why}"
     down = [m for m in members if m.container.id in causes]
     restored = [s for s in wanted if s in differing or any(m.mounts.get(s) for m in down)]
     while more := [m for m in members if m not in down and m.container.running and any(m.mounts.get(s) for s in restored)]:

@@ -18,6 +18,7 @@ from dm_compose.repository.execute import Done, Work
 from dm_compose.repository.freeze import Freeze, promptly, quiesce
 from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
 from dm_compose.repository.restore_plan import plan_restore
+from dm_compose.repository.standing import Touched
 from dm_compose.repository.steps import carry_out
 from dm_compose.store.api import COMPARE_BUDGET_BYTES, Restored
 
@@ -138,15 +139,20 @@ def move_to(
     return RestoreReport(target, plan, tuple(done), saved, time.monotonic() - began)
 
 
-def visit(checkout: Checkout, target: Commit, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
+def visit(
+    checkout: Checkout, target: Commit, *, touched: Touched | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> RestoreReport:
     """Put a commit's files in place and throw away what was there: head, branch and reflog stay. For tests; as atomic as
-    `move_to`.
+    `move_to`. What is known to be at that commit still, all but what was `touched`, is left alone.
     """
     began = time.monotonic()
+    left = touched.untouched_subdots(checkout) if touched is not None else []
     differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
-    plan = _plan(checkout, target, differing)
+    wanted = [s for s in checkout.wanted(target) if s not in left]
+    causes = touched.causes(checkout) if touched is not None else None
+    differing = [s for s in differing if s not in left]
+    plan = plan_restore(checkout.members, differing, wanted, inner=checkout.inner(), touched=causes)
     done = put_in_place(checkout, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
-    checkout.mark_quiet()
     return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dm_compose.core.commit import Commit
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event
 from dm_compose.core.names import SubdotName
+from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import ComposeError, InUseError, NotFoundError
 from dm_compose.repository.access import Access, open_access, who_am_i
@@ -21,6 +23,7 @@ from dm_compose.repository.recovery import session_lock
 from dm_compose.repository.respawn import respawn_obstacles, supervise
 from dm_compose.repository.restoring import RestoreReport, check_versions, keep_aside, save_uncommitted, visit
 from dm_compose.repository.stack import Stack
+from dm_compose.repository.standing import Standing, Touched
 
 STRATEGIES = ("auto", "respawn", "restart")
 
@@ -55,6 +58,8 @@ class StackSession:
         self._access: Access | None = None
         self._places: Mapping[SubdotName, str] | None = {}
         self._volumes_are_new = False
+        self._standing: Standing | None = None
+        self._up: set[str] = set()
 
     def __enter__(self) -> StackSession:
         """Take the session's lock, keep what is uncommitted, bring up what is down, on the commit's files, and wait until all
@@ -143,17 +148,37 @@ class StackSession:
         stateful = {s.services[0] for s in stack.plan.subdots}
         down = [name for name in stack.project.services if name not in (running if name in stateful or not running else existing)]
         if not down:
-            yield
+            with self._kept_up():
+                yield
             return
         self._compose(["up", "-d", "--no-recreate", *down], creates=True, rewrites=[self._supervise])
         try:
             self.wait_until_ready()
-            yield
+            if stack.project.services.keys() == stack.stateful_services():  # nobody else that may have written to them already
+                self._has_arrived()
+            with self._kept_up():
+                yield
         finally:
             if not existing:
                 self._compose(["down"], creates=False)
             else:
                 self._compose(["stop", *down], creates=False)
+
+    @contextlib.contextmanager
+    def _kept_up(self) -> Iterator[None]:
+        """Note which services with state run now: each restore has them run again."""
+        found = {c.service for c in self.stack.containers() if c.running and not c.one_off}
+        self._up = found & self.stack.stateful_services()
+        try:
+            yield
+        finally:
+            self._up = set()
+
+    def _has_arrived(self) -> None:
+        assert self.commit is not None
+        assert self._standing is not None
+        with self._checkout() as checkout:
+            self._standing.arrived(checkout, self.commit.id, None, Plan(()))
 
     def _supervise(self, document: dict[str, Any]) -> None:
         """Have the services with state run under a supervisor where they can."""
@@ -188,9 +213,50 @@ class StackSession:
             return checkout.store.commit(checkout.dot, checkout.store.resolve(checkout.dot, checkout.worktree, ref))
 
     def restore(self, commit: Commit) -> RestoreReport:
-        """Put the stack to a commit and throw away what was there; returns when every datastore that was touched answers."""
+        """Put the stack to a commit and throw away what was there; returns when every datastore that was touched answers.
+
+        What was not touched since the last restore to it is left alone (repository.standing); when that is all of it, this
+        takes milliseconds and no lock. A container with state that the session had running and that is down or paused by now
+        runs again.
+        """
+        began = time.monotonic()
+        touched = self._standing.touched(commit.id) if self._standing is not None else None
+        if touched is not None and not touched:
+            return RestoreReport(commit, Plan(()), (), None, time.monotonic() - began)
         with self._checkout() as checkout:
-            return visit(checkout, commit, timeout_s=self.options.ready_timeout_s)
+            fallen = self._fallen(checkout)
+            report = self._visit(checkout, commit, touched) if not fallen else None
+        if report is None:
+            self._revive(fallen)
+            with self._checkout() as checkout:
+                report = self._visit(checkout, commit, touched)
+        return replace(report, total_s=time.monotonic() - began)
+
+    def _visit(self, checkout: Checkout, commit: Commit, touched: Touched | None) -> RestoreReport:
+        if self._standing is None:
+            self._standing = Standing(self.stack.engine)
+        report = visit(checkout, commit, touched=touched, timeout_s=self.options.ready_timeout_s)
+        self._standing.arrived(checkout, commit.id, touched, report.plan)
+        return report
+
+    def _fallen(self, checkout: Checkout) -> dict[str, Container | None]:
+        """Return the services that ran when the session began and are down, paused or (None) gone by now."""
+        mine = {c.service: c for m in checkout.members if (c := m.container).project == checkout.project and not c.one_off}
+        return {s: mine.get(s) for s in self._up if s not in mine or mine[s].state not in ("running", "restarting")}
+
+    def _revive(self, fallen: Mapping[str, Container | None]) -> None:
+        """Have them run again, on whatever files there are."""
+        engine = self.stack.engine
+        for container in fallen.values():
+            if container is not None:
+                (engine.unpause if container.state == "paused" else engine.start)(container.id)
+        if gone := sorted(service for service, container in fallen.items() if container is None):
+            self._compose(["up", "-d", "--no-recreate", *gone], creates=True, rewrites=[self._supervise])
+
+    @property
+    def proves_untouched(self) -> bool:
+        """Whether a restore sees by itself what was touched; else it takes all datastores down that may have been."""
+        return self.stack.engine.facts().local
 
     def written_to(self) -> bool:
         """Whether any file was written to since the last restore had come up. Says nothing of what is in memory only."""

@@ -34,13 +34,14 @@ class _Baseline:
 
 class Witness:
     """Watches containers by the kernel's counters, the engine's events, and what the containers share. Local engine only; not
-    thread-safe.
+    thread-safe. `others_started`: whether a container that is not watched was started since the last `remember`.
 
     A container once found touched stays so until it is remembered again. To see a change is certain; an untouched container may
     be called touched.
     """
 
     def __init__(self, engine: Engine) -> None:
+        self.others_started = False
         self._engine = engine
         self._local = engine.facts().local
         self._baselines: dict[str, _Baseline] = {}
@@ -60,6 +61,7 @@ class Witness:
         if not self._local:
             return
         self._look()
+        self.others_started = False
         for container in containers:
             self._causes.pop(container.id, None)
             self._containers[container.id] = container
@@ -192,6 +194,7 @@ class Witness:
     def _meet(self, started: list[str]) -> None:
         """Take notice of containers that were started, ended ones too."""
         for container_id in dict.fromkeys(started):
+            self.others_started = self.others_started or container_id not in self._containers
             try:
                 self._running[container_id] = self._engine.container(container_id)
             except NotFoundError:

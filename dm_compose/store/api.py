@@ -178,10 +178,11 @@ class Store(Protocol):
     ) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes from one commit to another."""
 
-    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> None:
+    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories, kept: Sequence[SubdotName] = ()) -> None:
         """Remember the trees as they are now: whatever differs from the restored commit was written by the engines' own start.
 
-        The mark is gone with the next commit or restore. Subdots that are left out have none from now on.
+        The mark is gone with the next commit or restore. Subdots that are left out have none from now on; those that are `kept`
+        keep the one they have.
         """
 
     def changed_since_quiet(

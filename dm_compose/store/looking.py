@@ -77,7 +77,7 @@ class Looking(Parts):
 
         return self._each(dict.fromkeys(sorted(old.keys() | new.keys()), ""), changes)
 
-    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> None:
+    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories, kept: Sequence[SubdotName] = ()) -> None:
         inner = nested(directories)
 
         def mark(subdot: SubdotName, directory: str) -> None:
@@ -87,7 +87,7 @@ class Looking(Parts):
 
         with file_errors("writing to the store"):
             self._indexes.forget_others(dot, worktree, directories, "quiet")
-        self._each(directories, mark)
+        self._each({s: d for s, d in directories.items() if s not in kept}, mark)
 
     def changed_since_quiet(
         self, dot: DotName, worktree: WorktreeName, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]]

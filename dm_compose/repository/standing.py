@@ -1,0 +1,92 @@
+"""What a test session knows to be as its last restore left it, so that the next one can leave it alone.
+
+A subdot is left alone when every container that may write to it is proven untouched (witness.Witness), so that what an engine
+keeps in memory cannot have changed, whatever the engine; and when none of its files was written to since then, but for those
+that its datastore's module lists as volatile or as the running server's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from dm_compose.core.containers import Container
+from dm_compose.core.names import CommitId, SubdotName
+from dm_compose.core.plan import Action, Plan
+from dm_compose.engine import Engine
+from dm_compose.repository.checkout import Checkout, Member
+from dm_compose.repository.witness import Witness
+
+
+@dataclass(frozen=True)
+class Touched:
+    """What may not be as it was left: containers (ids) with the reason, and subdots whose files were written to. A container
+    that is not `known` was not there then.
+    """
+
+    containers: Mapping[str, str]
+    subdots: Collection[SubdotName]
+    known: Set[str]
+    others_started: bool = False
+
+    def __bool__(self) -> bool:
+        return bool(self.containers or self.subdots or self.others_started)
+
+    def causes(self, checkout: Checkout) -> dict[str, str]:
+        """Return the containers (ids) that may not be as they were left, with the reason."""
+        new = {m.container.id: "it was started since" for m in checkout.members if m.container.id not in self.known}
+        return {**new, **self.containers}
+
+    def untouched_subdots(self, checkout: Checkout) -> list[SubdotName]:
+        """Return the subdots that a restore to the same commit may leave alone."""
+        causes = self.causes(checkout)
+        return [
+            subdot
+            for subdot in checkout.places
+            if subdot not in self.subdots
+            and all(m.container.id not in causes for m in checkout.users(subdot) if m.writes and m.mounts[subdot])
+        ]
+
+
+class Standing:
+    """The stack as a restore left it. Not thread-safe."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._witness = Witness(engine)
+        self._checkout: Checkout | None = None
+        self._watched: list[Container] = []
+        self._commit: CommitId | None = None
+
+    def touched(self, commit: CommitId) -> Touched | None:
+        """Return what a restore to a commit has to look at; None where nothing is known: all of it. Takes no lock."""
+        if self._checkout is None or self._commit != commit:
+            return None
+        checkout = self._checkout
+        containers = self._witness.touched(self._watched)
+        written = checkout.store.changed_since_quiet(
+            checkout.dot, checkout.worktree, checkout.directories, checkout.own_patterns()
+        )
+        return Touched(containers, written, {c.id for c in self._watched}, self._witness.others_started)
+
+    def arrived(self, checkout: Checkout, commit: CommitId, touched: Touched | None, plan: Plan) -> None:
+        """Say that a restore has put the checkout to a commit, and all of it answers; `touched` is what it had to look at and
+        `plan` what it did.
+        """
+        self._commit = None
+        down = set(plan.targets(Action.KILL))
+        kept = touched.known - touched.containers.keys() - down if touched is not None else set()
+        watched = [m.container for m in checkout.members if _has_state(m)]
+        anew = [c.id for c in watched if c.id not in kept]
+        with ThreadPoolExecutor(max(len(anew), 1)) as pool:
+            now = {c.id: c for c in pool.map(self._engine.container, anew)}
+        self._witness.remember(now.values())  # before anything else: from here on everything is seen
+        checkout.mark_quiet(kept=touched.untouched_subdots(checkout) if touched is not None else ())
+        self._watched = [now.get(c.id, c) for c in watched]
+        self._checkout, self._commit = checkout, commit
+
+
+def _has_state(member: Member) -> bool:
+    in_memory = member.datastore is not None and member.datastore.in_memory
+    return member.container.running and (any(member.mounts.values()) or in_memory)
