@@ -31,7 +31,12 @@ print("ready", flush=True)
 while True:
     time.sleep(60)
 """
-SEND = "import socket; s = socket.create_connection(('{}', 6379)); s.sendall(b'SET note changed\\r\\n'); assert s.recv(5) == b'+OK\\r\\n'"
+SEND = """
+import socket
+with socket.create_connection(("{}", 6379)) as connection:
+    connection.sendall(b"SET note changed\\r\\n")
+    assert connection.recv(5) == b"+OK\\r\\n"
+"""
 
 
 class Bench:
