@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _LOOPBACK = "lo"
+_SETTLED = ("01", "06", "0A")  # established, time wait, listen: include/net/tcp_states.h
 _DATAGRAMS = ("InDatagrams", "NoPorts", "InErrors")
 
 
@@ -92,6 +93,11 @@ def parse_bound(text: str) -> list[str]:
     """
     rows = (line.split(maxsplit=7) for line in text.splitlines()[1:])
     return sorted({row[7] for row in rows if len(row) == 8 and not row[7].startswith("@")})
+
+
+def closing(text: str) -> bool:
+    """Whether /proc/PID/net/tcp or tcp6 lists a connection of which packets are still to come: one that opens or closes."""
+    return any(line.split()[3] not in _SETTLED for line in text.splitlines()[1:])
 
 
 def any_socket(text: str) -> bool:

@@ -5,6 +5,7 @@ Files are not looked at. Nothing here proves anything against root on the engine
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from dm_compose.core.containers import Container, EngineEvent
 from dm_compose.core.reach import open_directories, way_in, within
-from dm_compose.core.traffic import Traffic, any_socket, parse_bound, parse_frames, parse_snmp6, traffic
+from dm_compose.core.traffic import Traffic, any_socket, closing, parse_bound, parse_frames, parse_snmp6, traffic
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError
 
@@ -21,6 +22,7 @@ _OVERLAP_NS = 10**9  # events are stamped before they are put in the buffer, so 
 _CLOCK_STEP_NS = 5 * 10**6
 _HARMLESS = frozenset({"exec_die", "archive-path", "export", "top"})  # they read, or tell of what ends
 _MAX_LINKS = 40
+_SETTLE_S = 0.2
 _LOST = "the engine may have forgotten what happened to it"
 _ELSEWHERE = "the engine is not on this machine, so nothing can be proven"
 _UNSEEN = "its processes cannot be seen from here"
@@ -56,10 +58,14 @@ class Witness:
             self._running = {c.id: c for c in engine.running()}
 
     def remember(self, containers: Iterable[Container]) -> None:
-        """Take the baseline of these containers, described as they are now; the others keep theirs."""
+        """Take the baseline of these containers, described as they are now; the others keep theirs.
+
+        Waits for the last packets of connections that are being closed, at most 0.2 s: else they would count as a touch.
+        """
         containers = list(containers)
         if not self._local:
             return
+        _settle(c.pid for c in containers if c.pid)
         self._look()
         self.others_started = False
         for container in containers:
@@ -226,6 +232,14 @@ def _clock_offset_ns() -> int:
         wall = time.time_ns()
         if time.monotonic_ns() - before < _CLOCK_STEP_NS // 2:
             return wall - before
+
+
+def _settle(pids: Iterable[int]) -> None:
+    deadline = time.monotonic() + _SETTLE_S
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline and any(closing(_text(pid, name)) for name in ("tcp", "tcp6")):
+                time.sleep(0.001)
 
 
 def _text(pid: int, name: str) -> str:

@@ -118,23 +118,17 @@ def peer(bench: Bench) -> Handle:
 
 @pytest.fixture
 def cause(bench: Bench) -> Callable[..., str | None]:
-    """Remember a container after it has settled, run something, and say why it counts as touched, None when it does not."""
+    """Remember a container, run something, and say why it counts as touched, None when it does not."""
     witness = Witness(bench.engine)
 
     def after(handle: Handle, work: Callable[[], object]) -> str | None:
         container = bench.look(handle)
-        eventually(lambda: settled(witness, container), "a container that is left alone")
+        witness.remember([container])
+        assert witness.touched([container]) == {}
         work()
         return witness.touched([bench.look(handle)]).get(container.id)
 
     return after
-
-
-def settled(witness: Witness, container: Container) -> bool:
-    """Whether the last packets of what a test did before have come in."""
-    witness.remember([container])
-    time.sleep(0.03)
-    return not witness.touched([container])
 
 
 def test_an_idle_container_is_untouched(bench: Bench, cache: Handle, cause: Callable[..., str | None]) -> None:

@@ -1,0 +1,109 @@
+"""Counters of a network namespace: what they prove."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dm_compose.core.traffic import Traffic, any_socket, closing, parse_bound, parse_frames, parse_snmp, parse_snmp6, traffic
+
+SNMP = """\
+Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers OutRequests
+Ip: 1 64 31 0 0 0 0 0 28 26
+Icmp: InMsgs InErrors InCsumErrors OutMsgs
+Icmp: 3 0 0 3
+Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens PassiveOpens AttemptFails EstabResets CurrEstab InSegs OutSegs
+Tcp: 1 200 120000 -1 2 1 0 0 0 24 22
+Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors
+Udp: 0 1 0 1 0 0 0 0 0
+"""
+SNMP6 = """\
+Ip6InReceives                   \t17
+Ip6InDelivers                   \t6
+Icmp6InMsgs                     \t5
+Udp6InDatagrams                 \t1
+"""
+DEV = """\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+    lo:     840      10    0    0    0     0          0         0      840      10    0    0    0     0       0          0
+  eth0: 1234567890   42    0    0    0     0          0         0        0       0    0    0    0     0       0          0
+  eth1:1234567890     7    0    0    0     0          0         0        0       0    0    0    0     0       0          0
+"""
+UNIX = """\
+Num       RefCount Protocol Flags    Type St Inode Path
+00000000e0fcdb93: 00000002 00000000 00010000 0001 01 166348 /var/run/postgresql/.s.PGSQL.5432
+000000006a3bd1a1: 00000003 00000000 00000000 0001 03 166350
+00000000b2a4ec6e: 00000002 00000000 00010000 0001 01 166351 @abstract
+0000000041b6ce1b: 00000003 00000000 00000000 0001 03 166352 /var/run/postgresql/.s.PGSQL.5432
+00000000e1f1e0a2: 00000002 00000000 00000000 0002 01 166353 a name/with spaces
+"""
+RAW = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
+
+BEFORE = Traffic(payload4=25, payload6=1, segments=24, datagrams=2, icmp4=3, icmp6=5, frames={"eth0": 42, "eth1": 7}, frames6=17)
+OUTSIDE = "something was sent to it over the network"
+
+
+def test_the_kernels_files_are_read() -> None:
+    frames = parse_frames(DEV)
+    assert traffic(SNMP, SNMP6, frames, parse_snmp6(SNMP6)["Ip6InReceives"]) == BEFORE
+
+
+def test_a_kernel_without_ipv6_is_read() -> None:
+    found = traffic(SNMP, None, parse_frames(DEV), 0)
+    assert (found.payload4, found.payload6, found.icmp6) == (25, 0, 0)
+
+
+def test_a_file_that_lacks_a_counter_is_no_proof() -> None:
+    with pytest.raises(LookupError):
+        traffic(SNMP.replace("InDelivers", "Else"), SNMP6, {}, 0)
+    with pytest.raises(ValueError, match="zip"):
+        parse_snmp("Ip: InDelivers\n")
+
+
+def test_paths_of_sockets_are_read_without_abstract_ones() -> None:
+    assert parse_bound(UNIX) == ["/var/run/postgresql/.s.PGSQL.5432", "a name/with spaces"]
+
+
+def test_a_listed_raw_socket_is_found() -> None:
+    assert not any_socket(RAW)
+    assert any_socket(
+        RAW + "    1: 00000000:0001 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 7 2 0 0\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({}, None),
+        ({"icmp4": 9, "frames": {"eth0": 50, "eth1": 7}}, None),  # pings, or ARP
+        ({"icmp6": 9, "frames": {"eth0": 50, "eth1": 7}, "frames6": 25}, None),  # neighbour discovery
+        ({"payload4": 30, "segments": 29}, None),  # loopback
+        ({"payload6": 30, "segments": 53}, None),
+        ({"payload4": 30, "segments": 29, "frames": {"eth0": 45, "eth1": 7}, "frames6": 20}, None),  # and a neighbour's start
+        ({"payload4": 26, "frames": {"eth0": 43, "eth1": 7}}, OUTSIDE),
+        ({"payload6": 2, "frames": {"eth0": 43, "eth1": 7}, "frames6": 18}, OUTSIDE),
+        ({"payload4": 30, "frames": {"eth0": 46, "eth1": 7}, "frames6": 20}, OUTSIDE),  # one more than were IPv6
+        ({"payload4": 30, "payload6": 2, "frames": {"eth0": 45, "eth1": 7}, "frames6": 20}, OUTSIDE),
+        ({"payload4": 30, "icmp6": 6, "frames": {"eth0": 45, "eth1": 7}, "frames6": 20}, OUTSIDE),  # unclear
+        ({"segments": 25, "frames": {"eth0": 43, "eth1": 7}}, OUTSIDE),  # hidden in the sum by a ping counted late
+        ({"datagrams": 3, "frames": {"eth0": 42, "eth1": 8}}, OUTSIDE),
+        ({"payload4": 24}, "its network counters went backwards"),
+        ({"frames": {"eth0": 42, "eth1": 6}}, "its network counters went backwards"),
+        ({"frames": {"eth0": 42}}, "its network interfaces have changed"),
+        ({"frames": {"eth0": 42, "eth1": 7, "eth2": 0}}, "its network interfaces have changed"),
+    ],
+)
+def test_only_payload_from_outside_is_a_touch(change: dict[str, object], cause: str | None) -> None:
+    assert replace(BEFORE, **change).touch_since(BEFORE) == cause  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("state", "more_to_come"), [("01", False), ("06", False), ("0A", False), ("08", True), ("03", True)])
+def test_a_connection_that_is_being_closed_is_found(state: str, more_to_come: bool) -> None:
+    header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    entry = (
+        f"   1: 020012AC:1538 010012AC:D2F4 {state} 00000000:00000000 00:00000000 00000000     0        0 0 1 0000 20 0 0 10 -1\n"
+    )
+    assert closing(header + entry) == more_to_come
+    assert not closing(header)
