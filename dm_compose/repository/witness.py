@@ -6,6 +6,7 @@ Files are not looked at. Nothing here proves anything against root on the engine
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import time
@@ -243,8 +244,8 @@ def _settle(pids: Iterable[int]) -> None:
 
 
 def _text(pid: int, name: str) -> str:
-    with open(f"/proc/{pid}/net/{name}", encoding="utf-8", errors="surrogateescape") as file:
-        return file.read()
+    with open(f"/proc/{pid}/net/{name}", "rb", buffering=0) as file:  # half the time of a text file
+        return file.read().decode(errors="surrogateescape")
 
 
 def _is_process_of(container: Container) -> bool:
@@ -318,7 +319,9 @@ def _resolved(pid: int, path: str) -> str | None:
             target = os.readlink(f"{root}{done}/{part}")
         except FileNotFoundError:
             return f"{done}/{part}" + "".join(f"/{p}" for p in reversed(parts))
-        except OSError:  # no link
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTDIR):  # no link
+                raise
             done = f"{done}/{part}"
             continue
         links += 1
