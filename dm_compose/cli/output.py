@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import textwrap
 import time
@@ -16,7 +17,7 @@ import click
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.plain import to_plain
-from dm_compose.core.units import seconds, size
+from dm_compose.core.units import remaining, size
 from dm_compose.errors import DmError
 
 _VERBS = {
@@ -29,6 +30,8 @@ _VERBS = {
     "switch": "following",
 }
 _QUIET = {"sync", "copy", "calculate"}
+BAR_EVERY_S, LINE_EVERY_S, JSON_EVERY_S = 0.1, 10.0, 0.5
+BAR_CELLS = 20
 
 
 def age(instant: datetime) -> str:
@@ -61,13 +64,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 class Narrator:
-    """Tells events on standard error as they happen: a line each, byte counts in place on a terminal."""
+    """Tells events on standard error as they happen: a line each, byte counts in place on a terminal, else now and then."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._terminal = sys.stderr.isatty()
         self._open_line = False
-        self._counting = "", 0.0, 0  # what is being counted, since when, and from where
+        self._progress = Progress(BAR_EVERY_S if self._terminal else LINE_EVERY_S)
 
     def __call__(self, event: Event) -> None:
         if event.what == "warning":
@@ -75,29 +78,85 @@ class Narrator:
         elif self._quiet:
             return
         elif event.unit == "bytes":
-            if self._terminal:
-                click.echo(f"\r\x1b[K  {event.what} {self._progress(event)}", nl=False, err=True)
-                self._open_line = True
+            self._count(event)
         elif event.what not in _QUIET:
             self._line(f"  {_VERBS.get(event.what, event.what)} {event.text}".rstrip())
 
-    def _progress(self, event: Event) -> str:
-        """Return how far something is, how fast it goes and how long it will take, as far as that can be told."""
-        if event.what != self._counting[0] or event.done < self._counting[2]:
-            self._counting = event.what, time.monotonic(), event.done
-        seconds_so_far = time.monotonic() - self._counting[1]
-        text = f"{size(event.done)} of {size(event.total)}" if event.total else size(event.done)
-        rate = (event.done - self._counting[2]) / seconds_so_far if seconds_so_far > 0.5 else 0.0
-        if rate > 0:
-            text += f", {size(rate)}/s"
-            text += f", {seconds((event.total - event.done) / rate)} left" if event.total > event.done else ""
-        return text
-
-    def _line(self, text: str) -> None:
+    def close(self) -> None:
+        """Take away what is on the terminal of byte counts, before anything else is printed there."""
         if self._open_line:
             click.echo("\r\x1b[K", nl=False, err=True)
             self._open_line = False
+
+    def _count(self, event: Event) -> None:
+        text = self._progress.tell(event, time.monotonic())
+        if text is None:
+            return
+        if self._terminal:
+            click.echo(f"\r\x1b[K  {text}"[: shutil.get_terminal_size().columns + 3], nl=False, err=True)
+            self._open_line = True
+        else:
+            click.echo(f"  {text}", err=True)
+
+    def _line(self, text: str) -> None:
+        self.close()
         click.echo(text, err=True, color=colour())  # said here too: in a thread there is no click context
+
+
+class EventLines:
+    """Tells events on standard error as they happen, for programs: a JSON object a line, byte counts twice a second at most."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if event.unit == "bytes":
+            now = time.monotonic()
+            if now < self._next and event.done != event.total:
+                return
+            self._next = now + JSON_EVERY_S
+        counts = {"done": event.done, "total": event.total, "unit": event.unit} if event.unit else {}
+        click.echo(json.dumps({"event": event.what, "text": event.text, **counts}), err=True)
+
+    def close(self) -> None:
+        """There is nothing to take away."""
+
+
+class Progress:
+    """Says how far something is, how fast it goes and how long it will take: once in `every_s` seconds.
+
+    Counts without a total are left out as soon as there has been one with a total.
+    """
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._next = 0.0
+        self._first = Event(""), 0.0  # what is being counted, and since when
+
+    def tell(self, event: Event, now: float) -> str | None:
+        """Return what to say of a count of bytes at an instant of the monotonic clock; None when that is nothing yet."""
+        first, since = self._first
+        if event.what != first.what and first.total and not event.total:
+            return None
+        if event.what != first.what or event.done < first.done:
+            self._first = first, since = event, now
+            self._next = now + (self._every_s if self._every_s >= 1 else 0)
+        if now < self._next:
+            return None
+        self._next = now + self._every_s
+        rate = (event.done - first.done) / (now - since) if now - since > 0.5 else 0.0
+        parts = [f"{size(event.done)} of {size(event.total)}" if event.total else size(event.done)]
+        if rate > 0:
+            parts.append(f"{size(rate)}/s")
+            parts += [f"{remaining((event.total - event.done) / rate)} left"] if event.total > event.done else []
+        return f"{event.what} {_bar(event)}{', '.join(parts)}"
+
+
+def _bar(event: Event) -> str:
+    if not event.total:
+        return ""
+    full = BAR_CELLS * min(event.done, event.total) // event.total
+    return f"[{'#' * full}{'-' * (BAR_CELLS - full)}] {100 * min(event.done, event.total) // event.total:3d} %  "
 
 
 def colour() -> bool | None:

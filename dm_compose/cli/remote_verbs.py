@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_branch, complete_dot
-from dm_compose.cli.output import age, print_json, table
+from dm_compose.cli.output import EventLines, Narrator, age, print_json, table
 from dm_compose.cli.state_verbs import json_option
 from dm_compose.cli.targets import target
+from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, DotName, RefName
 from dm_compose.core.units import size
 from dm_compose.errors import DamagedError, DmError, UsageError
@@ -28,11 +31,31 @@ def _remotes(*, quiet: bool) -> Remotes:
     return Remotes(target().dots(quiet=quiet))
 
 
+@contextlib.contextmanager
+def _transfer(*, as_json: bool) -> Iterator[Remotes]:
+    """Give the remotes, and tell what they do: in words and with a bar, or as JSON on standard error."""
+    from dm_compose.repository.dots import Dots
+    from dm_compose.repository.remoting import Remotes
+
+    teller = EventLines() if as_json else Narrator(quiet=False)
+
+    def tell(event: Event) -> None:
+        if not as_json and event.what in ("begin", "calculate"):
+            click.echo(event.text or "Calculating...")
+        else:
+            teller(event)
+
+    try:
+        yield Remotes(Dots(tell))
+    finally:
+        teller.close()
+
+
 def is_remote(word: str) -> bool:
     """Whether a word of the command line names a remote. Makes no store to find out: the word may well be a service's name."""
     from dm_compose.repository.access import store_exists
 
-    if "://" in word:
+    if "/" in word:
         return True
     try:
         dots = target().dots()
@@ -164,7 +187,6 @@ def collect(*, name: str, theirs: str | None, dry_run: bool, as_json: bool) -> N
 @json_option
 def verify(*, name: str, theirs: str | None, as_json: bool) -> int:
     """Read every blob of REMOTE and compare it with its digest."""
-    from dm_compose.cli.output import Narrator
     from dm_compose.transfer import verify_remote
 
     with _remotes(quiet=as_json).opened(name) as opened:
@@ -195,20 +217,17 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
 
     REMOTE is a name from `remote` or an address. Without DOT and BRANCH it is the current branch of the current dot.
     """
-    remotes = _remotes(quiet=as_json)
     chosen = target().named_or_current(which, quiet=as_json)
     theirs = _name(remote_name) if remote_name is not None else None
-    if not as_json:
-        click.echo(f"Pushing admin/{chosen.name} to {name}" + (f":{theirs}" if theirs else ""))
-        click.echo("Calculating...")
-    done = remotes.push(name, chosen, target().named_branch if of_it is None else RefName.parse(of_it), theirs, stash=stash)
+    with _transfer(as_json=as_json) as remotes:
+        done = remotes.push(name, chosen, target().named_branch if of_it is None else RefName.parse(of_it), theirs, stash=stash)
     if as_json:
         print_json(done)
         return
     for warning in done.warnings:
         click.echo(f"warning: {warning}", err=True)
     if done.before == done.head and not done.commits:
-        click.echo(f"{done.name} has {done.head.short} on branch {done.branch} already")
+        click.echo(f"Done! {done.name} has {done.head.short} on branch {done.branch} already")
         return
     where = f"{done.name} branch {done.branch} is at {done.head.short}"
     click.echo(
@@ -224,16 +243,14 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
 @json_option
 def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, as_json: bool) -> None:
     """Bring a branch up to what REMOTE has. Refuses over uncommitted changes and diverged histories."""
-    remotes = _remotes(quiet=as_json)
     chosen = target().named_or_current(which, quiet=as_json)
-    if not as_json:
-        click.echo(f"Pulling admin/{chosen.name} from {name}\nCalculating...")
-    done = remotes.pull(name, chosen, target().named_branch if of_it is None else RefName.parse(of_it), stash=stash)
+    with _transfer(as_json=as_json) as remotes:
+        done = remotes.pull(name, chosen, target().named_branch if of_it is None else RefName.parse(of_it), stash=stash)
     if as_json:
         print_json(done)
         return
     if not done.fetched.commits:
-        click.echo(f"branch {done.branch} has all that {done.fetched.name} has")
+        click.echo(f"Done! branch {done.branch} has all that {done.fetched.name} has")
         return
     received = f"{size(done.fetched.received_bytes)} received, {size(done.fetched.reused_bytes)} reused"
     click.echo(f"Done! branch {done.branch} is at {done.head.short}: {len(done.fetched.commits)} commits, {received}")
@@ -251,9 +268,8 @@ def clone(*, name: str, theirs: str, branch: str | None, local_name: str | None,
     """Make a dot of what REMOTE has, with its history, and check BRANCH (master) out."""
     found = _name(theirs)
     local = DotName.parse(local_name) if local_name is not None else None
-    if not as_json:
-        click.echo(f"Cloning {name}:{found} into admin/{local or found.dot}\nCalculating...")
-    done = _remotes(quiet=as_json).clone(name, found, DEFAULT_BRANCH if branch is None else RefName.parse(branch), local)
+    with _transfer(as_json=as_json) as remotes:
+        done = remotes.clone(name, found, DEFAULT_BRANCH if branch is None else RefName.parse(branch), local)
     if as_json:
         print_json(done)
         return

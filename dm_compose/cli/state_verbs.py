@@ -228,7 +228,7 @@ def reset(*, ref: str, hard: bool, any_version: bool, dry_run: bool, timeout: fl
 @timeout_option
 @json_option
 def undo(*, timeout: float, as_json: bool) -> None:
-    """Go back to before the last reset or checkout, with what was uncommitted then. A second undo takes the first one back."""
+    """Go back to before the last reset, checkout or pull, with what was uncommitted then. A second one takes the first back."""
     from dm_compose.repository.branching import Arrival
 
     done = target().dot(quiet=as_json).undo(timeout_s=timeout)

@@ -14,6 +14,14 @@ def size(count: float) -> str:
     raise AssertionError("unreachable")
 
 
+def remaining(count: float) -> str:
+    """Return how long something will take, in whole units: `8 s`, `3 min 20 s`, `2 h 5 min`."""
+    whole = round(count)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def seconds(count: float) -> str:
     """Return a duration as people read it: `38 ms`, `6.1 s`."""
     return f"{count * 1000:.0f} ms" if count < 1 else f"{count:.1f} s"

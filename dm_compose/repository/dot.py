@@ -29,7 +29,7 @@ from dm_compose.repository.restoring import (
     uncommitted,
 )
 
-UNDOABLE = ("reset", "checkout", "undo")
+UNDOABLE = ("reset", "checkout", "pull", "undo")
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Dot(abc.ABC):
             return save_uncommitted(checkout, why)
 
     def undo(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport | Arrival:
-        """Go back to before the last reset or checkout, uncommitted changes included; undoing an undo brings it back."""
+        """Go back to before the last reset, checkout or pull, uncommitted changes included; undoing an undo brings it back."""
         with self.opened(lock=True) as checkout:
             moves = (e for e in checkout.store.reflog(checkout.dot, checkout.worktree) if e.action in UNDOABLE)
             last = next(moves, None)

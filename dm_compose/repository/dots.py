@@ -21,6 +21,7 @@ from dm_compose.repository.stored import StoredDot
 from dm_compose.store.api import Directories, Store
 
 CURRENT_DOT = "current-dot"
+UPSTREAM = "upstream."
 _FIRST = datetime.min.replace(tzinfo=UTC)
 KEEP_DAYS = 30
 
@@ -132,6 +133,9 @@ class Dots:
                         )
                 self._have_docker_forget(name for name, owner in store.volumes().items() if owner == dot)
                 store.delete_dot(dot)
+                for key in store.settings():
+                    if key.startswith(UPSTREAM) and key.endswith(f".{dot}"):
+                        store.set_setting(key, None)
                 if store.settings().get(CURRENT_DOT) == dot:
                     store.set_setting(CURRENT_DOT, None)
         with contextlib.suppress(InUseError), self._all_locked(timeout_s=0) as store:  # else the next gc frees the objects
@@ -223,6 +227,11 @@ class Dots:
             for dot in store.dots():  # in the order of names, so that two of us cannot wait for each other
                 locks.enter_context(locked(store, dot, self.listener, timeout_s=timeout_s))
             yield store
+
+
+def upstream_key(remote: str, dot: DotName) -> str:
+    """Return the setting that says what a dot is called on a remote."""
+    return f"{UPSTREAM}{remote}.{dot}"
 
 
 def _current(store: Store) -> DotName | None:

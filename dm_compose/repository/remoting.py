@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dm_compose.core.commit import Move
-from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, CommitId, DotName, RefName
+from dm_compose.core.events import Event
+from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName
 from dm_compose.engine import registry_login
-from dm_compose.errors import DivergedError, ExistsError, InUseError, NotFoundError, StoreError, UsageError
+from dm_compose.errors import DivergedError, ExistsError, InUseError, NotFoundError, StoreError, UncommittedError, UsageError
 from dm_compose.remotes.base import Context, Remote
 from dm_compose.remotes.names import RemoteName
 from dm_compose.remotes.registry import open_remote
@@ -19,14 +19,15 @@ from dm_compose.remotes.url import RemoteUrl
 from dm_compose.repository.access import locked
 from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.dot import Dot
-from dm_compose.repository.dots import Dots
-from dm_compose.repository.restoring import move_to, refuse_to_lose
+from dm_compose.repository.dots import UPSTREAM, Dots, upstream_key
+from dm_compose.repository.restoring import move_to, refuse_to_lose, uncommitted
 from dm_compose.store.api import Store
+from dm_compose.store.exchange import NewDot
 from dm_compose.store.local import LocalStore
 from dm_compose.transfer import Fetched, Pushed, Relation, download, push
 
 ADMIN = DotName("admin")
-_REMOTE, _UPSTREAM, _CURRENT = "remote.", "upstream.", "current-remote"
+_REMOTE, _CURRENT = "remote.", "current-remote"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -85,7 +86,7 @@ class Remotes:
             self._url(store, name)
             store.set_setting(_REMOTE + name, None)
             for key in store.settings():
-                if key.startswith(f"{_UPSTREAM}{name}."):
+                if key.startswith(f"{UPSTREAM}{name}."):
                     store.set_setting(key, None)
             if store.settings().get(_CURRENT) == name:
                 store.set_setting(_CURRENT, None)
@@ -107,7 +108,7 @@ class Remotes:
 
     def is_remote(self, word: str) -> bool:
         """Whether a word names a remote: a known one, or by its address."""
-        return "://" in word or any(remote.name == word for remote in self.known())
+        return "/" in word or any(remote.name == word for remote in self.known())
 
     @contextlib.contextmanager
     def opened(self, name: str) -> Iterator[Remote]:
@@ -124,7 +125,7 @@ class Remotes:
 
     def upstream(self, store: Store, name: str, dot: DotName) -> RemoteName:
         """Return what a dot is called on a remote: as it was pushed or cloned first, else `admin/DOT`."""
-        text = store.settings().get(f"{_UPSTREAM}{name}.{dot}")
+        text = store.settings().get(upstream_key(name, dot))
         return RemoteName.parse(text) if text is not None else RemoteName(ADMIN, dot)
 
     def set_upstream(self, name: str, dot: DotName, theirs: RemoteName) -> None:
@@ -133,15 +134,15 @@ class Remotes:
             self._url(store, name)
             if dot not in store.dots():
                 raise NotFoundError(f"there is no dot {dot}", hint="`dm list` shows what there is.")
-            store.set_setting(f"{_UPSTREAM}{name}.{dot}", str(theirs))
+            store.set_setting(upstream_key(name, dot), str(theirs))
 
     def upstreams(self, dot: DotName) -> Mapping[str, RemoteName]:
         """Return what a dot is called on each remote where that is known."""
         with self.dots.store() as store:
             settings = store.settings()
         end = f".{dot}"
-        keys = [key for key in settings if key.startswith(_UPSTREAM) and key.endswith(end)]
-        return {key.removeprefix(_UPSTREAM).removesuffix(end): RemoteName.parse(settings[key]) for key in keys}
+        keys = [key for key in settings if key.startswith(UPSTREAM) and key.endswith(end)]
+        return {key.removeprefix(UPSTREAM).removesuffix(end): RemoteName.parse(settings[key]) for key in keys}
 
     # Transfers
 
@@ -152,47 +153,43 @@ class Remotes:
         with dot.opened(lock=False) as checkout, self.opened(name) as remote:
             store = _reachable(checkout.store)
             target = theirs or self.upstream(store, name, checkout.dot)
+            self._begin(f"Pushing {ADMIN}/{checkout.dot} to {name}:{target}")
             done = push(store, checkout.dot, branch or checkout.state().branch, remote, target, self.dots.listener, stash=stash)
-            store.set_setting(f"{_UPSTREAM}{name}.{checkout.dot}", str(target))
+            store.set_setting(upstream_key(name, checkout.dot), str(target))
             return done
 
     def clone(self, name: str, theirs: RemoteName, branch: RefName = DEFAULT_BRANCH, local: DotName | None = None) -> Fetched:
         """Make a dot of a branch on a remote: a tree with the branch's files. ExistsError for the dot.
 
-        Killed in the middle it leaves no dot, or an empty one that the next attempt fills.
+        Killed in the middle it leaves no dot, or one that whoever works with it next finishes first.
         """
         dot = local or theirs.dot
         with self.dots.store() as opened, self.opened(name) as remote:
             store = _reachable(opened)
-            self._refuse_other(store, dot)
-            with download(remote, theirs, branch, store, dot, self.dots.listener) as got:
-                if dot not in store.dots():
-                    store.create_dot(dot, tree=True)
-                with locked(store, dot, self.dots.listener):
-                    self._refuse_other(store, dot)
-                    got.publish(branch=branch)
-                report = got.report
-            store.set_setting(f"{_UPSTREAM}{name}.{dot}", str(theirs))
-        with self.dots.dot(dot).opened(lock=True) as checkout:
-            _fill(checkout, branch, report.head)
-        return report
+            self._begin(f"Cloning {name}:{theirs} into {ADMIN}/{dot}")
+            _refuse_other(store, dot)
+            with download(remote, theirs, branch, store, dot, self.dots.listener) as got, locked(store, dot, self.dots.listener):
+                _refuse_other(store, dot)
+                got.publish(new=NewDot(branch, got.report.head, {upstream_key(name, dot): str(theirs)}))
+                _fill(store, dot)
+                return got.report
 
-    def _refuse_other(self, store: Store, dot: DotName) -> None:
-        if dot in store.dots() and store.branches(dot):
-            raise ExistsError(f"dot {dot} exists already", hint="`pull` gets what is new; `clone --local-name` makes another.")
+    def _begin(self, what: str) -> None:
+        self.dots.listener(Event("begin", what))
 
     def pull(self, name: str, dot: Dot, branch: RefName | None = None, *, stash: bool = False) -> Pulled:
         """Bring a branch, by default the one that a dot stands on, up to what a remote has.
 
         UncommittedError where the branch is checked out with uncommitted changes, DivergedError when both sides have commits
-        that the other lacks; with `stash` what is here stays as branch `BRANCH-DIVERGED-<time>`. The containers of what
-        changed go down and come back.
+        that the other lacks; with `stash` what is here stays as branch `BRANCH-DIVERGED-<time>`. InUseError for a branch that is
+        checked out in another worktree. The containers of what changed go down and come back; `undo` takes it back.
         """
         with dot.opened(lock=True) as checkout, self.opened(name) as remote:
             store = _reachable(checkout.store)
             wanted = branch or checkout.state().branch
             head = store.branches(checkout.dot).get(wanted)
             theirs = self.upstream(store, name, checkout.dot)
+            self._begin(f"Pulling {ADMIN}/{checkout.dot} from {name}:{theirs}")
             with download(remote, theirs, wanted, store, checkout.dot, self.dots.listener, head=head) as got:
                 report = got.report
                 if report.relation in (Relation.SAME, Relation.AHEAD):
@@ -207,7 +204,6 @@ class Remotes:
                 stashed = RefName.parse(f"{wanted}-DIVERGED-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
                 store.add_branch(checkout.dot, stashed, head)
             if stands:
-                checkout.refuse_strangers(readers_too=True)
                 move_to(checkout, store.commit(checkout.dot, report.head), "pull")
             else:
                 store.move_branch(checkout.dot, wanted, report.head)
@@ -221,24 +217,50 @@ class Remotes:
                 hint="`pull --stash-on-divergence` keeps yours as a branch of its own.",
             )
         if stands:
-            refuse_to_lose(checkout)
+            checkout.refuse_strangers(readers_too=True)
+            _refuse_to_lose(checkout)
             return
         for worktree in checkout.store.worktrees(checkout.dot).values():
             if worktree.branch == branch:
                 raise InUseError(
-                    f"branch {branch} of dot {checkout.dot} is checked out in worktree {worktree.name}", hint="Pull it there."
+                    f"branch {branch} of dot {checkout.dot} is checked out in worktree {worktree.name}",
+                    hint=f"Go there first: checkout {branch}"
+                    if worktree.project is None
+                    else f"Pull it there, with dm-compose -p {worktree.project}.",
                 )
+        if branch in checkout.store.uncommitted(checkout.dot):
+            raise UncommittedError(
+                f"branch {branch} of dot {checkout.dot} was left with uncommitted changes",
+                hint=f"Commit them first: checkout {branch}",
+            )
 
 
-def _fill(checkout: Checkout, branch: RefName, head: CommitId) -> None:
-    """Put a commit into a tree that holds nothing yet and stand on it; journalled, so a kill leaves it to the next command."""
-    store = checkout.store
-    target = store.commit(checkout.dot, head)
-    entry = store.begin_restore(checkout.dot, checkout.worktree, head, [], Move("clone", branch, head), None)
-    for subdot in sorted(target.subdots, key=lambda s: s == ROOT_SUBDOT):  # it is put back last: see Checkout.inner
-        store.restore(entry, subdot, checkout.directories)
-    store.sync_restored(entry)
-    store.end_restore(entry)
+def _refuse_to_lose(checkout: Checkout) -> None:
+    """Raise UncommittedError for uncommitted changes; a tree that nobody has put anything into has none."""
+    empty = checkout.tree and checkout.state().head is None
+    if empty and not any(change.path for found in uncommitted(checkout).values() for change in found.diff.changes):
+        return
+    try:
+        refuse_to_lose(checkout)
+    except UncommittedError as error:
+        error.hint = "Commit them, or go back with `reset --hard` (`undo` brings them back); `diff` shows them."
+        raise
+
+
+def _refuse_other(store: Store, dot: DotName) -> None:
+    if dot in store.dots():
+        raise ExistsError(f"dot {dot} exists already", hint="`pull` gets what is new; `clone --local-name` makes another.")
+
+
+def _fill(store: Store, dot: DotName) -> None:
+    """Fill the tree of a dot that was just made, as its journal says."""
+    (entry,) = store.unfinished(dot)
+    assert entry.target is not None
+    subdots = store.commit(dot, entry.target).subdots
+    for subdot in sorted(subdots, key=lambda s: s == ROOT_SUBDOT):  # it is put back last: see Checkout.inner
+        store.restore(entry.id, subdot, store.tree(dot, MAIN_WORKTREE))
+    store.sync_restored(entry.id)
+    store.end_restore(entry.id)
 
 
 def _reachable(store: Store) -> LocalStore:

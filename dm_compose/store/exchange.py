@@ -13,13 +13,13 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from dm_compose.core.commit import Commit
-from dm_compose.core.names import CommitId, DotName, RefName
+from dm_compose.core.commit import RESTORE, Commit, JournalEntry, Move
+from dm_compose.core.names import MAIN_WORKTREE, CommitId, DotName, RefName
 from dm_compose.core.tree import Manifest
 from dm_compose.errors import DamagedError, InUseError
 from dm_compose.state import Database
@@ -53,12 +53,24 @@ class Difference:
     runs: tuple[Run, ...]
 
 
+@dataclass(frozen=True)
+class NewDot:
+    """A dot to be made of commits that came: a tree that stands on a branch with that head, and settings of the store that go
+    with it.
+    """
+
+    branch: RefName
+    head: CommitId
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
 class Exchange:
     """The sending and receiving side of one store. Thread-safe."""
 
-    def __init__(self, database: Database, objects: ObjectStore, root: Path) -> None:
+    def __init__(self, database: Database, objects: ObjectStore, root: Path, make_tree: Callable[[DotName], None]) -> None:
         self._database = database
         self._objects = objects
+        self._make_tree = make_tree
         self._incoming = root / "incoming"
 
     # Sending. Needs no lock: an object that `gc` takes meanwhile is a DamagedError, and nothing is sent of it.
@@ -129,7 +141,7 @@ class Exchange:
 
     def stage(self, dot: DotName) -> Staging:
         """Open the place where a dot's objects arrive; InUseError while another process receives for the same dot."""
-        return Staging(self._database, self._objects, self._incoming / f"{STAGING_PREFIX}{dot}", dot)
+        return Staging(self._database, self._objects, self._incoming / f"{STAGING_PREFIX}{dot}", dot, self._make_tree)
 
 
 class Staging:
@@ -138,9 +150,12 @@ class Staging:
     `gc` removes a staging place that nobody has open.
     """
 
-    def __init__(self, database: Database, objects: ObjectStore, directory: Path, dot: DotName) -> None:
+    def __init__(
+        self, database: Database, objects: ObjectStore, directory: Path, dot: DotName, make_tree: Callable[[DotName], None]
+    ) -> None:
         self._database = database
         self._objects = objects
+        self._make_tree = make_tree
         self._dot = dot
         self.directory = directory
         self._blobs = directory / "blobs"
@@ -294,14 +309,17 @@ class Staging:
         objects: Iterable[str],
         digests: Mapping[str, str],
         *,
-        branch: tuple[RefName, CommitId] | None = None,
+        new: NewDot | None = None,
     ) -> None:
         """Take finished objects and whole commits (their manifests by id, oldest commit first) into the store, and close.
 
         Everything is durable before the first commit is listed, and all are listed in one transaction. Objects that no
-        commit names, because the process died in between, are garbage like any other. No ref is moved, but `branch` is made if
-        there is none of that name; the caller holds the dot's lock until a ref names the commits, or `gc` may take them. An
-        object that is there stays as it is; of a commit that is there only the mark that it is shallow may be taken away.
+        commit names, because the process died in between, are garbage like any other. No ref is moved; the caller holds the dot's
+        lock until one names the commits, or `gc` may take them. An object that is there stays as it is; of a commit that is there
+        only the mark that it is shallow may be taken away.
+
+        A `new` dot is made in the same transaction (ExistsError), with a restore in its journal that fills its tree and makes its
+        branch: whoever works with the dot next finishes that.
         """
         with file_errors("receiving into the store"):
             pending = {ref: self._path(ref, finished=True) for ref in objects}
@@ -320,11 +338,18 @@ class Staging:
                 sync_directory(self._objects.objects / batch)
             sync_directory(self._objects.objects)
         with self._database.transaction():
+            if new is not None:
+                self._make_tree(self._dot)
             self._database.add_digests(digests)
             for commit in commits:
                 self._add_commit(commit)
-            if branch is not None and branch[0] not in self._database.refs(self._dot, "branch"):
-                self._database.set_ref(self._dot, "branch", *branch)
+            if new is not None:
+                move = Move("clone", new.branch, new.head)
+                self._database.put_journal(
+                    JournalEntry(CommitId.new(), self._dot, MAIN_WORKTREE, RESTORE, target=new.head, move=move)
+                )
+                for name, value in new.settings.items():
+                    self._database.set_setting(name, value)
         self.discard()
 
     def _add_commit(self, commit: Commit) -> None:

@@ -31,7 +31,7 @@ class LocalStore(History, Looking, Restoring):
         with file_errors(f"opening the store at {root}"):
             (root / "locks").mkdir(mode=0o700, exist_ok=True)
         self._locks = Locks(root / "locks")
-        self.exchange = Exchange(self._database, self._objects, root)
+        self.exchange = Exchange(self._database, self._objects, root, lambda dot: self.create_dot(dot, tree=True))
         self._upkeep = Upkeep(self._database, self._objects, self._indexes, self._trees)
         self._checking = Checking(self._database, self._objects, self._indexes)
 

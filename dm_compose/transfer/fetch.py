@@ -13,7 +13,7 @@ from dm_compose.core.tree import FILE, Manifest
 from dm_compose.errors import DamagedError, DiskFullError, NotFoundError, UntrustedError
 from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag
-from dm_compose.store.exchange import Exchange, Staging
+from dm_compose.store.exchange import Exchange, NewDot, Staging
 from dm_compose.store.local import LocalStore
 from dm_compose.transfer.checking import check_together, read_tree
 from dm_compose.transfer.downloads import Downloads
@@ -24,6 +24,7 @@ from dm_compose.transfer.tables import Definition, Table, closure
 from dm_compose.transfer.unpacking import Unpacker
 
 MAX_HISTORY = 1_000_000
+MAX_NAMED = 20
 MAX_LOGICAL_BYTES = 4 << 40
 
 
@@ -114,10 +115,10 @@ class Download:
         """The commits that are new here, oldest first."""
         return [arrived.commit for arrived in self._arrived]
 
-    def publish(self, *, branch: RefName | None = None) -> None:
-        """List the commits in the store, and in the same transaction make `branch`, if the dot has none of that name.
+    def publish(self, *, new: NewDot | None = None) -> None:
+        """List the commits in the store, and in the same transaction make the dot when it is `new`; see Staging.publish.
 
-        The caller holds the dot's lock, and the dot exists.
+        The caller holds the dot's lock, and the dot exists unless it is new.
         """
         objects = {e.ref for a in self._arrived for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
         self.staging.publish(
@@ -125,7 +126,7 @@ class Download:
             self._manifests,
             objects & self._built,
             self._digests,
-            branch=None if branch is None else (branch, self.report.head),
+            new=new,
         )
 
     def run(self, what: RefName | CommitId, head: CommitId | None, depth: int | None) -> None:
@@ -146,9 +147,16 @@ class Download:
         tag = Tag.of_commit(what) if isinstance(what, CommitId) else Tag.of_branch(what)
         digest = self.repository.resolve(tag)
         if digest is None:
-            kind = "commit" if isinstance(what, CommitId) else "branch"
-            raise NotFoundError(f"{self.name} at {self.remote.url} has no {kind} {what}", hint="`remote ls` lists what there is.")
+            raise self._missing(what)
         return digest
+
+    def _missing(self, what: RefName | CommitId) -> NotFoundError:
+        tags = self.repository.tags()
+        if not tags:
+            return NotFoundError(f"there is no {self.name} at {self.remote.url}", hint="`remote ls` lists what there is.")
+        kind = "commit" if isinstance(what, CommitId) else "branch"
+        branches = ", ".join(sorted(tag.branch for tag in tags if tag.branch is not None)[:MAX_NAMED]) or "none"
+        return NotFoundError(f"{self.name} at {self.remote.url} has no {kind} {what}", hint=f"Its branches: {branches}.")
 
     def _walk(self, tip: Digest, depth: int | None) -> tuple[list[tuple[Digest, CommitManifest]], CommitId | None]:
         """Return the manifests that are new, newest first, and the newest commit that is here already."""

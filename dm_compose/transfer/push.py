@@ -59,7 +59,7 @@ def push(
     target = branch
     if before is not None and all(commit.id != before for commit in log):
         if not stash:
-            raise _diverged(branch, remote, name, before, is_here=store.exchange.has_commit(dot, before))
+            raise _diverged(branch, remote, repository, name, before, log, is_here=store.exchange.has_commit(dot, before))
         target, there = RefName.parse(f"{branch}-DIVERGED-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"), None
     uploads = Uploads(repository, remote.connections, progress)
     try:
@@ -86,7 +86,21 @@ def push(
     )
 
 
-def _diverged(branch: RefName, remote: Remote, name: RemoteName, there: CommitId, *, is_here: bool) -> DivergedError:
+def _diverged(
+    branch: RefName,
+    remote: Remote,
+    repository: Repository,
+    name: RemoteName,
+    there: CommitId,
+    log: Sequence[Commit],
+    *,
+    is_here: bool,
+) -> DivergedError:
+    if not is_here and {tag.commit_id for tag in repository.tags()}.isdisjoint(commit.id for commit in log):
+        return DivergedError(
+            f"{name} at {remote.url} has nothing in common with branch {branch} here: it may be another dot of that name",
+            hint="Push it as another one: --remote-name NS/NAME.",
+        )
     here = ", a commit that is here but not in this branch" if is_here else ""
     return DivergedError(
         f"branch {branch} of {name} at {remote.url} has commits that the local one does not have: it is at {there.short}{here}",

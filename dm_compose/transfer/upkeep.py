@@ -30,15 +30,20 @@ def list_remote(remote: Remote) -> list[RemoteDot]:
 
 def describe_remote(remote: Remote, name: RemoteName) -> RemoteDot:
     """Return one dot of a remote; NotFoundError when there is none of that name."""
-    repository = remote.repository(name)
+    repository = _existing(remote, name)
     tags = repository.tags()
-    if not tags:
-        raise NotFoundError(f"there is no {name} at {remote.url}", hint="`remote ls` lists what there is.")
     branches = tuple(_branch(repository, tag) for tag in tags if tag.branch is not None)
     blobs = repository.blobs()
     size = sum(blob.size for blob in blobs) if blobs is not None else None
     commits = sum(1 for tag in tags if tag.commit_id is not None)
     return RemoteDot(name, tuple(branch for branch in branches if branch is not None), commits, size)
+
+
+def _existing(remote: Remote, name: RemoteName) -> Repository:
+    repository = remote.repository(name)
+    if not repository.tags():
+        raise NotFoundError(f"there is no {name} at {remote.url}", hint="`remote ls` lists what there is.")
+    return repository
 
 
 def _branch(repository: Repository, tag: Tag) -> RemoteBranch | None:
@@ -58,16 +63,19 @@ def _instant(manifest: CommitManifest) -> datetime:
 
 
 def remove_remote(remote: Remote, name: RemoteName) -> None:
-    """Remove a dot with all its commits from a remote. RemoteError where the remote does not allow it."""
-    remote.repository(name).remove()
+    """Remove a dot with all its commits from a remote. NotFoundError; RemoteError where the remote does not allow it."""
+    _existing(remote, name).remove()
 
 
 # Verify
 
 
 def verify_remote(remote: Remote, name: RemoteName, progress: Listener = ignore) -> RemoteCheckup:
-    """Read every blob that a tag of a dot needs, compare it with its digest, and see that each commit is complete."""
-    check = _Check(remote.repository(name), progress)
+    """Read every blob that a tag of a dot needs, compare it with its digest, and see that each commit is complete.
+
+    NotFoundError when there is no such dot.
+    """
+    check = _Check(_existing(remote, name), progress)
     check.tags()
     with ThreadPoolExecutor(remote.connections, thread_name_prefix="verify") as pool:
         list(pool.map(check.blob, list(check.layers.values())))

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import filesystems
 from tests.support.filesystems import Mount, Unavailable
+from tests.support.hubs import Hub, commit
 from tests.support.machines import Machine
 from tests.support.stores import Bench, Stores, open_bench
 
@@ -174,3 +175,27 @@ def local() -> Iterator[Stores]:
 def machine(fast_path: Path) -> Machine:
     """A machine with a store of its own and no engine."""
     return Machine(fast_path)
+
+
+@pytest.fixture
+def hub(fast_path: Path) -> Hub:
+    """A remote that machines share."""
+    return Hub(fast_path)
+
+
+@pytest.fixture
+def here(hub: Hub) -> Machine:
+    """A machine with the dot `shop`, which has one commit."""
+    machine = hub.machine("here")
+    machine("init", "shop")
+    commit(machine, "shop", "one")
+    return machine
+
+
+@pytest.fixture
+def there(hub: Hub, here: Machine) -> Machine:
+    """A machine that has cloned `shop` from the hub."""
+    here("push", "hub")
+    machine = hub.machine("there")
+    machine("clone", "hub", "shop")
+    return machine

@@ -259,10 +259,12 @@ def test_commits_that_the_remote_lacks_are_ahead(ours: Side, remote: Remote) -> 
 def test_what_is_not_there_is_named(ours: Side, remote: Remote) -> None:
     with pytest.raises(NotFoundError, match="no commit to push"):
         ours.push(remote)
-    with pytest.raises(NotFoundError, match="no branch master"):
+    with pytest.raises(NotFoundError, match="there is no admin/shop"):
         ours.fetch(remote)
     ours.commit()
     ours.push(remote)
+    with pytest.raises(NotFoundError, match="no branch nope"):
+        ours.fetch(remote, RefName("nope"))
     with pytest.raises(NotFoundError, match="no commit 0123"):
         ours.fetch(remote, CommitId("0123" * 8))
 
@@ -361,8 +363,8 @@ def test_two_fetches_of_one_dot_exclude_each_other_and_gc_leaves_them_alone(ours
             theirs.fetch(remote)
         assert theirs.store.garbage(_now()).leftovers == 0
         theirs.store.collect(_now())
-        got.publish(branch=DEFAULT_BRANCH)
-    assert theirs.head() == got.report.head
+        got.publish()
+    assert theirs.store.exchange.has_commit(DOT, got.report.head)
     assert theirs.store.check({}, repair=False).sound
 
 

@@ -1,0 +1,169 @@
+"""`dm remote` and what belongs to it: names, upstreams, looking after what is on a remote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dm_compose.errors import DamagedError, ExistsError, NotFoundError, UsageError
+from tests.support.hubs import Hub, commit, on_hub
+from tests.support.machines import Machine
+
+DAMAGED, EXISTS, NOT_FOUND, USAGE = (cls.exit_code for cls in (DamagedError, ExistsError, NotFoundError, UsageError))
+
+
+def known(machine: Machine) -> dict[str, bool]:
+    """Return the names of the remotes, and whether each is the current one."""
+    return {found["name"]: found["current"] for found in machine("remote", "--json").json()}
+
+
+# Names
+
+
+def test_the_first_remote_is_current_until_another_is_chosen(machine: Machine) -> None:
+    assert machine("remote", "-v").out == ""
+    assert machine("remote", "add", "one", "/srv/one").out == "Remote added.\n"
+    assert machine("remote", "add", "two", "oci://hub.example/team", "--json").json() == {
+        "name": "two",
+        "url": "oci://hub.example/team",
+    }
+    assert known(machine) == {"one": True, "two": False}
+    assert machine("remote", "switch", "two", "--json").json() == {"name": "two"}
+    assert machine("remote").lines == ["one", "two"]
+    assert machine("remote", "-v").lines == ["  one\t/srv/one", "* two\toci://hub.example/team"]
+    assert machine("remote", "rm", "two", "--json").json() == {"name": "two"}
+    assert known(machine) == {"one": False}
+
+
+def test_a_directory_is_remembered_as_a_whole_path(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(machine.root)
+    machine("remote", "add", "near", "./dots")
+    assert machine("remote", "--json").json()[0]["url"] == str(machine.root / "dots")
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a/b", "a b", "a.b", "x" * 101, "é", "a\nb"])
+def test_a_name_that_could_be_something_else_is_refused(machine: Machine, name: str) -> None:
+    machine("remote", "add", "--", name, "/srv/one", code=USAGE)
+    assert known(machine) == {}
+
+
+def test_a_name_is_given_once(machine: Machine) -> None:
+    machine("remote", "add", "hub", "/srv/one")
+    assert "`remote rm hub`" in machine("remote", "add", "hub", "/srv/two", code=EXISTS).err
+    assert machine("remote", "-v").lines == ["* hub\t/srv/one"]
+
+
+@pytest.mark.parametrize("verb", ["rm", "switch", "ls", "gc", "verify"])
+def test_a_remote_that_is_not_known_is_named_with_those_that_are(machine: Machine, verb: str) -> None:
+    machine("remote", "add", "hub", "/srv/one")
+    ended = machine("remote", verb, "nope", code=NOT_FOUND)
+    assert "there is no remote nope" in ended.err
+    assert "Known: hub." in ended.err
+    assert known(machine) == {"hub": True}
+
+
+@pytest.mark.parametrize("url", ["oci://me:hunter2@hub.example/team", "s3://key:hunter2@bucket/prefix"])
+def test_credentials_in_an_address_are_refused_and_not_repeated(machine: Machine, url: str) -> None:
+    ended = machine("remote", "add", "hub", url, code=USAGE)
+    assert "hunter2" not in ended.out + ended.err
+    assert b"hunter2" not in (machine.home / "state.db").read_bytes() if machine.home.exists() else True
+    assert known(machine) == {}
+
+
+# Upstreams
+
+
+def test_an_upstream_says_what_a_dot_is_called_on_a_remote(here: Machine) -> None:
+    assert here("dot", "set-upstream", "shop", "hub", "team/store", "--json").json() == {
+        "dot": "shop",
+        "remote": "hub",
+        "upstream": "team/store",
+    }
+    assert here("push", "hub").lines[0] == "Pushing admin/shop to hub:team/store"
+    here("dot", "set-upstream", "hub", "other")
+    assert here("push", "hub").lines[0] == "Pushing admin/shop to hub:admin/other"
+    here("dot", "set-upstream", "nope", "hub", "x", code=NOT_FOUND)
+    here("dot", "set-upstream", "shop", "nope", "x", code=NOT_FOUND)
+    here("dot", "set-upstream", "hub", code=USAGE)
+
+
+def test_each_remote_has_its_own_upstream(hub: Hub, here: Machine) -> None:
+    here("remote", "add", "second", str(hub.root / "second"))
+    here("push", "second", "--remote-name", "team/store")
+    assert here("push", "hub").lines[0] == "Pushing admin/shop to hub:admin/shop"
+
+
+def test_upstreams_go_with_their_remote_and_with_their_dot(hub: Hub, here: Machine) -> None:
+    here("push", "hub", "--remote-name", "team/store")
+    here("remote", "rm", "hub")
+    here("remote", "add", "hub", str(hub.path))
+    assert here("push", "hub").lines[0] == "Pushing admin/shop to hub:admin/shop"
+    here("dot", "set-upstream", "hub", "team/store")
+    here("dot", "delete", "-f", "shop")
+    here("init", "shop")
+    commit(here, "shop", "another dot")
+    assert here("push", "hub", "--remote-name", "mine/shop").lines[0] == "Pushing admin/shop to hub:mine/shop"
+    here("dot", "delete", "-f", "shop")
+    here("init", "shop")
+    commit(here, "shop", "a third one")
+    assert here("push", "hub", code=None).lines[0] == "Pushing admin/shop to hub:admin/shop"
+
+
+# What is there
+
+
+def test_a_list_names_dots_and_branches(here: Machine) -> None:
+    assert here("remote", "ls", "hub", "--json").json() == []
+    here("push", "hub")
+    here("checkout", "-b", "feature/x")
+    commit(here, "shop", "two")
+    here("push", "hub")
+    header, *rows = here("remote", "ls", "hub").lines
+    assert header.split()[:3] == ["DOT", "BRANCH", "HEAD"]
+    assert [row.split()[:2] for row in rows] == [["admin/shop", "feature/x"], ["admin/shop", "master"]]
+    (found,) = here("remote", "ls", "hub", "--json").json()
+    assert found["commits"] == 2
+    assert all(branch["size_bytes"] > 0 for branch in found["branches"])
+
+
+def test_a_dot_is_deleted_there_when_the_answer_is_yes(here: Machine) -> None:
+    here("push", "hub")
+    assert here("remote", "rm-dot", "hub", "shop", answer="n\n").lines[-1].endswith("Aborted.")
+    assert on_hub(here).keys() == {"admin/shop"}
+    here("remote", "rm-dot", "hub", "shop", answer="Y\n")
+    assert on_hub(here) == {}
+    here("push", "hub")
+    assert here("remote", "rm-dot", "hub", "admin/shop", "-f", "--json").json()["deleted"]
+    assert on_hub(here) == {}
+
+
+@pytest.mark.parametrize("verb", ["rm-dot -f", "verify"])
+def test_a_dot_that_is_not_there_is_named(here: Machine, verb: str) -> None:
+    here("push", "hub")
+    word, *options = verb.split()
+    assert "there is no admin/nope at" in here("remote", word, "hub", "nope", *options, code=NOT_FOUND).err
+
+
+def test_gc_says_what_can_go_and_why(here: Machine) -> None:
+    here("push", "hub")
+    assert here("remote", "gc", "hub", "--dry-run", code=0).out
+    assert isinstance(here("remote", "gc", "hub", "shop", "--json").json(), dict)
+    assert on_hub(here).keys() == {"admin/shop"}
+
+
+def test_verify_names_a_blob_that_is_damaged(hub: Hub, here: Machine) -> None:
+    here("push", "hub")
+    assert here("remote", "verify", "hub", "--json").json()["sound"]
+    blob = max((hub.path / "admin/shop/blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    damage(blob)
+    ended = here("remote", "verify", "hub", "shop", code=DAMAGED)
+    assert blob.name in ended.out
+    assert not here("remote", "verify", "hub", "--json", code=DAMAGED).json()["sound"]
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
