@@ -201,8 +201,7 @@ class Remotes:
             stashed = None
             if report.relation is Relation.DIVERGED:
                 assert head is not None
-                stashed = RefName.parse(f"{wanted}-DIVERGED-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-                store.add_branch(checkout.dot, stashed, head)
+                stashed = _stash(store, checkout.dot, wanted, head)
             if stands:
                 move_to(checkout, store.commit(checkout.dot, report.head), "pull")
             else:
@@ -233,6 +232,17 @@ class Remotes:
                 f"branch {branch} of dot {checkout.dot} was left with uncommitted changes",
                 hint=f"Commit them first: checkout {branch}",
             )
+
+
+def _stash(store: Store, dot: DotName, branch: RefName, head: CommitId) -> RefName:
+    """Return a branch that keeps what `branch` has: a new one, unless a pull that was killed has made it."""
+    mark = f"{branch}-DIVERGED-"
+    for name, kept in store.branches(dot).items():
+        if kept == head and name.startswith(mark):
+            return name
+    name = RefName.parse(f"{mark}{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    store.add_branch(dot, name, head)
+    return name
 
 
 def _refuse_to_lose(checkout: Checkout) -> None:

@@ -177,8 +177,9 @@ class Staging:
             self._lock = None
 
     def discard(self) -> None:
-        """Remove everything that was received and not published, and close."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Remove everything that was received and not published, and close. Does nothing when that was done."""
+        if self._lock is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
         self.close()
 
     def free_bytes(self) -> int:

@@ -74,6 +74,8 @@ def download(
         got = Download(remote, remote.repository(name), name, store, dot, staging, progress)
         got.run(what, head, depth)
         yield got
+        if not got.commits:  # what is there is of an earlier transfer that ended after it had published
+            staging.discard()
     finally:
         staging.close()
 
