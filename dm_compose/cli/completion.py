@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
+from dm_compose.cli.output import printable
 from dm_compose.errors import UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _refs(target: StoreTarget) -> Iterator[CompletionItem]:
     with _opened(target) as (store, dot):
         head = store.worktree(dot, store.current(dot)).head
         for commit in store.log(dot, head)[:MAX_COMMITS] if head is not None else ():
-            yield CompletionItem(commit.id.short, help=" ".join(commit.message.split()))
+            yield CompletionItem(commit.id.short, help=printable(" ".join(commit.message.split())))
 
 
 complete_dot, complete_branch, complete_tag = _completer(_dots), _completer(_branches), _completer(_tags)

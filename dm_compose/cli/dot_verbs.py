@@ -9,7 +9,7 @@ import click
 
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
-from dm_compose.cli.output import age, as_commit, indented, print_json, table
+from dm_compose.cli.output import age, as_commit, indented, print_json, printable, table
 from dm_compose.cli.state_verbs import json_option, message_option, parse_metadata, print_restore, timeout_option
 from dm_compose.cli.targets import store_target
 from dm_compose.core.names import DotName
@@ -107,9 +107,9 @@ def log(*, ref: str | None, as_json: bool) -> None:
         print_json([as_commit(found) for found in commits])
         return
     for found in reversed(commits):
-        click.echo(f"commit {found.id}\nauthor: {found.author}\ndate: {age(found.created)}")
+        click.echo(f"commit {found.id}\nauthor: {printable(found.author)}\ndate: {age(found.created)}")
         for key, value in sorted(found.metadata.items()):
-            click.echo(f"{key}: {value}")
+            click.echo(f"{printable(key)}: {printable(value)}")
         click.echo(f"\n{indented(found.message)}\n")
 
 

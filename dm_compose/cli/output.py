@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -29,6 +30,10 @@ _VERBS = {
     "pause": "pausing",
     "switch": "following",
 }
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e0fff]"
+)
 _QUIET = {"sync", "copy", "calculate"}
 BAR_EVERY_S, LINE_EVERY_S, JSON_EVERY_S = 0.1, 10.0, 0.5
 BAR_CELLS = 20
@@ -39,9 +44,25 @@ def age(instant: datetime) -> str:
     return instant.replace(tzinfo=instant.tzinfo or UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def printable(text: str, *, lines: bool = False) -> str:
+    """Return text that may be anybody's as it may be printed: what would move the cursor, colour, hide or reorder is escaped.
+
+    Line ends and tabs are left alone with `lines` only. Everything from a commit or a remote goes through this, but for JSON,
+    which escapes by itself.
+    """
+    if lines:
+        text = text.replace("\r\n", "\n")
+    return _UNPRINTABLE.sub(lambda c: c[0] if lines and c[0] in "\n\t" else c[0].encode("unicode_escape").decode(), text)
+
+
+def subject(message: str) -> str:
+    """Return the first line of a commit's message."""
+    return printable(message.strip().partition("\n")[0].rstrip())
+
+
 def indented(message: str) -> str:
     """Return a commit's message as `log` shows it."""
-    return textwrap.indent(message, " " * 4, lambda _: True)
+    return textwrap.indent(printable(message, lines=True), " " * 4, lambda _: True)
 
 
 def print_json(value: Any) -> None:
@@ -56,7 +77,7 @@ def as_commit(found: Commit) -> dict[str, Any]:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print columns as wide as they need to be; plain text, so that it can be cut and grepped."""
-    lines = [list(header), *[list(row) for row in rows]]
+    lines = [list(header), *[[printable(cell) for cell in row] for row in rows]]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     for number, line in enumerate(lines):
         text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -74,13 +95,13 @@ class Narrator:
 
     def __call__(self, event: Event) -> None:
         if event.what == "warning":
-            self._line(click.style("warning: ", fg="yellow") + event.text)
+            self._line(click.style("warning: ", fg="yellow") + printable(event.text))
         elif self._quiet:
             return
         elif event.unit == "bytes":
             self._count(event)
         elif event.what not in _QUIET:
-            self._line(f"  {_VERBS.get(event.what, event.what)} {event.text}".rstrip())
+            self._line(f"  {_VERBS.get(event.what, event.what)} {printable(event.text)}".rstrip())
 
     def close(self) -> None:
         """Take away what is on the terminal of byte counts, before anything else is printed there."""
@@ -171,6 +192,11 @@ def print_error(error: DmError, *, as_json: bool) -> None:
             json.dumps({"error": {"kind": error.kind, "message": error.message, "hint": error.hint, "code": error.exit_code}})
         )
         return
-    click.echo(click.style("error: ", fg="red", bold=True) + error.message, err=True, color=colour())
+    click.echo(click.style("error: ", fg="red", bold=True) + _continued(error.message), err=True, color=colour())
     if error.hint:
-        click.echo(click.style("hint: ", fg="cyan") + error.hint, err=True, color=colour())
+        click.echo(click.style("hint: ", fg="cyan") + _continued(error.hint), err=True, color=colour())
+
+
+def _continued(text: str) -> str:
+    """Return text whose further lines cannot be taken for ours."""
+    return printable(text, lines=True).replace("\n", "\n  ")

@@ -10,7 +10,7 @@ import click
 
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_branch, complete_dot
-from dm_compose.cli.output import EventLines, Narrator, age, print_json, table
+from dm_compose.cli.output import EventLines, Narrator, age, print_json, printable, table
 from dm_compose.cli.state_verbs import json_option
 from dm_compose.cli.targets import target
 from dm_compose.core.events import Event
@@ -41,7 +41,7 @@ def _transfer(*, as_json: bool) -> Iterator[Remotes]:
 
     def tell(event: Event) -> None:
         if not as_json and event.what in ("begin", "calculate"):
-            click.echo(event.text or "Calculating...")
+            click.echo(printable(event.text) or "Calculating...")
         else:
             teller(event)
 
@@ -199,7 +199,7 @@ def verify(*, name: str, theirs: str | None, as_json: bool) -> int:
     for dot_name, checkup in found.items():
         click.echo(f"{dot_name}: {checkup.commits} commits, {checkup.blobs} blobs, {size(checkup.size_bytes)}")
         for problem in checkup.damage:
-            click.echo(f"  damaged: {problem.where}: {problem.what}")
+            click.echo(printable(f"  damaged: {problem.where}: {problem.what}"))
     if damage:
         raise DamagedError(f"{damage} blobs of {name} are damaged", hint="Push again from a store that is whole.")
     return 0
@@ -225,7 +225,7 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
         print_json(done)
         return
     for warning in done.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        click.echo(f"warning: {printable(warning)}", err=True)
     if done.before == done.head and not done.commits:
         click.echo(f"Done! {done.name} has {done.head.short} on branch {done.branch} already")
         return

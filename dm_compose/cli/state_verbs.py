@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from dm_compose.cli.completion import complete_ref
-from dm_compose.cli.output import age, as_commit, indented, print_json, table
+from dm_compose.cli.output import age, as_commit, indented, print_json, printable, subject, table
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.commit import check_metadata
 from dm_compose.core.units import seconds, size
@@ -93,7 +93,9 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, timeout: floa
         return
     how = "shut down for it" if stop else f"frozen for {seconds(report.frozen_s)}"
     copied = f"{size(report.captured.new_bytes)} new of {size(made.size_bytes)}"
-    click.echo(f"{made.id.short} {message}\n{copied} in {len(made.subdots)} subdots, {how}, {seconds(report.total_s)} in all")
+    click.echo(
+        f"{made.id.short} {subject(message)}\n{copied} in {len(made.subdots)} subdots, {how}, {seconds(report.total_s)} in all"
+    )
 
 
 def parse_metadata(fields: tuple[str, ...]) -> dict[str, str]:
@@ -123,11 +125,10 @@ def log(*, ref: str | None, as_json: bool) -> None:
         if position:
             click.echo()
         click.echo(click.style(f"commit {found.id}", fg="yellow"))
-        click.echo(
-            f"author: {found.author}\ndate: {age(found.created)}\nsize: {size(found.size_bytes)} ({size(found.new_bytes)} new)"
-        )
+        click.echo(f"author: {printable(found.author)}\ndate: {age(found.created)}")
+        click.echo(f"size: {size(found.size_bytes)} ({size(found.new_bytes)} new)")
         for key, value in found.metadata.items():
-            click.echo(f"{key}: {value}")
+            click.echo(f"{printable(key)}: {printable(value)}")
         click.echo(f"\n{indented(found.message)}")
     if not commits:
         click.echo('no commit yet; make one: dm-compose commit -m "seed"', err=True)
@@ -163,7 +164,7 @@ def status(*, as_json: bool) -> None:
             }
         )
         return
-    head_text = f"{found.head.id.short} {found.head.message}" if found.head else "no commit yet"
+    head_text = f"{found.head.id.short} {subject(found.head.message)}" if found.head else "no commit yet"
     click.echo(f"dot {found.dot} on branch {found.branch}\nhead {head_text}\n")
     rows = [(s.name, s.engine or "-", s.place or "(does not exist)", _dirt(s)) for s in found.subdots]
     table(("SUBDOT", "ENGINE", "WHERE", "STATE"), rows)
@@ -198,7 +199,9 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
         click.echo(click.style(f"{name}: {size(changes.changed_bytes)} in {len(changes.changes)} files", bold=True))
         shown = changes.changes if everything else sorted(changes.changes, key=lambda c: -c.changed_bytes)[:MAX_LISTED]
         for change in shown:
-            click.echo(f"  {change.how:<8}  {size(change.changed_bytes):>10} of {size(change.size_bytes):<10}  {change.path}")
+            click.echo(
+                f"  {change.how:<8}  {size(change.changed_bytes):>10} of {size(change.size_bytes):<10}  {printable(change.path)}"
+            )
         if len(shown) < len(changes.changes):
             click.echo(f"  ... and {len(changes.changes) - len(shown)} more (--all)")
     if not any(found.values()):
@@ -265,7 +268,9 @@ def print_arrival(arrival: Arrival, *, as_json: bool) -> None:
         click.echo(f"already on branch {arrival.branch}")
         return
     new = "new " if arrival.created else ""
-    click.echo(f"on {new}branch {arrival.branch} at {arrival.head.id.short} {arrival.head.message}, {seconds(arrival.total_s)}")
+    click.echo(
+        f"on {new}branch {arrival.branch} at {arrival.head.id.short} {subject(arrival.head.message)}, {seconds(arrival.total_s)}"
+    )
     if arrival.saved:
         click.echo(f"what was uncommitted on {arrival.left} is kept: checking it out brings it back")
 
@@ -284,7 +289,7 @@ def print_restore(report: RestoreReport, *, as_json: bool) -> None:
         )
         return
     changed = sum(r.changed_bytes for r in restored.values())
-    what = "at the state of before" if report.target.hidden else f"at {report.target.id.short} {report.target.message}"
+    what = "at the state of before" if report.target.hidden else f"at {report.target.id.short} {subject(report.target.message)}"
     click.echo(f"{what}: {size(changed)} put back, ready after {seconds(report.total_s)}")
     if report.saved:
         click.echo(f"what was uncommitted is kept: `{click.get_current_context().find_root().info_name} undo` brings it back")

@@ -9,7 +9,7 @@ import click
 
 import dm_compose
 from dm_compose.cli.asking import ask
-from dm_compose.cli.output import print_json
+from dm_compose.cli.output import print_json, printable
 from dm_compose.cli.state_verbs import json_option
 from dm_compose.cli.targets import store_target
 from dm_compose.core.units import size
@@ -52,7 +52,7 @@ def fsck(*, no_repair: bool, as_json: bool) -> int:
         return 0 if found.sound else DamagedError.exit_code
     for damage in found.damage:
         commits = f" (commits {', '.join(c.short for c in damage.commits)})" if damage.commits else ""
-        click.echo(f"{'repaired' if damage.repaired else 'damaged'}: {damage.where}: {damage.what}{commits}")
+        click.echo(printable(f"{'repaired' if damage.repaired else 'damaged'}: {damage.where}: {damage.what}{commits}"))
     click.echo(f"{found.commits} commits, {found.objects} objects, {size(found.size_bytes)}; {found.first_seen} seen first")
     if not found.sound:
         bad = sum(not damage.repaired for damage in found.damage)

@@ -73,7 +73,7 @@ def pushed(here: Machine) -> Machine:
 
 
 def test_a_clone_killed_anywhere_is_there_or_not(hub: Hub, pushed: Machine) -> None:
-    template = hub.machine("template")
+    template, heads = hub.machine("template"), branches(pushed)
     seen = set()
     for machine, done, again in stops(template, "clone", "hub", "team/shop"):
         there = "shop" in dots(machine)
@@ -88,7 +88,7 @@ def test_a_clone_killed_anywhere_is_there_or_not(hub: Hub, pushed: Machine) -> N
             "settings": {"upstream.hub.shop": "team/shop"},
             "files": ("two", "t" * 20_000),
             "log": ["two", "one"],
-            "heads": branches(pushed),
+            "heads": heads,
             "dirty": False,
         }
     assert seen == {True, False}
