@@ -7,17 +7,18 @@ import enum
 import functools
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
-def to_plain(value: Any) -> Any:
+def to_plain(value: Any, attached: list[bytes] | None = None) -> Any:
     """Return `value` as dicts, lists, strings, numbers, booleans and None.
 
-    Dataclasses become objects with their field names, enums their value, instants ISO 8601 text.
+    Dataclasses become objects with their field names, enums their value, instants ISO 8601 text. Bytes are added to `attached`,
+    and become their number in it.
     """
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -28,18 +29,21 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {str(k): to_plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [to_plain(v) for v in value]
+        return {str(k): to_plain(v, attached) for k, v in value.items()}
+    if isinstance(value, list | tuple | Set):
+        return [to_plain(v, attached) for v in value]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: to_plain(getattr(value, name)) for name in _hints(type(value))}
+        return {name: to_plain(getattr(value, name), attached) for name in _hints(type(value))}
+    if isinstance(value, bytes) and attached is not None:
+        attached.append(value)
+        return len(attached) - 1
     raise TypeError(f"cannot make plain data of {type(value).__name__}")
 
 
-def from_plain(kind: type[T], data: Any) -> T:
-    """Build a `kind` from plain data. Unknown fields are ignored, so that an older reader copes with a newer
-    writer; a missing field without default, or a value of another type, is a ValueError."""
-    return typing.cast(T, _decode(kind, data))
+def from_plain(kind: type[T], data: Any, attached: Sequence[bytes] = ()) -> T:
+    """Build a `kind` from plain data and the bytes that are attached to it. Unknown fields are ignored, so that an older reader
+    copes with a newer writer; a missing field without default, or a value of another type, is a ValueError."""
+    return typing.cast(T, _decode(kind, data, attached))
 
 
 @functools.cache
@@ -48,7 +52,12 @@ def _hints(cls: type) -> dict[str, Any]:
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
 
 
-def _decode(kind: Any, data: Any) -> Any:
+@functools.cache
+def _types(cls: type) -> tuple[Any, ...]:
+    return tuple(typing.get_type_hints(cls).values())
+
+
+def _decode(kind: Any, data: Any, attached: Sequence[bytes]) -> Any:
     if kind is Any or kind is object:
         return data
     origin = typing.get_origin(kind)
@@ -57,25 +66,30 @@ def _decode(kind: Any, data: Any) -> Any:
         if data is None and type(None) in args:
             return None
         (inner,) = [a for a in args if a is not type(None)]
-        return _decode(inner, data)
-    if origin in (list, tuple, Sequence):
+        return _decode(inner, data, attached)
+    if origin in (list, tuple, set, Set, Sequence):
         if not isinstance(data, list | tuple):
             raise ValueError(f"expected a list, found {data!r}")
         if origin is tuple and args[-1] is not Ellipsis:
-            return tuple(_decode(a, d) for a, d in zip(args, data, strict=True))
-        return (list if origin is list else tuple)(_decode(args[0], item) for item in data)
+            return tuple(_decode(a, d, attached) for a, d in zip(args, data, strict=True))
+        return {list: list, set: set, Set: set}.get(origin, tuple)(_decode(args[0], item, attached) for item in data)
     if origin in (dict, Mapping):
         if not isinstance(data, Mapping):
             raise ValueError(f"expected an object, found {data!r}")
-        return {_decode(args[0], key): _decode(args[1], item) for key, item in data.items()}
+        return {_decode(args[0], key, attached): _decode(args[1], item, attached) for key, item in data.items()}
     if dataclasses.is_dataclass(kind):
         if not isinstance(data, Mapping):
             raise ValueError(f"expected an object, found {data!r}")
-        fields = {name: _decode(hint, data[name]) for name, hint in _hints(typing.cast(type, kind)).items() if name in data}
+        hints = _hints(typing.cast(type, kind))
+        fields = {name: _decode(hint, data[name], attached) for name, hint in hints.items() if name in data}
         try:
             return typing.cast(Any, kind)(**fields)
         except TypeError as error:
             raise ValueError(str(error)) from None
+    if isinstance(kind, type) and issubclass(kind, tuple):  # a named one
+        return kind(*_decode(tuple[*_types(kind)], data, attached))  # type: ignore[misc]
+    if kind is bytes and type(data) is int and 0 <= data < len(attached):
+        return attached[data]
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind(data)
     if kind is datetime and isinstance(data, str):

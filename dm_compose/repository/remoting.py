@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName
 from dm_compose.engine import registry_login
-from dm_compose.errors import DivergedError, ExistsError, InUseError, NotFoundError, StoreError, UncommittedError, UsageError
+from dm_compose.errors import DivergedError, ExistsError, InUseError, NotFoundError, UncommittedError, UsageError
 from dm_compose.remotes.base import Context, Remote
 from dm_compose.remotes.names import RemoteName
 from dm_compose.remotes.registry import open_remote
@@ -23,7 +23,6 @@ from dm_compose.repository.dots import UPSTREAM, Dots, upstream_key
 from dm_compose.repository.restoring import move_to, refuse_to_lose, uncommitted
 from dm_compose.store.api import Store
 from dm_compose.store.exchange import NewDot
-from dm_compose.store.local import LocalStore
 from dm_compose.transfer import Fetched, Pushed, Relation, download, push
 
 ADMIN = DotName("admin")
@@ -151,7 +150,7 @@ class Remotes:
     ) -> Pushed:
         """Send a branch, by default the one that a dot stands on, and remember where it went; see transfer.push."""
         with dot.opened(lock=False) as checkout, self.opened(name) as remote:
-            store = _reachable(checkout.store)
+            store = checkout.store
             target = theirs or self.upstream(store, name, checkout.dot)
             self._begin(f"Pushing {ADMIN}/{checkout.dot} to {name}:{target}")
             done = push(store, checkout.dot, branch or checkout.state().branch, remote, target, self.dots.listener, stash=stash)
@@ -164,8 +163,7 @@ class Remotes:
         Killed in the middle it leaves no dot, or one that whoever works with it next finishes first.
         """
         dot = local or theirs.dot
-        with self.dots.store() as opened, self.opened(name) as remote:
-            store = _reachable(opened)
+        with self.dots.store() as store, self.opened(name) as remote:
             self._begin(f"Cloning {name}:{theirs} into {ADMIN}/{dot}")
             _refuse_other(store, dot)
             with download(remote, theirs, branch, store, dot, self.dots.listener) as got, locked(store, dot, self.dots.listener):
@@ -185,7 +183,7 @@ class Remotes:
         checked out in another worktree. The containers of what changed go down and come back; `undo` takes it back.
         """
         with dot.opened(lock=True) as checkout, self.opened(name) as remote:
-            store = _reachable(checkout.store)
+            store = checkout.store
             wanted = branch or checkout.state().branch
             head = store.branches(checkout.dot).get(wanted)
             theirs = self.upstream(store, name, checkout.dot)
@@ -271,12 +269,3 @@ def _fill(store: Store, dot: DotName) -> None:
         store.restore(entry.id, subdot, store.tree(dot, MAIN_WORKTREE))
     store.sync_restored(entry.id)
     store.end_restore(entry.id)
-
-
-def _reachable(store: Store) -> LocalStore:
-    if not isinstance(store, LocalStore):
-        raise StoreError(
-            "the store's files cannot be reached from here, as a transfer needs",
-            hint="Run it as root on the Docker Engine's own host, or set DM_HOME to a directory.",
-        )
-    return store

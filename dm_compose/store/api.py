@@ -16,6 +16,7 @@ from dm_compose.core.commit import Commit, CommitDraft, JournalEntry, Move, Refl
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.tree import TreeDiff
 from dm_compose.core.upkeep import Checkup, Garbage
+from dm_compose.store.exchange import Exchange
 
 Directories = Mapping[SubdotName, str]
 COMPARE_BUDGET_BYTES = 1 << 30  # how much `status` reads to tell how many bytes of changed files differ: about half a second
@@ -298,6 +299,9 @@ class Store(Protocol):
         """Write a commit's subdots as directories below `directory`, or the files of one `subdot` into it. The directory is
         made, or is empty: ExistsError. Not atomic. Needs no lock.
         """
+
+    def exchange(self) -> Exchange:
+        """Return what moves objects to and from other stores."""
 
     # Settings of the store, and the names by which Docker knows volumes of dots. None of these needs a lock.
 

@@ -1,4 +1,4 @@
-"""Messages between a client and the helper: a length of 4 bytes, big-endian, and that much JSON."""
+"""Messages between a client and the helper: a length of 4 bytes, big-endian, that much JSON, and bytes as they are."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ MAX_FRAME_BYTES = 1 << 30
 
 
 def write_frame(stream: IO[bytes], message: Mapping[str, Any]) -> None:
-    """Send one message. The caller keeps others from writing meanwhile."""
-    data = json.dumps(message, separators=(",", ":")).encode()
+    """Send one message. The list of bytes that its `attached` may be follows the JSON, which has their lengths.
+
+    The caller keeps others from writing meanwhile.
+    """
+    attached = message.get("attached", ())
+    head = {**message, "attached": [len(item) for item in attached]} if attached else message
+    data = json.dumps(head, separators=(",", ":")).encode()
     stream.write(len(data).to_bytes(4, "big") + data)
+    for item in attached:
+        stream.write(item)
     stream.flush()
 
 
@@ -21,20 +28,32 @@ def read_frame(stream: IO[bytes]) -> dict[str, Any] | None:
     head = _exactly(stream, 4)
     if head is None:
         return None
-    size = int.from_bytes(head, "big")
-    if size > MAX_FRAME_BYTES:
-        raise ValueError(f"frame of {size} bytes")
-    data = _exactly(stream, size)
+    data = _exactly(stream, _size(int.from_bytes(head, "big")))
     if data is None:
         return None
     message = json.loads(data)
     if not isinstance(message, dict):
         raise ValueError("frame is not an object")
+    if "attached" in message:
+        lengths = message["attached"]
+        if not isinstance(lengths, list) or not all(type(length) is int and length >= 0 for length in lengths):
+            raise ValueError("frame has no list of lengths")
+        _size(sum(lengths))
+        attached = [_exactly(stream, length) for length in lengths]
+        if None in attached:
+            return None
+        message["attached"] = attached
     return message
 
 
+def _size(size: int) -> int:
+    if size > MAX_FRAME_BYTES:
+        raise ValueError(f"frame of {size} bytes")
+    return size
+
+
 def _exactly(stream: IO[bytes], count: int) -> bytes | None:
-    data = b""
+    data = stream.read(count) if count else b""
     while len(data) < count:
         more = stream.read(count - len(data))
         if not more:

@@ -15,11 +15,11 @@ from dm_compose.core.upkeep import Checkup, Garbage
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
 from dm_compose.store.checking import Checking
-from dm_compose.store.exchange import Exchange
 from dm_compose.store.history import History
 from dm_compose.store.locks import Locks
 from dm_compose.store.looking import Looking
 from dm_compose.store.restoring import Restoring
+from dm_compose.store.sending import LocalExchange
 from dm_compose.store.upkeep import Upkeep
 
 
@@ -31,7 +31,7 @@ class LocalStore(History, Looking, Restoring):
         with file_errors(f"opening the store at {root}"):
             (root / "locks").mkdir(mode=0o700, exist_ok=True)
         self._locks = Locks(root / "locks")
-        self.exchange = Exchange(self._database, self._objects, root, lambda dot: self.create_dot(dot, tree=True))
+        self._exchange = LocalExchange(self._database, self._objects, root, lambda dot: self.create_dot(dot, tree=True))
         self._upkeep = Upkeep(self._database, self._objects, self._indexes, self._trees)
         self._checking = Checking(self._database, self._objects, self._indexes)
 
@@ -53,3 +53,6 @@ class LocalStore(History, Looking, Restoring):
 
     def check(self, live: Mapping[DotName, Mapping[WorktreeName, Directories]], *, repair: bool) -> Checkup:
         return self._checking.check(live, self._counting("check"), repair=repair)
+
+    def exchange(self) -> LocalExchange:
+        return self._exchange

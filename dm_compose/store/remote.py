@@ -6,14 +6,12 @@ ends when its input ends, so a client that is killed leaves no container behind.
 
 from __future__ import annotations
 
-import inspect
 import io
 import itertools
 import os
 import threading
-import typing
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
@@ -22,9 +20,10 @@ import filelock
 
 from dm_compose import process
 from dm_compose.core.events import Event, Listener
-from dm_compose.core.plain import from_plain, to_plain
+from dm_compose.core.plain import from_plain
 from dm_compose.errors import StoreError, error_classes
 from dm_compose.store.api import Store
+from dm_compose.store.calls import method
 from dm_compose.store.frames import read_frame, write_frame
 from dm_compose.store.server import HELPER_STORE
 
@@ -92,7 +91,7 @@ class RemoteStore:
         self._pipe = pipe
         self._listener = listener
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, Future[Any]] = {}
+        self._waiting: dict[int, Future[tuple[Any, Sequence[bytes]]]] = {}
         self._writing = threading.Lock()
         self._gone: str | None = None
         try:
@@ -103,7 +102,7 @@ class RemoteStore:
         self._reader = threading.Thread(target=self._read, name="helper", daemon=True)
         self._reader.start()
         try:
-            self._call("hello", {})
+            self.call(0, "hello", {}, [])
         except BaseException:
             self.close()
             raise
@@ -114,26 +113,17 @@ class RemoteStore:
         self._reader.join(CLOSE_TIMEOUT_S)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(Store, name, None)
-        if method is None or name.startswith("_"):
-            raise AttributeError(name)
-        signature = inspect.signature(method)
-        result = typing.get_type_hints(method).get("return")
+        return _calling(self, Store, 0, name)
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            bound = signature.bind(self, *args, **kwargs)
-            answer = self._call(name, {k: to_plain(v) for k, v in bound.arguments.items() if k != "self"})
-            return None if result in (None, type(None)) else from_plain(cast(Any, result), answer)
-
-        return call
-
-    def _call(self, method: str, arguments: Mapping[str, Any]) -> Any:
+    def call(self, target: int, name: str, arguments: Mapping[str, Any], attached: list[bytes]) -> tuple[Any, Sequence[bytes]]:
+        """Have a method of the object number `target` called; return plain data and the bytes attached to it."""
         number = next(self._numbers)
-        future: Future[Any] = Future()
+        future: Future[tuple[Any, Sequence[bytes]]] = Future()
         self._waiting[number] = future
         try:
             with self._writing:
-                write_frame(self._pipe.to_child, {"call": number, "method": method, "arguments": arguments})
+                message = {"call": number, "target": target, "method": name, "arguments": arguments, "attached": attached}
+                write_frame(self._pipe.to_child, message)
         except (BrokenPipeError, ValueError):
             self._fail(ENDED)
         if self._gone is not None:  # perhaps before this call could be seen
@@ -160,7 +150,7 @@ class RemoteStore:
             cls = error_classes().get(error["kind"], StoreError)
             future.set_exception(cls(error["message"], hint=error["hint"]))
         else:
-            future.set_result(frame["result"])
+            future.set_result((frame["result"], frame.get("attached", ())))
 
     def _fail(self, reason: str) -> None:
         """Answer all calls, and those to come, with an error."""
@@ -170,3 +160,26 @@ class RemoteStore:
             if future is not None:
                 hint = f"Can it be started? See `docker run --rm {DEFAULT_IMAGE} true`."
                 future.set_exception(StoreError(reason, hint=hint))
+
+
+class _Remote:
+    """What a method of the store returned that stays where the store is: the object of this number."""
+
+    def __init__(self, store: RemoteStore, interface: type, number: int) -> None:
+        self._store, self._interface, self._number = store, interface, number
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return _calling(self._store, self._interface, self._number, name)
+
+
+def _calling(store: RemoteStore, interface: type, number: int, name: str) -> Callable[..., Any]:
+    described = method(interface, name)
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        attached: list[bytes] = []
+        answer, with_it = store.call(number, name, described.pack(args, kwargs, attached), attached)
+        if described.interface is not None:
+            return _Remote(store, described.interface, answer)
+        return described.answer(answer, with_it)
+
+    return call

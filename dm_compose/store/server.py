@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import sys
 import threading
-import typing
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
-from dm_compose.core.plain import from_plain, to_plain
+from dm_compose.core.plain import to_plain
 from dm_compose.errors import DmError
 from dm_compose.store.api import Store
+from dm_compose.store.calls import method
 from dm_compose.store.frames import read_frame, write_frame
 from dm_compose.store.local import LocalStore
 
@@ -34,18 +34,16 @@ def serve(root: Path, source: IO[bytes], sink: IO[bytes]) -> None:
         with writing:
             write_frame(sink, message)
 
-    store: LocalStore | None = None
+    served = _Served()
 
     def answer(frame: dict[str, Any]) -> None:
-        nonlocal store
         try:
             if frame["method"] == "hello":
-                store = LocalStore(root, lambda event: send({"event": to_plain(event)}))
-                result = None
+                served.add(Store, LocalStore(root, lambda event: send({"event": to_plain(event)})))
+                send({"call": frame["call"], "result": None})
             else:
-                assert store is not None
-                result = _call(store, frame["method"], frame["arguments"])
-            send({"call": frame["call"], "result": to_plain(result)})
+                result, attached = served.call(frame)
+                send({"call": frame["call"], "result": result, "attached": attached})
         except DmError as error:
             send({"call": frame["call"], "error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
         except Exception as error:  # a bug must reach the client as an error, not as silence
@@ -58,11 +56,33 @@ def serve(root: Path, source: IO[bytes], sink: IO[bytes]) -> None:
                 answer(frame)
             else:
                 pool.submit(answer, frame)
-    if store is not None:
-        store.close()
+    served.close()
 
 
-def _call(store: LocalStore, method: str, arguments: dict[str, Any]) -> Any:
-    declared = getattr(Store, method)
-    hints = typing.get_type_hints(declared)
-    return getattr(store, method)(**{name: from_plain(hints[name], value) for name, value in arguments.items()})
+class _Served:
+    """The objects that the client calls, by number: the store is 0, what its methods returned comes after. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._objects: list[tuple[type, Any]] = []
+        self._guard = threading.Lock()
+
+    def add(self, interface: type, made: object) -> int:
+        """Keep an object; return its number."""
+        with self._guard:
+            self._objects.append((interface, made))
+            return len(self._objects) - 1
+
+    def call(self, frame: dict[str, Any]) -> tuple[Any, list[bytes]]:
+        """Carry out a call; return plain data and what is attached to it."""
+        interface, target = self._objects[frame["target"]]
+        described = method(interface, frame["method"])
+        result = getattr(target, frame["method"])(**described.unpack(frame["arguments"], frame.get("attached", ())))
+        if described.interface is not None:
+            return self.add(described.interface, result), []
+        attached: list[bytes] = []
+        return to_plain(result, attached), attached
+
+    def close(self) -> None:
+        """Close the store."""
+        for _, made in self._objects[:1]:
+            made.close()

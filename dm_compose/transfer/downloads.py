@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 from dm_compose.core.events import Event, Listener
 from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, digest_of
-from dm_compose.storage.system import file_errors
 from dm_compose.store.exchange import Staging
 from dm_compose.transfer.manifests import Layer
 from dm_compose.transfer.reading import damaged, read_blob, stream
@@ -51,8 +48,7 @@ class Downloads:
         self._fill()
         if data is not None:
             return data
-        with file_errors("receiving into the store"):
-            return self._staging.blob(pack.digest.hex).read_bytes()
+        return self._staging.read_blob(pack.digest.hex)
 
     def _load(self, pack: Layer) -> bytes | None:
         """Return a pack, or None when it is in the staging place, checked."""
@@ -60,30 +56,28 @@ class Downloads:
             data = read_blob(self._repository, pack, what="pack")
             self._count(len(data))
             return data
-        path = self._staging.blob(pack.digest.hex)
-        with file_errors("receiving into the store"):
-            resumed = path.exists()
-            data = self._download(pack, path)
-            if digest_of(data) != pack.digest and resumed:  # what was there before may have been torn by a power cut
-                path.unlink()
-                data = self._download(pack, path)
+        resumed = self._staging.blob_size(pack.digest.hex) > 0
+        data = self._download(pack)
+        if digest_of(data) != pack.digest and resumed:  # what was there before may have been torn by a power cut
+            self._staging.remove_blob(pack.digest.hex)
+            data = self._download(pack)
         if digest_of(data) != pack.digest:
-            path.unlink(missing_ok=True)
+            self._staging.remove_blob(pack.digest.hex)
             raise damaged(f"pack {pack.digest.short}")
         return None
 
-    def _download(self, pack: Layer, path: Path) -> bytes:
-        with open(path, "ab") as file:
-            start = file.tell()
-            if start > pack.size:
-                start = 0
-                file.truncate(0)
-            self._count(start)
-            if start < pack.size:
-                for data in stream(self._repository, pack, start, what=f"pack {pack.digest.short}"):
-                    file.write(data)
-                    self._count(len(data))
-        return path.read_bytes()
+    def _download(self, pack: Layer) -> bytes:
+        name = pack.digest.hex
+        start = self._staging.blob_size(name)
+        if start > pack.size:
+            self._staging.remove_blob(name)
+            start = 0
+        self._count(start)
+        if start < pack.size:
+            for data in stream(self._repository, pack, start, what=f"pack {pack.digest.short}"):
+                self._staging.append_blob(name, data)
+                self._count(len(data))
+        return self._staging.read_blob(name)
 
     def _count(self, size: int) -> None:
         with self._guard:
@@ -93,8 +87,7 @@ class Downloads:
     def forget(self, pack: Digest) -> None:
         """Remove what was kept of a pack that nobody needs any more."""
         if not self._local:
-            with contextlib.suppress(FileNotFoundError):
-                self._staging.blob(pack.hex).unlink()
+            self._staging.remove_blob(pack.hex)
 
     def close(self) -> None:
         """Give up what has not begun and end the threads."""

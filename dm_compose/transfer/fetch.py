@@ -13,8 +13,8 @@ from dm_compose.core.tree import FILE, Manifest
 from dm_compose.errors import DamagedError, DiskFullError, NotFoundError, UntrustedError
 from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag
+from dm_compose.store.api import Store
 from dm_compose.store.exchange import Exchange, NewDot, Staging
-from dm_compose.store.local import LocalStore
 from dm_compose.transfer.checking import check_together, read_tree
 from dm_compose.transfer.downloads import Downloads
 from dm_compose.transfer.manifests import CommitManifest, Layer, decode_config
@@ -32,7 +32,7 @@ def fetch(
     remote: Remote,
     name: RemoteName,
     what: RefName | CommitId,
-    store: LocalStore,
+    store: Store,
     dot: DotName,
     progress: Listener = ignore,
     *,
@@ -53,7 +53,7 @@ def download(
     remote: Remote,
     name: RemoteName,
     what: RefName | CommitId,
-    store: LocalStore,
+    store: Store,
     dot: DotName,
     progress: Listener = ignore,
     *,
@@ -69,9 +69,10 @@ def download(
     a blob that is missing or not what it should be; UntrustedError says what cannot be accepted. Then the store is as
     before. InUseError while another process fetches for the same dot.
     """
-    staging = store.exchange.stage(dot)
+    exchange = store.exchange()
+    staging = exchange.stage(dot)
     try:
-        got = Download(remote, remote.repository(name), name, store, dot, staging, progress)
+        got = Download(remote, remote.repository(name), name, store, exchange, dot, staging, progress)
         got.run(what, head, depth)
         yield got
         if not got.commits:  # what is there is of an earlier transfer that ended after it had published
@@ -97,7 +98,8 @@ class Download:
     remote: Remote
     repository: Repository
     name: RemoteName
-    store: LocalStore
+    store: Store
+    exchange: Exchange
     dot: DotName
     staging: Staging
     progress: Listener
@@ -107,10 +109,6 @@ class Download:
     _digests: dict[str, str] = field(default_factory=dict)
     _built: set[str] = field(default_factory=set)
     _small_bytes: int = 0
-
-    @property
-    def _exchange(self) -> Exchange:
-        return self.store.exchange
 
     @property
     def commits(self) -> list[Commit]:
@@ -181,7 +179,7 @@ class Download:
 
     def _complete(self, commit_id: CommitId, depth: int | None) -> bool:
         """Whether a commit is here, with its ancestors unless only some are asked for."""
-        if not self._exchange.has_commit(self.dot, commit_id):
+        if not self.exchange.has_commit(self.dot, commit_id):
             return False
         return depth is not None or not any(commit.shallow for commit in self.store.log(self.dot, commit_id))
 
@@ -206,8 +204,8 @@ class Download:
         data, manifest = read_tree(self._read(layer, what), what=what)
         if (manifest.files, manifest.size_bytes) != (state.files, state.size_bytes):
             raise UntrustedError(f"{what} has not the files that the commit says")
-        if self._exchange.present([state.manifest]):
-            if self._exchange.tree(state.manifest)[0] != data:
+        if self.exchange.present({state.manifest}):
+            if self.exchange.manifest(state.manifest) != data:
                 raise DamagedError(f"{what} is not the manifest of the same id that is here")
         elif self._manifests.setdefault(state.manifest, data) != data:
             raise UntrustedError(f"{what} and another one have the same id")
@@ -255,11 +253,11 @@ class Download:
 
     def _needed(self, definitions: Mapping[str, Definition]) -> set[str]:
         """Return the objects to build: those of the new trees that the store lacks, and what they are built on."""
-        here = self._exchange.present(definitions)
+        here = self.exchange.present(definitions.keys())
         self._check_present({ref: definitions[ref] for ref in here})
         wanted = {e.ref for a in self._arrived for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
         self._built = set()
-        finished = {r for r in self.staging.finished(definitions) if self.staging.verify(r, definitions[r].sha256, staged=True)}
+        finished = self.staging.finished(self._digests)
         needed: set[str] = set()
         for ref in wanted - here:
             current: str | None = ref
@@ -274,10 +272,10 @@ class Download:
 
     def _check_present(self, definitions: Mapping[str, Definition]) -> None:
         """Make sure that objects which are here are the ones that the remote means."""
-        known = self._exchange.digests(definitions)
+        known = self.exchange.digests(definitions.keys())
+        intact = self.exchange.intact({ref: d.sha256 for ref, d in definitions.items() if ref not in known})
         for ref, definition in definitions.items():
-            digest = known.get(ref)
-            if digest != definition.sha256 and (digest or not self.staging.verify(ref, definition.sha256, staged=False)):
+            if known.get(ref) != definition.sha256 and ref not in intact:
                 raise DamagedError(f"object {ref} here is not the one that the remote has", hint="`fsck` looks for damage here.")
 
     def _check_space(self, definitions: Mapping[str, Definition]) -> None:

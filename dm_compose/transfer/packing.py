@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from dm_compose.errors import DamagedError
 from dm_compose.remotes.names import Digest, digest_of
-from dm_compose.store.exchange import READ_ZEROS_BYTES, Difference, Run
+from dm_compose.store.exchange import Difference, Exchange, Part, Run
 from dm_compose.transfer.codec import DELTA_FRAME_BYTES, FRAME_BYTES, compress, compress_against
 from dm_compose.transfer.tables import Definition, Frame, Piece, Table
 
 PACK_BYTES = 16 << 20  # a pack is closed when it has this much: large enough for object stores, small enough for memory
 COMPRESS_THREADS = 2
 PENDING_FRAMES = 8
-_ZEROS = bytes(READ_ZEROS_BYTES)
 _ZERO_CHUNK = bytes(1 << 20)
 
 Upload = Callable[[Digest, bytes], None]
 """Take a finished pack; may block while too many are on their way."""
-
-
-class Source(Protocol):
-    """What packing reads: see store.exchange.Exchange."""
-
-    def size(self, ref: str) -> int: ...
-
-    def runs(self, ref: str) -> Iterator[tuple[int, bytes]]: ...
-
-    def read(self, ref: str, ranges: Sequence[tuple[int, int]]) -> bytes: ...
 
 
 @dataclass
@@ -69,7 +57,7 @@ class Packer:
     same version of zstd: that is how an interrupted push finds what it has uploaded. Memory is bounded. Not thread-safe.
     """
 
-    def __init__(self, source: Source, upload: Upload, progress: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, source: Exchange, upload: Upload, progress: Callable[[int], None] = lambda _: None) -> None:
         self._source = source
         self._upload = upload
         self._progress = progress
@@ -89,26 +77,33 @@ class Packer:
 
     def add_whole(self, ref: str) -> str:
         """Pack an object without a base; return its sha256 (hex)."""
-        size = self._source.size(ref)
         digest = hashlib.sha256()
-        position = 0
-        for offset, data in self._source.runs(ref):
+        position, size = 0, None
+        while size is None or position < size:
+            part = self._source.part(ref, position)
+            if size not in (None, part.size):
+                raise DamagedError(f"object {ref} changed its size while it was read")
+            self._add_part(ref, digest, position, part)
+            position, size = part.end, part.size
+        self._objects[ref] = _Described(size, digest.hexdigest(), None, 0)
+        return digest.hexdigest()
+
+    def _add_part(self, ref: str, digest: hashlib._Hash, position: int, part: Part) -> None:
+        for offset, data in part.runs:
             _hash_zeros(digest, offset - position)
             digest.update(data)
             position = offset + len(data)
             self._add_data(ref, offset, data)
             self._progress(len(data))
-        _hash_zeros(digest, size - position)
-        self._objects[ref] = _Described(size, digest.hexdigest(), None, 0)
-        return digest.hexdigest()
+        _hash_zeros(digest, part.end - position)
 
     def _add_data(self, ref: str, offset: int, data: bytes) -> None:
-        for first in range(0, len(data), READ_ZEROS_BYTES):
-            part = data[first : first + READ_ZEROS_BYTES]
-            if part == _ZEROS[: len(part)] and len(part) == READ_ZEROS_BYTES:
-                continue
-            self._open.add(ref, offset + first, part)
-            if self._open.size >= FRAME_BYTES:
+        first = 0
+        while first < len(data):
+            piece = data[first : first + FRAME_BYTES - self._open.size]
+            self._open.add(ref, offset + first, piece)
+            first += len(piece)
+            if self._open.size == FRAME_BYTES:
                 self._close_frame()
 
     def _close_frame(self) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event, Listener, ignore
@@ -16,8 +17,8 @@ from dm_compose.core.tree import FILE, Manifest
 from dm_compose.errors import DamagedError, DivergedError, NotFoundError, UsageError
 from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
-from dm_compose.store.exchange import Difference
-from dm_compose.store.local import LocalStore
+from dm_compose.store.api import Store
+from dm_compose.store.exchange import Difference, Exchange
 from dm_compose.transfer.checking import MAX_TREE_BYTES
 from dm_compose.transfer.codec import compress_document
 from dm_compose.transfer.manifests import CommitManifest, Layer, encode_config, unique
@@ -30,10 +31,11 @@ from dm_compose.transfer.uploads import Uploads
 
 COMPARE_THREADS = 2
 MAX_EARLIER = 16
+KEPT_TREES = 32  # decoding 6,000 entries takes 20 ms
 
 
 def push(
-    store: LocalStore,
+    store: Store,
     dot: DotName,
     branch: RefName,
     remote: Remote,
@@ -59,11 +61,11 @@ def push(
     target = branch
     if before is not None and all(commit.id != before for commit in log):
         if not stash:
-            raise _diverged(branch, remote, repository, name, before, log, is_here=store.exchange.has_commit(dot, before))
+            raise _diverged(branch, remote, repository, name, before, log, is_here=store.exchange().has_commit(dot, before))
         target, there = RefName.parse(f"{branch}-DIVERGED-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"), None
     uploads = Uploads(repository, remote.connections, progress)
     try:
-        sender = _Sender(store, repository, uploads, progress)
+        sender = _Sender(store.exchange(), repository, uploads, progress)
         sent = sender.send(log)
         tip = sent[-1] if sent else sender.on_remote(head)
         if there != tip.digest:
@@ -138,7 +140,7 @@ class _OnRemote:
 class _Sender:
     """Sends commits to one repository."""
 
-    store: LocalStore
+    exchange: Exchange
     repository: Repository
     uploads: Uploads
     progress: Listener
@@ -146,6 +148,9 @@ class _Sender:
     tagged: set[CommitId] = field(default_factory=set)
     done: int = 0
     total: int = 0
+
+    def __post_init__(self) -> None:
+        self._tree = lru_cache(KEPT_TREES)(lambda ref: Manifest.decode(self.exchange.manifest(ref), name=ref))
 
     def send(self, log: Sequence[Commit]) -> list[_OnRemote]:
         """Send what the remote lacks of a log (newest first); return it, oldest first. All but the last are named."""
@@ -179,7 +184,7 @@ class _Sender:
         return _OnRemote(digest, manifest)
 
     def _trees(self, commit: Commit) -> dict[SubdotName, Manifest]:
-        return {subdot: self.store.exchange.tree(state.manifest)[1] for subdot, state in commit.subdots.items()}
+        return {subdot: self._tree(state.manifest) for subdot, state in commit.subdots.items()}
 
     def _logical_bytes(self, log: Sequence[Commit], count: int) -> int:
         """Return the sizes of the objects that the first `count` commits have and their parents have not, to tell progress."""
@@ -244,7 +249,7 @@ class _Sender:
         return layer
 
     def _upload_tree(self, subdot: SubdotName, manifest: str) -> Layer:
-        data = self.store.exchange.tree(manifest)[0]
+        data = self.exchange.manifest(manifest)
         if len(data) > MAX_TREE_BYTES:
             raise UsageError(f"the list of files of {subdot} has {len(data)} bytes; a remote takes up to {MAX_TREE_BYTES}")
         return self._upload(compress_document(data), subdot)
@@ -264,7 +269,7 @@ class _Sender:
         if not wanted:
             return Table()
         digests: dict[str, str] = {}
-        packer = Packer(self.store.exchange, self.uploads.put, lambda count: self._tell(commit, count))
+        packer = Packer(self.exchange, self.uploads.put, lambda count: self._tell(commit, count))
         try:
             with self._compared(wanted, known) as compared:
                 for item, base, version, future in compared:
@@ -288,13 +293,13 @@ class _Sender:
         """Compare objects with their bases in threads; bases that are not here (any more) do not count."""
         definitions = known.definitions
         chosen = {item.ref: choose_base(definitions, item.before) for item in wanted if item.before is not None}
-        here = self.store.exchange.present({base for base, _ in chosen.values()})
+        here = self.exchange.present({base for base, _ in chosen.values()})
         with ThreadPoolExecutor(COMPARE_THREADS, thread_name_prefix="compare") as pool:
             jobs: list[tuple[Wanted, str | None, int, Future[Difference] | None]] = []
             for item in wanted:
                 base, version = chosen.get(item.ref, (None, 0))
                 if base in here and base is not None:
-                    jobs.append((item, base, version, pool.submit(self.store.exchange.compare, item.ref, base)))
+                    jobs.append((item, base, version, pool.submit(self.exchange.compare, item.ref, base)))
                 else:
                     jobs.append((item, None, 0, None))
             try:
@@ -308,11 +313,11 @@ class _Sender:
 
     def _remember(self, digests: dict[str, str]) -> None:
         """Keep digests; one that is known already must be the same, or the object has been damaged since."""
-        known = self.store.exchange.digests(digests)
+        known = self.exchange.digests(digests.keys())
         for ref, digest in known.items():
             if digests[ref] != digest:
                 raise DamagedError(f"object {ref} does not hold what was written", hint="`fsck` looks for what else is damaged.")
-        self.store.exchange.add_digests({ref: digest for ref, digest in digests.items() if ref not in known})
+        self.exchange.add_digests({ref: digest for ref, digest in digests.items() if ref not in known})
 
 
 def _changed(difference: Difference) -> int:

@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from dm_compose.errors import DamagedError, UntrustedError
 from dm_compose.remotes.names import Digest
-from dm_compose.store.exchange import Run, Staging
+from dm_compose.store.exchange import Run, Staging, Whole
 from dm_compose.transfer.codec import decompress
 from dm_compose.transfer.downloads import Downloads
 from dm_compose.transfer.manifests import Layer
@@ -158,10 +158,8 @@ class Unpacker:
         base = self._built_base(ref)
         if base is not None and self._left[base] >= 0:
             raise UntrustedError(f"the remote describes object {ref} by a base that comes after it")
-        self._staging.start(ref, definition.size, definition.base, take=definition.base in self._passing)
         zeros = [Run(piece.offset, piece.length, True) for piece in definition.pieces if piece.frame is None]
-        if zeros:
-            self._staging.clear(ref, zeros)
+        self._staging.start(ref, definition.size, definition.base, zeros, take=definition.base in self._passing)
 
     def _write(self, frame: Frame, places: list[tuple[str, Piece]], data: bytes) -> None:
         what = f"pack {frame.pack.short}"
@@ -170,12 +168,15 @@ class Unpacker:
             prefix = self._prefix(frame, places, what)
         content = decompress(data[frame.offset : frame.offset + frame.stored], frame.size, prefix=prefix, what=what)
         pieces: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
+        whole: list[Whole] = []
         for ref, piece in places:
             part = content[piece.start : piece.start + piece.length]
-            if ref not in self._simple:
+            if ref in self._simple:
+                whole.append(Whole(ref, self._definitions[ref].sha256, part))
+            else:
                 pieces[ref].append((piece.offset, part))
-            elif not self._staging.add(ref, part, self._definitions[ref].sha256):
-                raise self._not_as_sent(ref)
+        if whole and (wrong := self._staging.add(whole)):
+            raise self._not_as_sent(wrong[0])
         for ref, found in pieces.items():
             self._staging.write(ref, found)
 
@@ -190,7 +191,7 @@ class Unpacker:
             return self._staging.read(base, [(piece.offset, piece.length) for piece in ordered])
         size, ref = self._definitions[base].size, places[0][0]  # the file has its new size already
         ranges = [(piece.offset, max(0, min(piece.length, size - piece.offset))) for piece in ordered]
-        return self._staging.read_unfinished(ref, ranges)
+        return self._staging.read(ref, ranges, unfinished=True)
 
     def _finish_one(self, ref: str) -> None:
         definition = self._definitions[ref]

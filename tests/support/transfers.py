@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Mapping
 from pathlib import Path
 
 from dm_compose.core.commit import CommitDraft, Move
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, RefName, SubdotName
+from dm_compose.core.tree import Entry, Manifest
 from dm_compose.remotes import Remote, RemoteName, RemoteUrl, open_remote
-from dm_compose.store.local import LocalStore
 from dm_compose.transfer import Fetched, Pushed, fetch, push
+from tests.support.stores import Stores
 
 SHOP = RemoteName.parse("admin/shop")
 DOT = DotName("shop")
 
 
 class Side:
-    """One machine: a store with a dot, and the directories of its subdots, one of which is named `data`."""
+    """One machine: a store with a dot, and the directories of its subdots, one of which is named `data`.
 
-    def __init__(self, root: Path, *subdots: str) -> None:
+    `kind`: whether the store is in this process (`local`) or at the other end of a pipe (`remote`).
+    """
+
+    def __init__(self, root: Path, *subdots: str, kind: str = "local") -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
-        self.store = LocalStore(root / "store")
+        self.store = Stores(kind).open(root / "store")
         if DOT not in self.store.dots():
             self.store.create_dot(DOT)
         self.directories = {SubdotName(name): str(root / name) for name in subdots or ("data",)}
@@ -62,6 +67,12 @@ class Side:
         got = self.fetch(remote, branch)
         self.restore(got.head, branch)
         return got
+
+    def entries(self, commit_id: CommitId | None) -> Mapping[str, Entry]:
+        """Return what the only subdot of a commit consists of."""
+        assert commit_id is not None
+        (state,) = self.store.commit(DOT, commit_id).subdots.values()
+        return Manifest.decode(self.store.exchange().manifest(state.manifest), name=state.manifest).entries
 
     def messages(self, branch: RefName = DEFAULT_BRANCH) -> list[str]:
         head = self.head(branch)

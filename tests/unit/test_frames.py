@@ -93,3 +93,28 @@ def test_a_frame_is_a_length_of_four_bytes_and_json() -> None:
     data = framed({"a": "\udcff ä"})
     assert int.from_bytes(data[:4], "big") == len(data) - 4
     assert json.loads(data[4:].decode("ascii")) == {"a": "\udcff ä"}
+
+
+BYTES = st.lists(st.binary(max_size=50), min_size=1, max_size=3)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(MESSAGES, BYTES), max_size=3))
+def test_bytes_come_with_their_message_as_they_are(messages: list[tuple[dict[str, Any], list[bytes]]]) -> None:
+    sent = [{**message, "attached": attached} for message, attached in messages]
+    for stream in (io.BytesIO(framed(*sent)), Dribble(framed(*sent))):
+        assert [read_frame(stream) for _ in sent] == sent  # type: ignore[arg-type]
+        assert read_frame(stream) is None  # type: ignore[arg-type]
+
+
+def test_a_message_whose_bytes_are_cut_off_is_not_a_message() -> None:
+    whole = framed({"call": 1, "attached": [b"some", b"", b"bytes"]})
+    for length in range(len(whole)):
+        assert read_frame(io.BytesIO(whole[:length])) is None
+
+
+@pytest.mark.parametrize("lengths", [5, [None], [-1], ["1"], [True], [MAX_FRAME_BYTES, 1], {"a": 1}])
+def test_lengths_that_cannot_be_are_a_value_error(lengths: object) -> None:
+    data = json.dumps({"attached": lengths}).encode()
+    with pytest.raises(ValueError, match=r"."):
+        read_frame(io.BytesIO(len(data).to_bytes(4, "big") + data + b"x" * 100))

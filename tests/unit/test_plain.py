@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -19,6 +19,7 @@ from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, Worktr
 from dm_compose.core.plain import from_plain, to_plain
 from dm_compose.core.tree import Change, TreeDiff
 from dm_compose.errors import UsageError
+from dm_compose.store.exchange import Part, Run
 
 # Any text, with lone surrogates: bytes of file names that are not UTF-8.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
@@ -137,6 +138,24 @@ def test_every_kind_of_field_comes_back() -> None:
     assert back.pair == (3, "x")
     assert back.mapped == {"k": Inner(4)}
     assert back.colour is Colour.RED
+
+
+def test_bytes_go_beside_the_plain_data_and_named_tuples_and_sets_come_back() -> None:
+    attached: list[bytes] = []
+    plain = to_plain({"part": Part(9, 8, ((0, b"a"), (4, b""))), "runs": [Run(1, 2, True)], "refs": {"a": b"x"}.keys()}, attached)
+    assert attached == [b"a", b""]
+    plain = json.loads(json.dumps(plain))
+    assert from_plain(Part, plain["part"], attached) == Part(9, 8, ((0, b"a"), (4, b"")))
+    assert from_plain(Sequence[Run], plain["runs"]) == (Run(1, 2, True),)  # type: ignore[type-abstract]
+    assert from_plain(Set[str], plain["refs"]) == {"a"}  # type: ignore[type-abstract]
+
+
+@pytest.mark.parametrize("data", [2, -1, True, "a", None, [0]])
+def test_bytes_that_are_not_there_are_a_value_error(data: Any) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        from_plain(bytes, data, [b"a", b"b"])
+    with pytest.raises(TypeError):
+        to_plain(b"bytes")
 
 
 def test_what_a_newer_writer_adds_is_ignored() -> None:

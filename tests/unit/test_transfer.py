@@ -23,9 +23,18 @@ from tests.support.trees import allocated, describe, differences
 FEATURE = RefName("feature/x")
 
 
+both_kinds = pytest.mark.parametrize("kind", ["local", "remote"])
+
+
 @pytest.fixture
-def ours(tmp_path: Path) -> Iterator[Side]:
-    side = Side(tmp_path / "ours")
+def kind() -> str:
+    """Where the stores are: in this process, or with `both_kinds` also at the other end of a pipe."""
+    return "local"
+
+
+@pytest.fixture
+def ours(tmp_path: Path, kind: str) -> Iterator[Side]:
+    side = Side(tmp_path / "ours", kind=kind)
     write_pages(side.data / "table", 100)
     (side.data / "small").write_text("small")
     yield side
@@ -33,8 +42,8 @@ def ours(tmp_path: Path) -> Iterator[Side]:
 
 
 @pytest.fixture
-def theirs(tmp_path: Path) -> Iterator[Side]:
-    side = Side(tmp_path / "theirs")
+def theirs(tmp_path: Path, kind: str) -> Iterator[Side]:
+    side = Side(tmp_path / "theirs", kind=kind)
     yield side
     side.close()
 
@@ -44,6 +53,7 @@ def remote(tmp_path: Path) -> Remote:
     return directory_remote(tmp_path / "remote")
 
 
+@both_kinds
 def test_a_clone_has_everything_that_was_pushed(ours: Side, theirs: Side, remote: Remote) -> None:
     one = ours.commit("one")
     change_page(ours.data / "table", 7, b"changed")
@@ -63,6 +73,7 @@ def test_a_clone_has_everything_that_was_pushed(ours: Side, theirs: Side, remote
     assert theirs.store.check({}, repair=False).sound
 
 
+@both_kinds
 def test_a_second_push_and_fetch_transfer_nothing(ours: Side, theirs: Side, remote: Remote) -> None:
     ours.commit()
     ours.push(remote)
@@ -73,6 +84,7 @@ def test_a_second_push_and_fetch_transfer_nothing(ours: Side, theirs: Side, remo
     assert (got.relation, got.commits, got.received_bytes) == (Relation.SAME, (), 0)
 
 
+@both_kinds
 def test_only_pages_that_changed_travel(ours: Side, theirs: Side, remote: Remote) -> None:
     ours.commit()
     first = ours.push(remote)
@@ -87,6 +99,7 @@ def test_only_pages_that_changed_travel(ours: Side, theirs: Side, remote: Remote
     assert differences(describe(ours.data), describe(theirs.data)) == []
 
 
+@both_kinds
 def test_a_file_that_grew_shrank_or_became_zeros_arrives_as_it_is(ours: Side, theirs: Side, remote: Remote) -> None:
     for name in ("grew", "shrank", "zeroed", "emptied"):
         write_pages(ours.data / name, 64, seed=len(name))
@@ -106,6 +119,7 @@ def test_a_file_that_grew_shrank_or_became_zeros_arrives_as_it_is(ours: Side, th
     assert differences(describe(ours.data), describe(theirs.data)) == []
 
 
+@both_kinds
 def test_holes_stay_holes_and_cost_nothing(ours: Side, theirs: Side, remote: Remote) -> None:
     with (ours.data / "sparse").open("wb") as file:
         file.truncate(64 << 20)
@@ -150,17 +164,12 @@ def test_objects_of_hidden_commits_travel_with_what_needs_them(ours: Side, their
     ours.store.end_restore(entry)
     (ours.data / "new").write_text("new")
     two = ours.commit("two")
-    refs = {e.ref.partition("/")[0] for e in ours.store.exchange.tree(_manifest(ours, two))[1].entries.values() if e.ref}
+    refs = {e.ref.partition("/")[0] for e in ours.entries(two).values() if e.ref}
     assert saved in refs
     ours.push(remote)
     got = theirs.pull(remote)
     assert got.commits == (one, two)
     assert differences(describe(ours.data), describe(theirs.data)) == []
-
-
-def _manifest(side: Side, commit_id: CommitId) -> str:
-    (state,) = side.store.commit(DOT, commit_id).subdots.values()
-    return state.manifest
 
 
 def test_a_reset_then_a_push_sends_no_contents_again(ours: Side, theirs: Side, remote: Remote) -> None:
@@ -269,6 +278,7 @@ def test_what_is_not_there_is_named(ours: Side, remote: Remote) -> None:
         ours.fetch(remote, CommitId("0123" * 8))
 
 
+@both_kinds
 def test_a_shallow_fetch_brings_one_commit_and_a_later_one_the_rest(ours: Side, theirs: Side, remote: Remote) -> None:
     ids = []
     for number in range(5):
@@ -355,6 +365,7 @@ def test_a_commit_can_be_fetched_by_its_id(ours: Side, theirs: Side, remote: Rem
     assert (got.head, got.branch, got.commits) == (one, None, (one,))
 
 
+@both_kinds
 def test_two_fetches_of_one_dot_exclude_each_other_and_gc_leaves_them_alone(ours: Side, theirs: Side, remote: Remote) -> None:
     ours.commit()
     ours.push(remote)

@@ -146,31 +146,25 @@ def test_a_damaged_base_here_is_told_and_nothing_is_published(tmp_path: Path) ->
     change_page(ours.data / "table", 40, b"changed")
     two = ours.commit("two")
     ours.push(remote)
-    (ref,) = [e.ref for e in _tree(theirs, theirs.head()).values() if e.path == "table"]
+    (ref,) = [e.ref for e in theirs.entries(theirs.head()).values() if e.path == "table"]
     path = theirs.root / "store/objects" / ref
     path.chmod(0o600)
     _flip(path)
     with pytest.raises(DamagedError, match="base"):
         theirs.fetch(remote)
-    assert not theirs.store.exchange.has_commit(DOT, two)
+    assert not theirs.store.exchange().has_commit(DOT, two)
 
 
 def test_an_object_damaged_here_is_not_pushed(tmp_path: Path) -> None:
     ours = Side(tmp_path / "ours")
     (one,) = some_history(ours, 1)
     ours.store.check({}, repair=False)
-    (ref,) = [e.ref for e in _tree(ours, one).values() if e.path == "table"]
+    (ref,) = [e.ref for e in ours.entries(one).values() if e.path == "table"]
     _flip(ours.root / "store/objects" / ref)
     remote = directory_remote(tmp_path / "remote")
     with pytest.raises(DamagedError, match=ref):
         ours.push(remote)
     assert remote.repository(SHOP).tags() == []
-
-
-def _tree(side: Side, commit_id: CommitId | None) -> dict:  # type: ignore[type-arg]
-    assert commit_id is not None
-    (state,) = side.store.commit(DOT, commit_id).subdots.values()
-    return side.store.exchange.tree(state.manifest)[1].entries
 
 
 # Bad networks
@@ -365,7 +359,7 @@ def test_a_fetch_killed_anywhere_leaves_old_or_new_and_the_next_one_finishes(fas
     seen = set()
     for number, root in _copies(template, fast_path, _fetch):
         store = LocalStore(root / "theirs/store")
-        listed = store.exchange.has_commit(DOT, two)
+        listed = store.exchange().has_commit(DOT, two)
         seen.add(listed)
         assert store.log(DOT, store.branches(DOT)[DEFAULT_BRANCH])[0].id == one
         assert store.check({}, repair=False).sound

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dm_compose.store.exchange import Run, _compare
+from dm_compose.store.exchange import Run
+from dm_compose.store.sending import compare
 from dm_compose.transfer import codec
 from dm_compose.transfer.tables import Definition, Frame, Piece, Table
 from tests.support.transfers import Side, directory_remote
@@ -219,7 +220,7 @@ def test_what_a_comparison_finds_makes_the_one_of_the_other(old: bytes, edits: l
         current.write(new)
         base.flush()
         current.flush()
-        found = _compare(current.fileno(), base.fileno())
+        found = compare(current.fileno(), base.fileno())
     rebuilt = bytearray(old[: len(new)].ljust(len(new), b"\0"))
     end = 0
     for run in found.runs:

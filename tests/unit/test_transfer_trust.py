@@ -323,8 +323,7 @@ def test_an_object_of_another_dot_is_not_given_away(remote: Remote, theirs: Side
     secret = theirs.root / "data" / "secret"
     secret.write_text("secret")
     commit_id = theirs.commit("secret")
-    (state,) = theirs.store.commit(DOT, commit_id).subdots.values()
-    ref = theirs.store.exchange.tree(state.manifest)[1].entries["secret"].ref
+    ref = theirs.entries(commit_id)["secret"].ref
     forge = Forge(remote)
 
     def steal(document: Any) -> None:

@@ -1,0 +1,268 @@
+"""Where objects arrive that come from elsewhere: `incoming/fetch.DOT/` of a store in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+
+from dm_compose.core.commit import RESTORE, Commit, JournalEntry, Move
+from dm_compose.core.names import MAIN_WORKTREE, CommitId, DotName
+from dm_compose.errors import DamagedError, InUseError
+from dm_compose.state import Database
+from dm_compose.storage.contents import CHUNK_BYTES, clone
+from dm_compose.storage.objects import ObjectStore
+from dm_compose.storage.system import file_errors, punch_hole, sync_directory, sync_filesystem
+from dm_compose.store.exchange import NewDot, Run, Whole
+
+STAGING_PREFIX = "fetch."
+_OBJECT = re.compile(r"[0-9a-f]{32}/[0-9a-f]{1,16}")
+_BLOB = re.compile(r"[0-9a-f]{64}")
+_ZEROS = bytes(CHUNK_BYTES)
+
+
+class LocalStaging:
+    """See dm_compose.store.exchange.Staging. The place is held by a kernel lock."""
+
+    def __init__(
+        self, database: Database, objects: ObjectStore, directory: Path, dot: DotName, make_tree: Callable[[DotName], None]
+    ) -> None:
+        self._database = database
+        self._objects = objects
+        self._make_tree = make_tree
+        self._dot = dot
+        self.directory = directory
+        self._blobs = directory / "blobs"
+        with file_errors("receiving into the store"):
+            directory.mkdir(mode=0o700, exist_ok=True)
+            self._lock: int | None = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if not _lock(self._lock):
+                os.close(self._lock)
+                self._lock = None
+                raise InUseError(
+                    "another process receives commits of the same dot", hint="Wait until it has ended; what it got will be there."
+                )
+            self._blobs.mkdir(mode=0o700, exist_ok=True)
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def discard(self) -> None:
+        if self._lock is not None:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        self.close()
+
+    def free_bytes(self) -> int:
+        info = os.statvfs(self.directory)
+        return info.f_bavail * info.f_frsize
+
+    def _blob(self, name: str) -> Path:
+        if not _BLOB.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of a blob")
+        return self._blobs / name
+
+    def blob_size(self, name: str) -> int:
+        with file_errors("receiving into the store"):
+            try:
+                return self._blob(name).stat().st_size
+            except FileNotFoundError:
+                return 0
+
+    def append_blob(self, name: str, data: bytes) -> None:
+        with file_errors("receiving into the store"), open(self._blob(name), "ab") as file:
+            file.write(data)
+
+    def read_blob(self, name: str) -> bytes:
+        with file_errors("receiving into the store"):
+            return self._blob(name).read_bytes()
+
+    def remove_blob(self, name: str) -> None:
+        with file_errors("receiving into the store"):
+            self._blob(name).unlink(missing_ok=True)
+
+    def _path(self, ref: str, *, finished: bool) -> bytes:
+        if not _OBJECT.fullmatch(ref):
+            raise ValueError(f"{ref!r} is no object id")
+        return os.fsencode(self.directory / (ref.replace("/", ".") + ("" if finished else ".part")))
+
+    def finished(self, digests: Mapping[str, str]) -> set[str]:
+        found = set()
+        for ref, digest in digests.items():
+            path = self._path(ref, finished=True)
+            with file_errors(f"reading object {ref}"), contextlib.suppress(FileNotFoundError):
+                if digest_of_file(path) == digest:
+                    found.add(ref)
+                else:
+                    os.unlink(path)
+        return found
+
+    def start(self, ref: str, size: int, base: str | None, zeros: Sequence[Run], *, take: bool = False) -> None:
+        path = self._path(ref, finished=False)
+        with file_errors(f"receiving object {ref}"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            if base is not None and take:
+                os.rename(self._path(base, finished=False), path)
+            elif base is not None:
+                clone(self._base(base), path)
+            else:
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            os.truncate(path, size)
+        if zeros:
+            self._clear(ref, zeros)
+
+    def _base(self, ref: str) -> bytes:
+        path = self._path(ref, finished=True)
+        return path if os.path.exists(path) else self._objects.path(ref)
+
+    def read(self, ref: str, ranges: Sequence[tuple[int, int]], *, unfinished: bool = False) -> bytes:
+        path = self._path(ref, finished=False) if unfinished else self._base(ref)
+        with file_errors(f"reading object {ref}"):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                raise DamagedError(f"object {ref} is missing from the store") from None
+            try:
+                return b"".join(os.pread(fd, length, offset) for offset, length in ranges)
+            finally:
+                os.close(fd)
+
+    def write(self, ref: str, pieces: Sequence[tuple[int, bytes]]) -> None:
+        with self._writing(ref) as fd:
+            for offset, data in pieces:
+                _write(fd, data, offset)
+
+    def _clear(self, ref: str, runs: Sequence[Run]) -> None:
+        with self._writing(ref) as fd:
+            for offset, length, _ in runs:
+                if not punch_hole(fd, offset, length):
+                    for position in range(offset, offset + length, CHUNK_BYTES):
+                        os.pwrite(fd, _ZEROS[: offset + length - position], position)
+
+    @contextlib.contextmanager
+    def _writing(self, ref: str) -> Iterator[int]:
+        with file_errors(f"receiving object {ref}"):
+            fd = os.open(self._path(ref, finished=False), os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+
+    def add(self, objects: Sequence[Whole]) -> list[str]:
+        return [ref for ref, sha256, data in objects if not self._add(ref, sha256, data)]
+
+    def _add(self, ref: str, sha256: str, data: bytes) -> bool:
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return False
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        with file_errors(f"receiving object {ref}"):
+            fd = os.open(self._path(ref, finished=True), flags, 0o600)
+            try:
+                _write(fd, data, 0)
+            finally:
+                os.close(fd)
+        return True
+
+    def finish(self, ref: str, sha256: str) -> bool:
+        path = self._path(ref, finished=False)
+        with file_errors(f"receiving object {ref}"):
+            if digest_of_file(path) != sha256:
+                os.unlink(path)
+                return False
+            os.rename(path, self._path(ref, finished=True))
+        return True
+
+    def publish(
+        self,
+        commits: Sequence[Commit],
+        manifests: Mapping[str, bytes],
+        objects: Set[str],
+        digests: Mapping[str, str],
+        *,
+        new: NewDot | None = None,
+    ) -> None:
+        with file_errors("receiving into the store"):
+            pending = {ref: self._path(ref, finished=True) for ref in objects}
+            for number, (ref, data) in enumerate(manifests.items()):
+                path = os.fsencode(self.directory / f"manifest.{number}")
+                with open(path, "wb") as file:
+                    file.write(data)
+                pending[ref] = path
+            sync_filesystem(self.directory)
+            for batch in sorted({ref.partition("/")[0] for ref in pending}):
+                (self._objects.objects / batch).mkdir(mode=0o700, exist_ok=True)
+            for ref, path in pending.items():
+                if not os.path.exists(self._objects.path(ref)):
+                    os.rename(path, self._objects.path(ref))
+            for batch in sorted({ref.partition("/")[0] for ref in pending}):
+                sync_directory(self._objects.objects / batch)
+            sync_directory(self._objects.objects)
+        with self._database.transaction():
+            if new is not None:
+                self._make_tree(self._dot)
+            self._database.add_digests(digests)
+            for commit in commits:
+                self._add_commit(commit)
+            if new is not None:
+                move = Move("clone", new.branch, new.head)
+                self._database.put_journal(
+                    JournalEntry(CommitId.new(), self._dot, MAIN_WORKTREE, RESTORE, target=new.head, move=move)
+                )
+                for name, value in new.settings.items():
+                    self._database.set_setting(name, value)
+        self.discard()
+
+    def _add_commit(self, commit: Commit) -> None:
+        if not self._database.commits_by_prefix(commit.dot, commit.id):
+            self._database.add_commit(commit)
+        elif self._database.commit(commit.dot, commit.id).shallow and not commit.shallow:
+            self._database.replace_commit(commit)
+
+
+def in_use(directory: Path) -> bool:
+    """Whether a living process receives into a directory of `incoming`."""
+    if not directory.name.startswith(STAGING_PREFIX):
+        return False
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        return not _lock(fd)
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int) -> bool:
+    """Take the lock of a staging place, which ends with its descriptor; False when somebody has it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno != errno.EWOULDBLOCK:
+            raise
+        return False
+    return True
+
+
+def digest_of_file(path: bytes) -> str:
+    """Return the sha256 (hex) of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while data := file.read(CHUNK_BYTES):
+            digest.update(data)
+    return digest.hexdigest()
+
+
+def _write(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(fd, view, offset)
+        view, offset = view[done:], offset + done
