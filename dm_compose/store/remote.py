@@ -53,6 +53,7 @@ def connect_helper(mounts: Mapping[str, str], listener: Listener) -> Store:
     """
     image = os.environ.get(IMAGE_VARIABLE) or DEFAULT_IMAGE
     command = ["docker", "run", "-i", "--rm", "--network", "none", "--label", "dev.dotmesh.role=helper"]
+    command += ["--log-driver", "none"]  # what it answers would be written to a log, line by line: 0.6 MB/s instead of 60
     for source, target in mounts.items():
         command += ["--mount", f"type={'bind' if source.startswith('/') else 'volume'},source={source},target={target}"]
     command += ["--entrypoint", "python3", image, "-c", _BOOT]

@@ -31,12 +31,15 @@ _BOOT = (
 _code = functools.cache(bundle)
 
 
-def connect(root: Path, listener: Callable[[Event], None] = lambda _: None) -> RemoteStore:
-    """Return a store that another process keeps at `root`, with the bundled code and the standard library only."""
+def connect(root: Path, listener: Callable[[Event], None] = lambda _: None, *, first: str = "") -> RemoteStore:
+    """Return a store that another process keeps at `root`, with the bundled code and the standard library only.
+
+    `first` is Python that it runs before anything else.
+    """
     with tempfile.NamedTemporaryFile(suffix=".zip", delete=False) as file:
         code_path = file.name
     isolated = ["-I", "-S", "-E"]  # no site-packages, no environment, no current directory: the standard library only
-    pipe = process.start_pipe([sys.executable, *isolated, "-c", _BOOT, code_path, str(root)])
+    pipe = process.start_pipe([sys.executable, *isolated, "-c", first + _BOOT, code_path, str(root)])
     code = _code()
     try:
         return RemoteStore(pipe, len(code).to_bytes(8, "big") + code, listener)
