@@ -9,23 +9,31 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import requests
 
+from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, CommitId
-from dm_compose.errors import DamagedError, DivergedError, DmError, RemoteError
+from dm_compose.errors import DamagedError, DivergedError, DmError, RemoteError, StoreError
 from dm_compose.remotes import Remote, RemoteUrl, Tag, open_remote, retry
 from dm_compose.store.local import LocalStore
+from dm_compose.store.remote import ENDED
+from dm_compose.store.staging import in_use
+from dm_compose.transfer import fetch
 from dm_compose.transfer.reading import read_manifest
 from tests.support.capabilities import capabilities
-from tests.support.crashing import KILLED, run_until
+from tests.support.crashing import KILLED, copy, run_until
 from tests.support.flaky import CUT, ERROR, LOST, PASS, at_random, flaky
+from tests.support.processes import REPOSITORY
+from tests.support.projects import eventually
 from tests.support.servers import registry, s3_server
+from tests.support.stores import connect
 from tests.support.transfers import DOT, SHOP, Side, change_page, directory_remote, write_pages
-from tests.support.trees import describe, differences
+from tests.support.trees import Description, describe, differences
 
 _numbers = itertools.count()
 MAX_STOPS = 2000
@@ -341,40 +349,112 @@ def _fetch(root: Path) -> None:
     side.close()
 
 
-def test_a_fetch_killed_anywhere_leaves_old_or_new_and_the_next_one_finishes(fast_path: Path) -> None:
-    template = fast_path / "template"
-    ours = Side(template / "ours")
-    remote = directory_remote(template / "remote")
-    (one,) = some_history(ours, 1)
-    ours.push(remote)
-    theirs = Side(template / "theirs")
-    theirs.pull(remote)
-    change_page(ours.data / "table", 30, b"more")
-    (ours.data / "new").write_bytes(os.urandom(3000))
-    two = ours.commit("two")
-    ours.push(remote)
-    tree = describe(ours.data)
-    for side in (ours, theirs):
-        side.close()
-    seen = set()
-    for number, root in _copies(template, fast_path, _fetch):
+@dataclass(frozen=True)
+class Pair:
+    """A remote with commits `one` and `two`, and `theirs` with the first of them. `tree` is the second."""
+
+    root: Path
+    one: CommitId
+    two: CommitId
+    tree: Description
+
+    @classmethod
+    def make(cls, root: Path) -> Pair:
+        ours = Side(root / "ours")
+        remote = directory_remote(root / "remote")
+        (one,) = some_history(ours, 1)
+        ours.push(remote)
+        theirs = Side(root / "theirs")
+        theirs.pull(remote)
+        change_page(ours.data / "table", 30, b"more")
+        (ours.data / "new").write_bytes(os.urandom(3000))
+        two = ours.commit("two")
+        ours.push(remote)
+        tree = describe(ours.data)
+        ours.close()
+        theirs.close()
+        return cls(root, one, two, tree)
+
+    def old_or_new(self, root: Path, *, collect: bool) -> bool:
+        """Check a copy in which a fetch was killed, and that the next one finishes; return whether it was finished before."""
         store = LocalStore(root / "theirs/store")
-        listed = store.exchange().has_commit(DOT, two)
-        seen.add(listed)
-        assert store.log(DOT, store.branches(DOT)[DEFAULT_BRANCH])[0].id == one
+        listed = store.exchange().has_commit(DOT, self.two)
+        assert store.log(DOT, store.branches(DOT)[DEFAULT_BRANCH])[0].id == self.one
         assert store.check({}, repair=False).sound
-        if number % 2:
+        if collect:
             store.collect(datetime.now(UTC))
             assert list((root / "theirs/store/incoming").iterdir()) == []
         store.close()
         side = Side(root / "theirs")
         side.pull(directory_remote(root / "remote"))
-        assert differences(tree, describe(side.data)) == []
+        assert differences(self.tree, describe(side.data)) == []
         assert side.store.check({}, repair=False).sound
         assert list((root / "theirs/store/incoming").iterdir()) == []
         assert not side.store.garbage(datetime(2000, 1, 1, tzinfo=UTC))
         side.close()
+        return listed
+
+
+def test_a_fetch_killed_anywhere_leaves_old_or_new_and_the_next_one_finishes(fast_path: Path) -> None:
+    pair = Pair.make(fast_path / "template")
+    seen = {pair.old_or_new(root, collect=number % 2 == 1) for number, root in _copies(pair.root, fast_path, _fetch)}
     assert seen == {False, True}
+
+
+_DIES = """
+import sys
+sys.path.append({!r})
+from tests.support.crashing import install
+sys.path.pop()
+install({}, statements="COMMIT")
+"""
+
+
+def test_a_fetch_whose_helper_dies_leaves_old_or_new_and_the_next_one_finishes(fast_path: Path) -> None:
+    pair = Pair.make(fast_path / "template")
+    seen = set()
+    for countdown in itertools.count(12, 7):  # before that it unpacks its code
+        root = fast_path / "case"
+        shutil.rmtree(root, ignore_errors=True)
+        copy(pair.root, root)
+        store = connect(root / "theirs/store", first=_DIES.format(str(REPOSITORY), countdown))
+        failure = None
+        try:
+            fetch(directory_remote(root / "remote"), SHOP, DEFAULT_BRANCH, store, DOT, head=pair.one)
+        except StoreError as error:
+            failure = error.message
+        finally:
+            store.close()
+        assert failure in (None, ENDED)
+        seen.add(pair.old_or_new(root, collect=countdown % 2 == 0))
+        if failure is None:
+            break
+    assert seen == {False, True}
+
+
+def test_a_helper_ends_with_a_client_that_is_killed_and_the_next_fetch_finishes(fast_path: Path) -> None:
+    pair = Pair.make(fast_path / "template")
+
+    def fetch_and_die(root: Path, events: int) -> None:
+        countdown = itertools.count(1)
+
+        def die(_: Event) -> None:
+            if next(countdown) == events:
+                os._exit(KILLED)
+
+        store = connect(root / "theirs/store")
+        fetch(directory_remote(root / "remote"), SHOP, DEFAULT_BRANCH, store, DOT, die, head=pair.one)
+        store.close()
+
+    for events in itertools.count(1, 2):
+        root = fast_path / "case"
+        shutil.rmtree(root, ignore_errors=True)
+        copy(pair.root, root)
+        code = run_until(0, lambda: fetch_and_die(root, events))  # noqa: B023
+        eventually(lambda: not in_use(root / "theirs/store/incoming/fetch.shop"), "the helper to end")  # noqa: B023
+        assert pair.old_or_new(root, collect=False) == (code == 0)
+        if code == 0:
+            break
 
 
 # Races

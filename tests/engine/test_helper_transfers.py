@@ -1,0 +1,30 @@
+"""Transfers of a store that only the helper container can reach, as for everybody who is not root."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dm_compose.store.local import LocalStore
+from tests.support.projects import TestProject
+from tests.support.trees import describe, differences
+
+pytestmark = pytest.mark.engine
+HELPER = {"DM_FILES": "helper", "DM_HELPER_IMAGE": "dm-example/python"}
+
+
+def test_a_dot_travels_through_the_helper_container(cache_only: TestProject, tmp_path: Path) -> None:
+    remote, stores = f"file://{tmp_path}/remote", {name: str(tmp_path / name) for name in ("helped", "direct")}
+    cache_only.redis().set("note", "more")
+    cache_only.dm("commit", "-m", "more")
+    pushed = cache_only.json("push", remote, **HELPER)
+    assert len(pushed["commits"]) == 2
+    clone = ("dm", "clone", remote, pushed["name"], "--local-name", "copy")
+    cache_only.command(*clone, DM_HOME=stores["helped"], **HELPER)
+    cache_only.command(*clone, DM_HOME=stores["direct"])
+    helped, direct = (Path(store, "trees/copy/.current/") for store in stores.values())
+    assert differences(describe(direct.resolve()), describe(helped.resolve())) == []
+    store = LocalStore(Path(stores["helped"]))
+    assert store.check({}, repair=False).sound
+    store.close()
