@@ -118,14 +118,24 @@ class DivergedError(DmError):
 
 
 class RemoteError(DmError):
-    """A remote cannot be reached, or refused a request. `passing` errors may be gone at the next try."""
+    """A remote cannot be reached, or refused a request. `passing` errors may be gone at the next try; `denied` says that a right
+    is missing.
+    """
 
     exit_code = 17
     kind = "remote"
 
-    def __init__(self, message: str, *, hint: str | None = None, passing: bool = False) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, passing: bool = False, denied: bool = False) -> None:
         super().__init__(message, hint=hint)
         self.passing = passing
+        self.denied = denied
+
+
+class CommandError(DmError):
+    """A command of the user's own, that was run for him, failed."""
+
+    exit_code = 19
+    kind = "command"
 
 
 class UntrustedError(DmError):

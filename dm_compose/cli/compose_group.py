@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 import dm_compose
-from dm_compose.cli import branch_verbs, passing, remote_verbs, state_verbs
+from dm_compose.cli import branch_verbs, passing, remote_verbs, seed_verbs, state_verbs
 from dm_compose.cli.targets import ComposeTarget
 from dm_compose.compose import ComposeOptions
+from dm_compose.compose.words import read_words
 
 _EPILOG = """\b
 Every other verb (up, down, ps, logs, exec, ...) is Compose's own and is handed through.
@@ -19,7 +20,7 @@ Every other verb (up, down, ps, logs, exec, ...) is Compose's own and is handed 
 \b
 Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found, 6 ambiguous, 7 uncommitted changes,
 8 in use, 9 engine version, 10 not ready, 11 store, 12 disk full, 14 damaged, 15 exists, 16 diverged,
-17 remote, 18 untrusted, 70 bug, 130 interrupted.
+17 remote, 18 untrusted, 19 seed command, 70 bug, 130 interrupted.
 """
 
 
@@ -30,6 +31,8 @@ class ComposeGroup(click.Group):
         """Return our verb, or one that hands the words through."""
         if cmd_name in ("push", "pull"):
             return _of_a_remote_or_of_images(cmd_name)
+        if cmd_name == "up":
+            return _up()
         return super().get_command(ctx, cmd_name) or passing.command(cmd_name)
 
 
@@ -49,6 +52,19 @@ def _of_a_remote_or_of_images(name: str) -> click.Command:
     words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
     settings = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
     return click.Command(name, params=[words], callback=run, context_settings=settings, add_help_option=False)
+
+
+def _up() -> click.Command:
+    """Return Compose's verb, which is ours with `--from`."""
+    composes = passing.command("up")
+
+    def run(words: tuple[str, ...]) -> object:
+        ctx = click.get_current_context()
+        chosen = seed_verbs.up if read_words(["up", *words]).values("from") else composes
+        with chosen.make_context("up", list(words), parent=ctx.parent) as inner:
+            return chosen.invoke(inner)
+
+    return passing.HandedThrough("up", callback=run, add_help_option=False)
 
 
 def _compose_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -102,5 +118,5 @@ def cli(
     ctx.obj = ComposeTarget(ComposeOptions(files, project_name, profiles, env_files, project_directory, tuple(others)))
 
 
-for verb in (*state_verbs.VERBS, *branch_verbs.VERBS, remote_verbs.remote):
+for verb in (*state_verbs.VERBS, *branch_verbs.VERBS, remote_verbs.remote, *seed_verbs.VERBS):
     cli.add_command(verb)

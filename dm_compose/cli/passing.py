@@ -15,7 +15,7 @@ CREATING = {"up", "create", "run", "scale", "watch"}
 REMOVING = {"down"}
 
 
-class _HandedThrough(click.Command):
+class HandedThrough(click.Command):
     """A command that reads none of its words: `--` too is Compose's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -30,7 +30,7 @@ def command(name: str) -> click.Command:
         found: ComposeTarget = click.get_current_context().obj
         return hand_through(found.options, [name, *words])
 
-    return _HandedThrough(name, callback=run, add_help_option=False)
+    return HandedThrough(name, callback=run, add_help_option=False)
 
 
 def hand_through(options: ComposeOptions, words: list[str]) -> int:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# The options that take a value, and the short names, of the verbs that dm-compose looks into (Compose 2.40). Any other option
-# counts as a flag.
+# The options that take a value, and the short names, of the verbs that dm-compose looks into (Compose 2.40; `from` is our own).
+# Any other option counts as a flag.
 WITH_VALUE = {
-    "up": "attach exit-code-from no-attach pull scale timeout wait-timeout",
+    "up": "attach exit-code-from from no-attach pull scale timeout wait-timeout",
     "create": "pull scale",
     "run": "cap-add cap-drop entrypoint env env-from-file label name publish pull user volume workdir",
     "down": "rmi timeout",

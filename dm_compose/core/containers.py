@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 class Image:
     """An image's identity and the parts of its configuration that tell about state.
 
-    `reference` is as the compose file or container names it; `digest` the engine's id of the image, '' when it is not there.
-    `command` is what it runs: the entrypoint's words, then the command's.
+    `reference` is as the compose file or container names it; `digest` the engine's id of the image, '' when it is not there;
+    `pulled` are the `NAME@DIGEST` that registries know it by, sorted. `command` is what it runs: the entrypoint's words, then
+    the command's.
     """
 
     reference: str
@@ -21,6 +22,7 @@ class Image:
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     user: str = ""
+    pulled: tuple[str, ...] = ()
 
     @property
     def repository(self) -> str:

@@ -303,10 +303,10 @@ class Engine:
         with engine_errors(f"starting container {container_id[:12]}"):
             self._api.start(container_id)
 
-    def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
-        """Make a local volume, or return the one of that name."""
+    def create_volume(self, name: str, labels: Mapping[str, str], options: Mapping[str, str] | None = None) -> Volume:
+        """Make a local volume, or return the one of that name. `options` are the driver's."""
         with engine_errors(f"creating volume {name}"):
-            self._api.create_volume(name, driver="local", labels=dict(labels))
+            self._api.create_volume(name, driver="local", driver_opts=dict(options or {}), labels=dict(labels))
         volume = self.volume(name)
         assert volume is not None
         return volume
@@ -489,6 +489,7 @@ def _image(reference: str, found: Mapping[str, Any]) -> Image:
         entrypoint=tuple(config.get("Entrypoint") or ()),
         command=(*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])),
         user=config.get("User") or "",
+        pulled=tuple(sorted(found.get("RepoDigests") or ())),
     )
 
 

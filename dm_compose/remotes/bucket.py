@@ -225,7 +225,9 @@ def _errors(doing: str, what: str) -> Iterator[None]:
         raise NotFoundError(f"{doing}: {what or 'something'} is missing") from None
     except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
         raise RemoteError(
-            f"{doing}: refused ({_first_line(error)})", hint="Credentials come from the provider's environment variables."
+            f"{doing}: refused ({_first_line(error)})",
+            hint="Credentials come from the provider's environment variables.",
+            denied=True,
         ) from None
     except exceptions.BaseError as error:
         raise RemoteError(f"{doing}: {_first_line(error)}", passing=isinstance(error, exceptions.GenericError)) from None

@@ -26,6 +26,7 @@ from dm_compose.remotes.url import RemoteUrl
 
 CHUNK_BYTES = 1 << 20
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextlib.contextmanager
@@ -36,7 +37,7 @@ def _errors(doing: str) -> Iterator[None]:
         where = f" ({os.fsdecode(error.filename)})" if error.filename else ""
         if error.errno in _FULL:
             raise DiskFullError(f"{doing}: no space left on the device{where}") from None
-        raise RemoteError(f"{doing}: {error.strerror}{where}") from error
+        raise RemoteError(f"{doing}: {error.strerror}{where}", denied=error.errno in _DENIED) from error
 
 
 class DirectoryRemote:

@@ -126,7 +126,9 @@ class RegistryApi:
         said = _message(response)
         if status in (401, 403):
             return RemoteError(
-                f"{doing}: {self.location} refused it{said}", hint=f"`docker login {self.location}`, or ask its owner."
+                f"{doing}: {self.location} refused it{said}",
+                hint=f"`docker login {self.location}`, or ask its owner.",
+                denied=True,
             )
         if status in PASSING:
             return RemoteError(f"{doing}: {self.location} answered {status}{said}", passing=True)

@@ -41,7 +41,7 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
     """
     verb = read_words(words)
     dry_run = verb.asks("dry-run")
-    if creates and not dry_run and (interrupted := _get_images(stack)):
+    if creates and not dry_run and (interrupted := get_images(stack)):
         return interrupted
     recorded = {} if dry_run and not store_exists(stack.engine) else stack.recorded_places()
     containers = stack.containers()
@@ -77,7 +77,7 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
         return stack.compose.pass_through(words, file=file, directory=directory)
 
 
-def _get_images(stack: Stack) -> int:
+def get_images(stack: Stack) -> int:
     """Have Compose get the images that the engine lacks; should that fail, the verb itself will say why. Return 0, or the exit
     code of what a signal has interrupted.
     """

@@ -29,7 +29,7 @@ from dm_compose.repository.restoring import (
     uncommitted,
 )
 
-UNDOABLE = ("reset", "checkout", "pull", "undo")
+UNDOABLE = ("reset", "checkout", "pull", "undo", "up")
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from dm_compose.core.commit import Commit, JournalEntry, Move
+from dm_compose.core.commit import Commit, JournalEntry, Move, Origin
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, RefName, SubdotName
 from dm_compose.core.plan import Action, Plan, Step
@@ -42,7 +42,12 @@ class RestoreReport:
 
 def check_versions(checkout: Checkout, target: Commit) -> None:
     """Raise VersionMismatchError when a subdot's data was made by another version of its engine than the one that runs now."""
-    for subdot, origin in checkout.origins().items():
+    compare_versions(checkout.origins(), target)
+
+
+def compare_versions(origins: Mapping[SubdotName, Origin], target: Commit) -> None:
+    """Raise VersionMismatchError when a subdot's data was made by another version of its engine than `origins` say."""
+    for subdot, origin in origins.items():
         state = target.subdots.get(subdot)
         if state is None or not (state.engine and origin.engine):
             continue
@@ -75,15 +80,20 @@ def uncommitted(checkout: Checkout) -> dict[SubdotName, Uncommitted]:
     }
 
 
-def refuse_to_lose(checkout: Checkout) -> None:
-    """Raise UncommittedError when files changed since the head in a way that means something. What is in memory is saved
-    first.
-    """
+def save_from_memory(checkout: Checkout) -> None:
+    """Have running datastores bring what they hold in memory to their files, so that comparing these tells all."""
     for member in checkout.writers():
         if member.container.state == "running" and member.datastore is not None and member.datastore.quiesce is not None:
             resume = quiesce(checkout, member)
             if resume is not None:
                 resume()
+
+
+def refuse_to_lose(checkout: Checkout) -> None:
+    """Raise UncommittedError when files changed since the head in a way that means something. What is in memory is saved
+    first.
+    """
+    save_from_memory(checkout)
     changed = [name for name, changes in uncommitted(checkout).items() if changes.by_user]
     if changed:
         raise UncommittedError(
@@ -153,6 +163,22 @@ def visit(
     differing = [s for s in differing if s not in left]
     plan = plan_restore(checkout.members, differing, wanted, inner=checkout.inner(), touched=causes)
     done = put_in_place(checkout, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
+    return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
+
+
+def fill(
+    checkout: Checkout, target: Commit, action: str, branch: RefName, *, timeout_s: float = DEFAULT_TIMEOUT_S
+) -> RestoreReport:
+    """Put a commit's files where nothing is that anybody needs, and stand on it.
+
+    Journalled: what is interrupted, by an error too, is finished by the next command. The caller holds the dot's lock.
+    """
+    began = time.monotonic()
+    checkout.record_places()
+    differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
+    plan = _plan(checkout, target, differing)
+    done = put_in_place(checkout, target.id, plan, Move(action, branch, target.id), previous=None, timeout_s=timeout_s)
+    checkout.mark_quiet()
     return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
 
 

@@ -229,7 +229,9 @@ class Stack(Dot):
         services = {c.service for c in containers}
         for subdot in self.plan.subdots:
             if subdot.name not in places and subdot.volume is not None and subdot.services[0] not in services:
-                made[subdot.name] = self.engine.create_volume(subdot.volume, self.volume_labels(subdot)).name
+                named = self.project.volumes.get(subdot.source)
+                options = named.options if named is not None and named.driver == "local" else {}
+                made[subdot.name] = self.engine.create_volume(subdot.volume, self.volume_labels(subdot), options).name
         return made
 
     def volume_labels(self, subdot: Subdot) -> dict[str, str]:

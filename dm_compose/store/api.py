@@ -137,6 +137,12 @@ class Store(Protocol):
     def add_branch(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
         """Make a branch; ExistsError when there is one, or uncommitted state of one without commits."""
 
+    def begin_branch(self, dot: DotName, worktree: WorktreeName, name: RefName) -> None:
+        """Have a worktree stand on a branch that has no commit yet; its next commit is the branch's first. No file moves.
+
+        Idempotent. ExistsError for a branch with commits, InUseError for one that another worktree has checked out.
+        """
+
     def move_branch(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
         """Make a branch, or have it name another commit; InUseError while it is checked out."""
 

@@ -174,6 +174,13 @@ class History(Parts):
                 raise ExistsError(f"branch {name} of dot {dot} exists already")
             self._database.set_ref(dot, "branch", name, self._database.commit(dot, commit_id).id)
 
+    def begin_branch(self, dot: DotName, worktree: WorktreeName, name: RefName) -> None:
+        with self._database.transaction():
+            self._refuse_branch_in_use(dot, name, but_for=worktree)
+            if name in self._database.refs(dot, "branch"):
+                raise ExistsError(f"branch {name} of dot {dot} exists already", hint=f"To go there: checkout {name}")
+            self._database.put_worktree(replace(self.worktree(dot, worktree), branch=name))
+
     def move_branch(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
         with self._database.transaction():
             self._refuse_branch_in_use(dot, name)

@@ -1,0 +1,194 @@
+"""The verbs that fill a stack from a remote before its datastores start: up --from, seed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from dm_compose.cli.output import as_commit, print_json
+from dm_compose.cli.state_verbs import json_option, timeout_option
+from dm_compose.cli.targets import ComposeTarget, target
+from dm_compose.core.units import seconds, size
+from dm_compose.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from dm_compose.remotes.names import RemoteName
+    from dm_compose.repository.filling import Filling
+    from dm_compose.repository.remoting import Remotes
+    from dm_compose.repository.seeding import Seeded
+    from dm_compose.repository.stack import Stack
+
+hard_option = click.option("--hard", is_flag=True, help="Also when something is uncommitted; it is kept for `undo`.")
+any_version_option = click.option("--any-version", is_flag=True, help="Also when another version of an engine made the commit.")
+
+
+def _parts(*, quiet: bool) -> tuple[Stack, Remotes]:
+    from dm_compose.repository.remoting import Remotes
+
+    chosen = cast(ComposeTarget, target())
+    return chosen.stack(quiet=quiet), Remotes(chosen.dots(quiet=quiet))
+
+
+@contextlib.contextmanager
+def _output_kept_for_json(*, as_json: bool) -> Iterator[None]:
+    """What Compose and the user's command print goes to standard error meanwhile, where the output is to be one document."""
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.option("--from", "source", required=True, metavar="REMOTE:NS/DOT[@REF]", help="The commit to start on.")
+@hard_option
+@any_version_option
+@json_option
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def up(*, source: str, hard: bool, any_version: bool, as_json: bool, words: tuple[str, ...]) -> None:
+    """Bring the stack up in the background on a commit from a remote, and return when every datastore answers."""
+    from dm_compose.repository.filling import How, up_from
+    from dm_compose.repository.ready import ready_timeout_s
+    from dm_compose.repository.source import Source
+
+    parsed = Source.parse(source)
+    stack, remotes = _parts(quiet=as_json)
+    with _output_kept_for_json(as_json=as_json):
+        done = up_from(stack, remotes, parsed, How(hard, any_version, ready_timeout_s(), words=words))
+    print_json(as_filling(done)) if as_json else print_filling(done)
+
+
+def as_filling(done: Filling) -> dict[str, object]:
+    """Return what was filled as plain data."""
+    return {
+        "commit": as_commit(done.commit),
+        "branch": done.branch,
+        "received_bytes": done.received_bytes,
+        "filled": done.filled,
+        "saved": done.saved,
+        "total_s": done.total_s,
+    }
+
+
+def print_filling(done: Filling) -> None:
+    """Print what was filled in a line or two."""
+    what = f"filled {', '.join(done.filled)}" if done.filled else "it was there already"
+    received = f"{size(done.received_bytes)} received" if done.received_bytes else "nothing received"
+    where = f"on branch {done.branch} at {done.commit.id.short} {done.commit.message}"
+    click.echo(f"{where}: {received}, {what}, ready after {seconds(done.total_s)}")
+    if done.saved:
+        click.echo("what was uncommitted is kept: `dm-compose undo` brings it back")
+
+
+class _WithCommand(click.Command):
+    """A command whose words after `--` are a command of the user's."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = args[: args.index("--")] if "--" in args else args
+        ctx.params["command"] = tuple(args[len(own) + 1 :])
+        return super().parse_args(ctx, own)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- CMD...]"]
+
+
+@click.command(cls=_WithCommand)
+@click.argument("kept", required=False, metavar="[REMOTE:NS/DOT]")
+@click.option("--from", "source", metavar="REMOTE:NS/DOT[@REF]", help="Fill the volumes from this commit, and start nothing.")
+@click.option("--key-from", "globs", multiple=True, metavar="GLOB", help="Files that the seed is made from; several are allowed.")
+@click.option("--key", "text", default="", metavar="STRING", help="Something else that the seed depends on.")
+@click.option("--no-push", is_flag=True, help="Keep a seed that was made on this machine.")
+@hard_option
+@any_version_option
+@timeout_option
+@json_option
+def seed(
+    *,
+    kept: str | None,
+    source: str | None,
+    globs: tuple[str, ...],
+    text: str,
+    no_push: bool,
+    hard: bool,
+    any_version: bool,
+    timeout: float,
+    as_json: bool,
+    command: tuple[str, ...],
+) -> None:
+    """Bring the stack up on the seed that the files GLOB make: from REMOTE where it is known, else made by the command CMD.
+
+    Without REMOTE:NS/DOT it is the current remote, and what the dot is called there.
+    """
+    from dm_compose.repository.filling import How, up_from
+    from dm_compose.repository.seeding import Wish
+    from dm_compose.repository.seeding import seed as make_or_take
+    from dm_compose.repository.source import Source
+
+    how = How(hard, any_version, timeout, start=source is None)
+    stack, remotes = _parts(quiet=as_json)
+    if source is not None:
+        if kept is not None or globs or text or no_push or command:
+            raise UsageError("--from fills from one commit, and has no key and no command")
+        with _output_kept_for_json(as_json=as_json):
+            filling = up_from(stack, remotes, Source.parse(source), how)
+        print_json(as_filling(filling)) if as_json else print_filling(filling)
+        return
+    remote, name = _kept_on(kept, stack, remotes)
+    with _output_kept_for_json(as_json=as_json):
+        done = make_or_take(stack, remotes, Wish(remote, name, globs, text, command, push=not no_push), how)
+    _print_seeded(done, as_json=as_json)
+
+
+def _kept_on(kept: str | None, stack: Stack, remotes: Remotes) -> tuple[str, RemoteName]:
+    """Return where seeds are kept."""
+    from dm_compose.repository.source import Source
+
+    if kept is not None:
+        if "@" in kept.rpartition(":")[2]:
+            raise UsageError(f"{kept!r} names a commit; a seed is found by its key", hint="Leave out what is after the @.")
+        found = Source.parse(kept)
+        return found.remote, found.name
+    current = next((remote.name for remote in remotes.known() if remote.current), None)
+    if current is None:
+        raise NotFoundError("there is no current remote", hint="Name one: dm-compose seed REMOTE:NS/DOT ...")
+    with remotes.dots.store() as store:
+        return current, remotes.upstream(store, current, stack.identity(store)[0])
+
+
+def _print_seeded(done: Seeded, *, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "key": done.key.key,
+                "branch": done.key.branch,
+                "parts": done.key.parts,
+                "outcome": done.outcome,
+                "why": done.why,
+                "commit": as_commit(done.commit),
+                "pushed": done.pushed,
+                "total_s": done.total_s,
+            }
+        )
+        return
+    for part in done.key.parts:
+        click.echo(f"  {part.kind} {part.name}  {part.digest}".rstrip())
+    pushed = ", pushed" if done.pushed else ""
+    click.echo(f"seed {done.key.key}: {done.outcome.value}{pushed}, ready after {seconds(done.total_s)}\n{'; '.join(done.why)}")
+
+
+VERBS: tuple[click.Command, ...] = (seed,)

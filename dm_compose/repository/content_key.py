@@ -1,0 +1,128 @@
+"""The key of a seed: a digest of all that its data is made from. The same on every machine that has the same of these.
+
+It is the sha256, cut to 32 digits, of a JSON document: the version of this format, the engine's architecture, an image for each
+subdot, the path, contents and executable bit of each file, and the user's own text.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dm_compose.core.containers import Image
+from dm_compose.core.names import RefName
+from dm_compose.core.project import ComposeService
+from dm_compose.core.stack import Subdot
+from dm_compose.datastores.registry import registry
+from dm_compose.errors import NotFoundError, UsageError
+from dm_compose.repository.stack import Stack
+from dm_compose.repository.subdots import datastore_of, service_facts
+from dm_compose.storage.system import file_errors
+
+FORMAT = 1
+BRANCHES = "seed"
+_DIGITS = 32
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing that a key is made of. `kind` is architecture, image, files or text; `digest` tells whether it is the same."""
+
+    kind: str
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class ContentKey:
+    """A key, and what it was made of."""
+
+    key: str
+    parts: tuple[Part, ...]
+
+    @property
+    def branch(self) -> RefName:
+        """The branch that a seed with this key has on a remote."""
+        return RefName(f"{BRANCHES}/{self.key}")
+
+
+def content_key(stack: Stack, globs: Sequence[str], text: str = "") -> ContentKey:
+    """Return the key of a stack's seed. `globs` start from the project's directory and see what a shell's would, `**` at any
+    depth; a directory stands for all files below it, hidden ones left out.
+
+    UsageError without globs and text, and for an absolute glob; NotFoundError for one that matches no file, and for an image
+    that the engine lacks.
+    """
+    if not globs and not text:
+        raise UsageError("a key needs something to be made from", hint="For example: --key-from 'migrations/**'")
+    parts = [Part("architecture", stack.engine.facts().architecture, "")]
+    for subdot in sorted(stack.plan.subdots, key=lambda s: s.name):
+        service = stack.project.services[subdot.services[0]]
+        parts.append(Part("image", f"{subdot.name} ({service.name}:{subdot.path})", _identity(stack, subdot, service)))
+    directory = stack.compose.directory()
+    parts += [_files(directory, pattern) for pattern in sorted(set(globs))]
+    parts += [Part("text", text, "")] if text else []
+    document = json.dumps([FORMAT, *([p.kind, p.name, p.digest] for p in parts)], separators=(",", ":"))
+    return ContentKey(hashlib.sha256(document.encode()).hexdigest()[:_DIGITS], tuple(parts))
+
+
+def _identity(stack: Stack, subdot: Subdot, service: ComposeService) -> str:
+    """Return what tells an image from others on any machine.
+
+    A registry's digest where it was pulled. One that Compose builds has another id on each machine: its engine and version
+    stand for it. Else the engine's id.
+    """
+    image = stack.images.get(service.name)
+    if image is None:
+        raise NotFoundError(
+            f"the engine has no image {service.image.reference} of service {service.name}",
+            hint="`docker compose pull`, or `docker compose build`, says why.",
+        )
+    if service.built:
+        known = datastore_of(service, image, stack.settings, registry())
+        version = known.version(service_facts(service, image)) if known is not None else None
+        return f"built {known.name if known is not None else 'here'} {version or '?'}"
+    return _pulled(image) or image.digest
+
+
+def _pulled(image: Image) -> str | None:
+    """Return the digest that the image has in the registry it is named after, or in any."""
+    digests = [name.rpartition("@") for name in image.pulled]
+    wanted = image.reference.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
+    named = [digest for name, _, digest in digests if wanted == name or wanted.startswith(f"{name}:")]
+    return next(iter(named or [digest for _, _, digest in digests]), None)
+
+
+def _files(directory: Path, pattern: str) -> Part:
+    if os.path.isabs(pattern):
+        raise UsageError(f"--key-from {pattern} does not start from the project's directory", hint=f"Here that is {directory}.")
+    with file_errors(f"reading what {pattern} matches"):
+        paths = sorted(set(_matching(directory, pattern)))
+        found = [[path, bool(os.stat(directory / path).st_mode & 0o100), _sha256(directory / path)] for path in paths]
+    if not found:
+        raise NotFoundError(
+            f"--key-from {pattern} matches no file below {directory}",
+            hint="Quote it, so that it is not the shell that expands it.",
+        )
+    digest = hashlib.sha256(json.dumps(found, separators=(",", ":")).encode()).hexdigest()
+    return Part("files", f"{pattern} ({len(found)})", digest)
+
+
+def _matching(directory: Path, pattern: str) -> Iterator[str]:
+    for path in glob.iglob(pattern, root_dir=directory, recursive=True):
+        path = os.path.normpath(path)
+        if os.path.isfile(directory / path):
+            yield path
+        elif os.path.isdir(directory / path) and "**" not in pattern:
+            below = glob.iglob(f"{glob.escape(path)}/**", root_dir=directory, recursive=True)
+            yield from (os.path.normpath(p) for p in below if os.path.isfile(directory / p))
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,291 @@
+"""A stack's state from a remote: one commit is fetched, put into the volumes, and only then the datastores start on it.
+
+`dm-compose up --from` is four steps, each of which may be killed and done again: fetch (nothing but the store changes), fill (a
+journalled restore), start, ready. What engines write while they start on what they have got is nobody's change. So that a run
+that is killed in between can tell, the setting `starting.DOT.WORKTREE` names the commit from before the first file is written
+until all is ready; what differs then is kept for `undo` rather than refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dm_compose.compose.words import read_words
+from dm_compose.core.commit import Commit, Origin
+from dm_compose.core.events import Event
+from dm_compose.core.names import CommitId, RefName, SubdotName
+from dm_compose.datastores.registry import registry
+from dm_compose.errors import ComposeError, DivergedError, InUseError, NotFoundError, UncommittedError, UsageError
+from dm_compose.repository.access import locked
+from dm_compose.repository.bringing_up import compose_with_state, get_images
+from dm_compose.repository.checkout import Checkout
+from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
+from dm_compose.repository.remoting import Remotes, _reachable
+from dm_compose.repository.restoring import (
+    check_versions,
+    compare_versions,
+    fill,
+    move_to,
+    save_from_memory,
+    uncommitted,
+)
+from dm_compose.repository.source import Source
+from dm_compose.repository.stack import Stack
+from dm_compose.repository.subdots import datastore_of, service_facts
+from dm_compose.store.api import COMPARE_BUDGET_BYTES
+from dm_compose.transfer import Relation, download
+from dm_compose.transfer.lineage import stands_on
+
+ACTION = "up"
+_STARTING = "starting"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A commit that is in the store now, and how it is related to the local branch of the same name (NEW: there is none)."""
+
+    commit: Commit
+    relation: Relation
+    received_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What `up --from` did. `filled` are the subdots that were written to: none where the stack was at the commit already.
+
+    `saved` keeps what was uncommitted, if anything.
+    """
+
+    commit: Commit
+    branch: RefName
+    received_bytes: int
+    filled: tuple[SubdotName, ...]
+    saved: CommitId | None
+    total_s: float
+
+
+@dataclass(frozen=True)
+class How:
+    """How to fill and start. `hard` keeps for `undo` what would be lost, instead of refusing; `words` are Compose's of `up`."""
+
+    hard: bool = False
+    any_version: bool = False
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    start: bool = True
+    words: Sequence[str] = ()
+
+
+def up_from(stack: Stack, remotes: Remotes, source: Source, how: How) -> Filling:
+    """Bring a stack up from a commit on a remote, and return when every datastore answers.
+
+    UncommittedError where something would be lost, DivergedError where the local branch has commits that the remote's lacks.
+    Idempotent: nothing is transferred or restarted where the stack is at the commit. Killed anywhere, it is finished by the
+    next run.
+    """
+    check_words(how.words)
+    began = time.monotonic()
+    fetch_images(stack)
+    found = fetch_commit(stack, remotes, source)
+    return put_and_start(stack, remotes, source, found, how, began)
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Raise UsageError for words of Compose's `up` that do not go with filling it first."""
+    if read_words(["up", *words]).asks("dry-run"):
+        raise UsageError("--from has no --dry-run", hint="`dm-compose remote ls REMOTE` shows what there is.")
+
+
+def fetch_images(stack: Stack) -> None:
+    """Have Compose pull or build the images that the engine lacks: they tell what is state. ComposeError when that was
+    interrupted; an image that cannot be had is left for Compose to complain of.
+    """
+    if get_images(stack):
+        raise ComposeError("getting the images was interrupted")
+
+
+# Fetch
+
+
+def fetch_commit(stack: Stack, remotes: Remotes, source: Source) -> Found:
+    """Get one commit into the stack's dot, which is made if need be; no branch moves, and the reflog names what came.
+
+    Its ancestors come along only where the local branch has all of its own. A commit that is named by its id and is here
+    already is not asked for.
+    """
+    with remotes.dots.store() as opened:
+        store = _reachable(opened)
+        dot, worktree = stack.identity(store)
+        exists = dot in store.dots()
+        if isinstance(source.ref, CommitId) and exists and store.exchange.has_commit(dot, source.ref):
+            return Found(store.commit(dot, source.ref), Relation.SAME)
+        head = store.branches(dot).get(RefName(source.ref)) if exists else None
+        whole = head is not None and not any(c.shallow for c in store.log(dot, head))
+        with (
+            remotes.opened(source.remote) as remote,
+            download(remote, source.name, source.ref, store, dot, stack.listener, head=head, depth=None if whole else 1) as got,
+        ):
+            relation = got.report.relation
+            unknown = relation is Relation.DIVERGED and not whole  # the ancestors did not come: look for ours there
+            if unknown and head is not None and stands_on(remote.repository(source.name), got.report.head, head):
+                relation = Relation.BEHIND
+            if not exists:
+                store.create_dot(dot)
+            if got.commits:
+                with locked(store, dot, stack.listener):
+                    got.publish()
+                    store.note(dot, worktree, f"fetch {source}", got.report.head)
+            return Found(store.commit(dot, got.report.head), relation, got.report.received_bytes)
+
+
+# Fill and start
+
+
+def put_and_start(stack: Stack, remotes: Remotes, source: Source, found: Found, how: How, began: float) -> Filling:
+    """Put a commit that is here into the volumes, start the stack on it and wait until it is ready; see `up_from`."""
+    with stack.opened(lock=True, make_volumes=True) as checkout:
+        branch = _branch_for(checkout, source.ref, found.commit)
+        filled, saved = _put(checkout, stack, branch, found, how)
+        dot = checkout.dot
+    remotes.set_upstream(source.remote, dot, source.name)
+    if how.start:
+        start(stack, how)
+    return Filling(found.commit, branch, found.received_bytes, filled, saved, time.monotonic() - began)
+
+
+def start(stack: Stack, how: How) -> None:
+    """Have Compose bring the stack up in the background, and return when every datastore answers.
+
+    ComposeError when Compose fails; NotReadyError. What was filled is from then on the state that nobody has changed.
+    """
+    words = [*how.words] if read_words(["up", *how.words]).asks("detach") else ["-d", *how.words]
+    if code := compose_with_state(stack, ["up", *words], creates=True):
+        raise ComposeError(f"`docker compose up` failed with exit code {code}", hint="Its own output says why.")
+    with stack.opened(lock=True) as checkout:
+        for member in checkout.members:
+            in_memory = member.datastore is not None and member.datastore.in_memory
+            if member.container.running and (member.mounts or in_memory):
+                await_ready(stack.engine, member, stack.listener, how.timeout_s)
+        if _key(checkout) in checkout.store.settings():
+            checkout.mark_quiet()
+            checkout.store.set_setting(_key(checkout), None)
+
+
+def _put(
+    checkout: Checkout, stack: Stack, branch: RefName, found: Found, how: How
+) -> tuple[tuple[SubdotName, ...], CommitId | None]:
+    """Put a commit into the volumes unless it is there; return the subdots that were written to and what keeps the state of
+    before.
+    """
+    store, state, target = checkout.store, checkout.state(), found.commit
+    if checkout.tree:
+        raise InUseError(
+            f"dot {checkout.dot} keeps its files in the store, not in volumes of the stack",
+            hint="`dm pull` brings it up to date.",
+        )
+    checkout.refuse_strangers(readers_too=True)
+    checkout.require_places()
+    _check(checkout, stack, target, any_version=how.any_version)
+    _refuse_to_leave_commits(checkout, branch, found)
+    save_from_memory(checkout)
+    dirty = _dirty(checkout)
+    needed = [subdot for subdot in dirty if _matters(checkout, subdot, target)]
+    was_starting = store.settings().get(_key(checkout)) == target.id
+    if needed and not how.hard and not was_starting:
+        raise UncommittedError(
+            f"uncommitted changes in {', '.join(sorted(needed))} would be lost",
+            hint="Commit them, or use --hard, which keeps them for `undo`; `up -d` goes on with what is there.",
+        )
+    is_there = (state.branch, state.head) == (branch, target.id) and not dirty
+    if not is_there or not any(member.container.running for member in checkout.members):
+        store.set_setting(_key(checkout), target.id)
+    if is_there:
+        return (), None
+    if needed or checkout.writers():
+        report = move_to(checkout, target, ACTION, branch=branch, timeout_s=how.timeout_s)
+    else:
+        report = fill(checkout, target, ACTION, branch, timeout_s=how.timeout_s)
+    return tuple(sorted(report.restored())), report.saved
+
+
+def _key(checkout: Checkout) -> str:
+    return f"{_STARTING}.{checkout.dot}.{checkout.worktree}"
+
+
+def _branch_for(checkout: Checkout, ref: RefName | CommitId, target: Commit) -> RefName:
+    """Return the local branch: the one of the same name; for a commit the one that is at it, else a new one named after it."""
+    state = checkout.state()
+    if not isinstance(ref, CommitId):
+        return ref
+    return state.branch if state.head == target.id else RefName(f"at-{target.id.short}")
+
+
+def _check(checkout: Checkout, stack: Stack, target: Commit, *, any_version: bool) -> None:
+    """Raise NotFoundError for a subdot that would come up empty beside the commit's, VersionMismatchError for another engine."""
+    if missing := sorted(s.name for s in checkout.plan.subdots if s.name not in target.subdots):
+        raise NotFoundError(
+            f"commit {target.id.short} has no subdot {', '.join(missing)}, which this stack has",
+            hint=f"It has {', '.join(sorted(target.subdots))}. `dm-compose plan` shows the stack's; commit and push it anew.",
+        )
+    ours = stack.engine.facts().architecture
+    if target.architecture not in (None, ours):
+        stack.listener(Event("warning", f"the commit was made on {target.architecture}, and this engine runs on {ours}"))
+    if not any_version:
+        compare_versions(_expected(stack), target)
+        check_versions(checkout, target)
+
+
+def _expected(stack: Stack) -> dict[SubdotName, Origin]:
+    """Return what will write each subdot's data, as far as compose file and images tell: there may be no container yet."""
+    found = {}
+    for subdot in stack.plan.subdots:
+        service, image = stack.project.services[subdot.services[0]], stack.images.get(subdot.services[0])
+        known = datastore_of(service, image, stack.settings, registry()) if image is not None else None
+        if image is not None and known is not None:
+            version = known.version(service_facts(service, image))
+            found[subdot.name] = Origin(service.name, subdot.path, known.name, version, image.reference, image.digest)
+    return found
+
+
+def _refuse_to_leave_commits(checkout: Checkout, branch: RefName, found: Found) -> None:
+    """Raise DivergedError where the branch has commits that its new head does not stand on, UncommittedError where it was left
+    with changes.
+    """
+    store, dot, target = checkout.store, checkout.dot, found.commit
+    head = store.branches(dot).get(branch)
+    if head not in (None, target.id) and found.relation is not Relation.BEHIND:
+        raise DivergedError(
+            f"branch {branch} of dot {dot} has commits that {target.id.short} does not stand on",
+            hint=f"`push` them; or keep them as another branch (`dm-compose branch NAME {branch}`) and reset {branch}.",
+        )
+    if branch != checkout.state().branch and branch in store.uncommitted(dot):
+        raise UncommittedError(
+            f"branch {branch} was left with uncommitted changes", hint=f"`dm-compose checkout {branch}` brings them back."
+        )
+
+
+def _dirty(checkout: Checkout) -> list[SubdotName]:
+    """Return the subdots that are not as the head has them, what engines wrote by their own start left aside."""
+    return [name for name, changes in uncommitted(checkout).items() if changes.by_user]
+
+
+def _matters(checkout: Checkout, subdot: SubdotName, target: Commit) -> bool:
+    """Whether what is live in a dirty subdot would be missed: not where it is empty or as in the commit, nor, before the first
+    commit, where all it has is in the commit.
+    """
+    if subdot not in checkout.places or is_empty(checkout, subdot):
+        return False
+    patterns = checkout.ignore_patterns()
+    changes = checkout.store.diff_live(
+        checkout.dot, checkout.worktree, checkout.directories, target.id, patterns, COMPARE_BUDGET_BYTES
+    )[subdot].changes
+    if checkout.state().head is None:
+        return any(change.how in ("added", "changed") for change in changes)
+    return bool(changes)
+
+
+def is_empty(checkout: Checkout, subdot: SubdotName) -> bool:
+    """Whether there is nothing in a subdot's directory."""
+    found = checkout.store.diff_live(checkout.dot, checkout.worktree, checkout.directories, None, {}, 0)
+    return all(change.path == "" for change in found[subdot].changes)

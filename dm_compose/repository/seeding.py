@@ -1,0 +1,174 @@
+"""`dm-compose seed`: a state that a command makes is made once, and from then on found on a remote by its content key."""
+
+from __future__ import annotations
+
+import enum
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dm_compose import process
+from dm_compose.core.commit import Commit
+from dm_compose.core.events import Event
+from dm_compose.core.names import RefName
+from dm_compose.errors import CommandError, DivergedError, ExistsError, RemoteError, UsageError
+from dm_compose.remotes.names import RemoteName, Tag
+from dm_compose.repository.content_key import ContentKey, content_key
+from dm_compose.repository.filling import (
+    Found,
+    How,
+    fetch_commit,
+    fetch_images,
+    is_empty,
+    put_and_start,
+    start,
+)
+from dm_compose.repository.ready import endpoints
+from dm_compose.repository.remoting import Remotes
+from dm_compose.repository.source import Source
+from dm_compose.repository.stack import Stack
+from dm_compose.transfer import Relation
+
+METADATA = "seed_key"
+
+
+class Outcome(enum.Enum):
+    """Where a seed came from."""
+
+    HERE = "here"  # the store had it
+    PULLED = "pulled"
+    MADE = "made"  # the command has run
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be seeded: where seeds are kept, what the key is made from, and the command that makes the state."""
+
+    remote: str
+    name: RemoteName
+    globs: Sequence[str]
+    text: str
+    command: Sequence[str]
+    push: bool = True
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """A stack that is up on a seed. `why` says in words what led to the outcome and what became of the push."""
+
+    key: ContentKey
+    outcome: Outcome
+    commit: Commit
+    pushed: bool
+    why: tuple[str, ...]
+    total_s: float
+
+
+def seed(stack: Stack, remotes: Remotes, wish: Wish, how: How) -> Seeded:
+    """Bring a stack up on the seed with its content key: from the store, else from the remote, else made by the command.
+
+    The command finds the stack up and empty; when it fails nothing is committed or pushed (CommandError). ExistsError where
+    volumes that it would start with are not empty. Of two that make the same seed at once one pushes, and the other takes it.
+    A remote that may only be read, or not even that, is no reason to fail: the state is here.
+    """
+    began = time.monotonic()
+    fetch_images(stack)
+    key = content_key(stack, wish.globs, wish.text)
+    source = Source(wish.remote, wish.name, key.branch)
+    why: list[str] = []
+    pushed = False
+    if (here := _here(remotes, stack, key.branch)) is not None:
+        outcome, commit = Outcome.HERE, here
+        why.append("the store has a seed with this key")
+        put_and_start(stack, remotes, source, Found(here, Relation.SAME), how, began)
+        if wish.push and not _may_be_there(remotes, source, why):
+            pushed = _push(stack, remotes, wish, key, why)
+    elif _may_be_there(remotes, source, why):
+        found = fetch_commit(stack, remotes, source)
+        outcome, commit = Outcome.PULLED, found.commit
+        why.append(f"{wish.remote} has a seed with this key")
+        put_and_start(stack, remotes, source, found, how, began)
+    else:
+        outcome, commit = Outcome.MADE, _make(stack, wish, key, how)
+        why.append("no seed with this key was found, so the command has run")
+        if wish.push:
+            try:
+                pushed = _push(stack, remotes, wish, key, why)
+            except DivergedError:
+                found = fetch_commit(stack, remotes, source)
+                outcome, commit = Outcome.PULLED, found.commit
+                why.append("somebody else has pushed one meanwhile, which is taken instead")
+                put_and_start(stack, remotes, source, Found(commit, Relation.BEHIND, found.received_bytes), how, began)
+    return Seeded(key, outcome, commit, pushed, tuple(why), time.monotonic() - began)
+
+
+def _here(remotes: Remotes, stack: Stack, branch: RefName) -> Commit | None:
+    with remotes.dots.store() as store:
+        dot = stack.identity(store)[0]
+        head = store.branches(dot).get(branch) if dot in store.dots() else None
+        return store.commit(dot, head) if head is not None else None
+
+
+def _may_be_there(remotes: Remotes, source: Source, why: list[str]) -> bool:
+    """Whether the remote has the seed; no for one that we may not even read."""
+    assert isinstance(source.ref, RefName)
+    try:
+        with remotes.opened(source.remote) as remote:
+            return remote.repository(source.name).resolve(Tag.of_branch(source.ref)) is not None
+    except RemoteError as error:
+        if not error.denied:
+            raise
+        why.append(f"{source.remote} does not let us look: {error.message}")
+        return False
+
+
+def _push(stack: Stack, remotes: Remotes, wish: Wish, key: ContentKey, why: list[str]) -> bool:
+    """Push the seed; False where the remote does not let us."""
+    try:
+        remotes.push(wish.remote, stack, key.branch, wish.name)
+    except RemoteError as error:
+        if not error.denied:
+            raise
+        stack.listener(Event("warning", f"the seed is not pushed: {error.message}"))
+        why.append(f"{wish.remote} does not let us push")
+        return False
+    return True
+
+
+def _make(stack: Stack, wish: Wish, key: ContentKey, how: How) -> Commit:
+    """Bring the stack up empty on the seed's own branch, run the command and commit."""
+    if not wish.command:
+        raise UsageError(f"there is no seed {key.key}, and no command that makes it", hint="For example: -- make seed")
+    with stack.opened(lock=True, create=True) as checkout:
+        if full := sorted(subdot for subdot in checkout.places if not is_empty(checkout, subdot)):
+            raise ExistsError(
+                f"a seed is made from empty volumes, and {', '.join(full)} of dot {checkout.dot} hold data",
+                hint="`dm-compose down -v` removes them, and says first what is in no commit.",
+            )
+        checkout.store.begin_branch(checkout.dot, checkout.worktree, key.branch)
+    start(stack, how)
+    stack.listener(Event("run", " ".join(wish.command)))
+    try:
+        code = process.pass_through(wish.command, process.environment(**_environment(stack, key)))
+    except OSError as error:
+        raise CommandError(f"{wish.command[0]} cannot be run: {error.strerror}", hint="Nothing was committed.") from None
+    if code:
+        raise CommandError(
+            f"`{' '.join(wish.command)}` failed with exit code {code}",
+            hint="Nothing was committed. The stack is left as it is; `dm-compose down -v` before the next try.",
+        )
+    return stack.commit(f"seed {key.key}", {METADATA: key.key}, timeout_s=how.timeout_s).commit
+
+
+def _environment(stack: Stack, key: ContentKey) -> dict[str, str]:
+    """Return what the command is told: the key, the project for Compose, and where published ports are."""
+    found = {"DM_SEED_KEY": key.key, "COMPOSE_PROJECT_NAME": stack.project.name}
+    if files := stack.compose.files():
+        found["COMPOSE_FILE"] = os.pathsep.join(str(file) for file in files)
+    for container in stack.containers():
+        for port in container.ports if container.running and not container.one_off else ():
+            service = container.service.upper().replace("-", "_").replace(".", "_")
+            host, number = endpoints(stack.engine, container, port)[-1]
+            found[f"DM_ADDRESS_{service}_{port}"] = f"{host}:{number}"
+    return found

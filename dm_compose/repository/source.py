@@ -1,0 +1,51 @@
+"""Where a stack's state comes from, in one word: `REMOTE:NS/DOT[@REF]`. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from dm_compose.core.names import DEFAULT_BRANCH, CommitId, RefName
+from dm_compose.errors import UsageError
+from dm_compose.remotes.names import RemoteName
+
+DEFAULT_NAMESPACE = "admin"
+_HINT = "For example: hub:team/shop, hub:team/shop@BRANCH, oci://hub.example/team:admin/shop, /srv/dots:admin/shop@COMMIT"
+_PORT = re.compile(r"(?P<host>[a-z][a-z0-9+.-]*://[^/]+):\d+(/[^:]*)?")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A commit of a dot on a remote: the newest of a branch, or one by its whole id. `remote` is a known name or an address."""
+
+    remote: str
+    name: RemoteName
+    ref: RefName | CommitId
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `REMOTE:NS/DOT[@REF]`; UsageError.
+
+        The last colon ends REMOTE, because neither NS/DOT nor a REF has one. What could be the port of an address and its path
+        is taken for that: a dot is missing then. Without NS it is `admin`, without REF the branch `master`.
+        """
+        remote, colon, rest = text.rpartition(":")
+        if not colon or not remote or rest.startswith("//") or _PORT.fullmatch(text):
+            raise UsageError(f"{text!r} does not say which dot of a remote is meant", hint=_HINT)
+        dot, at, ref = rest.partition("@")
+        if at and not ref:
+            raise UsageError(f"{text!r} has nothing after the @", hint=_HINT)
+        try:
+            name = RemoteName.parse(dot if "/" in dot else f"{DEFAULT_NAMESPACE}/{dot}")
+            return cls(remote, name, _ref(ref) if at else DEFAULT_BRANCH)
+        except UsageError as error:
+            error.hint = _HINT
+            raise
+
+    def __str__(self) -> str:
+        return f"{self.remote}:{self.name}@{self.ref}"
+
+
+def _ref(text: str) -> RefName | CommitId:
+    return CommitId(text) if CommitId.pattern.fullmatch(text) else RefName.parse(text)
