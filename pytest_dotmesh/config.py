@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from dm_compose.compose import ComposeOptions
+from dm_compose.errors import UsageError
 from dm_compose.repository.session import STRATEGIES, SessionOptions
+from dm_compose.repository.source import Source
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
@@ -46,6 +48,9 @@ SETTINGS = (
     _Setting("env_file", "list", (), "Environment file for interpolation; may be given several times."),
     _Setting("project_directory", "text", None, "Directory that relative paths of the compose file start from."),
     _Setting("commit", "text", "HEAD", "Commit that tests start from: HEAD, a branch, a tag, an id."),
+    _Setting(
+        "from", "text", None, "Commit on a remote that tests start from, in place of one of the store: REMOTE:NS/DOT[@REF]."
+    ),
     _Setting("autouse", "flag", False, "Restore for every test, not only for those that ask for dm_stack."),
     _Setting("any_version", "flag", False, "Accept a commit made by another version of an engine."),
     _Setting("timeout", "number", 120.0, "Seconds to wait for a datastore to answer."),
@@ -57,10 +62,13 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class DmConfig:
-    """The plugin's settings of one pytest run. `chosen` tells whether the user set any of them."""
+    """The plugin's settings of one pytest run. `chosen` tells whether the user set any of them; `source` wins over the session's
+    commit.
+    """
 
     compose: ComposeOptions
     session: SessionOptions
+    source: Source | None
     autouse: bool
     report: bool
     chosen: bool
@@ -109,6 +117,7 @@ def read_config(config: pytest.Config) -> DmConfig:
             lock_timeout_s=values["lock_timeout"],
             strategy=values["strategy"],
         ),
+        source=values["from"],
         autouse=values["autouse"],
         report=values["report"],
         chosen=chosen,
@@ -145,4 +154,9 @@ def _decode(setting: _Setting, value: Any, where: str) -> Any:
         return number
     if setting.kind == "list":
         return [item for item in value if item]
+    if setting.name == "from":
+        try:
+            return Source.parse(value) if value else None
+        except UsageError as error:
+            raise pytest.UsageError(f"{where}: {error.message}\n{error.hint}") from None
     return value

@@ -10,7 +10,7 @@ import pytest
 from dm_compose.core.units import seconds, size
 from dm_compose.errors import DmError
 from pytest_dotmesh.config import DmConfig, add_options, read_config
-from pytest_dotmesh.runner import STRATEGY, Runner
+from pytest_dotmesh.runner import Runner
 from pytest_dotmesh.stack import DmStack
 
 _runner_key = pytest.StashKey[Runner]()
@@ -65,9 +65,8 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     except DmError as error:
         return [f"dm: {error.message}"]
     subdots = ", ".join(s.name for s in plan.subdots)
-    return [
-        f"dm: stack {plan.project}, dot {plan.dot} ({subdots}), commit {settings.session.commit}, strategy {STRATEGY}",
-    ]
+    commit, strategy = settings.source or settings.session.commit, settings.session.strategy
+    return [f"dm: stack {plan.project}, dot {plan.dot} ({subdots}), commit {commit}, strategy {strategy}"]
 
 
 @pytest.hookimpl(tryfirst=True)

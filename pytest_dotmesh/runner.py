@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.plan import Action
+from dm_compose.repository.filling import commit_for_tests
 from dm_compose.repository.restoring import RestoreReport
-from dm_compose.repository.session import StackSession
+from dm_compose.repository.session import SessionOptions, StackSession
 from dm_compose.repository.stack import Stack
 from pytest_dotmesh.config import DmConfig
 from pytest_dotmesh.stack import DmStack
-
-STRATEGY = "restart"
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,15 @@ class Runner:
     def session(self) -> StackSession:
         """The session, begun on first use."""
         if self._session is None:
-            session = StackSession(self.stack, self.config.session)
+            session = StackSession(self.stack, self._options())
             self._session = session.__enter__()
         return self._session
+
+    def _options(self) -> SessionOptions:
+        """Return how the session behaves, after getting its commit from a remote where one is named."""
+        if self.config.source is None:
+            return self.config.session
+        return replace(self.config.session, commit=commit_for_tests(self.stack, self.config.source))
 
     def close(self) -> None:
         """End the session, if there is one."""

@@ -1,7 +1,7 @@
 """The key of a seed: a digest of all that its data is made from. The same on every machine that has the same of these.
 
-It is the sha256, cut to 32 digits, of a JSON document: the version of this format, the engine's architecture, an image for each
-subdot, the path, contents and executable bit of each file, and the user's own text.
+It is the sha256, cut to 32 digits, of a JSON document: the version of this format, the engine's architecture, each subdot with
+its datastore's image, the path, contents and executable bit of each file, and the user's own text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 from dm_compose.core.containers import Image
 from dm_compose.core.names import RefName
 from dm_compose.core.project import ComposeService
-from dm_compose.core.stack import Subdot
 from dm_compose.datastores.registry import registry
 from dm_compose.errors import NotFoundError, UsageError
 from dm_compose.repository.stack import Stack
@@ -31,7 +30,7 @@ _DIGITS = 32
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a key is made of. `kind` is architecture, image, files or text; `digest` tells whether it is the same."""
+    """One thing that a key is made of. `kind` is architecture, subdot, files or text; `digest` tells whether it is the same."""
 
     kind: str
     name: str
@@ -63,7 +62,8 @@ def content_key(stack: Stack, globs: Sequence[str], text: str = "") -> ContentKe
     parts = [Part("architecture", stack.engine.facts().architecture, "")]
     for subdot in sorted(stack.plan.subdots, key=lambda s: s.name):
         service = stack.project.services[subdot.services[0]]
-        parts.append(Part("image", f"{subdot.name} ({service.name}:{subdot.path})", _identity(stack, subdot, service)))
+        identity = _identity(stack, service) if subdot.engine is not None else ""  # an application's image changes all the time
+        parts.append(Part("subdot", f"{subdot.name} ({service.name}:{subdot.path})", identity))
     directory = stack.compose.directory()
     parts += [_files(directory, pattern) for pattern in sorted(set(globs))]
     parts += [Part("text", text, "")] if text else []
@@ -71,8 +71,8 @@ def content_key(stack: Stack, globs: Sequence[str], text: str = "") -> ContentKe
     return ContentKey(hashlib.sha256(document.encode()).hexdigest()[:_DIGITS], tuple(parts))
 
 
-def _identity(stack: Stack, subdot: Subdot, service: ComposeService) -> str:
-    """Return what tells an image from others on any machine.
+def _identity(stack: Stack, service: ComposeService) -> str:
+    """Return what tells a datastore's image from others on any machine.
 
     A registry's digest where it was pulled. One that Compose builds has another id on each machine: its engine and version
     stand for it. Else the engine's id.

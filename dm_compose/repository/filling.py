@@ -21,6 +21,7 @@ from dm_compose.errors import ComposeError, DivergedError, InUseError, NotFoundE
 from dm_compose.repository.access import locked
 from dm_compose.repository.bringing_up import compose_with_state, get_images
 from dm_compose.repository.checkout import Checkout
+from dm_compose.repository.dots import Dots
 from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
 from dm_compose.repository.remoting import Remotes, _reachable
 from dm_compose.repository.restoring import (
@@ -137,6 +138,12 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: Source) -> Found:
                     got.publish()
                     store.note(dot, worktree, f"fetch {source}", got.report.head)
             return Found(store.commit(dot, got.report.head), relation, got.report.received_bytes)
+
+
+def commit_for_tests(stack: Stack, source: Source) -> CommitId:
+    """Get the commit that tests are to start from. Branches, volumes and containers stay as they are."""
+    fetch_images(stack)
+    return fetch_commit(stack, Remotes(Dots(stack.listener)), source).commit.id
 
 
 # Fill and start

@@ -166,6 +166,10 @@ def _environment(stack: Stack, key: ContentKey) -> dict[str, str]:
     found = {"DM_SEED_KEY": key.key, "COMPOSE_PROJECT_NAME": stack.project.name}
     if files := stack.compose.files():
         found["COMPOSE_FILE"] = os.pathsep.join(str(file) for file in files)
+    options = stack.compose.options
+    for variable, values in (("COMPOSE_PROFILES", options.profiles), ("COMPOSE_ENV_FILES", options.env_files)):
+        if values:
+            found[variable] = ",".join(values)
     for container in stack.containers():
         for port in container.ports if container.running and not container.one_off else ():
             service = container.service.upper().replace("-", "_").replace(".", "_")

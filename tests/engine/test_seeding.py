@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dm_compose.errors import DivergedError, NotFoundError, UncommittedError, UsageError
+from dm_compose.errors import CommandError, DivergedError, ExistsError, NotFoundError, UncommittedError, UsageError
 from tests.support.capabilities import capabilities
 from tests.support.crashing import KILLED, SITECUSTOMIZE
-from tests.support.projects import Run, TestProject, project_in
+from tests.support.projects import Run, TestProject, eventually, project_in
 from tests.support.servers import registry
 
 pytestmark = pytest.mark.engine
@@ -141,7 +145,7 @@ def test_what_does_not_fit_is_refused_before_anything_starts(fresh: TestProject,
     assert not fresh.compose("-p", fresh.name, "ps", "-aq")
 
 
-@pytest.mark.parametrize("share", [0.25, 0.5, 0.75, 0.95])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
 def test_up_from_killed_anywhere_is_finished_by_the_next_one(
     fresh: TestProject, hub: str, tmp_path: Path, share: float, changes: int
 ) -> None:
@@ -166,3 +170,102 @@ def changes(run: Run, tmp_path_factory: pytest.TempPathFactory, hub: str, pushed
     for project in project_in(directory, run, "counting", DOCUMENT):
         project.dm("up", "--from", f"{hub}:shop", **crash_environment(directory), CRASH_AT="0")
     return int((directory / "count").read_text())
+
+
+@pytest.fixture
+def twins(run: Run, tmp_path: Path) -> Iterator[tuple[TestProject, TestProject]]:
+    """Two machines with the same compose file and the same files beside it."""
+    with contextlib.ExitStack() as made:
+        pair = [
+            made.enter_context(contextlib.contextmanager(project_in)(tmp_path / name, run, name, {"services": {"cache": CACHE}}))
+            for name in ("one", "two")
+        ]
+        for project in pair:
+            (project.directory / "migrations").mkdir()
+            (project.directory / "migrations" / "1.sql").write_text("one")
+        yield pair[0], pair[1]
+
+
+def seeding(project: TestProject, where: str, script: str, *options: str, check: bool = True) -> Any:
+    """Seed as a job does; the script finds the stack's cache at $CACHE."""
+    words = ("seed", where, "--key-from", "migrations/**", "--json", *options, "--", "sh", "-c", script)
+    return json.loads(project.dm(*words, check=check).stdout)
+
+
+def set_note(project: TestProject, value: str) -> str:
+    return f"dm-compose -f {project.file} -p {project.name} exec -T cache redis-cli set note {value}"
+
+
+def test_a_seed_is_made_once_and_then_found_by_its_key_until_a_file_changes(
+    twins: tuple[TestProject, TestProject], hub: str
+) -> None:
+    one, two = twins
+    where = f"{hub}:team/{one.name}"
+    failed = seeding(one, where, "exit 3", check=False)
+    assert failed["error"]["code"] == CommandError.exit_code
+    assert "exit code 3" in failed["error"]["message"]
+    assert one.json("log") == []
+    one.dm("down", "-v")
+    made = seeding(one, where, f"test -n $DM_SEED_KEY && {set_note(one, 'seeded')}")
+    assert (made["outcome"], made["pushed"]) == ("made", True)
+    found = seeding(two, where, "false")
+    assert (found["outcome"], found["key"], found["commit"]["id"]) == ("pulled", made["key"], made["commit"]["id"])
+    assert two.redis().get("note") == "seeded"
+    assert seeding(two, where, "false")["outcome"] == "here"
+    (two.directory / "migrations" / "2.sql").write_text("two")
+    refused = seeding(two, where, "false", check=False)
+    assert refused["error"]["code"] == ExistsError.exit_code
+    assert two.redis().get("note") == "seeded"
+
+
+def test_of_two_that_make_the_same_seed_one_pushes_and_the_other_takes_it(
+    twins: tuple[TestProject, TestProject], hub: str
+) -> None:
+    one, two = twins
+    where = f"{hub}:team/{one.name}"
+    other = f"dm-compose -f {two.file} -p {two.name} seed {where} --key-from 'migrations/**' -- sh -c '{set_note(two, 'theirs')}'"
+    inner = " ".join(f"{name}={value}" for name, value in two.environment.items())
+    done = seeding(one, where, f"{set_note(one, 'mine')} && env {inner} {other} >&2")
+    assert (done["outcome"], done["pushed"]) == ("pulled", False)
+    assert one.redis().get("note") == "theirs"
+    assert not one.json("status")["dirty"]
+
+
+def test_who_may_only_read_makes_a_seed_and_goes_on(twins: tuple[TestProject, TestProject], tmp_path: Path) -> None:
+    """A registry whose password nobody has stands for one that refuses to be written to."""
+    one, _ = twins
+    if (answer := capabilities()["registry"]) != "yes":
+        pytest.skip(f"registry: {answer}")
+    with registry(tmp_path / "closed", htpasswd="somebody:$2y$05$" + "x" * 53 + "\n") as port:
+        done = seeding(one, f"oci://127.0.0.1:{port}/team:shop", set_note(one, "seeded"))
+    assert (done["outcome"], done["pushed"]) == ("made", False)
+    assert any("does not let us push" in why for why in done["why"])
+    assert one.json("log")[0]["metadata"] == {"seed_key": done["key"]}
+
+
+def test_tests_start_from_a_commit_on_a_remote_and_leave_branches_and_volumes_as_they_were(
+    fresh: TestProject, hub: str, tmp_path: Path
+) -> None:
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tests / "pytest.ini").write_text(f"[pytest]\ndm_file = {fresh.file}\ndm_project_name = {fresh.name}\n")
+    (tests / "test_it.py").write_text(
+        "import pytest, redis\n"
+        "@pytest.mark.parametrize('number', [1, 2])\n"
+        "def test_note(dm_stack, number):\n"
+        "    cache = redis.Redis(*dm_stack.address('cache', 6379), decode_responses=True)\n"
+        "    assert cache.get('note') == 'seed'\n"
+        "    cache.set('note', 'scribble')\n"
+    )
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), "-c", str(tests / "pytest.ini")]
+    outer = {name: "" for name in os.environ if name.startswith("PYTEST_")}
+    done = fresh.command(*words, "--dm-from", f"{hub}:shop", **outer)
+    assert "2 passed" in done.stdout
+    assert fresh.json("log") == []
+    assert not fresh.compose("-p", fresh.name, "ps", "-aq")
+    fresh.dm("down", "-v")
+    fresh.dm("up", "-d")
+    fresh.wait_ready()
+    fresh.redis().set("note", "mine")
+    assert "2 passed" in fresh.command(*words, DM_FROM=f"{hub}:shop@{fresh.seed}", **outer).stdout
+    assert eventually(lambda: fresh.redis().get("note"), "redis") == "mine"

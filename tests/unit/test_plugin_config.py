@@ -44,6 +44,7 @@ def value(config: DmConfig, name: str) -> Any:
         "autouse": config.autouse,
         "report": config.report,
         "commit": config.session.commit,
+        "from": str(config.source) if config.source is not None else None,
         "any_version": config.session.any_version,
         "timeout": config.session.ready_timeout_s,
         "lock_timeout": config.session.lock_timeout_s,
