@@ -117,6 +117,16 @@ class Volume:
 
 
 @dataclass(frozen=True)
+class Resource:
+    """Something of the engine that can be removed. `kind` is container, network or volume."""
+
+    kind: str
+    id: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class EngineFacts:
     """The engine one talks to. `endpoint` is its address, `local` whether its host is this machine, as far as one can tell."""
 

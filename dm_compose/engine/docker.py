@@ -20,7 +20,7 @@ import docker.errors
 import requests.exceptions
 from docker.transport import UnixHTTPAdapter
 
-from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Image, Mount, Volume
+from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Image, Mount, Resource, Volume
 from dm_compose.errors import EngineError, ExistsError, NotFoundError
 
 API_TIMEOUT_S = 60
@@ -235,6 +235,21 @@ class Engine:
             found = self._api.volumes(filters={"driver": driver})["Volumes"]
         return sorted(volume["Name"] for volume in found or () if volume["Driver"] == driver)
 
+    def labelled(self, label: str, *, volumes: bool = True) -> list[Resource]:
+        """Return everything that has a label, in the order in which it can be removed: containers, networks, volumes.
+
+        Listing volumes takes as long as `volumes_of_driver` when a plugin has gone, so they can be left out.
+        """
+        filters = {"label": label}
+        with engine_errors(f"listing what is labelled {label}"):
+            containers = self._api.containers(all=True, filters=filters)
+            networks = self._api.networks(filters=filters)
+            listed = (self._api.volumes(filters=filters)["Volumes"] or []) if volumes else []
+        found = [("container", c["Id"], c["Names"][0].lstrip("/"), c) for c in containers]
+        found += [("network", n["Id"], n["Name"], n) for n in networks]
+        found += [("volume", v["Name"], v["Name"], v) for v in listed]
+        return [Resource(kind, id_, name, about["Labels"] or {}) for kind, id_, name, about in found]
+
     def volume_drivers(self) -> list[str]:
         """Return the volume drivers that the engine has met since it started. Asks none of them."""
         with engine_errors("asking for the engine's plugins"):
@@ -343,6 +358,23 @@ class Engine:
             return False
         data.close()
         return True
+
+    def remove(self, resource: Resource) -> None:
+        """Remove a container by force and with its anonymous volumes, a network, or a volume; what is gone is left alone."""
+        if resource.kind == "volume":
+            self.remove_volume(resource.id)
+            return
+        try:
+            with engine_errors(f"removing {resource.kind} {resource.name}"):
+                if resource.kind == "container":
+                    self._api.remove_container(resource.id, force=True, v=True)
+                else:
+                    self._api.remove_network(resource.id)
+        except NotFoundError:
+            return
+        except EngineError as error:
+            if "already in progress" not in error.message:
+                raise
 
     def has_data(self, container_id: str, path: str) -> bool:
         """Whether there is anything at a path of a container but an empty directory."""

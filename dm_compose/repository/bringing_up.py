@@ -6,11 +6,11 @@ import contextlib
 import copy
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -21,15 +21,11 @@ from dm_compose.core.stack import Kind, Subdot
 from dm_compose.repository.access import store_exists
 from dm_compose.repository.adopting import Layer, adopted, refuse_to_overwrite, replaceable
 from dm_compose.repository.generated import Situation, generate
-from dm_compose.repository.stack import Stack
+from dm_compose.repository.stack import Rewrite, Stack
 from dm_compose.storage.system import file_errors, write_file
 
 INTERRUPTED = 128  # exit codes from here on tell of a signal
 GIVEN = (Kind.ANONYMOUS, Kind.IMAGE)  # what gets a volume from us
-
-
-Rewrite = Callable[[dict[str, Any]], None]
-"""Changes the project document that Compose is given, in place. In its texts `$` is written `$$`."""
 
 
 def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rewrites: Sequence[Rewrite] = ()) -> int:
@@ -54,6 +50,7 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
         subdots = [s for s in subdots if s.services[0] in replaced or not situations[s.name].in_layer]
         layers = [_layer(stack, s, containers) for s in subdots if situations[s.name].in_layer]
         refuse_to_overwrite(stack.engine, layers)
+    rewrites = [*stack.rewrites, *rewrites]
     document = generate(project, replace(stack.plan, subdots=tuple(subdots)), situations)
     if document is None and rewrites:
         document = copy.deepcopy(dict(project.document))
@@ -131,5 +128,14 @@ def _containers(subdot: Subdot, containers: Sequence[Container]) -> list[Contain
 
 def generated_file(project: str, directory: Path) -> Path:
     """Return where the generated file of a project is kept: the user's state directory, one per project and directory."""
-    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return base / "dm-compose" / f"{project}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]}" / "compose.yaml"
+    return _generated_files() / f"{project}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]}" / "compose.yaml"
+
+
+def forget_generated_files(project: str) -> None:
+    """Remove the generated files of a project, whatever its directory. Idempotent."""
+    for directory in _generated_files().glob(f"{project}-{'?' * 12}"):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _generated_files() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "dm-compose"

@@ -70,9 +70,9 @@ class Dots:
     # Which dot
 
     def names(self) -> list[DotName]:
-        """Names of all dots."""
+        """Names of all dots but clones, which go with the test run that made them."""
         with self.store() as store:
-            return store.dots()
+            return _names(store)
 
     def current(self) -> DotName | None:
         """The dot that was chosen by `switch`, or the only one that there is."""
@@ -92,7 +92,7 @@ class Dots:
         NotFoundError with the list of what there is when none is selected.
         """
         with self.store() as store:
-            found, names = _current(store), store.dots()
+            found, names = _current(store), _names(store)
             if found is not None:
                 if store.settings().get(CURRENT_DOT) != found:
                     store.set_setting(CURRENT_DOT, found)
@@ -158,7 +158,7 @@ class Dots:
     def summaries(self, meant: DotName | None = None) -> list[Summary]:
         """Return all dots at a glance, by name; `meant` is the current one, if given."""
         with self.store() as store:
-            names, current = store.dots(), meant or _current(store)
+            names, current = _names(store), meant or _current(store)
         return [self.summary(name, current=name == current) for name in names]
 
     def summary(self, name: DotName, *, current: bool = False) -> Summary:
@@ -234,8 +234,13 @@ def upstream_key(remote: str, dot: DotName) -> str:
     return f"{UPSTREAM}{remote}.{dot}"
 
 
+def _names(store: Store) -> list[DotName]:
+    clones = store.clones()
+    return [dot for dot in store.dots() if dot not in clones]
+
+
 def _current(store: Store) -> DotName | None:
-    names = store.dots()
+    names = _names(store)
     chosen = store.settings().get(CURRENT_DOT)
     if chosen in names:
         return DotName(chosen)

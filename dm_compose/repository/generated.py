@@ -54,7 +54,7 @@ def generate(project: Project, plan: StackPlan, situations: Mapping[SubdotName, 
         place = now.mounted or (None if now.in_layer else now.recorded) or subdot.volume
         key = subdot.volume.removeprefix(f"{project.name}_")
         volumes[key] = {"name": place} if place.startswith(own) else {"name": place, "external": True}
-        _mount(services[subdot.services[0]], key, subdot.path)
+        mount_volume(services[subdot.services[0]], key, subdot.path)
         changed = True
     for key, volume in project.volumes.items():
         if volume.driver == ANCESTOR_DRIVER and not volume.external and key in volumes:
@@ -63,7 +63,7 @@ def generate(project: Project, plan: StackPlan, situations: Mapping[SubdotName, 
     return document if changed else None
 
 
-def _mount(service: dict[str, Any], key: str, path: str) -> None:
+def mount_volume(service: dict[str, Any], key: str, path: str) -> None:
     """Give the service's anonymous volume at `path` a name, or add a volume there."""
     mounts = service.setdefault("volumes", [])
     for mount in mounts:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.core.commit import Worktree
@@ -32,6 +33,10 @@ from dm_compose.store.api import Store
 VOLUME_LABELS = "com.docker.compose"
 
 
+Rewrite = Callable[[dict[str, Any]], None]
+"""Changes the project document that Compose is given, in place. In its texts `$` is written `$$`."""
+
+
 class Stack(Dot):
     """A Compose project whose state is a dot.
 
@@ -41,6 +46,7 @@ class Stack(Dot):
     def __init__(self, options: ComposeOptions, listener: Listener = ignore) -> None:
         super().__init__(listener)
         self.compose = Compose(options)
+        self.rewrites: tuple[Rewrite, ...] = ()  # what has to be changed in the project before Compose gets it
 
     @functools.cached_property
     def project(self) -> Project:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Move, Worktree
-from dm_compose.core.names import CommitId, RefName, SubdotName, WorktreeName
+from dm_compose.core.events import Listener
+from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.stack import Kind, StackPlan
 from dm_compose.engine import Engine
 from dm_compose.errors import ExistsError, InUseError, NotFoundError, UsageError
@@ -15,6 +17,7 @@ from dm_compose.repository.branching import remove_tree
 from dm_compose.repository.checkout import Checkout
 
 WORKTREE_LABEL = "dev.dotmesh.worktree"
+FILLED_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def add_volumes(checkout: Checkout, engine: Engine, plan: StackPlan, name: Workt
         labels = {"com.docker.compose.project": project, "com.docker.compose.volume": key, WORKTREE_LABEL: mark}
         engine.create_volume(volume, {**labels, "dev.dotmesh.subdot": subdot})
     checkout.store.add_worktree(Worktree(checkout.dot, name, start.branch, None, places=volumes, project=project), start.head)
-    _fill(checkout, engine, name, volumes, start)
+    fill(engine, checkout.listener, (checkout.dot, name), volumes, start.files, Move("worktree add", start.branch, start.head))
     return checkout.store.worktree(checkout.dot, name)
 
 
@@ -84,15 +87,22 @@ def _volumes(plan: StackPlan, project: str) -> dict[SubdotName, str]:
     return found
 
 
-def _fill(checkout: Checkout, engine: Engine, name: WorktreeName, places: Mapping[SubdotName, str], start: _Start) -> None:
+def fill(
+    engine: Engine,
+    listener: Listener,
+    worktree: tuple[DotName, WorktreeName],
+    places: Mapping[SubdotName, str],
+    files: CommitId,
+    move: Move,
+) -> None:
     """Put a commit's files into the volumes of a new worktree; journalled, so that whoever uses it first would finish it."""
-    access = open_access(engine, places.values(), checkout.listener)
+    access = open_access(engine, places.values(), listener)
     try:
         store = access.store
         directories = {subdot: access.directory(place) for subdot, place in places.items()}
-        entry = store.begin_restore(checkout.dot, name, start.files, [], Move("worktree add", start.branch, start.head), None)
-        for subdot in directories:
-            store.restore(entry, subdot, directories)
+        entry = store.begin_restore(*worktree, files, [], move, None)
+        with ThreadPoolExecutor(FILLED_AT_ONCE) as pool:
+            list(pool.map(lambda subdot: store.restore(entry, subdot, directories), directories))
         store.sync_restored(entry)
         store.end_restore(entry)
     finally:

@@ -112,12 +112,19 @@ class Database:
         """Names of all dots, sorted."""
         return [DotName(name) for (name,) in self._all("SELECT name FROM dots ORDER BY name")]
 
-    def add_dot(self, dot: DotName, *, branch: RefName, worktree: WorktreeName, tree: bool = False) -> None:
+    def owners(self) -> dict[DotName, str]:
+        """The dots that go with an owner, and who that is."""
+        return {DotName(name): owner for name, owner in self._all("SELECT name, owner FROM dots WHERE owner IS NOT NULL")}
+
+    def add_dot(
+        self, dot: DotName, *, branch: RefName, worktree: WorktreeName, tree: bool = False, owner: str | None = None
+    ) -> None:
         """Register a dot with one worktree, the current one, on an unborn branch; ExistsError when the name is taken."""
         with self.transaction():
             if dot in self.dots():
                 raise ExistsError(f"dot {dot} exists already")
-            self._write("INSERT INTO dots VALUES (?, ?, ?)", dot, datetime.now(UTC).isoformat(), worktree)
+            now = datetime.now(UTC).isoformat()
+            self._write("INSERT INTO dots (name, created, current, owner) VALUES (?, ?, ?, ?)", dot, now, worktree, owner)
             self.put_worktree(Worktree(dot, worktree, branch, None, tree=tree))
 
     def remove_dot(self, dot: DotName) -> None:

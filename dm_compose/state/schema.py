@@ -85,5 +85,8 @@ MIGRATIONS = (
         sha256 TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    ALTER TABLE dots ADD COLUMN owner TEXT;
+    """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -60,14 +60,20 @@ class Store(Protocol):
     # Dots and worktrees
 
     def dots(self) -> list[DotName]:
-        """Names of all dots, sorted. Needs no lock."""
+        """Names of all dots, sorted, clones among them. Needs no lock."""
 
-    def create_dot(self, dot: DotName, *, tree: bool = False) -> None:
+    def create_dot(self, dot: DotName, *, tree: bool = False, owner: str | None = None) -> None:
         """Make a dot with its main worktree on an unborn default branch; ExistsError when there is one. Needs no lock, but while
         one of that name may be being deleted.
 
         The main worktree of a `tree` dot is a directory of the store, as is one worktree for each other branch that was ever
-        checked out; `current` says which one the dot's volumes follow.
+        checked out; `current` says which one the dot's volumes follow. A dot with an `owner` is a clone: see `clones`.
+        """
+
+    def clones(self) -> Mapping[DotName, str]:
+        """Return the dots that were made for a process and go with it, and who it is. Needs no lock.
+
+        The lock `DOT.session` of such a dot is held for as long as that process lives and uses it.
         """
 
     def delete_dot(self, dot: DotName) -> None:
@@ -149,6 +155,12 @@ class Store(Protocol):
     def remove_branch(self, dot: DotName, name: RefName) -> None:
         """Forget a branch and note in the reflog of the current worktree what it held. NotFoundError; InUseError while it is
         checked out.
+        """
+
+    def share_commit(self, source: DotName, commit_id: CommitId, dot: DotName) -> Commit:
+        """Make a commit of `source` known to `dot` too, under the same id and over the same objects; no branch moves.
+
+        Idempotent. It is shallow there unless its parent is known there.
         """
 
     def set_tag(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:

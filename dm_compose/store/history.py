@@ -33,10 +33,13 @@ class History(Parts):
     def dots(self) -> list[DotName]:
         return self._database.dots()
 
-    def create_dot(self, dot: DotName, *, tree: bool = False) -> None:
+    def clones(self) -> dict[DotName, str]:
+        return self._database.owners()
+
+    def create_dot(self, dot: DotName, *, tree: bool = False, owner: str | None = None) -> None:
         left = None  # by a deletion that was killed
         with self._database.transaction(), file_errors("making a dot"):
-            self._database.add_dot(dot, branch=DEFAULT_BRANCH, worktree=MAIN_WORKTREE, tree=tree)
+            self._database.add_dot(dot, branch=DEFAULT_BRANCH, worktree=MAIN_WORKTREE, tree=tree, owner=owner)
             left = self._trees.set_aside(dot)
             if tree:
                 self._trees.create(dot, MAIN_WORKTREE)
@@ -196,6 +199,17 @@ class History(Parts):
                 self._database.remove_ref(dot, kind, name)
             worktree = self.worktree(dot, self._database.current(dot))
             self._log(worktree, f"branch -d {name}", worktree.head, held)
+
+    def share_commit(self, source: DotName, commit_id: CommitId, dot: DotName) -> Commit:
+        with self._database.transaction():
+            commit = self._database.commit(source, commit_id)
+            if commit_id in self._database.commits_by_prefix(dot, commit_id):
+                return self._database.commit(dot, commit_id)
+            orphan = commit.parent is not None and not self._database.commits_by_prefix(dot, commit.parent)
+            shared = replace(commit, dot=dot, shallow=commit.shallow or orphan)
+            self.current(dot)
+            self._database.add_commit(shared)
+        return shared
 
     def set_tag(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
         with self._database.transaction():

@@ -39,6 +39,12 @@ class LocalStore(History, Looking, Restoring):
         self._locks.release_all()
         super().close()
 
+    def delete_dot(self, dot: DotName) -> None:
+        is_clone = dot in self.clones()
+        super().delete_dot(dot)
+        if is_clone:  # nobody will ever have one of this name again
+            self._locks.forget(dot)
+
     def lock(self, name: str, who: str, timeout_s: float) -> str:
         return self._locks.acquire(name, who, timeout_s)
 

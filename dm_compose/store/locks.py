@@ -49,6 +49,12 @@ class Locks:
         if lock is not None:
             lock.release()
 
+    def forget(self, dot: str) -> None:
+        """Remove the files of a dot's locks; whoever waits for one goes on with a new file. Idempotent."""
+        for name in (dot, f"{dot}.session"):
+            for kind in ("lock", "holder"):
+                (self._directory / f"{name}.{kind}").unlink(missing_ok=True)
+
     def release_all(self) -> None:
         """Give all locks back."""
         for token in list(self._held):

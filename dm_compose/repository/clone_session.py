@@ -1,0 +1,68 @@
+"""Test sessions that do not have the stack to themselves: on a clone of it, or in turn with others."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from dm_compose.core.commit import Commit
+from dm_compose.errors import NotFoundError
+from dm_compose.repository.clones import Clone, made
+from dm_compose.repository.restoring import check_versions
+from dm_compose.repository.session import SessionOptions, StackSession
+
+
+class CloneSession(StackSession):
+    """One test run's use of a clone of a stack, made for it and removed with it. The original is not touched, and need not be up.
+
+    Sessions on clones do not exclude each other, nor one on the original.
+    """
+
+    def __init__(self, clone: Clone, options: SessionOptions) -> None:
+        super().__init__(clone, options)
+        self.clone = clone
+
+    @contextlib.contextmanager
+    def _store_opened(self) -> Iterator[None]:
+        with made(self.clone, self.options.commit) as self.commit:
+            self._access, self._places = self.clone.open(make_volumes=False)
+            try:
+                yield
+            finally:
+                self._access.store.close()
+
+    @contextlib.contextmanager
+    def _lock_taken(self) -> Iterator[None]:
+        yield  # `made` holds it
+
+    @contextlib.contextmanager
+    def _state_borrowed(self) -> Iterator[None]:
+        yield  # there is nothing to give back
+
+    @contextlib.contextmanager
+    def _brought_up(self) -> Iterator[None]:
+        assert self.commit is not None
+        self._compose(["up", "-d"], creates=True)
+        self.wait_until_ready()
+        if not self.options.any_version:
+            with self._checkout() as checkout:
+                check_versions(checkout, self.commit)
+        yield
+
+    def resolve(self, ref: str) -> Commit:
+        """Return the commit that REF means in the original, or the one that was kept here under that id."""
+        assert self._access is not None
+        store, clone = self._access.store, self.clone
+        dot, worktree = clone.original.identity(store)
+        try:
+            return store.share_commit(dot, store.resolve(dot, worktree, ref), clone.name)
+        except NotFoundError:
+            return super().resolve(ref)
+
+    def keep(self, message: str) -> Commit:
+        """Commit the live state without moving any branch; the original's dot knows the commit too."""
+        assert self._access is not None
+        commit = super().keep(message)
+        store = self._access.store
+        store.share_commit(self.clone.name, commit.id, self.clone.original.identity(store)[0])
+        return commit

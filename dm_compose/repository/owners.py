@@ -1,0 +1,58 @@
+"""Processes as owners of what they made: told apart for ever, and known to be gone when they are."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process: its host, the host's boot, and the process's number and start in that boot's clock ticks."""
+
+    host: str
+    boot: str
+    pid: int
+    started: str
+
+    @classmethod
+    def me(cls) -> Self:
+        """Return this process."""
+        return cls(socket.gethostname(), _boot(), os.getpid(), _started(os.getpid()))
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read what `str` wrote, None for anything else."""
+        parts = text.rsplit("/", 3)
+        return cls(parts[0], parts[1], int(parts[2]), parts[3]) if len(parts) == 4 and parts[2].isdecimal() else None
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.boot}/{self.pid}/{self.started}"
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has certainly ended. Of another host's processes nothing is known."""
+        if self.host != socket.gethostname():
+            return False
+        return self.boot != _boot() or self.started != _started(self.pid)
+
+
+def _boot() -> str:
+    try:
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _started(pid: int) -> str:
+    """Return when a process began, '' for one that is gone, or dead and not yet waited for."""
+    try:
+        state, *fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if state in ("Z", "X") else fields[18]
