@@ -13,6 +13,7 @@ from dm_compose.compose import ComposeOptions
 from dm_compose.errors import UsageError
 from dm_compose.repository.session import STRATEGIES, SessionOptions
 from dm_compose.repository.source import Source
+from pytest_dotmesh.environment import Environment
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
@@ -56,6 +57,9 @@ SETTINGS = (
     _Setting("timeout", "number", 120.0, "Seconds to wait for a datastore to answer."),
     _Setting("lock_timeout", "number", 600.0, "Seconds to wait for another test run on the same stack; 0: do not wait."),
     _Setting("strategy", "text", "auto", "How a datastore goes down and up: auto, respawn or restart."),
+    _Setting("isolate", "flag", False, "Run on a clone of the stack, so that the stack itself is not touched."),
+    _Setting("workers_share", "flag", False, "Let the workers of pytest-xdist use one stack in turn, not a clone each."),
+    _Setting("env", "lines", (), "Environment variable NAME=TEXT, {db:5432} in it being HOST:PORT; several, one a line."),
     _Setting("report", "flag", False, "Print what each test dirtied and what its restore cost."),
 )
 
@@ -71,6 +75,9 @@ class DmConfig:
     source: Source | None
     autouse: bool
     report: bool
+    isolate: bool
+    workers_share: bool
+    environment: Environment
     chosen: bool
 
 
@@ -82,12 +89,14 @@ def add_options(parser: pytest.Parser) -> None:
         if setting.kind == "flag":
             group.addoption(setting.option, dest=setting.dest, action="store_const", const="true", default=None, help=text)
             group.addoption(setting.option.replace("--dm-", "--no-dm-"), dest=setting.dest, action="store_const", const="false")
-        elif setting.kind == "list":
+        elif setting.kind in ("list", "lines"):
             group.addoption(setting.option, dest=setting.dest, action="append", default=None, metavar="VALUE", help=text)
         else:
             group.addoption(setting.option, dest=setting.dest, default=None, metavar="VALUE", help=text)
         if setting.kind == "list":
             parser.addini(setting.dest, text, type="args", default=None)
+        elif setting.kind == "lines":
+            parser.addini(setting.dest, text, type="linelist", default=None)
         else:
             parser.addini(setting.dest, text, type="string", default=None)
 
@@ -120,6 +129,9 @@ def read_config(config: pytest.Config) -> DmConfig:
         source=values["from"],
         autouse=values["autouse"],
         report=values["report"],
+        isolate=values["isolate"],
+        workers_share=values["workers_share"],
+        environment=Environment(values["env"], "dm_env"),
         chosen=chosen,
     )
 
@@ -130,6 +142,8 @@ def _find(config: pytest.Config, setting: _Setting) -> tuple[Any, str]:
         return given, setting.option
     if setting.variable in os.environ:
         text = os.environ[setting.variable]
+        if setting.kind == "lines":
+            return text.splitlines(), setting.variable
         return (text.split(os.pathsep) if text else []) if setting.kind == "list" else text, setting.variable
     found = config.getini(setting.dest)
     if found and setting.name in _PATHS and config.inipath is not None:
@@ -152,8 +166,8 @@ def _decode(setting: _Setting, value: Any, where: str) -> Any:
         if not 0 <= number < math.inf:
             raise pytest.UsageError(f"{where}: {value!r} is not a number of seconds")
         return number
-    if setting.kind == "list":
-        return [item for item in value if item]
+    if setting.kind in ("list", "lines"):
+        return [item for item in value if item.strip()]
     if setting.name == "from":
         try:
             return Source.parse(value) if value else None

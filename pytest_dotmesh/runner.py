@@ -1,22 +1,30 @@
-"""The plugin's state of one pytest run: the session, and what is known of the stack between tests."""
+"""The plugin's state of one pytest process: the session, and what is known of the stack between tests."""
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
+from dm_compose.core.names import DotName
 from dm_compose.core.plan import Action
+from dm_compose.repository.clone_session import CloneSession, SharedSession
+from dm_compose.repository.clones import Clone, clone_name
 from dm_compose.repository.filling import commit_for_tests
 from dm_compose.repository.restoring import RestoreReport
 from dm_compose.repository.session import SessionOptions, StackSession
 from dm_compose.repository.stack import Stack
 from pytest_dotmesh.config import DmConfig
 from pytest_dotmesh.stack import DmStack
+from pytest_dotmesh.workers import Turns, Worker
 
 
 @dataclass(frozen=True)
@@ -36,12 +44,14 @@ class Runner:
     test runs.
     """
 
-    def __init__(self, config: DmConfig, tell: Callable[[str], None]) -> None:
+    def __init__(self, config: DmConfig, worker: Worker, tell: Callable[[str], None]) -> None:
         self.config = config
+        self.worker = worker
         self.costs: list[TestCost] = []
         self._tell = tell
         self._session: StackSession | None = None
         self._pristine: Commit | None = None
+        self._turns = Turns(Path(worker.shared["directory"])) if worker.shared else None
         self.stack = Stack(config.compose, self._listen)
 
     def _listen(self, event: Event) -> None:
@@ -52,8 +62,9 @@ class Runner:
     def session(self) -> StackSession:
         """The session, begun on first use."""
         if self._session is None:
-            session = StackSession(self.stack, self._options())
-            self._session = session.__enter__()
+            session = self._new_session().__enter__()
+            self._session = session
+            self.config.environment.set(session.endpoint)
         return self._session
 
     def _options(self) -> SessionOptions:
@@ -62,11 +73,52 @@ class Runner:
             return self.config.session
         return replace(self.config.session, commit=commit_for_tests(self.stack, self.config.source))
 
+    def _new_session(self) -> StackSession:
+        worker, options = self.worker, self._options()
+        if shared := worker.shared:
+            stack = Clone(self.stack, DotName(shared["clone"]), worker.run) if shared["clone"] else self.stack
+            return SharedSession(stack, replace(options, commit=shared["commit"]))
+        if self.config.isolate or worker.count > 1:
+            name = clone_name(self.stack.project.name, worker.run, worker.name or "main")
+            return CloneSession(Clone(self.stack, name, worker.run), options)
+        return StackSession(self.stack, options)
+
     def close(self) -> None:
         """End the session, if there is one."""
+        self.config.environment.restore()
         if self._session is not None:
             session, self._session = self._session, None
             session.__exit__(None, None, None)
+
+    # One stack for several workers
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[dict[str, str]]:
+        """In the controller: have the stack up for workers that use it in turn. Yields their `Worker.shared`."""
+        directory = tempfile.mkdtemp(prefix="dm-turns-")
+        try:
+            session = self.session
+            assert session.commit is not None
+            clone = str(session.stack.name) if isinstance(session.stack, Clone) else ""
+            yield {"commit": str(session.commit.id), "directory": directory, "clone": clone}
+        finally:
+            self.close()
+            shutil.rmtree(directory, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the stack for one test, where workers share it."""
+        if self._turns is None:
+            yield
+            return
+        with self._turns.take() as left_at:
+            start = self.session.commit
+            self._pristine = start if start is not None and start.id == left_at else None
+            yield
+            if self._pristine is not None:
+                self._turns.leave(self._pristine.id)
+
+    # Around a test
 
     def touched(self) -> None:
         """Say that a test ran, or is about to, that may have changed the stack."""
@@ -79,16 +131,23 @@ class Runner:
         commit = session.commit if ref is None else session.resolve(ref)
         pristine = self._pristine is not None and self._pristine.id == commit.id
         if session.proves_untouched or not pristine or session.written_to():
-            session.restore(commit)
+            self.restore(commit)
         self._pristine = None
-        return DmStack(session, commit)
+        return DmStack(session, commit, self.restore)
+
+    def restore(self, commit: Commit) -> RestoreReport:
+        """Put the stack to a commit, and have the environment say where its services are then."""
+        report = self.session.restore(commit)
+        if report.plan.steps:
+            self.config.environment.set(self.session.endpoint)
+        return report
 
     def after(self, item: pytest.Item) -> None:
         """Roll back what a test left, to the session's commit."""
         session = self.session
         assert session.commit is not None
         began = time.monotonic()
-        report = session.restore(session.commit)
+        report = self.restore(session.commit)
         self._pristine = session.commit
         self.costs.append(_cost(item.nodeid, report, time.monotonic() - began))
 

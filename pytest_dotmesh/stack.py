@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Commit
@@ -27,9 +27,10 @@ class DmStack:
     Addresses may change whenever a datastore is restarted, so ask for them when you connect and not once per session.
     """
 
-    def __init__(self, session: StackSession, commit: Commit) -> None:
+    def __init__(self, session: StackSession, commit: Commit, restore: Callable[[Commit], object]) -> None:
         self._session = session
         self._commit = commit
+        self._restore = restore
 
     @property
     def dot(self) -> str:
@@ -72,7 +73,7 @@ class DmStack:
 
     def reset(self, ref: str | None = None) -> None:
         """Put the stack to a commit, by default the one the test started from, and return when all of it answers."""
-        self._session.restore(self._commit if ref is None else self._session.resolve(ref))
+        self._restore(self._commit if ref is None else self._session.resolve(ref))
 
     def diff(self) -> Mapping[SubdotName, TreeDiff]:
         """Return the files that changed since the test started, per subdot; subdots without changes are falsy."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from dm_compose.core.commit import Commit
-from dm_compose.errors import NotFoundError
 from dm_compose.repository.clones import Clone, made
 from dm_compose.repository.restoring import check_versions
 from dm_compose.repository.session import SessionOptions, StackSession
@@ -42,27 +40,30 @@ class CloneSession(StackSession):
     @contextlib.contextmanager
     def _brought_up(self) -> Iterator[None]:
         assert self.commit is not None
-        self._compose(["up", "-d"], creates=True)
+        self._compose(["up", "-d"], creates=True, rewrites=[self._supervise])
         self.wait_until_ready()
         if not self.options.any_version:
             with self._checkout() as checkout:
                 check_versions(checkout, self.commit)
+        self._has_arrived()
+        with self._kept_up():
+            yield
+
+
+class SharedSession(StackSession):
+    """A session on a stack that another process has up and lends to several, by a session of its own.
+
+    It takes nothing and gives nothing back: restores are what it is for.
+    """
+
+    @contextlib.contextmanager
+    def _lock_taken(self) -> Iterator[None]:
         yield
 
-    def resolve(self, ref: str) -> Commit:
-        """Return the commit that REF means in the original, or the one that was kept here under that id."""
-        assert self._access is not None
-        store, clone = self._access.store, self.clone
-        dot, worktree = clone.original.identity(store)
-        try:
-            return store.share_commit(dot, store.resolve(dot, worktree, ref), clone.name)
-        except NotFoundError:
-            return super().resolve(ref)
+    @contextlib.contextmanager
+    def _state_borrowed(self) -> Iterator[None]:
+        yield
 
-    def keep(self, message: str) -> Commit:
-        """Commit the live state without moving any branch; the original's dot knows the commit too."""
-        assert self._access is not None
-        commit = super().keep(message)
-        store = self._access.store
-        store.share_commit(self.clone.name, commit.id, self.clone.original.identity(store)[0])
-        return commit
+    @contextlib.contextmanager
+    def _brought_up(self) -> Iterator[None]:
+        yield

@@ -29,6 +29,7 @@ from dm_compose.engine import Engine
 from dm_compose.errors import ComposeError, DmError, InUseError, NotFoundError
 from dm_compose.repository.access import Access, locked, open_access, who_am_i
 from dm_compose.repository.bringing_up import forget_generated_files, get_images
+from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.cloning import Original, clone_document, clone_plan
 from dm_compose.repository.owners import Owner
 from dm_compose.repository.recovery import session_lock
@@ -102,6 +103,20 @@ class Clone(Stack):
 
     def identity(self, store: Store) -> tuple[DotName, WorktreeName]:
         return self._name, MAIN_WORKTREE
+
+    def find(self, store: Store, ref: str) -> Commit:
+        """Return the commit that REF means in the original, or the one that was kept here under that id."""
+        dot, worktree = self.original.identity(store)
+        try:
+            return store.share_commit(dot, store.resolve(dot, worktree, ref), self._name)
+        except NotFoundError:
+            return super().find(store, ref)
+
+    def keep(self, checkout: Checkout, message: str) -> Commit:
+        """Commit the live state without moving a branch or the reflog; the original's dot knows the commit too."""
+        commit = super().keep(checkout, message)
+        checkout.store.share_commit(self._name, commit.id, self.original.identity(checkout.store)[0])
+        return commit
 
     def places(self, *, make_volumes: bool) -> dict[SubdotName, str]:
         """Return the clone's own volumes, whatever is mounted where; nothing is made."""

@@ -23,7 +23,7 @@ from dm_compose.repository.bringing_up import compose_with_state, get_images
 from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.dots import Dots
 from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
-from dm_compose.repository.remoting import Remotes, _reachable
+from dm_compose.repository.remoting import Remotes
 from dm_compose.repository.restoring import (
     check_versions,
     compare_versions,
@@ -115,11 +115,10 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: Source) -> Found:
     Its ancestors come along only where the local branch has all of its own. A commit that is named by its id and is here
     already is not asked for.
     """
-    with remotes.dots.store() as opened:
-        store = _reachable(opened)
+    with remotes.dots.store() as store:
         dot, worktree = stack.identity(store)
         exists = dot in store.dots()
-        if isinstance(source.ref, CommitId) and exists and store.exchange.has_commit(dot, source.ref):
+        if isinstance(source.ref, CommitId) and exists and store.exchange().has_commit(dot, source.ref):
             return Found(store.commit(dot, source.ref), Relation.SAME)
         head = store.branches(dot).get(RefName(source.ref)) if exists else None
         whole = head is not None and not any(c.shallow for c in store.log(dot, head))

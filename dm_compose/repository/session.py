@@ -16,13 +16,13 @@ from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import ComposeError, InUseError, NotFoundError
 from dm_compose.repository.access import Access, open_access, who_am_i
-from dm_compose.repository.bringing_up import Rewrite, compose_with_state
+from dm_compose.repository.bringing_up import compose_with_state
 from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.ready import await_ready, endpoints
 from dm_compose.repository.recovery import session_lock
 from dm_compose.repository.respawn import respawn_obstacles, supervise
-from dm_compose.repository.restoring import RestoreReport, check_versions, keep_aside, save_uncommitted, visit
-from dm_compose.repository.stack import Stack
+from dm_compose.repository.restoring import RestoreReport, check_versions, save_uncommitted, visit
+from dm_compose.repository.stack import Rewrite, Stack
 from dm_compose.repository.standing import Standing, Touched
 
 STRATEGIES = ("auto", "respawn", "restart")
@@ -154,8 +154,7 @@ class StackSession:
         self._compose(["up", "-d", "--no-recreate", *down], creates=True, rewrites=[self._supervise])
         try:
             self.wait_until_ready()
-            if stack.project.services.keys() == stack.stateful_services():  # nobody else that may have written to them already
-                self._has_arrived()
+            self._has_arrived()
             with self._kept_up():
                 yield
         finally:
@@ -175,8 +174,12 @@ class StackSession:
             self._up = set()
 
     def _has_arrived(self) -> None:
+        """Note that the stack came up on the commit's files, unless there are others that may have written something by now."""
         assert self.commit is not None
-        assert self._standing is not None
+        if self.stack.project.services.keys() != self.stack.stateful_services():
+            return
+        if self._standing is None:
+            self._standing = Standing(self.stack.engine)
         with self._checkout() as checkout:
             self._standing.arrived(checkout, self.commit.id, None, Plan(()))
 
@@ -210,7 +213,7 @@ class StackSession:
     def resolve(self, ref: str) -> Commit:
         """Return the commit that REF means."""
         with self._checkout() as checkout:
-            return checkout.store.commit(checkout.dot, checkout.store.resolve(checkout.dot, checkout.worktree, ref))
+            return self.stack.find(checkout.store, ref)
 
     def restore(self, commit: Commit) -> RestoreReport:
         """Put the stack to a commit and throw away what was there; returns when every datastore that was touched answers.
@@ -277,7 +280,7 @@ class StackSession:
     def keep(self, message: str) -> Commit:
         """Commit the live state without moving any branch."""
         with self._checkout() as checkout:
-            return keep_aside(checkout, message)
+            return self.stack.keep(checkout, message)
 
     def wait_until_ready(self) -> None:
         """Return when every running container with state, be it in memory only, answers."""

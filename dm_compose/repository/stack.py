@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dm_compose.compose import Compose, ComposeOptions
-from dm_compose.core.commit import Worktree
+from dm_compose.core.commit import Commit, Worktree
 from dm_compose.core.containers import Container, Image
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import MAIN_WORKTREE, DotName, SubdotName, WorktreeName
@@ -24,6 +24,7 @@ from dm_compose.repository.dot import Dot
 from dm_compose.repository.naming import ANCESTOR_DRIVER
 from dm_compose.repository.observing import make_member, observe_tree
 from dm_compose.repository.recovery import recover, recover_if_left
+from dm_compose.repository.restoring import keep_aside
 from dm_compose.repository.settings import Settings, read_settings
 from dm_compose.repository.stored import StoredDot
 from dm_compose.repository.subdots import datastore_of, make_plan
@@ -119,6 +120,15 @@ class Stack(Dot):
             return owner.dot, owner.name
         dot = self.plan.dot
         return dot, store.current(dot) if dot in store.dots() else MAIN_WORKTREE
+
+    def find(self, store: Store, ref: str) -> Commit:
+        """Return the commit that REF means."""
+        dot, worktree = self.identity(store)
+        return store.commit(dot, store.resolve(dot, worktree, ref))
+
+    def keep(self, checkout: Checkout, message: str) -> Commit:
+        """Commit the live state without moving a branch or the reflog."""
+        return keep_aside(checkout, message)
 
     def _observe(self, access: Access, places: Mapping[SubdotName, str] | None) -> Checkout:
         dot, name = self.identity(access.store)

@@ -1,0 +1,41 @@
+"""`dm-compose prune`: what killed test runs have left."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+
+from dm_compose.cli.output import print_json
+from dm_compose.cli.state_verbs import json_option
+from dm_compose.cli.targets import target
+from dm_compose.errors import EngineError
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@json_option
+def prune(*, dry_run: bool, as_json: bool) -> None:
+    """Remove the clones that killed test runs have left, of any stack: containers, networks, volumes and what the store has.
+
+    A clone whose test run lives stays, and so does everything that is no clone. The next test run on clones does it, too.
+    """
+    from dm_compose.repository.clones import sweep
+
+    dots = target().dots(quiet=as_json)
+    if dots.engine is None:
+        raise EngineError("no Docker Engine answers", hint="Start Docker, or check DOCKER_HOST.")
+    with dots.store() as store:
+        found = sweep(dots.engine, store, dots.listener, thorough=True, dry_run=dry_run)
+    if as_json:
+        print_json({"dry_run": dry_run, "clones": found})
+        return
+    for leftover in found:
+        kinds = Counter(resource.kind for resource in leftover.resources)
+        what = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items()) or "its state in the store"
+        click.echo(f"{'would remove' if dry_run else 'removed'} {leftover.name}: {what}")
+    if not found:
+        click.echo("no test run has left anything")
+
+
+VERBS: tuple[click.Command, ...] = (prune,)
