@@ -21,6 +21,7 @@ class Environment:
 
     def __init__(self, lines: Sequence[str], where: str) -> None:
         """pytest.UsageError for a line that is none."""
+        self.lines = tuple(lines)
         self._templates: dict[str, str] = {}
         self._before: dict[str, str | None] = {}
         for line in lines:

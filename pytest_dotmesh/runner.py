@@ -114,6 +114,7 @@ class Runner:
         with self._turns.take() as left_at:
             start = self.session.commit
             self._pristine = start if start is not None and start.id == left_at else None
+            self.config.environment.set(self.session.endpoint)
             yield
             if self._pristine is not None:
                 self._turns.leave(self._pristine.id)

@@ -173,7 +173,7 @@ def _networks(document: dict[str, Any], project: str, labels: Mapping[str, str])
                 hint=f"Leave the address out. {_INSTEAD}",
             )
         for other, service in services.items():
-            if re.search(rf"(?<![\d.:]){re.escape(address)}(?![\d:]|\.\d)", _text(service)):
+            if re.search(rf"(?<![\w.]){re.escape(address)}(?!\w|\.\d)", _text(service)):
                 raise UsageError(
                     f"service {other} cannot be cloned: it refers to {address}, the fixed address of {key}",
                     hint=f"Use the name {key} there. {_INSTEAD}",

@@ -243,6 +243,37 @@ def test_a_dot_that_two_make_at_once_is_made_by_one(local: Stores, fast_path: Pa
             assert sorted(pool.map(make, opened)) == ["exists", "exists", "exists", "made"]
 
 
+def test_a_clone_knows_its_owner_and_a_commit_of_another_dot_and_leaves_nothing(stores: Stores, fast_path: Path) -> None:
+    bench = stores.bench(fast_path / "store", data=fast_path / "data")
+    (fast_path / "data").mkdir()
+    (fast_path / "data/file").write_text("first")
+    bench.commit()
+    (fast_path / "data/file").write_text("second")
+    second = bench.commit()
+    store, clone = bench.store, DotName("clone")
+    store.create_dot(clone, owner="me")
+    assert (store.clones(), store.dots()) == ({clone: "me"}, [clone, DOT])
+    shared = store.share_commit(DOT, second, clone)
+    assert shared == store.share_commit(DOT, second, clone) == store.commit(clone, second)
+    assert (shared.dot, shared.shallow, store.log(clone, second)) == (clone, True, [shared])
+    store.delete_dot(DOT)
+    place = fast_path / "clone"
+    place.mkdir()
+    token = store.lock(clone, "me", 0)
+    entry = store.begin_restore(clone, MAIN_WORKTREE, second, [], Move("clone", DEFAULT_BRANCH, second), None)
+    store.restore(entry, DATA, {DATA: str(place)})
+    store.sync_restored(entry)
+    store.end_restore(entry)
+    store.collect(datetime.now(UTC))
+    assert (place / "file").read_text() == "second"
+    assert store.worktree(clone, MAIN_WORKTREE).head == second
+    assert store.check({}, repair=False).sound
+    store.delete_dot(clone)
+    store.unlock(token)
+    assert store.clones() == {}
+    assert not list((fast_path / "store/locks").glob("clone*"))
+
+
 def test_a_new_dot_has_a_main_worktree_on_an_unborn_branch(bench: Bench) -> None:
     worktree = bench.store.worktree(DOT, MAIN_WORKTREE)
     assert (worktree.dot, worktree.name, worktree.branch) == (DOT, MAIN_WORKTREE, DEFAULT_BRANCH)
