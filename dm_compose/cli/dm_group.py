@@ -7,7 +7,7 @@ import copy
 import click
 
 import dm_compose
-from dm_compose.cli import branch_verbs, cluster_verbs, dot_verbs, remote_verbs, state_verbs, store_verbs
+from dm_compose.cli import branch_verbs, cluster_verbs, dot_verbs, remote_verbs, s3_verbs, state_verbs, store_verbs
 from dm_compose.cli.completion import complete_branch, complete_dot, completion
 from dm_compose.cli.targets import StoreTarget
 from dm_compose.core.names import DotName, RefName
@@ -83,5 +83,5 @@ for _verb in (*state_verbs.VERBS, *branch_verbs.VERBS):
 dot_verbs.dot.add_command(with_dot(remote_verbs.set_upstream))
 for _verb in (*dot_verbs.OF_A_DOT, *remote_verbs.OF_A_DOT):
     cli.add_command(with_dot(_verb))
-for _verb in (*dot_verbs.OF_ALL, *store_verbs.VERBS, *remote_verbs.OF_ALL, cluster_verbs.cluster, completion):
+for _verb in (*dot_verbs.OF_ALL, *store_verbs.VERBS, *remote_verbs.OF_ALL, s3_verbs.s3, cluster_verbs.cluster, completion):
     cli.add_command(_verb)

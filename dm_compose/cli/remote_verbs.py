@@ -93,11 +93,17 @@ def remote(ctx: click.Context, *, verbose: bool, as_json: bool) -> None:
 @json_option
 def add(*, name: str, url: str, as_json: bool) -> None:
     """Give the address URL the name NAME. Credentials stay where they are: `docker login`, or the provider's own place."""
+    added = add_remote(name, url)
+    print_json(added) if as_json else click.echo("Remote added.")
+
+
+def add_remote(name: str, url: str) -> dict[str, str]:
+    """Give an address a name; return both as they are remembered."""
     from dm_compose.remotes.url import RemoteUrl
 
     parsed = RemoteUrl.parse(url)
-    _remotes(quiet=as_json).add(name, parsed)
-    print_json({"name": name, "url": str(parsed)}) if as_json else click.echo("Remote added.")
+    _remotes(quiet=True).add(name, parsed)
+    return {"name": name, "url": str(parsed)}
 
 
 @remote.command()

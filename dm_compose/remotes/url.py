@@ -32,26 +32,27 @@ class RemoteUrl:
     def parse(cls, text: str) -> Self:
         """Read an address: `scheme://host[:port]/path?name=value`, or a directory's path (absolute, `./...` or `../...`).
 
-        UsageError says what is wrong, and never repeats a password.
+        UsageError says what is wrong, and never repeats what may be a password.
         """
         match = _SCHEME.match(text)
         if match is None:
             if not text.startswith(("/", "./", "../", "~/")) and text not in (".", ".."):
+                shown = "this" if set(text) & {":", "@"} else repr(text)  # it may be KEY:SECRET
                 raise UsageError(
-                    f"{text!r} is not the address of a remote",
+                    f"{shown} is not the address of a remote",
                     hint="Give a directory (/path, ./path), oci://HOST/PREFIX, s3://BUCKET/PREFIX, gs:// or az://.",
                 )
             return cls("file", "", _directory(text))
+        if match[1] != "file" and "@" in text:  # wherever it is: secrets have slashes in them
+            raise UsageError(
+                "the address of the remote has a user or password in it, which would be stored and shown",
+                hint="Use `docker login` for a registry, the provider's environment variables for object storage.",
+            )
         try:
             parts = urllib.parse.urlsplit(text)
             port = parts.port
         except ValueError as error:
             raise UsageError(f"the address of the remote cannot be read: {error}") from None
-        if parts.username is not None or parts.password is not None:
-            raise UsageError(
-                f"the address of a remote at {parts.hostname} has a user or password in it, which would be stored and shown",
-                hint="Use `docker login` for a registry, the provider's environment variables or files for object storage.",
-            )
         options = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
         if parts.scheme == "file":
             if parts.netloc not in ("", "localhost"):
@@ -62,8 +63,7 @@ class RemoteUrl:
         path = urllib.parse.unquote(parts.path).strip("/")
         if any(part in ("", ".", "..") for part in path.split("/") if path):
             raise UsageError(f"the path of {text!r} has a part that is empty, '.' or '..'")
-        host = parts.netloc.rpartition("@")[2]
-        host = host.removesuffix(f":{port}") if port is not None else host.removesuffix(":")
+        host = parts.netloc.removesuffix(f":{port}") if port is not None else parts.netloc.removesuffix(":")
         return cls(match[1], host, path, port, options)
 
     @property

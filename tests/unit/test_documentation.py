@@ -49,7 +49,7 @@ def written(program: str) -> Iterator[tuple[str, str]]:
     known = dict(verbs(PAGES[program][0]))
     for first, *_ in rows(program):
         for words in re.findall(r"`([^`]+)`", first):
-            verb = next((v for v in (" ".join(words.split()[:2]), words.split()[0]) if v in known), None)
+            verb = next((v for n in (3, 2, 1) if (v := " ".join(words.split()[:n])) in known), None)
             if verb is not None:
                 yield verb, words
 
@@ -115,7 +115,8 @@ def test_no_verb_is_documented_that_is_not_there(program: str) -> None:
     composes = CREATING | REMOVING | {"push", "pull"} if program == "dm-compose" else set()
     known = {verb for verb, _ in verbs(PAGES[program][0])} | composes
     tables = [row for row in rows(program) if len(row) == 2 and re.fullmatch(r"(`[a-z][^`]*`(, )?)+", row[0])]
-    named = {re.match(r"[a-z][a-z-]*( [a-z][a-z-]*)*", words)[0] for row in tables for words in re.findall(r"`([^`]+)`", row[0])}  # type: ignore[index]
+    first = re.compile(r"[a-z][a-z0-9-]*( [a-z][a-z-]*)*")
+    named = {m[0] for row in tables for words in re.findall(r"`([^`]+)`", row[0]) if (m := first.match(words))}
     strangers = {name for name in named if name not in known}
     assert strangers <= ({"clone", "dot set-upstream"} if program == "dm-compose" else set())  # in the page that both have
 

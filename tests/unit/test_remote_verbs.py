@@ -63,12 +63,49 @@ def test_a_remote_that_is_not_known_is_named_with_those_that_are(machine: Machin
     assert known(machine) == {"hub": True}
 
 
-@pytest.mark.parametrize("url", ["oci://me:hunter2@hub.example/team", "s3://key:hunter2@bucket/prefix"])
-def test_credentials_in_an_address_are_refused_and_not_repeated(machine: Machine, url: str) -> None:
-    ended = machine("remote", "add", "hub", url, code=USAGE)
+@pytest.mark.parametrize("words", ["remote add hub", "s3 remote add hub"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "oci://me:hunter2@hub.example/team",
+        "s3://key:hunter2@bucket/prefix",
+        "s3://key:hunter2/and+more@bucket",
+        "s3://key:12/hunter2@bucket",
+        "s3://bucket?endpoint=https://key:hunter2@minio.example",
+        "key:hunter2",
+        "key:hunter2@minio.example:9000",
+        "key:hunter2/and+more@http://minio.example",
+        "hunter2@hub.example",
+    ],
+)
+def test_credentials_are_refused_and_neither_repeated_nor_stored(machine: Machine, words: str, secret: str) -> None:
+    ended = machine(*words.split(), secret, code=USAGE)
     assert "hunter2" not in ended.out + ended.err
-    assert b"hunter2" not in (machine.home / "state.db").read_bytes() if machine.home.exists() else True
     assert known(machine) == {}
+    assert not any(b"hunter2" in path.read_bytes() for path in machine.root.rglob("*") if path.is_file())
+
+
+# The ancestor's words for buckets
+
+
+def test_a_bucket_is_added_with_the_ancestors_words_too(machine: Machine) -> None:
+    pytest.importorskip("obstore")
+    assert machine("s3", "remote", "add", "hub", "s3://bucket/prefix?region=us-east-1").out == "s3 remote added.\n"
+    assert machine("remote", "-v").lines == ["* hub\ts3://bucket/prefix?region=us-east-1"]
+    added = machine("s3", "remote", "add", "again", "s3://other?region=us-east-1", "--json").json()
+    assert added == {"name": "again", "url": "s3://other?region=us-east-1"}
+
+
+def test_a_key_on_the_command_line_is_answered_with_where_it_belongs(machine: Machine) -> None:
+    ended = machine("s3", "remote", "add", "hub", "key:hunter2@minio.example", code=USAGE)
+    assert "AWS_SECRET_ACCESS_KEY" in ended.err
+    assert "remote add hub 's3://BUCKET/PREFIX?endpoint=URL'" in ended.err
+
+
+def test_a_part_of_a_bucket_is_no_dot(machine: Machine) -> None:
+    ended = machine("s3", "clone-subset", "hub", "bucket", "a,b", "--local-name=dot", code=USAGE)
+    assert "is not supported" in ended.err
+    assert machine("s3", "clone-subset", "--json", code=USAGE).json()["error"]["kind"] == "usage"
 
 
 # Upstreams

@@ -1,0 +1,52 @@
+"""`dm s3`: the ancestor's words for object storage, which `dm remote` has too."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from dm_compose.cli.output import print_json
+from dm_compose.cli.remote_verbs import add_remote
+from dm_compose.cli.state_verbs import json_option
+from dm_compose.errors import UsageError
+
+_KEY_AND_SECRET = re.compile(r"[^/:]+:[^@]+(?:@(?P<endpoint>.*))?")
+
+
+@click.group()
+def s3() -> None:
+    """The ancestor's words for remotes that are buckets."""
+
+
+@s3.group()
+def remote() -> None:
+    """Give buckets names."""
+
+
+@remote.command()
+@click.argument("name")
+@click.argument("url")
+@json_option
+def add(*, name: str, url: str, as_json: bool) -> None:
+    """Give the bucket URL (s3://BUCKET/PREFIX) the name NAME, as `remote add` does. Keys are never taken here, nor stored."""
+    given = _KEY_AND_SECRET.fullmatch(url)
+    if given is not None and "://" not in url.partition("@")[0]:
+        endpoint = "?endpoint=URL" if given["endpoint"] else ""
+        raise UsageError(
+            "a key and its secret are not taken from the command line, where others see them, and are not stored",
+            hint=f"Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then: remote add {name} 's3://BUCKET/PREFIX{endpoint}'",
+        )
+    added = add_remote(name, url)
+    print_json(added) if as_json else click.echo("s3 remote added.")
+
+
+@s3.command("clone-subset", context_settings={"ignore_unknown_options": True})
+@click.argument("words", metavar="REMOTE BUCKET PREFIXES", nargs=-1, type=click.UNPROCESSED)
+@json_option
+def clone_subset(*, words: tuple[str, ...], as_json: bool) -> None:
+    """Not supported: a remote holds dots, and other objects of a bucket are no commits."""
+    raise UsageError(
+        "clone-subset is not supported: a bucket is a remote that holds dots, not a dot",
+        hint="Copy the objects into a dot with the provider's own tool: dm mount --create DOT ./data; aws s3 sync ... ./data",
+    )
