@@ -322,15 +322,25 @@ def frames(pid: int) -> str:
     return next(line for line in Path(f"/proc/{pid}/net/dev").read_text().splitlines() if "eth0" in line).split()[2]
 
 
-def test_health_checks_over_loopback_are_no_touch_while_neighbours_start(bench: Bench, cause: Callable[..., str | None]) -> None:
+def test_health_checks_over_loopback_are_no_touch_while_neighbours_speak_ipv6(
+    bench: Bench, peer: Handle, cause: Callable[..., str | None]
+) -> None:
     check = {"test": ["CMD-SHELL", "redis-cli -h 127.0.0.1 ping"], "interval": SECOND_NS // 5}
     made = bench.start_redis(healthcheck=check)
+    nothing = """
+import socket
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+link.bind(("eth0", 0))
+all_nodes = socket.inet_pton(socket.AF_INET6, "ff02::1")
+packet = bytes([0x60, 0, 0, 0, 0, 0, 59, 1]) + socket.inet_pton(socket.AF_INET6, "fe80::1") + all_nodes
+link.send(bytes.fromhex("333300000001") + link.getsockname()[4] + b"\\x86\\xdd" + packet)
+"""
 
     def wait() -> None:
         pid = bench.look(made).pid
         heard, received = loopback(pid), frames(pid)
-        bench.start(PYTHON, ["true"]).wait()
-        eventually(lambda: loopback(pid) > heard and frames(pid) != received, "a health check, and a neighbour's frames")
+        assert peer.exec_run(["python3", "-c", nothing]).exit_code == 0
+        eventually(lambda: loopback(pid) > heard and frames(pid) != received, "a health check, and the frame")
 
     assert cause(made, wait) is None
     assert cause(made, lambda: made.exec_run(["redis-cli", "-h", "127.0.0.1", "set", "note", "x"])) is not None
