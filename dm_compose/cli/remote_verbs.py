@@ -226,6 +226,7 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
     chosen = target().named_or_current(which, quiet=as_json)
     theirs = _name(remote_name) if remote_name is not None else None
     with _transfer(as_json=as_json) as remotes:
+        chosen.listener = remotes.dots.listener
         done = remotes.push(name, chosen, target().named_branch if of_it is None else RefName.parse(of_it), theirs, stash=stash)
     if as_json:
         print_json(done)
@@ -251,6 +252,7 @@ def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, as_jso
     """Bring a branch up to what REMOTE has. Refuses over uncommitted changes and diverged histories."""
     chosen = target().named_or_current(which, quiet=as_json)
     with _transfer(as_json=as_json) as remotes:
+        chosen.listener = remotes.dots.listener
         done = remotes.pull(name, chosen, target().named_branch if of_it is None else RefName.parse(of_it), stash=stash)
     if as_json:
         print_json(done)

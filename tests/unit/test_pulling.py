@@ -224,9 +224,11 @@ def test_what_is_not_there_cannot_be_pulled(here: Machine, there: Machine) -> No
 def test_events_are_json_on_standard_error_and_the_outcome_on_standard_output(hub: Hub, here: Machine) -> None:
     here("push", "hub")
     other = hub.machine("other")
-    for words in (["clone", "hub", "shop"], ["pull", "hub"]):
+    for words, steps in ((["clone", "hub", "shop"], set()), (["pull", "hub"], {"restore"})):
         ended = other(*words, "--json")
         events = [json.loads(line)["event"] for line in ended.err.splitlines()]
         assert events[:2] == ["begin", "calculate"]
-        assert ("fetch" in events) == (words[0] == "clone")
+        assert {"fetch", *steps} <= set(events)
         assert isinstance(ended.json(), dict)
+        commit(here, "shop", "two")
+        here("push", "hub")
