@@ -439,6 +439,7 @@ def test_every_verb_that_prints_is_asked_for_json_here() -> None:
         "dot set-upstream",
     }
     known |= {f"remote {verb}" for verb in ("add", "rm", "switch", "ls", "rm-dot", "gc", "verify")}
+    known |= {"s3 remote add", "s3 clone-subset"}
     assert known | {"completion"} == {" ".join(path) for path, _ in verbs(cli)}
 
 
@@ -519,7 +520,8 @@ FLAGS = [
     (words, option)
     for words, command in verbs(cli)
     for parameter in command.params
-    if isinstance(parameter, click.Option) and parameter.is_flag and words[0] != "cluster"  # which is the engine's
+    if isinstance(parameter, click.Option) and parameter.is_flag and words != ("s3", "clone-subset")  # which only refuses
+    if words[0] != "cluster"  # which is the engine's
     for option in parameter.opts
 ]
 ARGUMENTS = {
@@ -540,6 +542,7 @@ ARGUMENTS = {
     "clone": "hub a --local-name copy",
     "remote add": "second REMOTE",
     "remote rm-dot": "hub a",
+    "s3 remote add": "second REMOTE",
     **{f"remote {verb}": "hub" for verb in ("rm", "switch", "ls", "gc", "verify")},
 }
 
@@ -563,7 +566,7 @@ def test_every_flag_of_every_verb_works_without_an_engine(
     elif option in ("-d", "-D", "--delete", "--force-delete"):
         arguments = ["v1" if words == ("tag",) else "other"]
     ended = dm(*words, option, *arguments, answer="Y\n")
-    assert not ended.err or option != "--json" or "(enter Y to continue)" in ended.err
+    assert not ended.err or option != "--json" or "(enter Y to continue)" in ended.err or ended.err.startswith('{"event": ')
 
 
 # Processes of their own
