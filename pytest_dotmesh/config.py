@@ -50,13 +50,16 @@ SETTINGS = (
     _Setting("project_directory", "text", None, "Directory that relative paths of the compose file start from."),
     _Setting("commit", "text", "HEAD", "Commit that tests start from: HEAD, a branch, a tag, an id."),
     _Setting(
-        "from", "text", None, "Commit on a remote that tests start from, in place of one of the store: REMOTE:NS/DOT[@REF]."
+        "from", "source", None, "Commit on a remote that tests start from, in place of one of the store: REMOTE:NS/DOT[@REF]."
     ),
     _Setting("autouse", "flag", False, "Restore for every test, not only for those that ask for dm_stack."),
     _Setting("any_version", "flag", False, "Accept a commit made by another version of an engine."),
     _Setting("timeout", "number", 120.0, "Seconds to wait for a datastore to answer."),
     _Setting("lock_timeout", "number", 600.0, "Seconds to wait for another test run on the same stack; 0: do not wait."),
-    _Setting("strategy", "text", "auto", "How a datastore goes down and up: auto, respawn or restart."),
+    _Setting("strategy", "choice", "auto", "How a datastore goes down and up: auto, respawn or restart."),
+    _Setting(
+        "settle", "flag", True, "Shut the engines of the commit that tests start from down once, so that no restore replays logs."
+    ),
     _Setting("isolate", "flag", False, "Run on a clone of the stack, so that the stack itself is not touched."),
     _Setting("workers_share", "flag", False, "Let the workers of pytest-xdist use one stack in turn, not a clone each."),
     _Setting("env", "lines", (), "Environment variable NAME=TEXT, {db:5432} in it being HOST:PORT; several, one a line."),
@@ -75,6 +78,7 @@ class DmConfig:
     source: Source | None
     autouse: bool
     report: bool
+    settle: bool
     isolate: bool
     workers_share: bool
     environment: Environment
@@ -109,8 +113,6 @@ def read_config(config: pytest.Config) -> DmConfig:
         found, where = _find(config, setting)
         chosen = chosen or found is not None
         values[setting.name] = setting.default if found is None else _decode(setting, found, where)
-        if setting.name == "strategy" and values["strategy"] not in STRATEGIES:
-            raise pytest.UsageError(f"{where}: {found!r} is no strategy; there are {', '.join(STRATEGIES)}")
     return DmConfig(
         compose=ComposeOptions(
             files=tuple(values["file"]),
@@ -129,6 +131,7 @@ def read_config(config: pytest.Config) -> DmConfig:
         source=values["from"],
         autouse=values["autouse"],
         report=values["report"],
+        settle=values["settle"],
         isolate=values["isolate"],
         workers_share=values["workers_share"],
         environment=Environment(values["env"], "dm_env"),
@@ -153,7 +156,7 @@ def _find(config: pytest.Config, setting: _Setting) -> tuple[Any, str]:
 
 
 def _decode(setting: _Setting, value: Any, where: str) -> Any:
-    if setting.kind == "flag":
+    if setting.kind in ("flag", "switch"):
         word = str(value).strip().lower()
         if word not in _TRUE | _FALSE:
             raise pytest.UsageError(f"{where}: {value!r} is neither true nor false")
@@ -168,7 +171,9 @@ def _decode(setting: _Setting, value: Any, where: str) -> Any:
         return number
     if setting.kind in ("list", "lines"):
         return [item for item in value if item.strip()]
-    if setting.name == "from":
+    if setting.kind == "choice" and value not in STRATEGIES:
+        raise pytest.UsageError(f"{where}: {value!r} is no {setting.name}; there are {', '.join(STRATEGIES)}")
+    if setting.kind == "source":
         try:
             return Source.parse(value) if value else None
         except UsageError as error:

@@ -21,6 +21,7 @@ from dm_compose.repository.clones import Clone, clone_name
 from dm_compose.repository.filling import commit_for_tests
 from dm_compose.repository.restoring import RestoreReport
 from dm_compose.repository.session import SessionOptions, StackSession
+from dm_compose.repository.settling import settled
 from dm_compose.repository.stack import Stack
 from pytest_dotmesh.config import DmConfig
 from pytest_dotmesh.stack import DmStack
@@ -55,7 +56,7 @@ class Runner:
         self.stack = Stack(config.compose, self._listen)
 
     def _listen(self, event: Event) -> None:
-        if event.what in ("wait", "warning", "recover", "adopt"):
+        if event.what in ("wait", "warning", "recover", "adopt", "settle"):
             self._tell(f"dm: {event.what}: {event.text}")
 
     @property
@@ -68,10 +69,13 @@ class Runner:
         return self._session
 
     def _options(self) -> SessionOptions:
-        """Return how the session behaves, after getting its commit from a remote where one is named."""
-        if self.config.source is None:
-            return self.config.session
-        return replace(self.config.session, commit=commit_for_tests(self.stack, self.config.source))
+        """Return how the session behaves, its commit got from a remote where one is named, and settled."""
+        options = self.config.session
+        if self.config.source is not None:
+            options = replace(options, commit=commit_for_tests(self.stack, self.config.source))
+        if self.config.settle and not self.worker.shared:
+            options = replace(options, commit=settled(self.stack, options, self.worker.run))
+        return options
 
     def _new_session(self) -> StackSession:
         worker, options = self.worker, self._options()

@@ -81,6 +81,7 @@ class Container:
     one_off: bool = False
     pid: int = 0
     respawns: bool = False
+    exit_code: int = 0
     pid_mode: str = ""
     ipc_mode: str = ""
     stdin_open: bool = False

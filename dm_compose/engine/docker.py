@@ -558,6 +558,7 @@ def _container(found: Mapping[str, Any]) -> Container:
         environment=environment,
         command=_command(found, respawns=RESPAWN_LABEL in labels),
         respawns=RESPAWN_LABEL in labels,
+        exit_code=found["State"].get("ExitCode") or 0,
         healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
         network_mode=host.get("NetworkMode") or "",
         one_off=labels.get(_ONE_OFF, "").lower() == "true",

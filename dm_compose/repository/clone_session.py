@@ -39,15 +39,18 @@ class CloneSession(StackSession):
 
     @contextlib.contextmanager
     def _brought_up(self) -> Iterator[None]:
-        assert self.commit is not None
         self._compose(["up", "-d"], creates=True, rewrites=[self._supervise])
         self.wait_until_ready()
-        if not self.options.any_version:
-            with self._checkout() as checkout:
-                check_versions(checkout, self.commit)
+        self._check_versions()
         self._has_arrived()
         with self._kept_up():
             yield
+
+    def _check_versions(self) -> None:
+        assert self.commit is not None
+        if not self.options.any_version:
+            with self._checkout() as checkout:
+                check_versions(checkout, self.commit)
 
 
 class SharedSession(StackSession):

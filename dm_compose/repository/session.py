@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from dm_compose.core.commit import Commit
 from dm_compose.core.containers import Container
@@ -61,7 +61,7 @@ class StackSession:
         self._standing: Standing | None = None
         self._up: set[str] = set()
 
-    def __enter__(self) -> StackSession:
+    def __enter__(self) -> Self:
         """Take the session's lock, keep what is uncommitted, bring up what is down, on the commit's files, and wait until all
         is ready.
 

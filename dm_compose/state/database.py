@@ -130,7 +130,7 @@ class Database:
     def remove_dot(self, dot: DotName) -> None:
         """Forget a dot and everything that belongs to it. Idempotent."""
         with self.transaction():
-            for table in ("refs", "commits", "worktrees", "reflog", "journal", "volumes"):
+            for table in ("settled", "refs", "commits", "worktrees", "reflog", "journal", "volumes"):
                 self._write(f"DELETE FROM {table} WHERE dot = ?", dot)  # noqa: S608 (names from the line above)
             self._write("DELETE FROM dots WHERE name = ?", dot)
 
@@ -185,6 +185,15 @@ class Database:
         return [CommitId(commit_id) for (commit_id,) in rows]
 
     # Refs
+
+    def settled(self, dot: DotName) -> dict[CommitId, CommitId]:
+        """The settled forms of a dot's commits, by commit. A row goes with either of the two."""
+        rows = self._all("SELECT commit_id, form FROM settled WHERE dot = ?", dot)
+        return {CommitId(commit_id): CommitId(form) for commit_id, form in rows}
+
+    def set_settled(self, dot: DotName, commit_id: CommitId, form: CommitId) -> None:
+        """Have a commit be the settled form of another."""
+        self._write("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", dot, commit_id, form)
 
     def refs(self, dot: DotName, kind: str) -> dict[RefName, CommitId]:
         """All branches, tags or states that branches were left in (`kind`: branch, tag, uncommitted) of a dot by name, sorted."""

@@ -87,6 +87,14 @@ MIGRATIONS = (
     """,
     """
     ALTER TABLE dots ADD COLUMN owner TEXT;
+    CREATE TABLE settled (
+        dot TEXT NOT NULL,
+        commit_id TEXT NOT NULL,
+        form TEXT NOT NULL,
+        PRIMARY KEY (dot, commit_id),
+        FOREIGN KEY (dot, commit_id) REFERENCES commits(dot, id) ON DELETE CASCADE,
+        FOREIGN KEY (dot, form) REFERENCES commits(dot, id) ON DELETE CASCADE
+    ) STRICT;
     """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)

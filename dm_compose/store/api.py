@@ -169,6 +169,12 @@ class Store(Protocol):
     def remove_tag(self, dot: DotName, name: RefName) -> None:
         """Forget a tag; NotFoundError."""
 
+    def settled(self, dot: DotName, commit_id: CommitId) -> CommitId | None:
+        """Return the settled form of a commit: the same state as its engines leave it when they shut down."""
+
+    def set_settled(self, dot: DotName, commit_id: CommitId, form: CommitId) -> None:
+        """Have a commit of the dot be the settled form of another; it stays for as long as that one."""
+
     def reflog(self, dot: DotName, worktree: WorktreeName) -> list[ReflogEntry]:
         """Return the moves of a worktree, newest first."""
 

@@ -222,6 +222,13 @@ class History(Parts):
             raise NotFoundError(f"dot {dot} has no tag {name}", hint="`tag` lists what there is.")
         self._database.remove_ref(dot, "tag", name)
 
+    def settled(self, dot: DotName, commit_id: CommitId) -> CommitId | None:
+        return self._database.settled(dot).get(commit_id)
+
+    def set_settled(self, dot: DotName, commit_id: CommitId, form: CommitId) -> None:
+        with self._database.transaction():
+            self._database.set_settled(dot, self._database.commit(dot, commit_id).id, self._database.commit(dot, form).id)
+
     def reflog(self, dot: DotName, worktree: WorktreeName) -> list[ReflogEntry]:
         return self._database.reflog(dot, worktree)
 

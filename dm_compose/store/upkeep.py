@@ -73,12 +73,13 @@ class Upkeep:
             for move in self._database.reflog(dot, worktree):
                 if move.at >= keep_since:
                     pending += [c for c in (move.old, move.new, move.saved) if c is not None]
+        settled = self._database.settled(dot)
         reached = set()
         while pending:
             commit = known.get(pending.pop())
             if commit is not None and commit.id not in reached:
                 reached.add(commit.id)
-                pending += [commit.parent] if commit.parent else []
+                pending += [c for c in (commit.parent, settled.get(commit.id)) if c]
         return [commit_id for commit_id in known if commit_id not in reached]
 
     def _unneeded_objects(self, without: Collection[tuple[DotName, CommitId]]) -> dict[str, int]:

@@ -47,6 +47,8 @@ def value(config: DmConfig, name: str) -> Any:
         "workers_share": config.workers_share,
         "env": config.environment.lines,
         "commit": config.session.commit,
+        "strategy": config.session.strategy,
+        "settle": config.settle,
         "from": str(config.source) if config.source is not None else None,
         "any_version": config.session.any_version,
         "timeout": config.session.ready_timeout_s,
@@ -79,6 +81,15 @@ def test_the_help_tells_all_three_names_of_every_setting(pytester: pytest.Pytest
 
 def given(setting: Any, place: str) -> tuple[str, Any]:
     """A value for a setting as it is written at a place, and what it means."""
+    if setting.kind == "switch":
+        return {"option": ("off", False), "variable": ("0", False), "ini": ("yes", True)}[place]
+    if setting.name == "strategy":
+        word = {"option": "restart", "variable": "respawn", "ini": "auto"}[place]
+        return word, word
+    if setting.name == "from":
+        return f"{place}:ns/dot", f"{place}:ns/dot@master"
+    if setting.kind == "lines":
+        return f"A={place}", (f"A={place}",)
     if setting.kind == "flag":
         return {"option": ("", True), "variable": ("0", False), "ini": ("true", True)}[place]
     if setting.kind == "number":

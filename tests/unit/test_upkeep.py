@@ -18,7 +18,7 @@ import pytest
 from dm_compose.core.commit import CommitDraft, Move, Worktree
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.upkeep import Checkup, Damage, Garbage
-from dm_compose.errors import DamagedError
+from dm_compose.errors import DamagedError, NotFoundError
 from dm_compose.state import Database
 from dm_compose.store import checking, indexes
 from dm_compose.store.api import Store
@@ -962,3 +962,26 @@ def test_upkeep_of_a_store_with_strange_files_is_no_bug(own: Kept) -> None:
     assert (own.home / "store/objects/stray").read_bytes() == b"somebody's"
     assert own.store.check({}, repair=True).sound
     assert own.wrong() == set()
+
+
+def test_a_settled_form_stays_as_long_as_its_commit_and_goes_with_it(kept: Kept) -> None:
+    kept.write("one", b"left over")
+    base = kept.aside()
+    kept.store.note(DOT, MAIN_WORKTREE, "aside", base)
+    kept.write("one", b"settled")
+    form = kept.aside()
+    assert kept.store.settled(DOT, base) is None
+    kept.store.set_settled(DOT, base, form)
+    kept.collect(LONG_AGO)
+    assert kept.store.settled(DOT, base) == form
+    assert {base, form} <= kept.commits()
+    kept.collect()
+    assert kept.store.settled(DOT, base) is None
+    assert not {base, form} & kept.commits()
+
+
+def test_only_a_commit_of_the_dot_can_be_a_settled_form(kept: Kept) -> None:
+    (head,) = kept.commits()
+    with pytest.raises(NotFoundError):
+        kept.store.set_settled(DOT, head, CommitId.new())
+    assert kept.store.settled(DOT, head) is None

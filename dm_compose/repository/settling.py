@@ -1,0 +1,89 @@
+"""Settled commits: the same state as its engines leave it when they are shut down.
+
+A commit of a running stack is what a crash would leave, so each start from it replays logs. Tests start from one commit many
+times: it is settled once, in a clone of the stack that is started, left to recover and stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+from dm_compose.core.commit import Commit
+from dm_compose.core.events import Event
+from dm_compose.core.names import CommitId, DotName
+from dm_compose.errors import DmError, NotReadyError, VersionMismatchError
+from dm_compose.repository.access import locked, open_access
+from dm_compose.repository.clone_session import CloneSession
+from dm_compose.repository.clones import Clone, clone_name
+from dm_compose.repository.session import SessionOptions
+from dm_compose.repository.stack import Stack
+from dm_compose.store.api import Store
+
+STOP_TIMEOUT_S = 60
+KILLED = 137  # the exit code of a container that did not end in that time
+WORKER = "settle"
+
+
+def settled(stack: Stack, options: SessionOptions, run: str) -> CommitId:
+    """Return the settled form of the commit that `options` name, made now when there is none; told as event `settle`.
+
+    The commit itself is returned, and why is told, where no engine could be settled. NotFoundError, VersionMismatchError. Of
+    several processes one makes it and the others wait.
+    """
+    access = open_access(stack.engine, [], stack.listener)
+    try:
+        store = access.store
+        commit = stack.find(store, options.commit)
+        if (form := store.settled(commit.dot, commit.id)) is not None:
+            return form
+        if not _engines(stack):
+            return commit.id
+        with locked(store, _lock(commit.dot), stack.listener):
+            return store.settled(commit.dot, commit.id) or _settle(stack, store, commit, options, run)
+    finally:
+        access.store.close()
+
+
+def _lock(dot: DotName) -> str:
+    return f"{dot}.settle"
+
+
+def _engines(stack: Stack) -> list[str]:
+    """Return the services whose engines have files."""
+    return sorted({subdot.services[0] for subdot in stack.plan.subdots if subdot.engine is not None})
+
+
+def _settle(stack: Stack, store: Store, commit: Commit, options: SessionOptions, run: str) -> CommitId:
+    stack.listener(Event("settle", f"commit {commit.id.short}: its engines are started and shut down once, in a clone"))
+    clone = Clone(stack, clone_name(stack.project.name, run, WORKER), run)
+    try:
+        with _Settling(clone, replace(options, commit=commit.id)) as session:
+            session.shut_down()
+            form = session.keep(f"settled {commit.id.short}").id
+            store.set_settled(commit.dot, commit.id, form)
+    except VersionMismatchError:
+        raise
+    except DmError as error:
+        stack.listener(Event("warning", f"commit {commit.id.short} cannot be settled, so it is used as it is: {error.message}"))
+        return commit.id
+    return form
+
+
+class _Settling(CloneSession):
+    """A clone with nothing but its engines up."""
+
+    @contextlib.contextmanager
+    def _brought_up(self) -> Iterator[None]:
+        self._compose(["up", "-d", "--no-deps", *_engines(self.stack)], creates=True)
+        self.wait_until_ready()
+        self._check_versions()
+        yield
+
+    def shut_down(self) -> None:
+        """Stop the engines as `docker stop` does; NotReadyError for one that had to be killed."""
+        self._compose(["stop", "--timeout", str(STOP_TIMEOUT_S)], creates=False)
+        for container in self.stack.containers():
+            if container.exit_code == KILLED:
+                raise NotReadyError(f"{container.label} did not shut down within {STOP_TIMEOUT_S} s")
