@@ -204,7 +204,7 @@ def _put(
             hint="Commit them, or use --hard, which keeps them for `undo`; `up -d` goes on with what is there.",
         )
     is_there = (state.branch, state.head) == (branch, target.id) and not dirty
-    if not is_there or not any(member.container.running for member in checkout.members):
+    if how.start and not (is_there and any(member.container.running for member in checkout.members)):
         store.set_setting(_key(checkout), target.id)
     if is_there:
         return (), None

@@ -78,14 +78,14 @@ def seed(stack: Stack, remotes: Remotes, wish: Wish, how: How) -> Seeded:
     source = Source(wish.remote, wish.name, key.branch)
     why: list[str] = []
     pushed = False
-    if (here := _here(remotes, stack, key.branch)) is not None:
+    if (here := _here(remotes, stack, key)) is not None:
         outcome, commit = Outcome.HERE, here
         why.append("the store has a seed with this key")
         put_and_start(stack, remotes, source, Found(here, Relation.SAME), how, began)
-        if wish.push and not _may_be_there(remotes, source, why):
-            pushed = _push(stack, remotes, wish, key, why)
+        if wish.push:
+            pushed = _push_again(stack, remotes, wish, key, source, why)
     elif _may_be_there(remotes, source, why):
-        found = fetch_commit(stack, remotes, source)
+        found = _fetch(stack, remotes, source, key)
         outcome, commit = Outcome.PULLED, found.commit
         why.append(f"{wish.remote} has a seed with this key")
         put_and_start(stack, remotes, source, found, how, began)
@@ -96,18 +96,40 @@ def seed(stack: Stack, remotes: Remotes, wish: Wish, how: How) -> Seeded:
             try:
                 pushed = _push(stack, remotes, wish, key, why)
             except DivergedError:
-                found = fetch_commit(stack, remotes, source)
+                found = _fetch(stack, remotes, source, key)
                 outcome, commit = Outcome.PULLED, found.commit
                 why.append("somebody else has pushed one meanwhile, which is taken instead")
                 put_and_start(stack, remotes, source, Found(commit, Relation.BEHIND, found.received_bytes), how, began)
     return Seeded(key, outcome, commit, pushed, tuple(why), time.monotonic() - began)
 
 
-def _here(remotes: Remotes, stack: Stack, branch: RefName) -> Commit | None:
+def _here(remotes: Remotes, stack: Stack, key: ContentKey) -> Commit | None:
+    """Return the seed that the store has, whatever has been committed on top of it."""
     with remotes.dots.store() as store:
         dot = stack.identity(store)[0]
-        head = store.branches(dot).get(branch) if dot in store.dots() else None
-        return store.commit(dot, head) if head is not None else None
+        head = store.branches(dot).get(key.branch) if dot in store.dots() else None
+        log = store.log(dot, head) if head is not None else []
+    return next((commit for commit in log if commit.metadata.get(METADATA) == key.key), None)
+
+
+def _fetch(stack: Stack, remotes: Remotes, source: Source, key: ContentKey) -> Found:
+    """Get the seed from the remote; DivergedError where somebody has pushed something else under its name."""
+    found = fetch_commit(stack, remotes, source)
+    if found.commit.metadata.get(METADATA) != key.key:
+        raise DivergedError(
+            f"{source} is not at the seed: {found.commit.id.short} {found.commit.message}",
+            hint="Work on a seed belongs on a branch of its own. `--key STRING` makes another seed.",
+        )
+    return found
+
+
+def _push_again(stack: Stack, remotes: Remotes, wish: Wish, key: ContentKey, source: Source, why: list[str]) -> bool:
+    """Push a seed that an earlier run could not push. A remote that cannot be asked is no error: the seed is here."""
+    try:
+        return not _may_be_there(remotes, source, why) and _push(stack, remotes, wish, key, why)
+    except (RemoteError, DivergedError) as error:
+        why.append(f"{wish.remote} cannot be asked whether it has the seed: {error.message}")
+        return False
 
 
 def _may_be_there(remotes: Remotes, source: Source, why: list[str]) -> bool:

@@ -226,6 +226,26 @@ def test_a_branch_that_has_no_commit_yet_is_taken_by_who_stands_on_it(stores: St
     assert bench.store.branches(DOT) == {}
 
 
+def test_a_branch_that_was_begun_has_the_next_commit_as_its_first_and_no_file_moves(bench: Bench) -> None:
+    first, before = bench.store.branches(DOT)[MASTER], state(bench)
+    for _ in range(2):
+        bench.store.begin_branch(DOT, MAIN_WORKTREE, FEATURE)
+    assert bench.store.worktree(DOT, MAIN_WORKTREE).head is None
+    assert bench.store.branches(DOT) == {MASTER: first}
+    same(bench, before)
+    made = bench.commit("of its own")
+    assert bench.store.branches(DOT) == {MASTER: first, FEATURE: made}
+    assert bench.store.commit(DOT, made).parent is None
+    with pytest.raises(ExistsError):
+        bench.store.begin_branch(DOT, MAIN_WORKTREE, MASTER)
+
+
+def test_a_branch_that_another_worktree_has_cannot_be_begun(bench: Bench) -> None:
+    bench.store.add_worktree(Worktree(DOT, SECOND, FEATURE, None), bench.store.branches(DOT)[MASTER])
+    with pytest.raises(InUseError):
+        bench.store.begin_branch(DOT, MAIN_WORKTREE, FEATURE)
+
+
 def test_a_branch_of_nothing_is_not_made(bench: Bench) -> None:
     for dot, commit in ((DOT, NONE), (NO_DOT, bench.head)):
         with pytest.raises(NotFoundError) as caught:
