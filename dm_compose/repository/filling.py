@@ -196,14 +196,15 @@ def _put(
     _refuse_to_leave_commits(checkout, branch, found)
     save_from_memory(checkout)
     dirty = _dirty(checkout)
-    needed = [subdot for subdot in dirty if _matters(checkout, subdot, target)]
+    empty = [subdot for subdot in dirty if is_empty(checkout, subdot)]
+    needed = [subdot for subdot in dirty if subdot not in empty and _would_be_missed(checkout, subdot, target)]
     was_starting = store.settings().get(_key(checkout)) == target.id
     if needed and not how.hard and not was_starting:
         raise UncommittedError(
             f"uncommitted changes in {', '.join(sorted(needed))} would be lost",
             hint="Commit them, or use --hard, which keeps them for `undo`; `up -d` goes on with what is there.",
         )
-    is_there = (state.branch, state.head) == (branch, target.id) and not dirty
+    is_there = (state.branch, state.head) == (branch, target.id) and not empty and not needed
     if how.start and not (is_there and any(member.container.running for member in checkout.members)):
         store.set_setting(_key(checkout), target.id)
     if is_there:
@@ -276,16 +277,13 @@ def _dirty(checkout: Checkout) -> list[SubdotName]:
     return [name for name, changes in uncommitted(checkout).items() if changes.by_user]
 
 
-def _matters(checkout: Checkout, subdot: SubdotName, target: Commit) -> bool:
-    """Whether what is live in a dirty subdot would be missed: not where it is empty or as in the commit, nor, before the first
-    commit, where all it has is in the commit.
-    """
-    if subdot not in checkout.places or is_empty(checkout, subdot):
-        return False
+def _would_be_missed(checkout: Checkout, subdot: SubdotName, target: Commit) -> bool:
+    """Whether a dirty subdot is not as in the commit; before the first commit, whether it has anything that is not in it."""
     patterns = checkout.ignore_patterns()
-    changes = checkout.store.diff_live(
+    found = checkout.store.diff_live(
         checkout.dot, checkout.worktree, checkout.directories, target.id, patterns, COMPARE_BUDGET_BYTES
-    )[subdot].changes
+    )
+    changes = found[subdot].changes
     if checkout.state().head is None:
         return any(change.how in ("added", "changed") for change in changes)
     return bool(changes)

@@ -204,8 +204,6 @@ def test_a_seed_is_made_once_and_then_found_by_its_key_until_a_file_changes(
     assert (found["outcome"], found["key"], found["commit"]["id"]) == ("pulled", made["key"], made["commit"]["id"])
     assert two.redis().get("note") == "seeded"
     assert seeding(two, where, "false")["outcome"] == "here"
-    two.dm("remote", "add", "nowhere", "oci://127.0.0.1:1/team")
-    assert seeding(two, "nowhere:team/shop", "false")["outcome"] == "here"
     (two.directory / "migrations" / "2.sql").write_text("two")
     refused = seeding(two, where, "false", check=False)
     assert refused["error"]["code"] == ExistsError.exit_code
