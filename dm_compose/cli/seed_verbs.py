@@ -70,7 +70,7 @@ def up(*, source: str, hard: bool, any_version: bool, as_json: bool, words: tupl
     stack, remotes = _parts(quiet=as_json)
     with _output_kept_for_json(as_json=as_json):
         done = up_from(stack, remotes, parsed, How(hard, any_version, ready_timeout_s(), words=words))
-    print_json(as_filling(done)) if as_json else print_filling(done)
+    print_json(as_filling(done)) if as_json else print_filling(done, started=True)
 
 
 def as_filling(done: Filling) -> dict[str, object]:
@@ -85,12 +85,12 @@ def as_filling(done: Filling) -> dict[str, object]:
     }
 
 
-def print_filling(done: Filling) -> None:
+def print_filling(done: Filling, *, started: bool) -> None:
     """Print what was filled in a line or two."""
     what = f"filled {', '.join(done.filled)}" if done.filled else "it was there already"
     received = f"{size(done.received_bytes)} received" if done.received_bytes else "nothing received"
     where = f"on branch {done.branch} at {done.commit.id.short} {done.commit.message}"
-    click.echo(f"{where}: {received}, {what}, ready after {seconds(done.total_s)}")
+    click.echo(f"{where}: {received}, {what}, {'ready' if started else 'done'} after {seconds(done.total_s)}")
     if done.saved:
         click.echo("what was uncommitted is kept: `dm-compose undo` brings it back")
 
@@ -146,7 +146,7 @@ def seed(
             raise UsageError("--from fills from one commit, and has no key and no command")
         with _output_kept_for_json(as_json=as_json):
             filling = up_from(stack, remotes, Source.parse(source), how)
-        print_json(as_filling(filling)) if as_json else print_filling(filling)
+        print_json(as_filling(filling)) if as_json else print_filling(filling, started=False)
         return
     remote, name = _kept_on(kept, stack, remotes)
     with _output_kept_for_json(as_json=as_json):
