@@ -58,6 +58,7 @@ class Standing:
         self._checkout: Checkout | None = None
         self._watched: list[Container] = []
         self._commit: CommitId | None = None
+        self._patterns: Mapping[SubdotName, tuple[str, ...]] = {}
 
     def touched(self, commit: CommitId) -> Touched | None:
         """Return what a restore to a commit has to look at; None where nothing is known: all of it. Takes no lock."""
@@ -65,9 +66,7 @@ class Standing:
             return None
         checkout = self._checkout
         containers = self._witness.touched(self._watched)
-        written = checkout.store.changed_since_quiet(
-            checkout.dot, checkout.worktree, checkout.directories, checkout.own_patterns()
-        )
+        written = checkout.store.changed_since_quiet(checkout.dot, checkout.worktree, checkout.directories, self._patterns)
         return Touched(containers, written, {c.id for c in self._watched}, self._witness.others_started)
 
     def arrived(self, checkout: Checkout, commit: CommitId, touched: Touched | None, plan: Plan) -> None:
@@ -84,7 +83,7 @@ class Standing:
         self._witness.remember(now.values())  # before anything else: from here on everything is seen
         checkout.mark_quiet(kept=touched.untouched_subdots(checkout) if touched is not None else ())
         self._watched = [now.get(c.id, c) for c in watched]
-        self._checkout, self._commit = checkout, commit
+        self._checkout, self._commit, self._patterns = checkout, commit, checkout.own_patterns()
 
 
 def _has_state(member: Member) -> bool:

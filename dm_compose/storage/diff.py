@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 from dm_compose.core.tree import DIRECTORY, FILE, Change, Entry, TreeDiff
 from dm_compose.storage.contents import differing_bytes
-from dm_compose.storage.scan import Found, Tree
 
 Opener = Callable[[Entry], int]
 
@@ -29,7 +28,7 @@ def diff_trees(
     read; from there on they count with their whole size and the result is not `exact`. A file that vanishes while it
     is compared counts as removed. Without openers no file is compared.
     """
-    ignored = _matcher(ignore)
+    ignored = matcher(ignore)
     changes = []
     exact = True
     for path in sorted(old.keys() | new.keys()):
@@ -57,19 +56,8 @@ def diff_trees(
     return TreeDiff(tuple(changes), exact)
 
 
-def changed_paths(before: Tree, after: Tree, *, ignore: Iterable[str] = ()) -> bool:
-    """Whether any path was written to between two scans of one directory, the second made with the first as `known`."""
-    ignored = _matcher(ignore)
-
-    def differs(old: Found | None, new: Found | None) -> bool:
-        if old is None or new is None or old.entry.kind != DIRECTORY:
-            return old != new
-        return _meaning(old.entry) != _meaning(new.entry)  # its time stamps move with its files, which are looked at themselves
-
-    return any(differs(before.get(path), after.get(path)) and not ignored(path) for path in before.keys() | after.keys())
-
-
-def _matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Return whether a path is one that shell patterns mean; `*` means slashes too."""
     joined = "|".join(fnmatch.translate(p) for p in patterns)
     if not joined:
         return lambda _: False

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from dm_compose.core.events import Listener
+from dm_compose.core.events import ignore as no_listener
 from dm_compose.core.names import (
     CommitId,
     DotName,
@@ -12,9 +15,10 @@ from dm_compose.core.names import (
     WorktreeName,
 )
 from dm_compose.core.tree import TreeDiff
-from dm_compose.storage.diff import changed_paths, diff_trees
+from dm_compose.storage.diff import diff_trees, matcher
+from dm_compose.storage.quiet import Watched, watch, written_to
 from dm_compose.storage.restore import plan_tree
-from dm_compose.storage.scan import scan, scan_standing
+from dm_compose.storage.scan import Tree, scan, scan_standing
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
 from dm_compose.store.parts import Parts, nested, opener
@@ -22,6 +26,10 @@ from dm_compose.store.parts import Parts, nested, opener
 
 class Looking(Parts):
     """See dm_compose.store.api.Store."""
+
+    def __init__(self, root: Path, listener: Listener = no_listener) -> None:
+        super().__init__(root, listener)
+        self._watches: dict[tuple[str, tuple[str, ...]], Watched] = {}
 
     def differing(self, dot: DotName, worktree: WorktreeName, directories: Directories, target: CommitId) -> list[SubdotName]:
         commit = self._database.commit(dot, target)
@@ -96,7 +104,15 @@ class Looking(Parts):
 
         def changed(subdot: SubdotName, directory: str) -> bool:
             quiet = self._indexes.load((dot, worktree, subdot), "quiet")
-            return not quiet or changed_paths(quiet, scan(directory, quiet, without=inner[subdot]), ignore=ignore.get(subdot, ()))
+            watched = self._watched(directory, quiet, tuple(ignore.get(subdot, ())))
+            return not quiet or written_to(directory, watched, without=inner[subdot])
 
-        answers = self._each(directories, changed)
-        return [subdot for subdot, answer in answers.items() if answer]
+        with file_errors("reading a volume"):
+            return [subdot for subdot, directory in directories.items() if changed(subdot, directory)]
+
+    def _watched(self, directory: str, quiet: Tree, ignore: tuple[str, ...]) -> Watched:
+        """Return what has to be looked at, worked out once for each mark."""
+        known = self._watches.get((directory, ignore))
+        if known is None or known.tree is not quiet:
+            known = self._watches[directory, ignore] = watch(quiet, matcher(ignore))
+        return known
