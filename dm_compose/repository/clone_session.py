@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from dm_compose.core.commit import SESSION
+from dm_compose.errors import InUseError
+from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.clones import Clone, made
 from dm_compose.repository.restoring import check_versions
 from dm_compose.repository.session import SessionOptions, StackSession
@@ -56,8 +59,17 @@ class CloneSession(StackSession):
 class SharedSession(StackSession):
     """A session on a stack that another process has up and lends to several, by a session of its own.
 
-    It takes nothing and gives nothing back: restores are what it is for.
+    It takes nothing and gives nothing back: restores are what it is for. All raise InUseError once that process has gone: the
+    stack is its user's again.
     """
+
+    @contextlib.contextmanager
+    def _checkout(self, *, new_session: bool = False) -> Iterator[Checkout]:
+        with super()._checkout(new_session=new_session) as checkout:
+            entries = checkout.store.unfinished(checkout.dot)
+            if not any(e.operation == SESSION and e.worktree == checkout.worktree for e in entries):
+                raise InUseError("the test run that had this stack has ended", hint="Run the tests again.")
+            yield checkout
 
     @contextlib.contextmanager
     def _lock_taken(self) -> Iterator[None]:

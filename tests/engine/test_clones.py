@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ from dm_compose.core.events import ignore
 from dm_compose.engine import Engine
 from dm_compose.repository.access import open_access
 from dm_compose.repository.clones import CLONE_LABEL, Clone, clone_name, made, sweep
+from dm_compose.repository.dots import Dots
 from dm_compose.repository.stack import Stack
 from tests.support.crashing import KILLED, run_until
 from tests.support.projects import Run, TestProject, eventually, project_in
@@ -41,6 +41,7 @@ def scribble(text):
         assert client(os.environ[name]).set(text, text)
         assert client(os.environ[name]).save()
 """
+SERVICES = ("cache", "queue")
 STOPS = (1, 4, 9, 14, 20, 27, 35, 45, 1000)  # changes of the disk and requests to the engine; the last is all of them
 
 
@@ -88,17 +89,15 @@ def test_hangs(dm_stack, n):
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(run.pid, signal.SIGKILL)
-            run.communicate()
-
-
-def value(project: TestProject, service: str, key: str) -> object:
-    return project.redis(service).get(key)
+            run.wait()
+            assert run.stdout is not None
+            run.stdout.close()
 
 
 def resources(project: TestProject) -> list[str]:
     """Return the names of all that is of clones of this project."""
     engine = Engine()
-    found = [r.name for r in engine.labelled(CLONE_LABEL) if r.labels[CLONE_LABEL].startswith(f"{project.name}-t")]
+    found = sorted(r.name for r in engine.labelled(CLONE_LABEL) if r.labels[CLONE_LABEL].startswith(f"{project.name}-t"))
     engine.close()
     return found
 
@@ -136,28 +135,32 @@ def shop(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestPro
     os.chown(directory / "files", 999, 999)
     for project in project_in(directory / "project", run, "shop", document):
         project.dm("up", "-d")
-        for service in ("cache", "queue"):
+        for service in SERVICES:
             eventually(lambda: project.redis(service).set("note", "seed"), service)  # noqa: B023
         project.seed = project.json("commit", "-m", "seed")["id"]
-        for service in ("cache", "queue"):
+        for service in SERVICES:
             project.redis(service).set("note", "my work")
             project.redis(service).save()
         yield project
         project.dm("prune")
 
 
+def history(stack: Stack) -> list[object]:
+    """Return all that its user sees of a stack's dot and of others."""
+    return [stack.log(), stack.reflog(), stack.branches(), stack.worktrees(), stack.status(), Dots().names()]
+
+
 @pytest.fixture
 def tests(shop: TestProject, tmp_path: Path) -> Iterator[ShopTests]:
     """Tests of the shop, whatever they do: the stack is as it was, still up and still dirty, and nothing is left of clones."""
-    files = describe(shop.directory.parent.parent / "files")
-    started = [shop.started_at(service) for service in ("cache", "queue")]
-    seen = [shop.json(*words) for words in (("log",), ("reflog",), ("branch",), ("worktree", "list"), ("status",))]
+    place, stack = shop.directory.parent.parent / "files", shop.stack()
+    files, seen = describe(place), history(stack)
+    started = [shop.started_at(service) for service in SERVICES]
     yield ShopTests(shop, tmp_path / "tests")
-    assert differences(files, describe(shop.directory.parent.parent / "files")) == []
-    assert [shop.started_at(service) for service in ("cache", "queue")] == started
-    assert [value(shop, service, "note") for service in ("cache", "queue")] == ["my work", "my work"]
-    assert [shop.json(*words) for words in (("log",), ("reflog",), ("branch",), ("worktree", "list"), ("status",))] == seen
-    assert [dot["dot"] for dot in json.loads(shop.command("dm", "list", "--json").stdout)] == [shop.name]
+    assert differences(files, describe(place)) == []
+    assert [shop.started_at(service) for service in SERVICES] == started
+    assert [shop.redis(service).get("note") for service in SERVICES] == ["my work", "my work"]
+    assert history(stack) == seen
     assert leftovers(shop) == []
 
 
@@ -217,7 +220,7 @@ def test_what_a_killed_run_has_left_is_swept_and_nothing_of_a_run_that_lives(tes
         eventually(lambda: (at / "0").exists() and (at / "1").exists(), "both workers", timeout_s=90)
         eventually((beside / "0").exists, "the other run", timeout_s=90)
         os.killpg(killed.pid, signal.SIGKILL)
-        killed.communicate()
+        eventually(lambda: killed.poll() is not None, "its end")
         before = resources(tests.project)
         dead = tests.project.json("prune", "--dry-run")["clones"]
         assert len(dead) == 2
