@@ -55,7 +55,10 @@ class LocalStore(History, Looking, Restoring):
         return self._upkeep.garbage(keep_since)
 
     def collect(self, keep_since: datetime) -> Garbage:
-        return self._upkeep.collect(keep_since)
+        found = self._upkeep.collect(keep_since)
+        with file_errors("removing what is not needed"):
+            self._locks.forget_others(self.dots())
+        return found
 
     def check(self, live: Mapping[DotName, Mapping[WorktreeName, Directories]], *, repair: bool) -> Checkup:
         return self._checking.check(live, self._counting("check"), repair=repair)

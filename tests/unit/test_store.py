@@ -264,7 +264,11 @@ def test_a_clone_knows_its_owner_and_a_commit_of_another_dot_and_leaves_nothing(
     store.restore(entry, DATA, {DATA: str(place)})
     store.sync_restored(entry)
     store.end_restore(entry)
+    store.unlock(store.lock("gone.session", "me", 0))
+    held = store.lock("new.session", "me", 0)
     store.collect(datetime.now(UTC))
+    assert sorted({file.stem for file in (fast_path / "store/locks").iterdir()}) == ["clone", "new.session"]
+    store.unlock(held)
     assert (place / "file").read_text() == "second"
     assert store.worktree(clone, MAIN_WORKTREE).head == second
     assert store.check({}, repair=False).sound
