@@ -95,8 +95,8 @@ def given(setting: Any, place: str) -> tuple[str, Any]:
     if setting.kind == "number":
         number = {"option": 1.0, "variable": 2.0, "ini": 3.0}[place]
         return str(number), number
-    word = f"/{place}/x" if setting.name in PATHS else place
-    return word, (word,) if setting.kind == "list" else word
+    word = f"/{place}/x" if setting.name in PATHS else f"NAME={place}" if setting.kind == "lines" else place
+    return word, (word,) if setting.kind in ("list", "lines") else word
 
 
 @by_name("setting", SETTINGS, ids=lambda s: s.name)
@@ -146,6 +146,13 @@ def test_an_empty_list_is_a_value(pytester: pytest.Pytester, monkeypatch: pytest
     monkeypatch.setenv(setting.variable, "")
     config = read(pytester, ini=ini)
     assert (value(config, setting.name), config.chosen) == ((), True)
+
+
+def test_environment_variables_are_options_or_lines(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert value(read(pytester, "--dm-env", "A=1 {db:1}", "--dm-env=B=2"), "env") == ("A=1 {db:1}", "B=2")
+    assert value(read(pytester, ini="dm_env =\n    A=1 2\n    B=2"), "env") == ("A=1 2", "B=2")
+    monkeypatch.setenv("DM_ENV", "A=x://a:1\nB=2\n")
+    assert value(read(pytester), "env") == ("A=x://a:1", "B=2")
 
 
 # Texts
