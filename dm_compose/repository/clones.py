@@ -26,7 +26,7 @@ from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, DotName, Subdot
 from dm_compose.core.project import Project
 from dm_compose.core.stack import StackPlan
 from dm_compose.engine import Engine
-from dm_compose.errors import ComposeError, DmError, InUseError, NotFoundError
+from dm_compose.errors import ComposeError, DmError, InUseError, NotFoundError, UsageError
 from dm_compose.repository.access import Access, locked, open_access, who_am_i
 from dm_compose.repository.bringing_up import forget_generated_files, get_images
 from dm_compose.repository.checkout import Checkout
@@ -190,7 +190,8 @@ def sweep(engine: Engine, store: Store, listener: Listener, *, thorough: bool = 
     known = store.clones()
     by_clone: dict[DotName, list[Resource]] = defaultdict(list)
     for resource in engine.labelled(CLONE_LABEL, volumes=thorough):
-        by_clone[DotName(resource.labels[CLONE_LABEL])].append(resource)
+        with contextlib.suppress(UsageError):  # not a name that we gave
+            by_clone[DotName.parse(resource.labels[CLONE_LABEL])].append(resource)
     found = []
     for name in sorted({*known, *by_clone}):
         if name not in known and not all(_owner_is_gone(r) for r in by_clone[name]):
