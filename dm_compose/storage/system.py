@@ -29,6 +29,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+_libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+_SYNC_FILE_RANGE_WRITE = 2
 
 
 @contextlib.contextmanager
@@ -128,6 +130,11 @@ def write_xattrs(path: bytes, wanted: tuple[tuple[str, str], ...]) -> None:
             os.setxattr(path, name, bytes.fromhex(value), follow_symlinks=False)
     for name in present:
         os.removexattr(path, name, follow_symlinks=False)
+
+
+def begin_writing_back(fd: int) -> None:
+    """Have the kernel begin to write a file to the disk, so that a later sync finds less to do. Promises nothing."""
+    _libc.sync_file_range(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
 
 def sync_directory(path: str | Path) -> None:

@@ -18,7 +18,7 @@ from dm_compose.errors import DamagedError, InUseError
 from dm_compose.state import Database
 from dm_compose.storage.contents import CHUNK_BYTES, clone
 from dm_compose.storage.objects import ObjectStore
-from dm_compose.storage.system import file_errors, punch_hole, sync_directory, sync_filesystem
+from dm_compose.storage.system import begin_writing_back, file_errors, punch_hole, sync_directory, sync_filesystem
 from dm_compose.store.exchange import NewDot, Run, Whole
 
 STAGING_PREFIX = "fetch."
@@ -174,6 +174,8 @@ class LocalStaging:
     def finish(self, ref: str, sha256: str) -> bool:
         path = self._path(ref, finished=False)
         with file_errors(f"receiving object {ref}"):
+            with self._writing(ref) as fd:
+                begin_writing_back(fd)
             if digest_of_file(path) != sha256:
                 os.unlink(path)
                 return False
