@@ -212,7 +212,7 @@ def _volumes(document: dict[str, Any], original: Original, plan: StackPlan, labe
     for key in volumes:
         if (subdot := original.subdot_of(key)) is not None:
             volumes[key] = {"name": _volume(plan, subdot.name), "labels": dict(labels)}
-    writable = {m["source"] for s in document["services"].values() for m in s.get("volumes") or () if _writable(m, "volume")}
+    writable = {m.get("source") for s in document["services"].values() for m in s.get("volumes") or () if _writable(m, "volume")}
     if found := sorted(writable.intersection(shared)):
         yield f"all clones share what is no state: {', '.join(f'volume {key}' for key in found)}"
 
