@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 import dm_compose
-from dm_compose.cli import branch_verbs, clone_verbs, passing, remote_verbs, seed_verbs, state_verbs
+from dm_compose.cli import branch_verbs, clone_verbs, doctor_verbs, passing, remote_verbs, seed_verbs, state_verbs
 from dm_compose.cli.targets import ComposeTarget
 from dm_compose.compose import ComposeOptions
 from dm_compose.compose.words import read_words
@@ -118,5 +118,12 @@ def cli(
     ctx.obj = ComposeTarget(ComposeOptions(files, project_name, profiles, env_files, project_directory, tuple(others)))
 
 
-for verb in (*state_verbs.VERBS, *branch_verbs.VERBS, *clone_verbs.VERBS, remote_verbs.remote, *seed_verbs.VERBS):
+for verb in (
+    *state_verbs.VERBS,
+    *branch_verbs.VERBS,
+    *clone_verbs.VERBS,
+    *doctor_verbs.VERBS,
+    remote_verbs.remote,
+    *seed_verbs.VERBS,
+):
     cli.add_command(verb)

@@ -53,3 +53,15 @@ class Checkup:
     def sound(self) -> bool:
         """Whether everything is, or has been made, as it was written."""
         return all(d.repaired for d in self.damage)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a store's file system can do, tried on a scratch file of `size_bytes`: whether it clones files (reflink), and what a
+    copy of that file cost. `shared` are the directories that are on the same file system.
+    """
+
+    reflink: bool
+    size_bytes: int
+    copy_s: float
+    shared: tuple[str, ...]

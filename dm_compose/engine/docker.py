@@ -342,6 +342,20 @@ class Engine:
         except NotFoundError:
             return
 
+    @contextlib.contextmanager
+    def scratch_container(self, image: str, entrypoint: Sequence[str], labels: Mapping[str, str]) -> Iterator[Container]:
+        """Run a container without network or volumes for as long as the block lasts, and remove it."""
+        with engine_errors(f"running a container of {image[:19]}"):
+            host = self._api.create_host_config(network_mode="none")
+            made = self._api.create_container(
+                image, entrypoint=list(entrypoint), command=[], host_config=host, labels={ROLE_LABEL: "doctor", **labels}
+            )["Id"]
+        try:
+            self.start(made)
+            yield self.container(made)
+        finally:
+            self._remove(made)
+
     def image_has(self, image: str, paths: Sequence[Sequence[str]]) -> bool:
         """Whether an image has, of each of `paths`, at least one."""
         with engine_errors(f"looking into image {image[:19]}"):

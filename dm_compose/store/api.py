@@ -15,7 +15,7 @@ from typing import Protocol
 from dm_compose.core.commit import Commit, CommitDraft, JournalEntry, Move, ReflogEntry, Worktree
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.tree import TreeDiff
-from dm_compose.core.upkeep import Checkup, Garbage
+from dm_compose.core.upkeep import Checkup, Garbage, Probe
 from dm_compose.store.exchange import Exchange
 
 Directories = Mapping[SubdotName, str]
@@ -323,6 +323,9 @@ class Store(Protocol):
         """Write a commit's subdots as directories below `directory`, or the files of one `subdot` into it. The directory is
         made, or is empty: ExistsError. Not atomic. Needs no lock.
         """
+
+    def probe(self, directories: Directories) -> Probe:
+        """Try what the file system of the store can do, with a scratch file that is removed. Needs no lock."""
 
     def exchange(self) -> Exchange:
         """Return what moves objects to and from other stores."""

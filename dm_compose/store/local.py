@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +14,8 @@ from dm_compose.core.names import (
     DotName,
     WorktreeName,
 )
-from dm_compose.core.upkeep import Checkup, Garbage
+from dm_compose.core.upkeep import Checkup, Garbage, Probe
+from dm_compose.storage.contents import clone
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
 from dm_compose.store.checking import Checking
@@ -21,6 +25,8 @@ from dm_compose.store.looking import Looking
 from dm_compose.store.restoring import Restoring
 from dm_compose.store.sending import LocalExchange
 from dm_compose.store.upkeep import Upkeep
+
+PROBE_BYTES = 16 << 20
 
 
 class LocalStore(History, Looking, Restoring):
@@ -62,6 +68,21 @@ class LocalStore(History, Looking, Restoring):
 
     def check(self, live: Mapping[DotName, Mapping[WorktreeName, Directories]], *, repair: bool) -> Checkup:
         return self._checking.check(live, self._counting("check"), repair=repair)
+
+    def probe(self, directories: Directories) -> Probe:
+        with (
+            file_errors("probing the store's file system"),
+            tempfile.TemporaryDirectory(dir=self.root, prefix="probe-") as scratch,
+        ):
+            device = os.stat(scratch).st_dev
+            source, copy = os.path.join(scratch, "source"), os.path.join(scratch, "copy")
+            with open(source, "wb") as file:
+                file.write(os.urandom(PROBE_BYTES))
+            began = time.monotonic()
+            cloned = clone(os.fsencode(source), os.fsencode(copy))
+            took = time.monotonic() - began
+            shared = tuple(str(name) for name, path in directories.items() if os.stat(path).st_dev == device)
+        return Probe(cloned, PROBE_BYTES, took, shared)
 
     def exchange(self) -> LocalExchange:
         return self._exchange

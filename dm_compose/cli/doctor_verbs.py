@@ -1,0 +1,49 @@
+"""`dm-compose doctor`: what test runs can expect here."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import click
+
+from dm_compose.cli.output import print_json, printable, table
+from dm_compose.cli.state_verbs import json_option
+from dm_compose.cli.targets import ComposeTarget, target
+from dm_compose.core.units import seconds, size
+
+
+@click.command()
+@json_option
+def doctor(*, as_json: bool) -> None:
+    """Say how each datastore goes down and up in test runs and why, and what reflink and pausing cost here, measured now.
+
+    Nothing of the stack is touched: a scratch container of one of its images, and a scratch file in the store, are used.
+    """
+    from dm_compose.repository.doctor import examine
+
+    found = examine(cast(ComposeTarget, target()).stack(quiet=as_json))
+    if as_json:
+        print_json(found)
+        return
+    engine, probe, costs = found.engine, found.probe, found.costs
+    click.echo(f"engine   {engine.version}, {engine.operating_system}, {engine.architecture}, at {engine.endpoint}")
+    click.echo(f"files    {'directly' if found.files == 'in-process' else 'through a helper container'}")
+    how = "cloned (reflink)" if probe.reflink else "copied: this file system has no reflink"
+    click.echo(f"objects  {how}; {size(probe.size_bytes)} in {seconds(probe.copy_s)}")
+    proof = "proven, and left alone" if found.untouched else "cannot be proven, because the engine is not on this machine"
+    click.echo(f"a datastore that a test did not touch: {proof}")
+    if costs is not None:
+        click.echo(
+            f"one container, whatever runs in it: pause {seconds(costs.pause_s)}, unpause {seconds(costs.unpause_s)},"
+            f" respawn {seconds(costs.respawn_s)}, kill and start {seconds(costs.restart_s)}"
+        )
+    click.echo()
+    rows = [(s.service, ", ".join(s.engines) or "-", s.strategy, s.obstacle or "its image has a shell") for s in found.services]
+    table(("SERVICE", "ENGINE", "STRATEGY", "WHY"), rows)
+    click.echo()
+    click.echo("clones for parallel workers: " + ("yes" if found.clonable else "no"))
+    for problem in found.clones:
+        click.echo(f"  {printable(problem)}")
+
+
+VERBS: tuple[click.Command, ...] = (doctor,)

@@ -1,0 +1,118 @@
+"""What test runs can expect of this machine and this stack, tried on the spot."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dm_compose.core.containers import EngineFacts
+from dm_compose.core.names import DotName
+from dm_compose.core.upkeep import Probe
+from dm_compose.engine import RESPAWN_LABEL, Engine, Supervisor, supervised
+from dm_compose.errors import DmError
+from dm_compose.repository.clones import Clone
+from dm_compose.repository.respawn import respawn_obstacles
+from dm_compose.repository.stack import Stack
+
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class ServiceReport:
+    """How a service with state goes down and up in a test run's own containers, and why not by respawn ('' where it does)."""
+
+    service: str
+    engines: tuple[str, ...]
+    strategy: str
+    obstacle: str
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Median seconds of what a restore does to one container, whatever runs in it: tried with a shell that sleeps."""
+
+    pause_s: float
+    unpause_s: float
+    restart_s: float
+    respawn_s: float
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """What was found. `files` is how files are reached: `in-process` or `helper`. `untouched`: whether it can be proven that a
+    test left a container alone. `clones` says what keeps a stack from being cloned, or what its clones share.
+    """
+
+    engine: EngineFacts
+    files: str
+    probe: Probe
+    untouched: bool
+    services: tuple[ServiceReport, ...]
+    costs: Costs | None
+    clones: tuple[str, ...] = field(default_factory=tuple)
+    clonable: bool = True
+
+
+def examine(stack: Stack) -> Doctor:
+    """Look at the engine, the store and the stack's services, and measure with a scratch container of one of its images.
+
+    Nothing of the stack is touched. Without an image that has a shell nothing is measured.
+    """
+    engine = stack.engine
+    document = dict(stack.project.document)
+    names = sorted(stack.stateful_services())
+    obstacles = respawn_obstacles(document, stack.images, engine, names)
+    engines = {n: tuple(sorted({s.engine for s in stack.plan.subdots if n in s.services and s.engine})) for n in names}
+    services = tuple(ServiceReport(n, engines[n], "restart" if obstacles[n] else "respawn", obstacles[n]) for n in names)
+    access, places = stack.open(make_volumes=False)
+    try:
+        directories = {name: access.directory(place) for name, place in (places or {}).items()}
+        probe = access.store.probe(directories)
+    finally:
+        access.store.close()
+    able = [n for n in names if not obstacles[n]]
+    costs = _costs(engine, stack.images[able[0]].digest) if able else None
+    clonable, clones = _clones(stack)
+    facts = engine.facts()
+    return Doctor(facts, access.how, probe, facts.local, services, costs, clones, clonable)
+
+
+def _clones(stack: Stack) -> tuple[bool, tuple[str, ...]]:
+    try:
+        clone = Clone(stack, DotName.parse(f"{stack.project.name[:40]}-doctor"), "doctor")
+        return True, tuple(clone.problems(copy.deepcopy(dict(stack.project.document))))
+    except DmError as error:
+        return False, (error.message,)
+
+
+def _costs(engine: Engine, image: str) -> Costs:
+    words = supervised(["/bin/sh", "-c", "sleep 3600 & wait"])
+    with engine.scratch_container(image, words, {RESPAWN_LABEL: "1"}) as container:
+
+        def respawn() -> None:
+            with Supervisor(engine, container) as supervisor:
+                supervisor.down()
+                supervisor.up()
+
+        def restart() -> None:
+            engine.kill(container.id)
+            engine.start(container.id)
+
+        times: dict[str, list[float]] = {"pause": [], "unpause": [], "respawn": [], "restart": []}
+        for _ in range(ROUNDS):
+            times["pause"].append(_timed(lambda: engine.pause(container.id)))
+            times["unpause"].append(_timed(lambda: engine.unpause(container.id)))
+            times["respawn"].append(_timed(respawn))
+        for _ in range(ROUNDS):
+            times["restart"].append(_timed(restart))
+    pause, unpause, respawned, restarted = (statistics.median(samples) for samples in times.values())
+    return Costs(pause, unpause, restarted, respawned)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
