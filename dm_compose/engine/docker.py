@@ -71,6 +71,9 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
+    def __del__(self) -> None:
+        self.close()  # as the connections of docker-py do it, should nobody close the engine
+
 
 class Engine:
     """One Docker Engine: the one the docker CLI would use (DOCKER_HOST, else the current context). Thread-safe."""
@@ -199,7 +202,7 @@ class Engine:
     def container(self, container_id: str) -> Container:
         """Return one container; NotFoundError when it is gone."""
         with engine_errors(f"inspecting container {container_id[:12]}"):
-            return _container(self._api.inspect_container(container_id))
+            return _container(json.loads(self._quick_get(f"/containers/{container_id}/json")))
 
     def _inspect_or_none(self, container_id: str) -> Container | None:
         try:

@@ -77,10 +77,10 @@ class Checkout:
         if not self.tree:
             self.store.set_places(self.dot, self.worktree, self.places)
 
-    def mark_quiet(self, *, but: Collection[SubdotName] = (), kept: Collection[SubdotName] = ()) -> None:
+    def mark_quiet(self, *, but: Collection[SubdotName] = ()) -> None:
         """Have the store remember the files of all other subdots as they are after a restore; see Store.mark_quiet."""
         directories = self.store.tree(self.dot, self.worktree) if self.tree else self.directories
-        self.store.mark_quiet(self.dot, self.worktree, {s: d for s, d in directories.items() if s not in but}, list(kept))
+        self.store.mark_quiet(self.dot, self.worktree, {s: d for s, d in directories.items() if s not in but})
 
     def wanted(self, target: Commit) -> list[SubdotName]:
         """Return the subdots that putting a commit in place is about; tells of those that only one of the two has."""

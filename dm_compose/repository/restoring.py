@@ -157,11 +157,13 @@ def visit(
     """
     began = time.monotonic()
     left = touched.untouched_subdots(checkout) if touched is not None else []
-    differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
+    inner = checkout.inner()
+    directories = {s: d for s, d in checkout.directories.items() if s not in left or any(inner.values())}
+    differing = checkout.store.differing(checkout.dot, checkout.worktree, directories, target.id)
     wanted = [s for s in checkout.wanted(target) if s not in left]
     causes = touched.causes(checkout) if touched is not None else None
     differing = [s for s in differing if s not in left]
-    plan = plan_restore(checkout.members, differing, wanted, inner=checkout.inner(), touched=causes)
+    plan = plan_restore(checkout.members, differing, wanted, inner=inner, touched=causes)
     done = put_in_place(checkout, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
     return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
 

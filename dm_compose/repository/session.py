@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from dm_compose.core.commit import Commit
+from dm_compose.core.commit import SESSION, Commit
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event
 from dm_compose.core.names import SubdotName
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import ComposeError, InUseError, NotFoundError
-from dm_compose.repository.access import Access, open_access, who_am_i
+from dm_compose.repository.access import Access, locked, open_access, who_am_i
 from dm_compose.repository.bringing_up import compose_with_state
 from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.ready import await_ready, endpoints
@@ -137,6 +137,7 @@ class StackSession:
             yield
         finally:
             self.restore(to_give_back)
+            checkout.mark_quiet()
             checkout.store.cancel_restore(entry)
 
     @contextlib.contextmanager
@@ -181,7 +182,7 @@ class StackSession:
         if self._standing is None:
             self._standing = Standing(self.stack.engine)
         with self._checkout() as checkout:
-            self._standing.arrived(checkout, self.commit.id, None, Plan(()))
+            self._standing.arrived(checkout, self.commit, None, Plan(()))
 
     def _supervise(self, document: dict[str, Any]) -> None:
         """Have the services with state run under a supervisor where they can."""
@@ -223,23 +224,31 @@ class StackSession:
         runs again.
         """
         began = time.monotonic()
-        touched = self._standing.touched(commit.id) if self._standing is not None else None
-        if touched is not None and not touched:
-            return RestoreReport(commit, Plan(()), (), None, time.monotonic() - began)
-        with self._checkout() as checkout:
-            fallen = self._fallen(checkout)
-            report = self._visit(checkout, commit, touched) if not fallen else None
-        if report is None:
-            self._revive(fallen)
-            with self._checkout() as checkout:
-                report = self._visit(checkout, commit, touched)
+        report = self._restore(commit)
         return replace(report, total_s=time.monotonic() - began)
+
+    def _restore(self, commit: Commit) -> RestoreReport:
+        touched = None
+        if self._standing is not None:
+            touched = self._standing.touched(commit.id)
+            if touched is not None and not touched:
+                return RestoreReport(commit, Plan(()), (), None, 0.0)
+            if (checkout := self._standing.checkout()) is not None:
+                with locked(checkout.store, checkout.dot, checkout.listener):
+                    if all(entry.operation == SESSION for entry in checkout.store.unfinished(checkout.dot)):
+                        return self._visit(checkout, commit, touched)
+        with self._checkout() as checkout:
+            if not (fallen := self._fallen(checkout)):
+                return self._visit(checkout, commit, touched)
+        self._revive(fallen)
+        with self._checkout() as checkout:
+            return self._visit(checkout, commit, touched)
 
     def _visit(self, checkout: Checkout, commit: Commit, touched: Touched | None) -> RestoreReport:
         if self._standing is None:
             self._standing = Standing(self.stack.engine)
         report = visit(checkout, commit, touched=touched, timeout_s=self.options.ready_timeout_s)
-        self._standing.arrived(checkout, commit.id, touched, report.plan)
+        self._standing.arrived(checkout, commit, touched, report.plan)
         return report
 
     def _fallen(self, checkout: Checkout) -> dict[str, Container | None]:
@@ -264,11 +273,7 @@ class StackSession:
     def written_to(self) -> bool:
         """Whether any file was written to since the last restore had come up. Says nothing of what is in memory only."""
         with self._checkout() as checkout:
-            return bool(
-                checkout.store.changed_since_quiet(
-                    checkout.dot, checkout.worktree, checkout.directories, checkout.ignore_patterns()
-                )
-            )
+            return bool(checkout.store.written_files(checkout.directories))
 
     def diff(self, commit: Commit) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes of files since a commit, without those that mean nothing."""

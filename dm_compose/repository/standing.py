@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from dm_compose.core.commit import Commit
 from dm_compose.core.containers import Container
 from dm_compose.core.names import CommitId, SubdotName
 from dm_compose.core.plan import Action, Plan
@@ -58,18 +59,23 @@ class Standing:
         self._checkout: Checkout | None = None
         self._watched: list[Container] = []
         self._commit: CommitId | None = None
-        self._patterns: Mapping[SubdotName, tuple[str, ...]] = {}
 
     def touched(self, commit: CommitId) -> Touched | None:
         """Return what a restore to a commit has to look at; None where nothing is known: all of it. Takes no lock."""
         if self._checkout is None or self._commit != commit:
             return None
-        checkout = self._checkout
         containers = self._witness.touched(self._watched)
-        written = checkout.store.changed_since_quiet(checkout.dot, checkout.worktree, checkout.directories, self._patterns)
+        written = self._checkout.store.written_files(self._checkout.directories)
         return Touched(containers, written, {c.id for c in self._watched}, self._witness.others_started)
 
-    def arrived(self, checkout: Checkout, commit: CommitId, touched: Touched | None, plan: Plan) -> None:
+    def checkout(self) -> Checkout | None:
+        """Return what was observed last if it still holds: no container has come, gone, stopped or moved since."""
+        if self._commit is None:
+            return None
+        self._witness.touched(())  # looks at what happened
+        return None if self._witness.others_started or self._witness.moved else self._checkout
+
+    def arrived(self, checkout: Checkout, commit: Commit, touched: Touched | None, plan: Plan) -> None:
         """Say that a restore has put the checkout to a commit, and all of it answers; `touched` is what it had to look at and
         `plan` what it did.
         """
@@ -80,10 +86,13 @@ class Standing:
         anew = [c.id for c in watched if c.id not in kept]
         with ThreadPoolExecutor(max(len(anew), 1)) as pool:
             now = {c.id: c for c in pool.map(self._engine.container, anew)}
+        self._witness.members = {m.container.id for m in checkout.members}
         self._witness.remember(now.values())  # before anything else: from here on everything is seen
-        checkout.mark_quiet(kept=touched.untouched_subdots(checkout) if touched is not None else ())
+        alone = touched.untouched_subdots(checkout) if touched is not None else []
+        checkout.store.watch_files(checkout.directories, checkout.own_patterns(), commit.created, alone)
         self._watched = [now.get(c.id, c) for c in watched]
-        self._checkout, self._commit, self._patterns = checkout, commit, checkout.own_patterns()
+        members = tuple(replace(m, container=now.get(m.container.id, m.container)) for m in checkout.members)
+        self._checkout, self._commit = replace(checkout, members=members), commit.id
 
 
 def _has_state(member: Member) -> bool:

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from dm_compose.core.containers import Container, EngineEvent
@@ -22,6 +22,7 @@ from dm_compose.errors import NotFoundError
 _OVERLAP_NS = 10**9  # events are stamped before they are put in the buffer, so they may lie in it out of order
 _CLOCK_STEP_NS = 5 * 10**6
 _HARMLESS = frozenset({"exec_die", "archive-path", "export", "top"})  # they read, or tell of what ends
+_NO_MOVE = ("exec_", "health_status", "archive-path", "export", "top", "attach", "resize", "extract-to-dir", "copy")
 _MAX_LINKS = 40
 _SETTLE_S = 0.2
 _LOST = "the engine may have forgotten what happened to it"
@@ -37,7 +38,8 @@ class _Baseline:
 
 class Witness:
     """Watches containers by the kernel's counters, the engine's events, and what the containers share. Local engine only; not
-    thread-safe. `others_started`: whether a container that is not watched was started since the last `remember`.
+    thread-safe. `others_started`: whether a container that is not watched was started since the last `remember`;
+    `moved`: whether anything but an exec happened to a container that is, or to one of `members` (ids).
 
     A container once found touched stays so until it is remembered again. To see a change is certain; an untouched container may
     be called touched.
@@ -45,6 +47,8 @@ class Witness:
 
     def __init__(self, engine: Engine) -> None:
         self.others_started = False
+        self.moved = False
+        self.members: Set[str] = frozenset()
         self._engine = engine
         self._local = engine.facts().local
         self._baselines: dict[str, _Baseline] = {}
@@ -68,7 +72,7 @@ class Witness:
             return
         _settle(c.pid for c in containers if c.pid)
         self._look()
-        self.others_started = False
+        self.others_started = self.moved = False
         for container in containers:
             self._causes.pop(container.id, None)
             self._containers[container.id] = container
@@ -160,6 +164,7 @@ class Witness:
         if stepped or not complete:
             self._running = {c.id: c for c in self._engine.running()}
             self._blame_all("the clock was set" if stepped else _LOST)
+            self.moved = True
         for event in events:
             self._judge(event)
         self._meet([e.id for e in events if e.kind == "container" and e.action == "start"])
@@ -181,6 +186,9 @@ class Witness:
         return new, complete
 
     def _judge(self, event: EngineEvent) -> None:
+        about = event.attributes.get("container", "") if event.kind == "network" else event.id
+        if about in self.members and not event.action.startswith(_NO_MOVE):
+            self.moved = True
         if event.kind == "network":
             if event.action in ("connect", "disconnect"):
                 self._blame(event.attributes.get("container", ""), f"network {event.attributes.get('name')}: {event.action}")

@@ -8,7 +8,7 @@ import os
 import stat
 import time
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,7 +61,7 @@ def join(root: str, path: str) -> bytes:
     return to_bytes(f"{root}/{path}") if path else to_bytes(root)
 
 
-def scan(root: str, known: Mapping[str, Found], *, without: Collection[str] = (), quiet_since_ns: int | None = None) -> Tree:
+def scan(root: str, known: Mapping[str, Found], *, without: Container[str] = (), quiet_since_ns: int | None = None) -> Tree:
     """Return every path below `root` in walk order (names sorted, a directory before what it holds), the root first.
 
     A file whose inode, size, mtime and ctime are those in `known` keeps the object recorded there; any other file has

@@ -203,17 +203,28 @@ class Store(Protocol):
     ) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes from one commit to another."""
 
-    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories, kept: Sequence[SubdotName] = ()) -> None:
+    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> None:
         """Remember the trees as they are now: whatever differs from the restored commit was written by the engines' own start.
 
-        The mark is gone with the next commit or restore. Subdots that are left out have none from now on; those that are `kept`
-        keep the one they have.
+        The mark is gone with the next commit or restore. Subdots that are left out have none from now on.
         """
 
     def changed_since_quiet(
         self, dot: DotName, worktree: WorktreeName, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]]
     ) -> list[SubdotName]:
         """Return the subdots with files written to since `mark_quiet`, by time stamps; a subdot without a mark is one of them."""
+
+    def watch_files(
+        self, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]], since: datetime, kept: Sequence[SubdotName]
+    ) -> None:
+        """Note how the files are now, for `written_files` and for as long as the store is open. Those that are `kept` are as they
+        were noted before. What matches a pattern, and what is below it, is left out; files as young as `since` cost a syncfs.
+        """
+
+    def written_files(self, directories: Directories) -> list[SubdotName]:
+        """Return the subdots with files written to since they were noted; one that was not is one of them. Takes a look at each
+        path that is not left out, and no lock.
+        """
 
     # Making a commit: prepare, [will_disturb, pause], capture, [thaw], publish; or abandon.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from dm_compose.core.events import Listener
@@ -16,9 +17,9 @@ from dm_compose.core.names import (
 )
 from dm_compose.core.tree import TreeDiff
 from dm_compose.storage.diff import diff_trees, matcher
-from dm_compose.storage.quiet import Watched, watch, written_to
+from dm_compose.storage.quiet import Skipped, Watched, look, watched, written_to
 from dm_compose.storage.restore import plan_tree
-from dm_compose.storage.scan import Tree, scan, scan_standing
+from dm_compose.storage.scan import scan, scan_standing
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
 from dm_compose.store.parts import Parts, nested, opener
@@ -29,7 +30,7 @@ class Looking(Parts):
 
     def __init__(self, root: Path, listener: Listener = no_listener) -> None:
         super().__init__(root, listener)
-        self._watches: dict[tuple[str, tuple[str, ...]], Watched] = {}
+        self._watches: dict[str, Watched] = {}
 
     def differing(self, dot: DotName, worktree: WorktreeName, directories: Directories, target: CommitId) -> list[SubdotName]:
         commit = self._database.commit(dot, target)
@@ -95,7 +96,7 @@ class Looking(Parts):
 
         with file_errors("writing to the store"):
             self._indexes.forget_others(dot, worktree, directories, "quiet")
-        self._each({s: d for s, d in directories.items() if s not in kept}, mark)
+        self._each(directories, mark)
 
     def changed_since_quiet(
         self, dot: DotName, worktree: WorktreeName, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]]
@@ -104,15 +105,21 @@ class Looking(Parts):
 
         def changed(subdot: SubdotName, directory: str) -> bool:
             quiet = self._indexes.load((dot, worktree, subdot), "quiet")
-            watched = self._watched(directory, quiet, tuple(ignore.get(subdot, ())))
-            return not quiet or written_to(directory, watched, without=inner[subdot])
+            return not quiet or written_to(directory, watched(quiet, Skipped(inner[subdot], matcher(ignore.get(subdot, ())))))
 
+        answers = self._each(directories, changed)
+        return [subdot for subdot, answer in answers.items() if answer]
+
+    def watch_files(
+        self, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]], since: datetime, kept: Sequence[SubdotName]
+    ) -> None:
+        inner = nested(directories)
+        since_ns = int(since.timestamp() * 1e9)
         with file_errors("reading a volume"):
-            return [subdot for subdot, directory in directories.items() if changed(subdot, directory)]
+            for subdot, directory in directories.items():
+                if subdot not in kept:
+                    self._watches[directory] = look(directory, Skipped(inner[subdot], matcher(ignore.get(subdot, ()))), since_ns)
 
-    def _watched(self, directory: str, quiet: Tree, ignore: tuple[str, ...]) -> Watched:
-        """Return what has to be looked at, worked out once for each mark."""
-        known = self._watches.get((directory, ignore))
-        if known is None or known.tree is not quiet:
-            known = self._watches[directory, ignore] = watch(quiet, matcher(ignore))
-        return known
+    def written_files(self, directories: Directories) -> list[SubdotName]:
+        with file_errors("reading a volume"):
+            return [s for s, d in directories.items() if d not in self._watches or written_to(d, self._watches[d])]
