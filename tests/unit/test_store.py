@@ -1754,7 +1754,7 @@ def test_the_server_answers_until_its_input_ends(fast_path: Path) -> None:
     source, sink = io.BytesIO(), io.BytesIO()
     calls = [("hello", {}), ("create_dot", {"dot": "shop"})]
     for number, (method, arguments) in enumerate(calls):
-        write_frame(source, {"call": number, "method": method, "arguments": arguments})
+        write_frame(source, {"call": number, "target": 0, "method": method, "arguments": arguments})
     source.seek(0)
     serve(fast_path / "store", source, sink)
     sink.seek(0)
@@ -1768,8 +1768,8 @@ def test_arguments_that_are_no_names_reach_no_store(fast_path: Path, bad: dict[s
     from dm_compose.store.server import serve
 
     source, sink = io.BytesIO(), io.BytesIO()
-    write_frame(source, {"call": 0, "method": "hello", "arguments": {}})
-    write_frame(source, {"call": 1, "method": "create_dot", "arguments": bad})
+    write_frame(source, {"call": 0, "target": 0, "method": "hello", "arguments": {}})
+    write_frame(source, {"call": 1, "target": 0, "method": "create_dot", "arguments": bad})
     source.seek(0)
     serve(fast_path / "store", source, sink)
     sink.seek(0)

@@ -375,7 +375,7 @@ def test_two_fetches_of_one_dot_exclude_each_other_and_gc_leaves_them_alone(ours
         assert theirs.store.garbage(_now()).leftovers == 0
         theirs.store.collect(_now())
         got.publish()
-    assert theirs.store.exchange.has_commit(DOT, got.report.head)
+    assert theirs.store.exchange().has_commit(DOT, got.report.head)
     assert theirs.store.check({}, repair=False).sound
 
 
