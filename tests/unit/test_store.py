@@ -1758,7 +1758,10 @@ def test_the_server_answers_until_its_input_ends(fast_path: Path) -> None:
     source.seek(0)
     serve(fast_path / "store", source, sink)
     sink.seek(0)
-    assert sorted([read_frame(sink), read_frame(sink)], key=str) == [{"call": 0, "result": None}, {"call": 1, "result": None}]
+    assert sorted([read_frame(sink), read_frame(sink)], key=str) == [
+        {"call": 0, "result": None},
+        {"call": 1, "result": None, "attached": []},
+    ]
     assert LocalStore(fast_path / "store").dots() == ["shop"]
 
 
