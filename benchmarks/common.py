@@ -18,11 +18,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def arguments(description: str, *, rounds: int) -> argparse.Namespace:
-    """Parse the command line that all benchmarks share."""
+def arguments_parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
+    """Return a parser of the command line that all benchmarks share, for more to be added."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=rounds, help=f"measurements of each figure (default {rounds})")
-    return parser.parse_args()
+    return parser
+
+
+def arguments(description: str, *, rounds: int) -> argparse.Namespace:
+    """Parse the command line that all benchmarks share."""
+    return arguments_parser(description, rounds=rounds).parse_args()
 
 
 def headline(title: str) -> None:
