@@ -1,0 +1,146 @@
+"""What a test pays: a restore of what it dirtied in a stack that the test run has brought up (respawn, settled commit), beside
+each engine's own boot; and what pytest takes for tests that touch nothing, beside tests without the fixture.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import arguments, headline, spread, table
+from benchmarks.restore import THREE, bring_up
+from dm_compose.core.plan import Action
+from dm_compose.engine import Supervisor
+from dm_compose.repository.ready import await_ready
+from dm_compose.repository.session import SessionOptions, StackSession
+from dm_compose.repository.settling import settled
+from tests.support.projects import Run, TestProject, example, project_in
+
+TESTS = 100
+EMPTY = """
+import pytest
+
+@pytest.mark.parametrize("n", range({count}))
+def test_nothing(n{fixture}):
+    pass
+"""
+CLOCK = """
+import statistics, time
+import pytest
+
+took = []
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item):
+    began = time.perf_counter()
+    yield
+    took.append(time.perf_counter() - began)
+
+def pytest_sessionfinish():
+    print("MEDIAN", statistics.median(took))
+"""
+Writers = dict[str, Callable[[str], None]]
+
+
+def boots(session: StackSession, writers: Writers, rounds: int) -> dict[str, list[float]]:
+    """Return each engine's own boot on the commit's files, alone: from being told to begin to its first answer."""
+    found: dict[str, list[float]] = {}
+    engine, commit = session.stack.engine, session.commit
+    assert commit is not None
+    for service, write in writers.items():
+        found[service] = []
+        for _ in range(rounds):
+            write(service)
+            session.restore(commit)
+            with session.stack.opened(lock=False) as checkout:
+                (member,) = [m for m in checkout.members if m.container.service == service]
+            with Supervisor(engine, member.container) as supervisor:
+                supervisor.down()
+                began = time.perf_counter()
+                supervisor.up()
+            await_ready(engine, member, lambda _: None, 120)
+            found[service].append(time.perf_counter() - began)
+    return found
+
+
+def restores(session: StackSession, writers: Writers, dirty: list[str], rounds: int) -> tuple[list[float], set[str]]:
+    """Dirty some services and restore; return how long it took, and which services were taken down."""
+    assert session.commit is not None
+    seconds, down = [], set()
+    for _ in range(rounds):
+        for service in dirty:
+            writers[service](service)
+        began = time.perf_counter()
+        report = session.restore(session.commit)
+        seconds.append(time.perf_counter() - began)
+        down |= {step.label for step in report.plan.steps if step.action is Action.KILL}
+    return seconds, down
+
+
+def run_stack(name: str, project: TestProject, rounds: int) -> None:
+    writers = bring_up(project)
+    project.dm("down")
+    for label, commit in (("settled", settled(project.stack(), SessionOptions(), "bench")), ("as committed", project.seed)):
+        with StackSession(project.stack(), SessionOptions(commit=commit)) as session:
+            choices = {"all": list(writers), **{s: [s] for s in writers}, "nothing": []}
+            if "rabbitmq" in writers:
+                choices["all but rabbitmq"] = [s for s in writers if s != "rabbitmq"]
+            samples = {touched: restores(session, writers, dirty, rounds) for touched, dirty in choices.items()}
+            own = boots(session, writers, rounds)
+        print(f"{name}, commit {label}\n")
+        rows = [
+            (touched, spread(seconds), ", ".join(sorted(down)) or "none", spread(own[touched]) if touched in own else "")
+            for touched, (seconds, down) in samples.items()
+        ]
+        table(("touched", "restore to all ready", "taken down", "the engine's own boot, alone"), rows)
+        slowest = max(own, key=lambda s: statistics.median(own[s]))
+        ratio = statistics.median(samples["all"][0]) / statistics.median(own[slowest])
+        print(f"all touched: {ratio:.2f} times the own boot of the slowest, {slowest}\n", flush=True)
+    overhead(project)
+
+
+def overhead(project: TestProject) -> None:
+    """Print what pytest takes for a test that touches nothing, with and without the fixture: medians within one run each."""
+    with tempfile.TemporaryDirectory(prefix="dm-bench-") as directory:
+        env = {**os.environ, **project.environment}
+        Path(directory, "pytest.ini").write_text(f"[pytest]\ndm_file = {project.file}\n")
+        Path(directory, "conftest.py").write_text(CLOCK)
+        medians = {}
+        for fixture in ("", ", dm_stack"):
+            Path(directory, "test_it.py").write_text(EMPTY.format(count=TESTS, fixture=fixture))
+            command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider"]
+            done = subprocess.run(command, cwd=directory, env=env, capture_output=True, text=True, check=True)
+            medians[fixture] = float(done.stdout.partition("MEDIAN ")[2].split()[0])
+    print(
+        f"a test that touches nothing: {medians[', dm_stack'] * 1000:.1f} ms, without the fixture {medians[''] * 1000:.1f} ms\n",
+        flush=True,
+    )
+
+
+def main() -> None:
+    rounds = arguments(__doc__ or "", rounds=7).rounds
+    headline("restores of a test session; median (range)")
+    run = Run()
+    stacks: list[tuple[str, dict[str, Any]]] = [
+        ("Postgres + MariaDB + Redis", THREE),
+        ("Sock Shop: MariaDB, three Mongo stand-ins, RabbitMQ", example("sockshop/docker-compose.local.yaml")),
+    ]
+    try:
+        for name, document in stacks:
+            with tempfile.TemporaryDirectory(prefix="dm-bench-") as base:
+                os.environ["XDG_STATE_HOME"] = f"{base}/state"
+                for project in project_in(Path(base) / "project", run, "bench", document):
+                    run_stack(name, project, rounds)
+    finally:
+        run.finish()
+
+
+if __name__ == "__main__":
+    main()
