@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -17,6 +19,8 @@ from benchmarks.common import arguments_parser, headline, spread, table, timed
 from benchmarks.restore import THREE, Writers
 from benchmarks.seeds import Amounts, Seeds
 from benchmarks.today import WAYS
+from dm_compose.core.plan import Action
+from dm_compose.repository.restoring import RestoreReport
 from dm_compose.repository.session import SessionOptions, StackSession
 from dm_compose.repository.settling import settled
 from tests.support.projects import Run, TestProject, example, project_in
@@ -36,35 +40,47 @@ TARGETS = (("logical", 8), ("down", 40))
 
 @dataclass
 class Figures:
-    """Seconds of each round, by the name of a way and by what a test with the plugin touched."""
+    """Seconds of each round, by the name of a way and by what a test with the plugin touched; what the plugin took down how
+    often. `seed` is what all of them begin from and end with.
+    """
 
     ways: dict[str, list[float]] = field(default_factory=dict)
     plugin: dict[str, list[float]] = field(default_factory=dict)
+    taken_down: dict[str, Counter[str]] = field(default_factory=dict)
+    parts: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     one: str = ""
+    seed: dict[str, object] = field(default_factory=dict)
+
+    def fill(self, seeds: Seeds) -> None:
+        """Give the datastores the seed; AssertionError where it is not the one that they had before."""
+        seeds.fill()
+        assert seeds.expected == (self.seed or seeds.expected), "the seed differs between two runs of one stack"
+        self.seed = seeds.expected
 
 
 def measure_ways(project: TestProject, amounts: Amounts, names: Collection[str], rounds: int, figures: Figures) -> None:
     """Measure what people do today, in a stack that plain docker compose has brought up."""
     project.compose("up", "-d")
     with Seeds(project, amounts) as seeds, tempfile.TemporaryDirectory(prefix="dm-bench-") as scratch:
-        seeds.fill()
+        figures.fill(seeds)
         writers = Writers(project).by_service()
         for way in (kind(seeds, Path(scratch)) for kind in WAYS if kind.name in names):
             way.prepare()
             seeds.verify()
             samples = figures.ways[way.name] = []
             for _ in range(rounds):
-                dirty(seeds, writers)
+                dirty(seeds, writers, list(writers))
                 samples.append(timed(way.again))
                 seeds.verify()
+            figures.parts[way.name] = way.parts
     project.compose("down", "-v")
 
 
-def dirty(seeds: Seeds, writers: dict[str, Callable[[str], None]]) -> None:
-    """Write to all datastores; AssertionError where that cannot be seen, since then nothing would be measured."""
-    for service, write in writers.items():
-        write(service)
-    clean = [d.service for d in seeds.datastores if d.state() == seeds.expected[d.service]]
+def dirty(seeds: Seeds, writers: dict[str, Callable[[str], None]], services: Collection[str]) -> None:
+    """Write to these datastores; AssertionError where that cannot be seen, since then nothing would be measured."""
+    for service in services:
+        writers[service](service)
+    clean = [d.service for d in seeds.datastores if d.service in services and d.state() == seeds.expected[d.service]]
     assert not clean, f"{', '.join(clean)}: still the seed"
 
 
@@ -72,26 +88,33 @@ def measure_plugin(project: TestProject, amounts: Amounts, rounds: int, figures:
     """Measure restores as the pytest plugin does them: in a stack that it brought up, to the settled form of a commit."""
     project.dm("up", "-d")
     with Seeds(project, amounts) as seeds:
-        seeds.fill()
+        figures.fill(seeds)
         project.dm("commit", "-m", "seed")
         project.dm("down")
         writers = Writers(project).by_service()
         stack, options = project.stack(), SessionOptions()
         options = replace(options, commit=settled(stack, options, project.run_id))
-        figures.one = next(iter(writers))
-        touched = {ALL: list(writers), ONE: [figures.one], NONE: []}
-        if BROKER in writers:
-            touched[NO_BROKER] = [service for service in writers if service != BROKER]
+        figures.one = next(service for service in ("db", "catalogue-db") if service in writers)
+        touched = {
+            ALL: list(writers),
+            NO_BROKER: [service for service in writers if service != BROKER],
+            ONE: [figures.one],
+            NONE: [],
+        }
+        if BROKER not in writers:
+            del touched[NO_BROKER]
         with StackSession(stack, options) as session:
             assert session.commit is not None
             seeds.verify()
             for what, services in touched.items():
                 samples = figures.plugin[what] = []
+                taken_down = figures.taken_down[what] = Counter()
                 for _ in range(rounds):
                     session.restore(session.commit)  # verifying has touched all of them
-                    for service in services:
-                        writers[service](service)
-                    samples.append(timed(lambda: session.restore(session.commit)))
+                    dirty(seeds, writers, services)
+                    reports: list[RestoreReport] = []
+                    samples.append(timed(lambda: reports.append(session.restore(session.commit))))
+                    taken_down.update(step.label for step in reports[0].plan.steps if step.action is Action.KILL)
                     seeds.verify()
 
 
@@ -107,6 +130,13 @@ def show(figures: Figures) -> None:
             title = f"{PLUGIN}: {what}" + (f" ({figures.one})" if what == ONE else "")
             rows.append((title, spread(figures.plugin[what]), *(" " for _ in compared)))
     table(("between two tests", "to all ready with the seed", *(f"over {PLUGIN}, {what}" for what in compared)), rows)
+    for name, parts in figures.parts.items():
+        if parts:
+            print(f"{name}: " + ", ".join(f"{part} {spread(samples)}" for part, samples in parts.items()))
+    for what, counts in figures.taken_down.items():
+        services = ", ".join(f"{service} {count}x" for service, count in sorted(counts.items()))
+        print(f"{PLUGIN}, {what}: taken down in {len(figures.plugin[what])} rounds: {services or 'nothing'}")
+    print()
 
 
 def judge(figures: Figures) -> None:
@@ -135,6 +165,7 @@ def parsed() -> argparse.Namespace:
 
 def main() -> None:
     options = parsed()
+    os.environ["COMPOSE_PROGRESS"] = "quiet"
     amounts = Amounts(**{amount.name: getattr(options, amount.name) for amount in fields(Amounts)})
     headline("between two tests: what people do today, and the plugin; every datastore dirty; median (range)")
     print(
@@ -144,6 +175,8 @@ def main() -> None:
     )
     stacks = [name for name in STACKS if name in options.only] or list(STACKS)
     ways = [name for name in options.only if name not in STACKS] or [*(way.name for way in WAYS), PLUGIN]
+    if "rsync" in ways and not shutil.which("rsync"):
+        raise SystemExit("rsync is missing here (Debian: apt-get install rsync); --only can leave it out")
     run = Run()
     try:
         for name in stacks:
@@ -151,7 +184,8 @@ def main() -> None:
             figures = Figures()
             with tempfile.TemporaryDirectory(prefix="dm-bench-") as base:
                 for project in project_in(Path(base) / "today", run, "today", document()):
-                    measure_ways(project, amounts, ways, options.rounds, figures)
+                    if {*ways} - {PLUGIN}:
+                        measure_ways(project, amounts, ways, options.rounds, figures)
                 for project in project_in(Path(base) / "plugin", run, "plugin", document()):
                     if PLUGIN in ways:
                         measure_plugin(project, amounts, options.rounds, figures)

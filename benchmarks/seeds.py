@@ -282,8 +282,10 @@ class RabbitMq(Seeded):
             channel.queue_declare("seed", durable=True)
             for message in dump:
                 channel.basic_publish("", "seed", message, pika.BasicProperties(delivery_mode=2))
-            # on one channel the broker answers after it has taken what came before: quicker than a confirm for each message
-            assert channel.queue_declare("seed", passive=True).method.message_count == len(dump)
+            # asking for the count is quicker than a confirm for each message
+            deadline = time.monotonic() + READY_TIMEOUT_S
+            while channel.queue_declare("seed", passive=True).method.message_count < len(dump):
+                assert time.monotonic() < deadline, f"{self.service} did not take {len(dump)} messages"
 
     def reset(self, dump: list[bytes]) -> None:
         with self.channel() as channel:

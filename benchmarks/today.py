@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from pathlib import Path
 
+from benchmarks.common import timed
 from benchmarks.seeds import Seeded, Seeds
 
 
 class Way(ABC):
-    """One of them. `prepare` is called once, when every datastore runs and holds the seed."""
+    """One of them. `prepare` is called once, when every datastore runs and holds the seed; `parts` has the seconds of what
+    `again` does one after the other.
+    """
 
     name: str
     title: str
@@ -19,6 +22,7 @@ class Way(ABC):
     def __init__(self, seeds: Seeds, scratch: Path) -> None:
         self.seeds = seeds
         self.scratch = scratch
+        self.parts: dict[str, list[float]] = defaultdict(list)
 
     def prepare(self) -> None:
         """Do what is needed once."""
@@ -38,9 +42,10 @@ class Down(Way):
     title = "docker compose down -v, up -d, ready, load the dumps (in parallel)"
 
     def again(self) -> None:
-        self.seeds.project.compose("down", "-v")
-        self.seeds.project.compose("up", "-d")
-        self.seeds.each(self._load)
+        project = self.seeds.project
+        self.parts["down -v"].append(timed(lambda: project.compose("down", "-v")))
+        self.parts["up -d"].append(timed(lambda: project.compose("up", "-d")))
+        self.parts["ready and loaded"].append(timed(lambda: self.seeds.each(self._load)))
 
     def _load(self, datastore: Seeded) -> None:
         datastore.found(self.seeds.project)
@@ -53,13 +58,11 @@ class Rsync(Way):
     title = "kill, rsync -a --delete from a saved copy, start, ready (in parallel)"
 
     def prepare(self) -> None:
-        if not shutil.which("rsync"):
-            raise SystemExit("rsync is missing here (Debian: apt-get install rsync); --only leaves it out")
         self.seeds.each(self._save)
 
     def _volumes(self, datastore: Seeded) -> list[tuple[str, Path]]:
         mounts = [m for m in datastore.container.attrs["Mounts"] if m["Type"] == "volume"]
-        return [(m["Source"], self.scratch / f"{datastore.service}-{number}") for number, m in enumerate(mounts)]
+        return [(m["Source"], self.scratch / m["Name"]) for m in mounts]
 
     def _save(self, datastore: Seeded) -> None:
         datastore.found(self.seeds.project)
