@@ -11,13 +11,14 @@ import pytest
 
 from dm_compose.compose import ComposeOptions
 from dm_compose.errors import UsageError
+from dm_compose.repository.evidence import Limits
 from dm_compose.repository.session import STRATEGIES, SessionOptions
 from dm_compose.repository.source import Source
 from pytest_dotmesh.environment import Environment
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
-_PATHS = {"file", "env_file", "project_directory"}  # in an ini file they start from its directory
+_PATHS = {"file", "env_file", "project_directory", "report_json"}  # in an ini file they start from its directory
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,24 @@ SETTINGS = (
     _Setting("isolate", "flag", False, "Run on a clone of the stack, so that the stack itself is not touched."),
     _Setting("workers_share", "flag", False, "Let the workers of pytest-xdist use one stack in turn, not a clone each."),
     _Setting("env", "lines", (), "Environment variable NAME=TEXT, {db:5432} in it being HOST:PORT; several, one a line."),
-    _Setting("report", "flag", False, "Print what each test dirtied and what its restore cost."),
+    _Setting("report", "flag", False, "Print what each test touched and dirtied, and what its restore cost."),
+    _Setting("report_json", "text", None, "File to write that report to, as JSON."),
+    _Setting("keep_failed", "flag", False, "Keep the state that a failed test left as a branch failed/RUN/TEST."),
+    _Setting(
+        "keep_failed_to", "text", None, "Remote to push those branches to: REMOTE or REMOTE:NS/DOT. Implies --dm-keep-failed."
+    ),
+    _Setting("keep_failed_max", "number", 10.0, "How many states of failed tests a run keeps."),
+    _Setting("keep_failed_mib", "number", 1024.0, "How much of the store these may take together, in MiB."),
 )
+
+
+@dataclass(frozen=True)
+class KeepFailed:
+    """Whether states of failed tests are kept, how many, and the remote they are pushed to, if any."""
+
+    wanted: bool
+    to: str | None
+    limits: Limits
 
 
 @dataclass(frozen=True)
@@ -78,6 +95,8 @@ class DmConfig:
     source: Source | None
     autouse: bool
     report: bool
+    report_json: str | None
+    keep_failed: KeepFailed
     settle: bool
     isolate: bool
     workers_share: bool
@@ -131,6 +150,12 @@ def read_config(config: pytest.Config) -> DmConfig:
         source=values["from"],
         autouse=values["autouse"],
         report=values["report"],
+        report_json=values["report_json"] or None,
+        keep_failed=KeepFailed(
+            wanted=values["keep_failed"] or bool(values["keep_failed_to"]),
+            to=values["keep_failed_to"],
+            limits=Limits(int(values["keep_failed_max"]), int(values["keep_failed_mib"] * 1024**2)),
+        ),
         settle=values["settle"],
         isolate=values["isolate"],
         workers_share=values["workers_share"],
@@ -167,7 +192,7 @@ def _decode(setting: _Setting, value: Any, where: str) -> Any:
         except ValueError:
             number = math.nan
         if not 0 <= number < math.inf:
-            raise pytest.UsageError(f"{where}: {value!r} is not a number of seconds")
+            raise pytest.UsageError(f"{where}: {value!r} is not a number, 0 or more")
         return number
     if setting.kind in ("list", "lines"):
         return [item for item in value if item.strip()]

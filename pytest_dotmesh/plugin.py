@@ -1,25 +1,23 @@
-"""Hooks and fixtures. Everything that does something is in runner.py and below."""
+"""Hooks and fixtures. Everything that does something is in run.py, runner.py and below."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import pytest
 
-from dm_compose.core.units import seconds, size
 from dm_compose.errors import DmError
-from pytest_dotmesh.config import DmConfig, add_options, read_config
-from pytest_dotmesh.runner import Runner, TestCost
-from pytest_dotmesh.stack import DmStack
-from pytest_dotmesh.workers import KEY, Worker
+from pytest_dotmesh import hookspecs
+from pytest_dotmesh.config import add_options, read_config
+from pytest_dotmesh.fixtures import fail, stack_fixture, text
+from pytest_dotmesh.keeping import watch_teardown
+from pytest_dotmesh.reporting import Reports, attach
+from pytest_dotmesh.run import Run, run_key
+from pytest_dotmesh.workers import KEY
 
-_runner_key = pytest.StashKey[Runner]()
-_config_key = pytest.StashKey[DmConfig]()
 _told_key = pytest.StashKey[list[str]]()
-_costs_key = pytest.StashKey[list[TestCost]]()
 _lent_key = pytest.StashKey[contextlib.ExitStack]()
 _shared_key = pytest.StashKey[dict[str, str]]()
 
@@ -29,90 +27,80 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add_options(parser)
 
 
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the hooks around restores."""
+    pluginmanager.add_hookspecs(hookspecs)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings, so that a wrong one ends the run before it begins."""
     config.addinivalue_line("markers", "dm(commit=REF): restore the stack before this test, to another commit if one is named.")
-    config.stash[_config_key] = read_config(config)
-
-
-def _runner(config: pytest.Config) -> Runner:
-    if _runner_key not in config.stash:
-        settings, worker = config.stash[_config_key], Worker.of(config)
-        config.stash[_runner_key] = Runner(settings, worker, lambda text: _write_line(config, text))
-    return config.stash[_runner_key]
-
-
-def _write_line(config: pytest.Config, text: str) -> None:
-    """Print a line at once, past the capture of a test's output: somebody is waiting."""
-    capture = config.pluginmanager.getplugin("capturemanager")
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    if reporter is None:  # a worker's lines are printed by the controller, at the end
-        config.stash.setdefault(_told_key, []).append(text)
-        return
-    if capture is None:
-        reporter.write_line(text)
-        return
-    with capture.global_and_fixture_disabled():
-        reporter.ensure_newline()
-        reporter.write_line(text)
-
-
-def _wants_stack(item: pytest.Item, config: DmConfig) -> bool:
-    return "dm_session_stack" in getattr(item, "fixturenames", ()) or _is_restored(item, config)
-
-
-def _is_restored(item: pytest.Item, config: DmConfig) -> bool:
-    return config.autouse or "dm_stack" in getattr(item, "fixturenames", ()) or item.get_closest_marker("dm") is not None
+    settings = read_config(config)
+    config.stash[run_key] = Run(config, settings)
+    path = settings.report_json if getattr(config, "workerinput", None) is None else None
+    config.pluginmanager.register(Reports(wanted=settings.report, path=path), "dm-reports")
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Show stack, dot, commit and strategy when a test of this run uses them."""
-    settings = config.stash[_config_key]
-    if not any(_wants_stack(item, settings) for item in items):
+    run = Run.of(config)
+    if not any(run.wants_main(item) for item in items):
         return []
-    runner = _runner(config)
     try:
-        plan = runner.stack.plan
+        plan = run.main.stack.plan
     except DmError as error:
         return [f"dm: {error.message}"]
     subdots = ", ".join(s.name for s in plan.subdots)
-    commit, strategy = settings.source or settings.session.commit, settings.session.strategy
+    commit, strategy = run.settings.source or run.settings.session.commit, run.settings.session.strategy
     return [f"dm: stack {plan.project}, dot {plan.dot} ({subdots}), commit {commit}, strategy {strategy}"]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Notice tests that run beside the stack without asking for it: they may change it all the same."""
-    fixtures = getattr(item, "fixturenames", ())
-    if _runner_key in item.config.stash and "dm_stack" not in fixtures:
-        item.config.stash[_runner_key].touched()
+    """Notice tests that run beside a stack without asking for it, and failures of a test's end."""
+    run = Run.of(item.config)
+    run.begins(item)
+    if run.settings.keep_failed.wanted:
+        watch_teardown(item)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep what a failed test has left before anybody cleans up, and say on its last report what it cost."""
+    report = yield
+    run = Run.of(item.config)
+    if report.when == "teardown":
+        attach(report, *run.taken())
+    elif report.failed:
+        run.keep(item, "failed" if report.when == "call" else "failed in setup")
+    return report
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Give the stack back, should the fixture's own end not have come to it, and hand what is to be said to the controller."""
+    """Give the stacks back, should the fixtures' own end not have come to it, and hand what is to be said to the controller."""
     stash = session.config.stash
     if _lent_key in stash:  # workers have ended
         stash[_lent_key].close()
-    if _runner_key not in stash:
+    if run_key not in stash:
         return
-    stash[_runner_key].close()
+    stash[run_key].close()
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        costs = [dataclasses.asdict(cost) for cost in stash[_runner_key].costs]
-        output[KEY] = {"costs": costs, "told": stash.get(_told_key, [])}
+        output[KEY] = {"told": stash[run_key].told}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[object]) -> None:
     """In the controller: have the stack up before there are workers, if they are to share it."""
-    if not config.stash[_config_key].workers_share or len(specs) < 2:
+    run = Run.of(config)
+    if not run.settings.workers_share or len(specs) < 2:
         return
     lent = config.stash[_lent_key] = contextlib.ExitStack()
     try:
-        config.stash[_shared_key] = lent.enter_context(_runner(config).lent())
+        config.stash[_shared_key] = lent.enter_context(run.main.lent())
     except DmError as error:
-        pytest.exit(_text(error), returncode=pytest.ExitCode.USAGE_ERROR)
+        pytest.exit(text(error), returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -126,73 +114,37 @@ def pytest_testnodedown(node: Any) -> None:
     """In the controller: take what a worker has to say."""
     found = getattr(node, "workeroutput", {}).get(KEY)
     if found is not None:
-        stash = node.config.stash
-        stash.setdefault(_told_key, []).extend(found["told"])
-        stash.setdefault(_costs_key, []).extend(TestCost(**cost) for cost in found["costs"])
+        node.config.stash.setdefault(_told_key, []).extend(found["told"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what workers had to say, and what each test dirtied and what its restore cost (--dm-report)."""
+    """Print what workers had to say."""
     told: list[str] = config.stash.get(_told_key, [])
     for line in dict.fromkeys(told):
         terminalreporter.write_line(line)
-    costs = config.stash.get(_costs_key, [])
-    costs += config.stash[_runner_key].costs if _runner_key in config.stash else []
-    if not config.stash[_config_key].report or not (costs or _runner_key in config.stash):
-        return
-    terminalreporter.section("dm: what tests dirtied, and what putting it back cost")
-    for cost in costs:
-        dirtied = ", ".join(f"{name} {size(count)}" for name, count in sorted(cost.dirtied.items())) or "no file"
-        restarted = ", ".join(cost.restarted) or "nothing"
-        terminalreporter.write_line(f"{seconds(cost.restore_s):>8}  {cost.nodeid}: {dirtied}; restarted {restarted}")
-    total = sum(cost.restore_s for cost in costs)
-    terminalreporter.write_line(f"{seconds(total):>8}  in all, {len(costs)} tests")
 
 
-@pytest.fixture(scope="session")
-def dm_session_stack(pytestconfig: pytest.Config) -> Iterator[DmStack]:
-    """The stack, up and ready, once per session, at the session's commit. Tests that change it see each other's changes."""
-    runner = _runner(pytestconfig)
-    try:
-        session = runner.session
-    except DmError as error:
-        pytest.fail(_text(error), pytrace=False)
-    assert session.commit is not None
-    yield DmStack(session, session.commit, runner.restore)
-    runner.close()
-
-
-@pytest.fixture
-def dm_stack(dm_session_stack: DmStack, request: pytest.FixtureRequest) -> Iterator[DmStack]:
-    """The stack, restored before the test to the session's commit (or its marker's) and rolled back after it, however it ends."""
-    runner = _runner(request.config)
-    marker = request.node.get_closest_marker("dm")
-    try:
-        stack = runner.before(marker.kwargs.get("commit") if marker else None)
-    except DmError as error:
-        pytest.fail(_text(error), pytrace=False)
-    try:
-        yield stack
-    finally:
-        try:
-            runner.after(request.node)
-        except DmError as error:
-            pytest.fail(_text(error), pytrace=False)
+dm_session_stack = stack_fixture(scope="session")
+dm_package_stack = stack_fixture(scope="package")
+dm_module_stack = stack_fixture(scope="module")
+dm_class_stack = stack_fixture(scope="class")
+dm_stack = stack_fixture()
 
 
 @pytest.fixture(autouse=True)
 def _dm_turn(request: pytest.FixtureRequest) -> Iterator[None]:
     """Have the stack alone for a test that uses it, where workers share it."""
-    if not _wants_stack(request.node, request.config.stash[_config_key]):
+    run = Run.of(request.config)
+    if not run.wants_main(request.node):
         yield
         return
     try:
-        turn = _runner(request.config).turn()
+        turn = run.main.turn()
         turn.__enter__()
     except DmError as error:
-        pytest.fail(_text(error), pytrace=False)
-    if not _is_restored(request.node, request.config.stash[_config_key]):
-        _runner(request.config).touched()
+        fail(error)
+    if not run.is_restored(request.node):
+        run.main.touched()
     yield
     turn.__exit__(None, None, None)
 
@@ -200,9 +152,5 @@ def _dm_turn(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _dm_autouse(request: pytest.FixtureRequest, _dm_turn: None) -> None:
     """Give dm_stack to tests that are marked, and to all of them with --dm-autouse."""
-    if _is_restored(request.node, request.config.stash[_config_key]):
+    if Run.of(request.config).is_restored(request.node):
         request.getfixturevalue("dm_stack")
-
-
-def _text(error: DmError) -> str:
-    return f"dm: {error.message}" + (f"\nhint: {error.hint}" if error.hint else "")

@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pytest
-
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.names import DotName
-from dm_compose.core.plan import Action
 from dm_compose.repository.clone_session import CloneSession, SharedSession
 from dm_compose.repository.clones import Clone, clone_name
 from dm_compose.repository.filling import commit_for_tests
@@ -24,18 +21,25 @@ from dm_compose.repository.session import SessionOptions, StackSession
 from dm_compose.repository.settling import settled
 from dm_compose.repository.stack import Stack
 from pytest_dotmesh.config import DmConfig
+from pytest_dotmesh.keeping import keep
+from pytest_dotmesh.reporting import KeptState, TestCost
 from pytest_dotmesh.stack import DmStack
 from pytest_dotmesh.workers import Turns, Worker
 
 
 @dataclass(frozen=True)
-class TestCost:
-    """What one test dirtied and what putting it back cost: bytes by subdot, services taken down, seconds."""
+class Hooks:
+    """What is called before a restore that has something to look at, and after it."""
 
-    nodeid: str
-    dirtied: dict[str, int]
-    restarted: tuple[str, ...]
-    restore_s: float
+    before: Callable[[DmStack, Commit], object]
+    after: Callable[[DmStack, RestoreReport], object]
+
+
+@dataclass
+class _Place:
+    """Where tests within a scope start from."""
+
+    start: Commit
 
 
 class Runner:
@@ -45,11 +49,14 @@ class Runner:
     test runs.
     """
 
-    def __init__(self, config: DmConfig, worker: Worker, tell: Callable[[str], None]) -> None:
+    def __init__(self, config: DmConfig, worker: Worker, tell: Callable[[str], None], hooks: Hooks) -> None:
         self.config = config
         self.worker = worker
         self.costs: list[TestCost] = []
         self._tell = tell
+        self._hooks = hooks
+        self._looking_for: Commit | None = None
+        self._places: list[_Place] = []  # the session's, then those of narrower scopes
         self._session: StackSession | None = None
         self._pristine: Commit | None = None
         self._turns = Turns(Path(worker.shared["directory"])) if worker.shared else None
@@ -65,6 +72,9 @@ class Runner:
         if self._session is None:
             session = self._new_session().__enter__()
             self._session = session
+            assert session.commit is not None
+            self._places = [_Place(session.commit)]
+            session.before_restore = self._before_restore
             if self._turns is None:  # else it may be down at the moment, for somebody else's test
                 self.config.environment.set(session.endpoint)
         return self._session
@@ -93,6 +103,7 @@ class Runner:
         self.config.environment.restore()
         if self._session is not None:
             session, self._session = self._session, None
+            session.before_restore = lambda _: None
             session.__exit__(None, None, None)
 
     # One stack for several workers
@@ -130,11 +141,27 @@ class Runner:
         """Say that a test ran, or is about to, that may have changed the stack."""
         self._pristine = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the session has begun."""
+        return self._session is not None
+
+    @property
+    def start(self) -> Commit:
+        """The commit that tests start from here: the session's, or where a wider scope's `start_here` has put it."""
+        session = self.session
+        assert session.commit is not None
+        return self._places[-1].start
+
+    def shown(self) -> DmStack:
+        """Return the stack as it is, for tests that see each other's changes."""
+        session, place = self.session, self._places[0]
+        return DmStack(session, self.start, self.restore, lambda commit: setattr(place, "start", commit))
+
     def before(self, ref: str | None) -> DmStack:
         """Return the stack at the commit that a test wants."""
         session = self.session
-        assert session.commit is not None
-        commit = session.commit if ref is None else session.resolve(ref)
+        commit = self.start if ref is None else session.resolve(ref)
         pristine = self._pristine is not None and self._pristine.id == commit.id
         if session.proves_untouched or not pristine or session.written_to():
             self.restore(commit)
@@ -146,19 +173,38 @@ class Runner:
         report = self.session.restore(commit)
         if report.plan.steps:
             self.config.environment.set(self.session.endpoint)
+        if self._looking_for is not None:
+            self._looking_for = None
+            self._hooks.after(DmStack(self.session, commit, self.restore), report)
         return report
 
-    def after(self, item: pytest.Item) -> None:
-        """Roll back what a test left, to the session's commit."""
-        session = self.session
-        assert session.commit is not None
+    def _before_restore(self, commit: Commit) -> None:
+        self._looking_for = None
+        self._hooks.before(DmStack(self.session, commit, self.restore), commit)
+        self._looking_for = commit
+
+    def after(self, nodeid: str, before_s: float = 0.0) -> None:
+        """Roll back what a test left, to where tests start from; `before_s` went into the restore before it."""
+        start = self.start
         began = time.monotonic()
-        report = self.restore(session.commit)
-        self._pristine = session.commit
-        self.costs.append(_cost(item.nodeid, report, time.monotonic() - began))
+        report = self.restore(start)
+        self._pristine = start
+        self.costs.append(TestCost.of(nodeid, self.stack.project.name, report, before_s + time.monotonic() - began))
 
+    @contextlib.contextmanager
+    def lasting(self, ref: str | None, nodeid: str) -> Iterator[DmStack]:
+        """Have the stack at a commit for the tests of a class, module or package, and roll it back at the end."""
+        began = time.monotonic()
+        stack = self.before(ref)
+        before_s = time.monotonic() - began
+        place = _Place(stack.start)
+        self._places.append(place)
+        try:
+            yield DmStack(self.session, stack.start, self.restore, lambda commit: setattr(place, "start", commit))
+        finally:
+            self._places.remove(place)
+            self.after(nodeid, before_s)
 
-def _cost(nodeid: str, report: RestoreReport, restore_s: float) -> TestCost:
-    dirtied = {str(name): restored.changed_bytes for name, restored in report.restored().items()}
-    restarted = tuple(step.label for step in report.plan.steps if step.action is Action.KILL)
-    return TestCost(nodeid, dirtied, restarted, restore_s)
+    def keep(self, test: str, what: str) -> KeptState:
+        """Keep the state that a failed test has left."""
+        return keep(self.session, self.start, self.config.keep_failed, self.worker.run, test, what)

@@ -27,10 +27,17 @@ class DmStack:
     Addresses may change whenever a datastore is restarted, so ask for them when you connect and not once per session.
     """
 
-    def __init__(self, session: StackSession, commit: Commit, restore: Callable[[Commit], object]) -> None:
+    def __init__(
+        self,
+        session: StackSession,
+        commit: Commit,
+        restore: Callable[[Commit], object],
+        start_at: Callable[[Commit], object] = lambda _: None,
+    ) -> None:
         self._session = session
         self._commit = commit
         self._restore = restore
+        self._start_at = start_at
 
     @property
     def dot(self) -> str:
@@ -74,6 +81,30 @@ class DmStack:
     def reset(self, ref: str | None = None) -> None:
         """Put the stack to a commit, by default the one the test started from, and return when all of it answers."""
         self._restore(self._commit if ref is None else self._session.resolve(ref))
+
+    def start_here(self) -> str:
+        """Commit the state as it is now, as `commit` does, and start from there: `reset` and, of a stack of a wider scope than a
+        test, every test within that scope. Returns the commit's id.
+        """
+        self._commit = self._session.keep("start of tests")
+        self._start_at(self._commit)
+        return self._commit.id
+
+    def touched(self) -> Mapping[str, str]:
+        """Return the services with state that anything may have reached since the stack was last put to a commit, and how.
+
+        A service that is not there is proven to be as it was. Reading from one reaches it.
+        """
+        return self._session.reached()
+
+    def changed(self) -> set[str]:
+        """Return the subdots that were written to since the stack was last put to a commit.
+
+        Datastores write out what they hold in memory first. What an engine does to its files by itself does not count as long
+        as nobody has reached it. For data in memory only, as in a memcached, ask `touched`; for a plain file
+        that was removed, `diff`.
+        """
+        return {str(name) for name in self._session.written()}
 
     def diff(self) -> Mapping[SubdotName, TreeDiff]:
         """Return the files that changed since the test started, per subdot; subdots without changes are falsy."""

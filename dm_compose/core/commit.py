@@ -62,7 +62,10 @@ class Commit:
 
 @dataclass(frozen=True)
 class CommitDraft:
-    """What the maker of a commit says of it; the store adds the trees. Fields as in Commit and SubdotState."""
+    """What the maker of a commit says of it; the store adds the trees. Fields as in Commit and SubdotState.
+
+    `branch` is a new branch that the commit becomes the head of, while the worktree stays on its own.
+    """
 
     message: str
     author: str
@@ -72,6 +75,7 @@ class CommitDraft:
     architecture: str | None = None
     clean: bool = False
     hidden: bool = False
+    branch: RefName | None = None
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,9 @@ class Clone(Stack):
     def identity(self, store: Store) -> tuple[DotName, WorktreeName]:
         return self._name, MAIN_WORKTREE
 
+    def lasting_dot(self, store: Store) -> DotName:
+        return self.original.lasting_dot(store)
+
     def find(self, store: Store, ref: str) -> Commit:
         """Return the commit that REF means in the original, or the one that was kept here under that id."""
         dot, worktree = self.original.identity(store)
@@ -115,7 +118,7 @@ class Clone(Stack):
     def keep(self, checkout: Checkout, message: str) -> Commit:
         """Commit the live state without moving a branch or the reflog; the original's dot knows the commit too."""
         commit = super().keep(checkout, message)
-        checkout.store.share_commit(self._name, commit.id, self.original.identity(checkout.store)[0])
+        checkout.store.share_commit(self._name, commit.id, self.lasting_dot(checkout.store))
         return commit
 
     def places(self, *, make_volumes: bool) -> dict[SubdotName, str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dm_compose.core.commit import Commit, CommitDraft, check_metadata
 from dm_compose.core.events import Event
-from dm_compose.core.names import CommitId
+from dm_compose.core.names import CommitId, RefName
 from dm_compose.errors import NotFoundError
 from dm_compose.repository.access import user_name
 from dm_compose.repository.checkout import Checkout, Member
@@ -39,10 +39,11 @@ def make_commit(
     metadata: Mapping[str, str],
     *,
     stop: bool = False,
+    branch: RefName | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> CommitReport:
     """Commit all subdots while the stack runs, frozen for an instant, or after a clean shutdown with `stop`; each datastore then
-    has `timeout_s` to answer again.
+    has `timeout_s` to answer again. With `branch` the commit starts that new branch, and the worktree stays where it is.
 
     Atomic: the commit is whole or is not there. Containers are put back as they were whatever happens. The caller holds the
     dot's lock.
@@ -55,7 +56,7 @@ def make_commit(
         raise NotFoundError(
             f"dot {checkout.dot} has no subdot: nothing in this stack keeps state", hint="`dm-compose plan` says why."
         )
-    draft = _draft(checkout, message, metadata, clean=stop)
+    draft = replace(_draft(checkout, message, metadata, clean=stop), branch=branch)
     checkout.record_places()
     freeze = Freeze(checkout) if checkout.engine is not None and not stop else None
     if freeze is not None:

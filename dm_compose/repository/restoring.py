@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dm_compose.core.commit import Commit, JournalEntry, Move, Origin
 from dm_compose.core.events import Event
@@ -26,7 +26,7 @@ from dm_compose.store.api import COMPARE_BUDGET_BYTES, Restored
 @dataclass(frozen=True)
 class RestoreReport:
     """A restore that was done: its plan, when each step ran, and what it found. `saved` holds the state before, if it was
-    kept.
+    kept. `touched` are the services that may have been changed, with the reason, where that was known.
     """
 
     target: Commit
@@ -34,6 +34,7 @@ class RestoreReport:
     done: tuple[Done, ...]
     saved: CommitId | None
     total_s: float
+    touched: Mapping[str, str] = field(default_factory=dict)
 
     def restored(self) -> dict[SubdotName, Restored]:
         """Return what was put back per subdot; subdots that needed nothing are left out."""
@@ -165,7 +166,8 @@ def visit(
     differing = [s for s in differing if s not in left]
     plan = plan_restore(checkout.members, differing, wanted, inner=inner, touched=causes)
     done = put_in_place(checkout, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
-    return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
+    reasons = touched.reasons(checkout) if touched is not None else {}
+    return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began, reasons)
 
 
 def fill(

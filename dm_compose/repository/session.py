@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -17,7 +17,9 @@ from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import ComposeError, InUseError, NotFoundError
 from dm_compose.repository.access import Access, locked, open_access, who_am_i
 from dm_compose.repository.bringing_up import compose_with_state
+from dm_compose.repository.changes import reached, written
 from dm_compose.repository.checkout import Checkout
+from dm_compose.repository.evidence import Evidence, Failure, Limits, keep_evidence
 from dm_compose.repository.ready import await_ready, endpoints
 from dm_compose.repository.recovery import session_lock
 from dm_compose.repository.respawn import respawn_obstacles, supervise
@@ -60,6 +62,7 @@ class StackSession:
         self._volumes_are_new = False
         self._standing: Standing | None = None
         self._up: set[str] = set()
+        self.before_restore: Callable[[Commit], None] = lambda _: None  # called before a restore that has something to look at
 
     def __enter__(self) -> Self:
         """Take the session's lock, keep what is uncommitted, bring up what is down, on the commit's files, and wait until all
@@ -233,10 +236,11 @@ class StackSession:
             touched = self._standing.touched(commit.id)
             if touched is not None and not touched:
                 return RestoreReport(commit, Plan(()), (), None, 0.0)
-            if (checkout := self._standing.checkout()) is not None:
-                with locked(checkout.store, checkout.dot, checkout.listener):
-                    if all(entry.operation == SESSION for entry in checkout.store.unfinished(checkout.dot)):
-                        return self._visit(checkout, commit, touched)
+        self.before_restore(commit)
+        if self._standing is not None and (checkout := self._standing.checkout()) is not None:
+            with locked(checkout.store, checkout.dot, checkout.listener):
+                if all(entry.operation == SESSION for entry in checkout.store.unfinished(checkout.dot)):
+                    return self._visit(checkout, commit, touched)
         with self._checkout() as checkout:
             if not (fallen := self._fallen(checkout)):
                 return self._visit(checkout, commit, touched)
@@ -286,6 +290,25 @@ class StackSession:
         """Commit the live state without moving any branch."""
         with self._checkout() as checkout:
             return self.stack.keep(checkout, message)
+
+    def keep_evidence(self, start: Commit, failure: Failure, limits: Limits) -> Evidence:
+        """Keep the live state of a failed test that began at `start` as a branch; see evidence.keep_evidence."""
+        with self._checkout() as checkout:
+            return keep_evidence(checkout, self.stack.lasting_dot(checkout.store), start, failure, limits)
+
+    def reached(self) -> Mapping[str, str]:
+        """Return the services with state that anything may have reached since the last restore, with the reason."""
+        touched = self._standing.touched() if self._standing is not None else None
+        with self._checkout() as checkout:
+            return reached(checkout, touched)
+
+    def written(self) -> set[SubdotName]:
+        """Return the subdots that were written to since the last restore; see changes.written."""
+        if self._standing is None:
+            self._standing = Standing(self.stack.engine)
+        touched = self._standing.touched()
+        with self._checkout() as checkout:
+            return written(checkout, touched, self._standing.arrived_at)
 
     def wait_until_ready(self) -> None:
         """Return when every running container with state, be it in memory only, answers."""

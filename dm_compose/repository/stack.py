@@ -121,6 +121,10 @@ class Stack(Dot):
         dot = self.plan.dot
         return dot, store.current(dot) if dot in store.dots() else MAIN_WORKTREE
 
+    def lasting_dot(self, store: Store) -> DotName:
+        """Return the dot for what is to outlive a test run."""
+        return self.identity(store)[0]
+
     def find(self, store: Store, ref: str) -> Commit:
         """Return the commit that REF means."""
         dot, worktree = self.identity(store)

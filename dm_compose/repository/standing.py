@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from dm_compose.core.commit import Commit
 from dm_compose.core.containers import Container
@@ -39,6 +40,18 @@ class Touched:
         new = {m.container.id: "it was started since" for m in checkout.members if m.container.id not in self.known}
         return {**new, **self.containers}
 
+    def reasons(self, checkout: Checkout) -> dict[str, str]:
+        """Return the services that may not be as they were left, with the reason, for people."""
+        causes = self.causes(checkout)
+        found = {
+            m.container.label: causes[m.container.id] for m in checkout.members if m.container.id in causes and _has_state(m)
+        }
+        for subdot in self.subdots:
+            for member in checkout.users(subdot):
+                if member.mounts[subdot]:
+                    found.setdefault(member.container.label, f"files of {subdot} were written to")
+        return found
+
     def untouched_subdots(self, checkout: Checkout) -> list[SubdotName]:
         """Return the subdots that a restore to the same commit may leave alone."""
         causes = self.causes(checkout)
@@ -59,10 +72,13 @@ class Standing:
         self._checkout: Checkout | None = None
         self._watched: list[Container] = []
         self._commit: CommitId | None = None
+        self.arrived_at = datetime.min.replace(tzinfo=UTC)
 
-    def touched(self, commit: CommitId) -> Touched | None:
-        """Return what a restore to a commit has to look at; None where nothing is known: all of it. Takes no lock."""
-        if self._checkout is None or self._commit != commit:
+    def touched(self, commit: CommitId | None = None) -> Touched | None:
+        """Return what a restore to a commit, by default the one of the last restore, has to look at; None where nothing is known:
+        all of it. Takes no lock.
+        """
+        if self._checkout is None or self._commit is None or commit not in (None, self._commit):
             return None
         containers = self._witness.touched(self._watched)
         written = self._checkout.store.written_files(self._checkout.directories)
@@ -89,6 +105,7 @@ class Standing:
         self._witness.members = {m.container.id for m in checkout.members}
         self._witness.remember(now.values())  # before anything else: from here on everything is seen
         alone = touched.untouched_subdots(checkout) if touched is not None else []
+        self.arrived_at = datetime.now(UTC)  # before the look, which lasts until the file system's clock has gone on
         checkout.store.watch_files(checkout.directories, checkout.own_patterns(), commit.created, alone)
         self._watched = [now.get(c.id, c) for c in watched]
         members = tuple(replace(m, container=now.get(m.container.id, m.container)) for m in checkout.members)

@@ -226,6 +226,13 @@ class Store(Protocol):
         path that is not left out, and no lock.
         """
 
+    def files_written_since(
+        self, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]], since: datetime
+    ) -> list[SubdotName]:
+        """Return the subdots with a file that was written to or made after an instant, by time stamps, but for what matches a
+        pattern. That a file was removed is not seen.
+        """
+
     # Making a commit: prepare, [will_disturb, pause], capture, [thaw], publish; or abandon.
 
     def prepare_commit(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> CommitId:
@@ -244,7 +251,8 @@ class Store(Protocol):
         """Return the subdots of a captured commit that differ from the head, contents not compared where time stamps moved."""
 
     def publish(self, commit_id: CommitId, draft: CommitDraft) -> Commit:
-        """Make the captured trees a commit: child of the worktree's head, and its branch's new head unless the draft is hidden.
+        """Make the captured trees a commit: child of the worktree's head, and its branch's new head unless the draft is hidden
+        or names a branch of its own, which must not be there yet.
 
         The journal entry of a hidden commit stays open, because its containers are still paused: `begin_restore` takes it
         over, or `abandon` closes it and keeps the commit.

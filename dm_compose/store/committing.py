@@ -154,7 +154,10 @@ class Committing(Parts):
         pending.batch.publish()
         with self._database.transaction():
             self._database.add_commit(commit)
-            if not draft.hidden:
+            if draft.branch is not None:
+                self._database.set_ref(dot, "branch", draft.branch, commit_id)
+                self._database.remove_journal(commit_id)
+            elif not draft.hidden:
                 self._database.set_ref(dot, "branch", worktree.branch, commit_id)
                 self._log(worktree, "commit", commit_id, None)
                 self._database.remove_journal(commit_id)

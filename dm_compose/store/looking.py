@@ -15,11 +15,11 @@ from dm_compose.core.names import (
     SubdotName,
     WorktreeName,
 )
-from dm_compose.core.tree import TreeDiff
+from dm_compose.core.tree import FILE, TreeDiff
 from dm_compose.storage.diff import diff_trees, matcher
 from dm_compose.storage.quiet import Skipped, Watched, look, watched, written_to
 from dm_compose.storage.restore import plan_tree
-from dm_compose.storage.scan import scan, scan_standing
+from dm_compose.storage.scan import RACY, scan, scan_standing
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
 from dm_compose.store.parts import Parts, nested, opener
@@ -123,3 +123,17 @@ class Looking(Parts):
     def written_files(self, directories: Directories) -> list[SubdotName]:
         with file_errors("reading a volume"):
             return [s for s, d in directories.items() if d not in self._watches or written_to(d, self._watches[d])]
+
+    def files_written_since(
+        self, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]], since: datetime
+    ) -> list[SubdotName]:
+        inner = nested(directories)
+        since_ns = int(since.timestamp() * 1e9)
+
+        def written(subdot: SubdotName, directory: str) -> bool:
+            skipped = Skipped(inner[subdot], matcher(ignore.get(subdot, ())))
+            files = [f for f in scan(directory, {}, without=skipped).values() if f.entry.kind == FILE]
+            return any(file.ctime_ns == RACY or file.ctime_ns > since_ns for file in files)
+
+        answers = self._each(directories, written)
+        return [subdot for subdot, answer in answers.items() if answer]

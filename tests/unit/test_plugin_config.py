@@ -15,7 +15,7 @@ LISTS = [s for s in SETTINGS if s.kind == "list"]
 TEXTS = [s for s in SETTINGS if s.kind == "text"]
 FLAGS = [s for s in SETTINGS if s.kind == "flag"]
 NUMBERS = [s for s in SETTINGS if s.kind == "number"]
-PATHS = ("file", "env_file", "project_directory")
+PATHS = ("file", "env_file", "project_directory", "report_json")
 by_name = pytest.mark.parametrize
 
 
@@ -43,6 +43,11 @@ def value(config: DmConfig, name: str) -> Any:
         "project_directory": config.compose.project_directory,
         "autouse": config.autouse,
         "report": config.report,
+        "report_json": config.report_json,
+        "keep_failed": config.keep_failed.wanted,
+        "keep_failed_to": config.keep_failed.to,
+        "keep_failed_max": config.keep_failed.limits.commits,
+        "keep_failed_mib": config.keep_failed.limits.size_bytes / 1024**2,
         "isolate": config.isolate,
         "workers_share": config.workers_share,
         "env": config.environment.lines,
@@ -250,7 +255,7 @@ def test_a_bad_value_ends_the_run_in_one_line(pytester: pytest.Pytester) -> None
     pytester.makepyfile("def test_nothing(): pass")
     result = pytester.runpytest_subprocess("--dm-timeout=soon")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert result.stderr.str().strip() == "ERROR: --dm-timeout: 'soon' is not a number of seconds"
+    assert result.stderr.str().strip() == "ERROR: --dm-timeout: 'soon' is not a number, 0 or more"
     assert "Traceback" not in result.stdout.str()
 
 

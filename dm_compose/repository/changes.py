@@ -1,0 +1,35 @@
+"""What has been written to since a stack was put to a commit, whatever engines write by themselves."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dm_compose.core.names import SubdotName
+from dm_compose.repository.checkout import Checkout
+from dm_compose.repository.freeze import quiesce
+from dm_compose.repository.standing import Touched
+
+UNKNOWN = "nothing is known of it"
+
+
+def reached(checkout: Checkout, touched: Touched | None) -> dict[str, str]:
+    """Return the services with state that anything may have reached, with the reason; all of them where nothing is known."""
+    if touched is not None:
+        return touched.reasons(checkout)
+    return {m.container.label: UNKNOWN for m in checkout.members if m.mounts or (m.datastore and m.datastore.in_memory)}
+
+
+def written(checkout: Checkout, touched: Touched | None, since: datetime) -> set[SubdotName]:
+    """Return the subdots whose files were written to since an instant, of those that may have been touched.
+
+    Their datastores bring what they hold in memory to their files first.
+    """
+    left = touched.untouched_subdots(checkout) if touched is not None else []
+    asked = {s for s in checkout.places if s not in left}
+    for member in checkout.writers():
+        if member.datastore is not None and member.datastore.quiesce is not None and not member.mounts.keys().isdisjoint(asked):
+            resume = quiesce(checkout, member)
+            if resume is not None:
+                resume()
+    found = checkout.store.files_written_since(checkout.directories, checkout.ignore_patterns(), since)
+    return asked & set(found)

@@ -1,0 +1,97 @@
+"""What a failed test left behind, kept as a branch `failed/RUN/TEST` of the dot that outlives the test run."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from dm_compose.core.commit import Commit
+from dm_compose.core.names import DotName, RefName
+from dm_compose.core.units import size
+from dm_compose.repository.access import locked
+from dm_compose.repository.checkout import Checkout
+from dm_compose.repository.committing import make_commit
+
+BRANCHES = "failed"
+_LONGEST = 110  # of what a branch is called on a remote, where a slash takes two of the 128 characters of a tag
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many states a test run may keep, and how much of the store they may take together."""
+
+    commits: int = 10
+    size_bytes: int = 1 << 30
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A test that failed in a test run, and how it failed in words."""
+
+    run: str
+    test: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The branch that holds the state; None where a limit of the run was reached, and `why_not` says which."""
+
+    branch: RefName | None
+    why_not: str = ""
+
+
+def keep_evidence(checkout: Checkout, lasting: DotName, start: Commit, failure: Failure, limits: Limits) -> Evidence:
+    """Commit the live state to a new branch of the dot `lasting`, the checkout's own or, of a clone, the original's. The
+    checkout stays where it is.
+
+    Containers are frozen for an instant, as for any commit. How much has changed since `start` is told by the sizes of files
+    before anything is copied. Several processes of a run share the limits. The caller holds the dot's lock.
+    """
+    store = checkout.store
+    with contextlib.ExitStack() as held:
+        if lasting != checkout.dot:
+            held.enter_context(locked(store, lasting, checkout.listener))
+        branches = store.branches(lasting)
+        kept = [commit for name, commit in branches.items() if name.startswith(f"{BRANCHES}/{failure.run}/")]
+        if len(kept) >= limits.commits:
+            return Evidence(None, f"this run has kept {limits.commits} states already")
+        changed = store.diff_live(checkout.dot, checkout.worktree, checkout.directories, start.id, {}, 0)
+        needed = sum(diff.changed_bytes for diff in changed.values())
+        used = sum(store.commit(lasting, commit).new_bytes for commit in kept)
+        if used + needed > limits.size_bytes:
+            return Evidence(None, f"its {size(needed)} and the {size(used)} kept so far are more than {size(limits.size_bytes)}")
+        branch = failed_branch(failure, branches)
+        commit = make_commit(checkout, f"{failure.test} {failure.what}", {"failed_test": failure.test}, branch=branch).commit
+        if lasting != checkout.dot:
+            store.share_commit(checkout.dot, commit.id, lasting)
+            store.add_branch(lasting, branch, commit.id)
+        return Evidence(branch)
+
+
+def failed_branch(failure: Failure, taken: Collection[str]) -> RefName:
+    """Return a name for the state of a failed test that is not taken, and short enough for any remote.
+
+    What a branch may not be called is `-`; of what is too long the end is kept, and a number tells equal ones apart.
+    """
+    words = re.sub(r"[^A-Za-z0-9_./-]+", "-", failure.test.replace("::", "/"))
+    words = "/".join(part for piece in words.split("/") if (part := re.sub(r"\.\.+", ".", piece).strip(".-")))
+    start, number = f"{BRANCHES}/{failure.run}/", 1
+    while True:
+        ending = f"-{number}" if number > 1 else ""
+        name = f"{start}{_shortened(words or 'test', _LONGEST - _cost(start + ending))}{ending}"
+        if name not in taken:
+            return RefName.parse(name)
+        number += 1
+
+
+def _cost(text: str) -> int:
+    return len(text) + text.count("/")
+
+
+def _shortened(text: str, limit: int) -> str:
+    while _cost(text) > limit:
+        text = text[1:]
+    return text.lstrip("/.-") or "test"

@@ -1,0 +1,125 @@
+"""Fixtures that show a stack: for a test, a class, a module, a package or the whole run; of the settings' stack or of another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import pytest
+
+from dm_compose.compose import ComposeOptions
+from dm_compose.errors import DmError
+from pytest_dotmesh.keeping import failed_in_teardown
+from pytest_dotmesh.run import Run
+from pytest_dotmesh.runner import Runner
+from pytest_dotmesh.stack import DmStack
+
+ScopeName = Literal["function", "class", "module", "package", "session"]
+
+
+def stack_fixture(
+    *,
+    scope: ScopeName = "function",
+    commit: str | None = None,
+    file: str | Sequence[str] = (),
+    project_name: str | None = None,
+    profile: Sequence[str] = (),
+    env_file: Sequence[str] = (),
+    project_directory: str | None = None,
+) -> Any:
+    """Return a fixture that shows a stack as a DmStack: put to the commit before, and rolled back after, each test, class, module
+    or package; with scope `session` tests see each other's changes.
+
+    Without any of the last five it is the stack that the settings name, and `commit` defaults to where tests start from; with
+    them it is another one, and `commit` defaults to its HEAD. Relative paths start from pytest's root directory.
+    """
+    files = (file,) if isinstance(file, str) else tuple(file)
+    own = bool(files or project_name or profile or env_file or project_directory)
+
+    def runner(config: pytest.Config) -> Runner:
+        if not own:
+            return Run.of(config).main
+        at = config.rootpath
+        options = ComposeOptions(
+            files=tuple(str(at / path) for path in files),
+            project_name=project_name,
+            profiles=tuple(profile),
+            env_files=tuple(str(at / path) for path in env_file),
+            project_directory=str(at / project_directory) if project_directory else None,
+        )
+        return Run.of(config).other(options, commit or "HEAD")
+
+    if own or scope == "session":
+
+        @pytest.fixture(scope=scope)
+        def stack(request: pytest.FixtureRequest) -> Iterator[DmStack]:
+            yield from _shown(request, runner(request.config), scope, commit)
+
+        return stack
+
+    @pytest.fixture(scope=scope)
+    def main_stack(request: pytest.FixtureRequest, dm_session_stack: DmStack) -> Iterator[DmStack]:
+        yield from _shown(request, runner(request.config), scope, commit)
+
+    return main_stack
+
+
+def _shown(request: pytest.FixtureRequest, runner: Runner, scope: ScopeName, commit: str | None) -> Iterator[DmStack]:
+    Run.of(request.config).shows(request.fixturename or "", runner, per_test=scope == "function")
+    if scope == "session":
+        return _for_session(runner)
+    if scope == "function":
+        marker = request.node.get_closest_marker("dm") if request.fixturename == "dm_stack" else None
+        return for_test(runner, request.node, marker.kwargs.get("commit") if marker else commit)
+    return _for_several(runner, request.node.nodeid, commit)
+
+
+def for_test(runner: Runner, item: pytest.Item, ref: str | None) -> Iterator[DmStack]:
+    """Show a stack to one test."""
+    began = time.monotonic()
+    try:
+        stack = runner.before(ref)
+    except DmError as error:
+        fail(error)
+    before_s = time.monotonic() - began
+    try:
+        yield stack
+    finally:
+        if failed_in_teardown(item):
+            Run.of(item.config).keep(item, "failed in teardown")
+        try:
+            runner.after(item.nodeid, before_s)
+        except DmError as error:
+            fail(error)
+
+
+def _for_several(runner: Runner, nodeid: str, ref: str | None) -> Iterator[DmStack]:
+    if runner.worker.shared:
+        pytest.fail(
+            "dm: a stack that workers use in turn is restored for each test: leave --dm-workers-share away", pytrace=False
+        )
+    try:
+        with runner.lasting(ref, nodeid) as stack:
+            yield stack
+    except DmError as error:
+        fail(error)
+
+
+def _for_session(runner: Runner) -> Iterator[DmStack]:
+    try:
+        stack = runner.shown()
+    except DmError as error:
+        fail(error)
+    yield stack
+    runner.close()
+
+
+def fail(error: DmError) -> Any:
+    """Fail the test with what went wrong, without a traceback."""
+    pytest.fail(text(error), pytrace=False)
+
+
+def text(error: DmError) -> str:
+    """Return an error as people read it."""
+    return f"dm: {error.message}" + (f"\nhint: {error.hint}" if error.hint else "")

@@ -1,0 +1,88 @@
+"""States of failed tests: kept before the roll-back, pushed where that is wanted, and never in the way of the failure itself."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable
+
+import pytest
+
+from dm_compose.compose import ComposeOptions
+from dm_compose.core.commit import Commit
+from dm_compose.core.names import RefName
+from dm_compose.errors import DmError, UsageError
+from dm_compose.remotes.names import RemoteName
+from dm_compose.repository.clones import Clone
+from dm_compose.repository.dots import Dots
+from dm_compose.repository.evidence import Failure
+from dm_compose.repository.remoting import Remotes
+from dm_compose.repository.session import StackSession
+from dm_compose.repository.source import Source
+from pytest_dotmesh.config import KeepFailed
+from pytest_dotmesh.reporting import KeptState
+
+_RUN_DIGITS = 8
+_failed_key = pytest.StashKey[bool]()
+
+
+def keep(session: StackSession, start: Commit, settings: KeepFailed, run: str, test: str, what: str) -> KeptState:
+    """Commit what a failed test left, and push it if that is wanted. Raises nothing: what goes wrong is in the result."""
+    command = None
+    try:
+        found = session.keep_evidence(start, Failure(run[:_RUN_DIGITS], test, what), settings.limits)
+        if found.branch is None:
+            return KeptState(test, None, found.why_not)
+        stack = session.stack.original if isinstance(session.stack, Clone) else session.stack
+        options = stack.compose.options
+        command = _command(options, "checkout", found.branch)
+        if settings.to:
+            remote, theirs = _destination(settings.to)
+            pushed = Remotes(Dots(stack.listener)).push(remote, stack, found.branch, theirs)
+            command = _command(options, "up", "--from", f"{remote}:{pushed.name}@{pushed.branch}")
+    except DmError as error:
+        return KeptState(test, command, error.message if command is None else f"not pushed: {error.message}")
+    except Exception as error:  # the test's own failure is what people are here for
+        return KeptState(test, command, f"{type(error).__name__}: {error}")
+    return KeptState(test, command)
+
+
+def _destination(text: str) -> tuple[str, RemoteName | None]:
+    """Split REMOTE[:NS/DOT]."""
+    try:
+        source = Source.parse(text)
+    except UsageError:
+        return text, None
+    return source.remote, source.name
+
+
+def _command(options: ComposeOptions, *words: str | RefName) -> str:
+    """Return a command of dm-compose for people who are where the tests were run; files are named from there."""
+    here = os.getcwd() + os.sep
+    return shlex.join(["dm-compose", *(word.removeprefix(here) for word in options.arguments()), *words])
+
+
+def watch_teardown(item: pytest.Item) -> None:
+    """Note from now on when tearing down a fixture of a test fails: fixtures that were set up before it can ask."""
+    watches = _failed_key in item.stash  # of a test that runs again
+    item.stash[_failed_key] = False
+    if watches:
+        return
+    add = item.addfinalizer
+
+    def watched(finalizer: Callable[[], object]) -> None:
+        def run() -> None:
+            try:
+                finalizer()
+            except (Exception, pytest.fail.Exception):
+                item.stash[_failed_key] = True
+                raise
+
+        add(run)
+
+    item.__dict__["addfinalizer"] = watched
+
+
+def failed_in_teardown(item: pytest.Item) -> bool:
+    """Whether tearing down a fixture of the test has failed by now; only of tests that are watched."""
+    return item.stash.get(_failed_key, False)

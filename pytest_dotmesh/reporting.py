@@ -1,0 +1,130 @@
+"""What tests cost and what was kept of them: on each test's report, so that it travels from workers; for JUnit, as text, JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dm_compose.core.plan import Action
+from dm_compose.core.units import seconds, size
+from dm_compose.repository.restoring import RestoreReport
+
+_ATTRIBUTE = "dm"  # of a pytest.TestReport; pytest-xdist sends along what is plain data
+_SLOWEST = 5
+JSON_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TestCost:
+    """What a test did to a stack, and what putting that back cost.
+
+    `touched`: services that may have been changed, with the reason; `dirtied`: bytes put back by subdot; `restarted`: services
+    taken down, with the reason; `restore_s`: seconds for restores before and after the test. `test` is the node's id, of a
+    class, module or package for stacks that are restored around these.
+    """
+
+    test: str
+    stack: str
+    commit: str
+    touched: dict[str, str]
+    dirtied: dict[str, int]
+    restarted: dict[str, str]
+    restore_s: float
+
+    @classmethod
+    def of(cls, test: str, stack: str, report: RestoreReport, restore_s: float) -> TestCost:
+        """Return what a roll-back says of the test before it. Only plain data: pytest-xdist sends no subclasses of str."""
+        restarted = {str(step.label): step.cause for step in report.plan.steps if step.action is Action.KILL}
+        dirtied = {str(name): restored.changed_bytes for name, restored in report.restored().items()}
+        return cls(test, stack, str(report.target.id), {**restarted, **report.touched}, dirtied, restarted, restore_s)
+
+
+@dataclass(frozen=True)
+class KeptState:
+    """The state that a failed test left: the command that opens it, or a word on why it was not kept."""
+
+    test: str
+    command: str | None
+    problem: str | None = None
+
+
+def attach(report: pytest.TestReport, costs: Sequence[TestCost], kept: Sequence[KeptState]) -> None:
+    """Put what is known of a test on its report, and into the properties that JUnit shows."""
+    if not costs and not kept:
+        return
+    setattr(report, _ATTRIBUTE, {"costs": [asdict(c) for c in costs], "kept": [asdict(k) for k in kept]})
+    for cost in costs:
+        properties = {
+            "dm_stack": cost.stack,
+            "dm_touched": "; ".join(f"{name}: {why}" for name, why in sorted(cost.touched.items())),
+            "dm_dirtied_bytes": str(sum(cost.dirtied.values())),
+            "dm_restarted": ", ".join(sorted(cost.restarted)),
+            "dm_restore_s": f"{cost.restore_s:.3f}",
+        }
+        report.user_properties.extend(properties.items())
+    report.user_properties.extend(("dm_kept", k.command or f"not kept: {k.problem}") for k in kept)
+
+
+class Reports:
+    """Collects what the reports of all tests, of this process and of workers, say; tells it at the end."""
+
+    def __init__(self, *, wanted: bool, path: str | None) -> None:
+        self._wanted, self._path = wanted, path
+        self.costs: list[TestCost] = []
+        self.kept: list[KeptState] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what is on a test's report."""
+        found: dict[str, Any] = getattr(report, _ATTRIBUTE, {})
+        self.costs += [TestCost(**cost) for cost in found.get("costs", ())]
+        self.kept += [KeptState(**kept) for kept in found.get("kept", ())]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Write the JSON file; print the report, if it is wanted, and how to open what failed tests left."""
+        if self._path is not None and (problem := self._write(Path(self._path))):
+            terminalreporter.write_line(f"dm: {problem}")
+        if self._wanted and self.costs:
+            terminalreporter.section("dm: what tests touched, and what putting it back cost")
+            for line in cost_lines(self.costs):
+                terminalreporter.write_line(line)
+        if self.kept:
+            terminalreporter.section("dm: what failed tests left")
+            for kept in self.kept:
+                terminalreporter.write_line(f"{kept.test}: {kept.command or f'not kept: {kept.problem}'}")
+                if kept.command and kept.problem:
+                    terminalreporter.write_line(f"    {kept.problem}")
+
+    def _write(self, path: Path) -> str | None:
+        document = {
+            "format": JSON_FORMAT,
+            "restore_s": sum(cost.restore_s for cost in self.costs),
+            "tests": [asdict(cost) for cost in self.costs],
+            "kept": [asdict(kept) for kept in self.kept],
+        }
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(document, indent=1) + os.linesep)
+        except OSError as error:
+            return f"the report was not written: {error}"
+        return None
+
+
+def cost_lines(costs: Sequence[TestCost]) -> Iterable[str]:
+    """Yield the report for people: a line per test with the reasons below it, the slowest tests, the total."""
+    stacks = {cost.stack for cost in costs}
+    for cost in costs:
+        dirtied = ", ".join(f"{name} {size(count)}" for name, count in sorted(cost.dirtied.items())) or "no file"
+        restarted = ", ".join(sorted(cost.restarted)) or "nothing"
+        where = f" ({cost.stack})" if len(stacks) > 1 else ""
+        yield f"{seconds(cost.restore_s):>8}  {cost.test}{where}: {dirtied}; restarted {restarted}"
+        yield from (f"{'':10}{name}: {why}" for name, why in sorted(cost.touched.items()))
+    slowest = sorted(costs, key=lambda cost: -cost.restore_s)[:_SLOWEST]
+    yield f"slowest: {', '.join(f'{c.test} {seconds(c.restore_s)}' for c in slowest)}"
+    tests = len({cost.test for cost in costs})
+    yield f"{seconds(sum(c.restore_s for c in costs)):>8}  in all, {tests} tests"

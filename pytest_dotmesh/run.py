@@ -1,0 +1,133 @@
+"""One pytest process: the stacks it uses, and which fixtures show them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from dm_compose.compose import ComposeOptions
+from pytest_dotmesh.config import DmConfig
+from pytest_dotmesh.environment import Environment
+from pytest_dotmesh.reporting import KeptState, TestCost
+from pytest_dotmesh.runner import Hooks, Runner
+from pytest_dotmesh.workers import Worker
+
+SESSION_FIXTURE = "dm_session_stack"
+WIDER_FIXTURES = {"dm_class_stack", "dm_module_stack", "dm_package_stack"}
+run_key = pytest.StashKey["Run"]()
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """A fixture that shows a stack, for every test or for several."""
+
+    runner: Runner
+    per_test: bool
+
+
+class Run:
+    """The stacks of a pytest process: `main` is the one that the settings name. Making one takes no time and asks nobody."""
+
+    def __init__(self, config: pytest.Config, settings: DmConfig) -> None:
+        self.settings = settings
+        self.told: list[str] = []
+        self._config = config
+        self._worker = Worker.of(config)
+        self._runners: dict[ComposeOptions, Runner] = {}
+        self._shown: dict[str, _Shown] = {}
+        self._kept: list[KeptState] = []
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Run:
+        """Return the run of a pytest process."""
+        return config.stash[run_key]
+
+    # Stacks
+
+    @property
+    def main(self) -> Runner:
+        """The stack that the settings name."""
+        return self._runner(self.settings, self._worker)
+
+    @property
+    def has_main(self) -> bool:
+        """Whether anybody has asked for `main`."""
+        return self.settings.compose in self._runners
+
+    def other(self, compose: ComposeOptions, commit: str) -> Runner:
+        """Return another stack; the first who asks decides which commit its session is for."""
+        session = replace(self.settings.session, commit=commit)
+        settings = replace(self.settings, compose=compose, session=session, source=None, environment=Environment((), ""))
+        return self._runner(settings, replace(self._worker, shared={}))
+
+    def _runner(self, settings: DmConfig, worker: Worker) -> Runner:
+        if (found := self._runners.get(settings.compose)) is None:
+            hook, config = self._config.hook, self._config
+            hooks = Hooks(
+                before=lambda stack, commit: hook.pytest_dm_before_restore(config=config, stack=stack, commit=commit),
+                after=lambda stack, report: hook.pytest_dm_after_restore(config=config, stack=stack, report=report),
+            )
+            found = self._runners[settings.compose] = Runner(settings, worker, self.tell, hooks)
+        return found
+
+    def close(self) -> None:
+        """Give all stacks back, the one that was taken last first."""
+        for runner in reversed(self._runners.values()):
+            runner.close()
+
+    # Tests
+
+    def shows(self, fixture: str, runner: Runner, *, per_test: bool) -> None:
+        """Note which stack a fixture shows."""
+        self._shown[fixture] = _Shown(runner, per_test)
+
+    def is_restored(self, item: pytest.Item) -> bool:
+        """Whether a test gets dm_stack, asked for or not."""
+        names = set(getattr(item, "fixturenames", ()))
+        asked = "dm_stack" in names or item.get_closest_marker("dm") is not None
+        return asked or (self.settings.autouse and not names & WIDER_FIXTURES)
+
+    def wants_main(self, item: pytest.Item) -> bool:
+        """Whether a test uses the stack that the settings name."""
+        return SESSION_FIXTURE in getattr(item, "fixturenames", ()) or self.is_restored(item)
+
+    def begins(self, item: pytest.Item) -> None:
+        """Notice what a test may do to stacks that no fixture of it restores: it may run beside them and change them."""
+        names = getattr(item, "fixturenames", ())
+        restored = [self._shown[name].runner for name in names if name in self._shown and self._shown[name].per_test]
+        for runner in self._runners.values():
+            if runner.is_open and runner not in restored:
+                runner.touched()
+
+    def keep(self, item: pytest.Item, what: str) -> None:
+        """Keep the states that a failed test has left, where that is wanted."""
+        names = {*getattr(item, "fixturenames", ()), *(("dm_stack",) if self.is_restored(item) else ())}
+        used = dict.fromkeys(self._shown[name].runner for name in sorted(names) if name in self._shown)
+        if not self.settings.keep_failed.wanted or any(kept.test == item.nodeid for kept in self._kept):
+            return
+        self._kept += [runner.keep(item.nodeid, what) for runner in used if runner.is_open]
+
+    def taken(self) -> tuple[Sequence[TestCost], Sequence[KeptState]]:
+        """Return what is known of the test that has ended."""
+        costs = [cost for runner in self._runners.values() for cost in runner.costs]
+        for runner in self._runners.values():
+            runner.costs.clear()
+        kept, self._kept = self._kept, []
+        return costs, kept
+
+    # People
+
+    def tell(self, text: str) -> None:
+        """Print a line at once, past the capture of a test's output: somebody is waiting."""
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        reporter = self._config.pluginmanager.getplugin("terminalreporter")
+        if reporter is None:  # a worker's lines are printed by the controller, at the end
+            self.told.append(text)
+        elif capture is None:
+            reporter.write_line(text)
+        else:
+            with capture.global_and_fixture_disabled():
+                reporter.ensure_newline()
+                reporter.write_line(text)

@@ -1,0 +1,298 @@
+"""What the pytest plugin offers beside a restored stack: reports, states of failed tests, wider scopes, more stacks, company."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from tests.engine.test_plugin import Tests, is_seed, outcome
+from tests.support.projects import TestProject
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture
+def tests(webapp: TestProject, tmp_path: Path) -> Tests:
+    """Tests in a directory of their own, in the order in which they are written."""
+    webapp.stack().reset(webapp.seed, hard=True)
+    return Tests(webapp, tmp_path / "tests")
+
+
+def failed_branches(project: TestProject) -> list[str]:
+    return [b["name"] for b in project.json("branch") if b["name"].startswith("failed/")]
+
+
+# Reports and assertions
+
+
+def test_each_test_is_charged_with_what_it_touched_in_text_json_and_junit(tests: Tests) -> None:
+    (tests.directory / "conftest.py").write_text(
+        """
+def pytest_dm_before_restore(config, stack, commit):
+    assert commit.id == stack.start.id
+    print(f"before {commit.message}")
+
+def pytest_dm_after_restore(config, stack, report):
+    stack.exec("cache", "true")
+    print(f"after {sorted(report.touched)}")
+"""
+    )
+    tests.write(
+        """
+def test_writes_to_one_and_reads_the_other(dm_stack):
+    assert dm_stack.touched() == {} and dm_stack.changed() == set()
+    rows(dm_stack)
+    assert set(dm_stack.touched()) == {"db"} and dm_stack.changed() == set()
+    cache(dm_stack).set("note", "scribble")
+    assert set(dm_stack.touched()) == {"db", "cache"}
+    assert dm_stack.changed() == {"cache"}
+
+def test_writes_to_the_other(dm_stack):
+    sql(dm_stack, "insert into notes values ('scribble')")
+    assert dm_stack.changed() == {"db-data"}
+
+def test_touches_nothing(dm_stack):
+    pass
+"""
+    )
+    done = tests.run("-s", "-p", "no:randomly", "--dm-report", "--dm-report-json=out/dm.json", "--junitxml=junit.xml")
+    assert "3 passed" in outcome(done), done.stdout
+    first = done.stdout.index("test_writes_to_one_and_reads_the_other: ")
+    assert "restarted cache, db" in done.stdout[first:].splitlines()[0]
+    assert "          db: " in done.stdout[first:]
+    assert "slowest: test_it.py::" in done.stdout
+    assert "in all, 3 tests" in done.stdout
+    assert "after ['cache', 'db']" in done.stdout
+    report = json.loads((tests.directory / "out" / "dm.json").read_text())
+    one, other, nothing = report["tests"]
+    assert one["touched"].keys() == one["restarted"].keys() == {"cache", "db"}
+    assert "cache" in one["dirtied"]
+    assert "db-data" in other["dirtied"]
+    assert nothing["dirtied"] == nothing["restarted"] == {}
+    assert report["restore_s"] >= one["restore_s"] > nothing["restore_s"]
+    cases = ET.parse(tests.directory / "junit.xml").getroot().iter("testcase")
+    properties = {case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")} for case in cases}
+    assert properties["test_writes_to_the_other"]["dm_restarted"]
+    assert int(properties["test_writes_to_the_other"]["dm_dirtied_bytes"] or 0) == sum(other["dirtied"].values())
+
+
+# States of failed tests
+
+
+def test_what_a_failed_test_left_is_kept_whichever_part_of_it_failed_and_opens_with_one_command(tests: Tests) -> None:
+    tests.write(
+        """
+@pytest.fixture
+def breaks_first(dm_stack):
+    scribble(dm_stack)
+    assert 0
+
+@pytest.fixture
+def breaks_last(dm_stack):
+    yield
+    scribble(dm_stack)
+    pytest.fail("late")
+
+def test_setup(breaks_first):
+    pass
+
+@pytest.mark.parametrize("word", ["a b/../c:ä" + 150 * "x"])
+def test_call(dm_stack, word):
+    scribble(dm_stack)
+    assert 0
+
+def test_teardown(breaks_last):
+    assert is_seed(breaks_last)if breaks_last else True
+
+@pytest.mark.xfail
+def test_may_fail(dm_stack):
+    assert 0
+
+def test_is_one_too_many(dm_stack):
+    assert 0
+
+def test_sees_the_seed(dm_stack):
+    assert is_seed(dm_stack)
+
+def test_has_no_stack():
+    assert 0
+"""
+    )
+    options = ("-p", "no:randomly", "--dm-keep-failed-max=3", "--junitxml=junit.xml")
+    done = tests.run("--dm-isolate", "-n", "1", "--dm-keep-failed", *options)
+    assert "3 failed, 2 passed, 1 xfailed, 2 errors" in outcome(done), done.stdout
+    lines = [line for line in done.stdout.splitlines() if "dm-compose" in line and "checkout" in line]
+    assert len(lines) == 3
+    assert "test_is_one_too_many: not kept: this run has kept 3 states already" in done.stdout
+    assert sorted(failed_branches(tests.project)) == sorted(line.split()[-1] for line in lines)
+    assert "dm_kept" in (tests.directory / "junit.xml").read_text()
+    for line in lines:
+        assert " failed/" in line
+        assert len(line.split()[-1].replace("/", "..")) <= 110
+    assert is_seed(tests.project)
+    command = lines[1].partition("dm-compose ")[2].split()
+    tests.project.command("dm-compose", *command)
+    tests.project.wait_ready()
+    assert tests.project.redis().get("note") == "scribble"
+    assert ("scribble",) in tests.project.sql("select text from notes")
+    tests.project.dm("checkout", "master")
+    assert len(failed_branches(tests.project)) == 3
+
+
+def test_what_a_failed_test_left_is_pushed_and_what_cannot_be_kept_hides_no_failure(tests: Tests, tmp_path: Path) -> None:
+    (tmp_path / "remote").mkdir()
+    tests.write("def test_it(dm_stack):\n    scribble(dm_stack)\n    assert 0, 'why it fails'\n")
+    done = tests.run(f"--dm-keep-failed-to={tmp_path}/remote:ci/shop")
+    assert "1 failed" in outcome(done), done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if "up --from" in line]
+    assert f"--from {tmp_path}/remote:ci/shop@failed/" in line
+    assert line.split("@")[1] in tests.project.dm("remote", "ls", f"{tmp_path}/remote").stdout
+    nowhere = tests.run("--dm-keep-failed-to=nowhere")
+    assert "1 failed" in outcome(nowhere)
+    assert "why it fails" in nowhere.stdout
+    assert "not pushed: there is no remote nowhere" in nowhere.stdout
+    assert "dm-compose" in nowhere.stdout
+    small = tests.run("--dm-keep-failed", "--dm-keep-failed-mib=0")
+    assert "1 failed" in outcome(small)
+    assert "not kept: its" in small.stdout
+
+
+def test_while_the_debugger_is_open_the_state_stays_as_it_is(tests: Tests) -> None:
+    tests.write(
+        "def test_it(dm_stack):\n    scribble(dm_stack)\n    assert 0\n\ndef test_next(dm_stack):\n    assert is_seed(dm_stack)\n"
+    )
+    script = "p rows(dm_stack), cache(dm_stack).get('note')\nc\n"
+    done = subprocess.run(
+        tests.command("--pdb", "-p", "no:randomly"),
+        input=script,
+        cwd=tests.directory,
+        env=tests.environment,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert "(['scribble', 'seed'], 'scribble')" in done.stdout, done.stdout
+    assert "1 failed, 1 passed" in outcome(done)
+
+
+# Wider scopes, more stacks, and other plugins
+
+
+def test_scopes_start_where_a_wider_one_has_put_them_and_another_stack_is_a_fixture_too(
+    tests: Tests, cache_only: TestProject
+) -> None:
+    (tests.directory / "conftest.py").write_text(
+        f"from pytest_dotmesh import stack_fixture\n"
+        f"other = stack_fixture(file={str(cache_only.file)!r}, scope='module')\n"
+        f"fresh_other = stack_fixture(file={str(cache_only.file)!r})\n"
+    )
+    tests.write(
+        """
+def other_note(stack):
+    return redis.Redis(*stack.address("cache", 6379), decode_responses=True).get("note")
+
+class TestTogether:
+    def test_first(self, dm_class_stack):
+        assert is_seed(dm_class_stack)
+        cache(dm_class_stack).set("note", "of the class")
+
+    def test_second(self, dm_class_stack):
+        assert cache(dm_class_stack).get("note") == "of the class"
+        dm_class_stack.start_here()
+
+    def test_third(self, dm_stack):
+        assert cache(dm_stack).get("note") == "of the class"
+        cache(dm_stack).set("note", "of the test")
+
+    def test_fourth(self, dm_stack):
+        assert cache(dm_stack).get("note") == "of the class"
+
+def test_after_the_class(dm_module_stack):
+    assert is_seed(dm_module_stack)
+
+def test_both(dm_stack, other):
+    assert is_seed(dm_stack)
+    assert other_note(other) == "seed" and other.project != dm_stack.project
+    redis.Redis(*other.address("cache", 6379)).set("note", "of the module")
+    scribble(dm_stack)
+
+def test_both_again(dm_stack, other):
+    assert is_seed(dm_stack)
+    assert other_note(other) == "of the module"
+
+def test_restored(fresh_other):
+    assert other_note(fresh_other) == "seed"
+"""
+    )
+    done = tests.run("-p", "no:randomly", "--dm-report")
+    assert "8 passed" in outcome(done), done.stdout
+    assert f"({cache_only.name})" in done.stdout
+    assert is_seed(tests.project)
+    assert cache_only.redis().get("note") == "seed"
+
+
+def test_it_works_beside_asyncio_django_randomly_and_rerunfailures(tests: Tests) -> None:
+    """And `-x` ends a run, and `--lf` begins one, at the seed."""
+    (tests.directory / "settings.py").write_text(
+        "DATABASES = {'default': {'ENGINE': 'django.db.backends.postgresql', 'NAME': 'postgres', 'USER': 'postgres',"
+        " 'PASSWORD': 'webapp'}}\nUSE_TZ = True\nSECRET_KEY = 'x'\n"
+    )
+    (tests.directory / "conftest.py").write_text(
+        """
+import pytest
+from django.db import connection, connections
+
+@pytest.fixture
+def django_on_stack(dm_stack, django_db_blocker):
+    host, port = dm_stack.address("db", 5432)
+    connections["default"].settings_dict.update(HOST=host, PORT=port)
+    with django_db_blocker.unblock():
+        yield connection
+        connections.close_all()
+"""
+    )
+    tests.write(
+        """
+import psycopg, redis.asyncio
+
+tries = []
+
+async def scribble_later(stack):
+    assert is_seed(stack)
+    client = redis.asyncio.Redis(host=stack.host("cache", 6379), port=stack.port("cache", 6379))
+    await client.set("note", "scribble")
+    await client.aclose()
+
+@pytest.mark.asyncio
+async def test_asyncio(dm_stack):
+    await scribble_later(dm_stack)
+
+@pytest.mark.parametrize("n", range(2))
+def test_django(dm_stack, django_on_stack, n):
+    with django_on_stack.cursor() as cursor:
+        cursor.execute("select text from notes")
+        assert cursor.fetchall() == [("seed",)]
+        cursor.execute("insert into notes values ('scribble')")
+
+@pytest.mark.flaky(reruns=2)
+def test_flaky(dm_stack):
+    assert is_seed(dm_stack)
+    scribble(dm_stack)
+    tries.append(1)
+    assert len(tries) > 2
+"""
+    )
+    done = tests.run("--ds=settings", "-p", "randomly", "-p", "cacheprovider", "--dm-keep-failed")
+    assert "4 passed, 2 rerun" in outcome(done), done.stdout
+    assert done.stdout.count("dm-compose") >= 2
+    tests.write(
+        "def test_fails(dm_stack):\n    scribble(dm_stack)\n    assert 0\n\n"
+        "def test_next(dm_stack):\n    assert is_seed(dm_stack)\n"
+    )
+    assert "1 failed" in outcome(tests.run("-x", "-p", "no:randomly", "-p", "cacheprovider"))
+    assert is_seed(tests.project)
