@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,12 @@ def capture(command: Sequence[str], *, timeout_s: float, environment: Mapping[st
 def pass_through(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """Run a command on our own terminal and return its exit code (128 + signal when a signal ended it).
 
-    SIGINT and SIGTERM are the command's matter: it gets each once, whether it was sent to us alone or to all of us.
+    SIGINT and SIGTERM are the command's matter: it gets each once, whether it was sent to us alone or to all of us. Not so in
+    another thread than the main one, which gets no signals.
     """
+    if threading.current_thread() is not threading.main_thread():
+        code = subprocess.run(command, env=environment, check=False).returncode
+        return code if code >= 0 else 128 - code
     with _Relay() as relay:
         child = subprocess.Popen(command, env=environment)
         relay.begin(child.pid)

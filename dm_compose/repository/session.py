@@ -219,6 +219,10 @@ class StackSession:
         with self._checkout() as checkout:
             return self.stack.find(checkout.store, ref)
 
+    def touched(self, commit: Commit) -> Touched | None:
+        """Return what a restore to a commit has to look at, falsy when that is nothing, None for all of it. Takes no lock."""
+        return self._standing.touched(commit.id) if self._standing is not None else None
+
     def restore(self, commit: Commit) -> RestoreReport:
         """Put the stack to a commit and throw away what was there; returns when every datastore that was touched answers.
 
@@ -231,11 +235,9 @@ class StackSession:
         return replace(report, total_s=time.monotonic() - began)
 
     def _restore(self, commit: Commit) -> RestoreReport:
-        touched = None
-        if self._standing is not None:
-            touched = self._standing.touched(commit.id)
-            if touched is not None and not touched:
-                return RestoreReport(commit, Plan(()), (), None, 0.0)
+        touched = self.touched(commit)
+        if touched is not None and not touched:
+            return RestoreReport(commit, Plan(()), (), None, 0.0)
         self.before_restore(commit)
         if self._standing is not None and (checkout := self._standing.checkout()) is not None:
             with locked(checkout.store, checkout.dot, checkout.listener):

@@ -17,14 +17,14 @@ from dm_compose.core.containers import Container
 from dm_compose.core.names import CommitId, SubdotName
 from dm_compose.core.plan import Action, Plan
 from dm_compose.engine import Engine
-from dm_compose.repository.checkout import Checkout, Member
+from dm_compose.repository.checkout import Checkout, Member, mounted_subdots
 from dm_compose.repository.witness import Witness
 
 
 @dataclass(frozen=True)
 class Touched:
     """What may not be as it was left: containers (ids) with the reason, and subdots whose files were written to. A container
-    that is not `known` was not there then.
+    that is not `known` was not there then; `others_started`: one of the stack's, or one that mounts a subdot, was started since.
     """
 
     containers: Mapping[str, str]
@@ -82,14 +82,17 @@ class Standing:
             return None
         containers = self._witness.touched(self._watched)
         written = self._checkout.store.written_files(self._checkout.directories)
-        return Touched(containers, written, {c.id for c in self._watched}, self._witness.others_started)
+        return Touched(containers, written, {c.id for c in self._watched}, self._others_started(self._checkout))
+
+    def _others_started(self, checkout: Checkout) -> bool:
+        return any(c.project == checkout.project or mounted_subdots(c, checkout.places) for c in self._witness.others)
 
     def checkout(self) -> Checkout | None:
         """Return what was observed last if it still holds: no container has come, gone, stopped or moved since."""
-        if self._commit is None:
+        if self._commit is None or self._checkout is None:
             return None
         self._witness.touched(())  # looks at what happened
-        return None if self._witness.others_started or self._witness.moved else self._checkout
+        return None if self._witness.moved or self._others_started(self._checkout) else self._checkout
 
     def arrived(self, checkout: Checkout, commit: Commit, touched: Touched | None, plan: Plan) -> None:
         """Say that a restore has put the checkout to a commit, and all of it answers; `touched` is what it had to look at and
@@ -110,6 +113,19 @@ class Standing:
         self._watched = [now.get(c.id, c) for c in watched]
         members = tuple(replace(m, container=now.get(m.container.id, m.container)) for m in checkout.members)
         self._checkout, self._commit = replace(checkout, members=members), commit.id
+
+    def touches(self) -> Mapping[str, str]:
+        """Return the containers (ids) that may have been touched, with the reason. Looks at no file; called now and then, it
+        keeps the engine's events from being lost.
+        """
+        return self._witness.touched(self._watched)
+
+    def thawed(self) -> None:
+        """Say that containers which were paused when the stack `arrived` run again and answer, and that what has reached them
+        since the last look were our probes.
+        """
+        self._watched = [replace(c, state="running") for c in self._watched]
+        self._witness.remember(self._watched)
 
 
 def _has_state(member: Member) -> bool:

@@ -24,6 +24,7 @@ _CLOCK_STEP_NS = 5 * 10**6
 _HARMLESS = frozenset({"exec_die", "archive-path", "export", "top"})  # they read, or tell of what ends
 _NO_MOVE = ("exec_", "health_status", "archive-path", "export", "top", "attach", "resize", "extract-to-dir", "copy")
 _MAX_LINKS = 40
+_STATES = ("running", "paused")  # going from one to the other is an event
 _SETTLE_S = 0.2
 _LOST = "the engine may have forgotten what happened to it"
 _ELSEWHERE = "the engine is not on this machine, so nothing can be proven"
@@ -38,15 +39,15 @@ class _Baseline:
 
 class Witness:
     """Watches containers by the kernel's counters, the engine's events, and what the containers share. Local engine only; not
-    thread-safe. `others_started`: whether a container that is not watched was started since the last `remember`;
-    `moved`: whether anything but an exec happened to a container that is, or to one of `members` (ids).
+    thread-safe. `others`: containers that are not watched and were started since the last `remember`; `moved`: whether since then
+    anything but an exec happened to one of `members` (ids).
 
     A container once found touched stays so until it is remembered again. To see a change is certain; an untouched container may
     be called touched.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.others_started = False
+        self.others: list[Container] = []
         self.moved = False
         self.members: Set[str] = frozenset()
         self._engine = engine
@@ -72,7 +73,7 @@ class Witness:
             return
         _settle(c.pid for c in containers if c.pid)
         self._look()
-        self.others_started = self.moved = False
+        self.others, self.moved = [], False
         for container in containers:
             self._causes.pop(container.id, None)
             self._containers[container.id] = container
@@ -102,7 +103,7 @@ class Witness:
     def _take(self, container: Container) -> str | None:
         """Take a baseline; returns why that proves nothing."""
         self._baselines.pop(container.id, None)
-        if container.state != "running" or not container.pid:
+        if container.state not in _STATES or not container.pid:
             return f"it was {container.state}"
         if cause := way_in(container, self._running.values()):
             return cause
@@ -124,7 +125,7 @@ class Witness:
         before = self._baselines.get(container.id)
         if before is None:
             return "nothing is known of it"
-        if container.state != "running" or container.pid != before.pid:
+        if container.state not in _STATES or container.pid != before.pid:
             return "it was stopped or started"
         try:
             now = _read_again(before.pid, before.traffic)
@@ -210,11 +211,13 @@ class Witness:
     def _meet(self, started: list[str]) -> None:
         """Take notice of containers that were started, ended ones too."""
         for container_id in dict.fromkeys(started):
-            self.others_started = self.others_started or container_id not in self._containers
             try:
-                self._running[container_id] = self._engine.container(container_id)
+                started_now = self._running[container_id] = self._engine.container(container_id)
             except NotFoundError:
                 self._blame_all("a container that is gone was started beside it")
+                continue
+            if container_id not in self._containers:
+                self.others.append(started_now)
         if started:
             for container in self._containers.values():
                 if container.id in self._baselines and (cause := self._met(container)):
