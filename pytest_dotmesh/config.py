@@ -62,6 +62,7 @@ SETTINGS = (
         "settle", "flag", True, "Shut the engines of the commit that tests start from down once, so that no restore replays logs."
     ),
     _Setting("isolate", "flag", False, "Run on a clone of the stack, so that the stack itself is not touched."),
+    _Setting("spares", "count", 0, "Have so many clones of the stack stand by, restored and paused, and use them in turn."),
     _Setting("workers_share", "flag", False, "Let the workers of pytest-xdist use one stack in turn, not a clone each."),
     _Setting("env", "lines", (), "Environment variable NAME=TEXT, {db:5432} in it being HOST:PORT; several, one a line."),
     _Setting("report", "flag", False, "Print what each test touched and dirtied, and what its restore cost."),
@@ -99,6 +100,7 @@ class DmConfig:
     keep_failed: KeepFailed
     settle: bool
     isolate: bool
+    spares: int
     workers_share: bool
     environment: Environment
     chosen: bool
@@ -132,6 +134,8 @@ def read_config(config: pytest.Config) -> DmConfig:
         found, where = _find(config, setting)
         chosen = chosen or found is not None
         values[setting.name] = setting.default if found is None else _decode(setting, found, where)
+    if values["spares"] and values["workers_share"]:
+        raise pytest.UsageError("--dm-spares cannot go with --dm-workers-share: workers that share one stack have no spares")
     return DmConfig(
         compose=ComposeOptions(
             files=tuple(values["file"]),
@@ -158,6 +162,7 @@ def read_config(config: pytest.Config) -> DmConfig:
         ),
         settle=values["settle"],
         isolate=values["isolate"],
+        spares=values["spares"],
         workers_share=values["workers_share"],
         environment=Environment(values["env"], "dm_env"),
         chosen=chosen,
@@ -194,6 +199,10 @@ def _decode(setting: _Setting, value: Any, where: str) -> Any:
         if not 0 <= number < math.inf:
             raise pytest.UsageError(f"{where}: {value!r} is not a number, 0 or more")
         return number
+    if setting.kind == "count":
+        if not str(value).strip().isdecimal():
+            raise pytest.UsageError(f"{where}: {value!r} is not a number")
+        return int(value)
     if setting.kind in ("list", "lines"):
         return [item for item in value if item.strip()]
     if setting.kind == "choice" and value not in STRATEGIES:

@@ -19,6 +19,7 @@ from dm_compose.repository.filling import commit_for_tests
 from dm_compose.repository.restoring import RestoreReport
 from dm_compose.repository.session import SessionOptions, StackSession
 from dm_compose.repository.settling import settled
+from dm_compose.repository.spares import SpareSession
 from dm_compose.repository.stack import Stack
 from pytest_dotmesh.config import DmConfig
 from pytest_dotmesh.keeping import keep
@@ -63,7 +64,7 @@ class Runner:
         self.stack = Stack(config.compose, self._listen)
 
     def _listen(self, event: Event) -> None:
-        if event.what in ("wait", "warning", "recover", "adopt", "settle"):
+        if event.what in ("wait", "warning", "recover", "adopt", "settle", "spares"):
             self._tell(f"dm: {event.what}: {event.text}")
 
     @property
@@ -93,6 +94,8 @@ class Runner:
         if shared := worker.shared:
             stack = Clone(self.stack, DotName(shared["clone"]), worker.run) if shared["clone"] else self.stack
             return SharedSession(stack, replace(options, commit=shared["commit"]))
+        if self.config.spares:
+            return SpareSession(self.stack, options, self.config.spares, worker.run, worker.name or "main")
         if self.config.isolate or worker.count > 1:
             name = clone_name(self.stack.project.name, worker.run, worker.name or "main")
             return CloneSession(Clone(self.stack, name, worker.run), options)

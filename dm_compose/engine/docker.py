@@ -311,6 +311,14 @@ class Engine:
             rows: list[list[str]] = self._api.top(container_id, "-eo pid,ppid,stat,comm")["Processes"]
         return rows
 
+    def memory_bytes(self, container_id: str) -> int | None:
+        """Return how much memory a container holds, files that are read from a disk not counted; None where that is not known."""
+        with engine_errors(f"asking for the memory of container {container_id[:12]}"):
+            found = self._api.stats(container_id, stream=False, one_shot=True).get("memory_stats") or {}
+        stats = found.get("stats") or {}
+        from_disk = stats.get("total_inactive_file", stats.get("inactive_file", 0))
+        return int(found["usage"]) - int(from_disk) if "usage" in found else None
+
     def stop(self, container_id: str, timeout_s: int) -> None:
         """Ask a container to shut down and wait; after `timeout_s` it is killed."""
         with engine_errors(f"stopping container {container_id[:12]}"):

@@ -49,6 +49,7 @@ def value(config: DmConfig, name: str) -> Any:
         "keep_failed_max": config.keep_failed.limits.commits,
         "keep_failed_mib": config.keep_failed.limits.size_bytes / 1024**2,
         "isolate": config.isolate,
+        "spares": config.spares,
         "workers_share": config.workers_share,
         "env": config.environment.lines,
         "commit": config.session.commit,
@@ -97,6 +98,9 @@ def given(setting: Any, place: str) -> tuple[str, Any]:
         return f"A={place}", (f"A={place}",)
     if setting.kind == "flag":
         return {"option": ("", True), "variable": ("0", False), "ini": ("true", True)}[place]
+    if setting.kind == "count":
+        count = {"option": 1, "variable": 2, "ini": 3}[place]
+        return str(count), count
     if setting.kind == "number":
         number = {"option": 1.0, "variable": 2.0, "ini": 3.0}[place]
         return str(number), number
@@ -242,6 +246,14 @@ def test_a_bad_value_is_named_with_the_place_where_it_was_given(
     if setting.kind == "number":
         with pytest.raises(pytest.UsageError, match=f"^{setting.option}: '{word}' is"):
             read(pytester, f"{setting.option}={word}")
+
+
+def test_a_number_of_spares_is_a_whole_one_and_goes_with_stacks_of_ones_own_only(pytester: pytest.Pytester) -> None:
+    for word in ("-1", "1.5", "many", ""):
+        with pytest.raises(pytest.UsageError, match=f"^--dm-spares: '{word}' is not a number"):
+            read(pytester, f"--dm-spares={word}")
+    with pytest.raises(pytest.UsageError, match="--dm-workers-share"):
+        read(pytester, "--dm-spares=1", "--dm-workers-share")
 
 
 def test_a_bad_value_that_a_better_one_overrules_does_not_matter(

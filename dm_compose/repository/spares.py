@@ -1,0 +1,237 @@
+"""Test sessions with warm spares: clones of the stack that are restored, ready and paused before a test wants one."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import queue
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Self, TypeVar
+
+from dm_compose.core.commit import Commit
+from dm_compose.core.containers import Container
+from dm_compose.core.events import Event
+from dm_compose.core.plan import Plan
+from dm_compose.core.units import size
+from dm_compose.errors import EngineError, NotReadyError
+from dm_compose.repository.checkout import Member
+from dm_compose.repository.clone_session import CloneSession
+from dm_compose.repository.clones import Clone, clone_name
+from dm_compose.repository.forwarding import Address, Forwarder, Key
+from dm_compose.repository.ready import await_ready, endpoints
+from dm_compose.repository.restoring import RestoreReport
+from dm_compose.repository.rotation import Rotation
+from dm_compose.repository.session import SessionOptions, StackSession
+from dm_compose.repository.stack import Stack
+
+T = TypeVar("T")
+
+
+class SpareClone(CloneSession):
+    """A clone that can stand by: restored, ready, and all its containers paused. See rotation.Standby.
+
+    What has no state is paused before the restore, so that nothing of the stack itself writes between restore and pause.
+    """
+
+    def __init__(self, clone: Clone, options: SessionOptions) -> None:
+        super().__init__(clone, options)
+        self._members: Sequence[Member] = ()
+        self._unproven: Collection[str] = ()
+
+    @property
+    def name(self) -> str:
+        """The clone's name."""
+        return self.clone.name
+
+    @property
+    def containers(self) -> list[Container]:
+        """The clone's containers as they were when it began to stand by."""
+        return [m.container for m in self._members]
+
+    def stand_by(self) -> None:
+        """Put the clone to its commit, wait until it is ready, pause it, and note what it is like."""
+        assert self.commit is not None
+        self._pause(c for c in self._running() if c.service not in self._up)
+        self.restore(self.commit)
+        self._pause(self._running())
+        with self._checkout() as checkout:
+            assert self._standing is not None
+            self._standing.arrived(checkout, self.commit.id, None, Plan(()))
+        self._members = [m for m in checkout.members if m.container.project == checkout.project]
+        if down := [m.container.label for m in self._members if m.container.service in self._up and not m.container.running]:
+            raise NotReadyError(f"{', '.join(down)} ended after the restore")
+        self._unproven = self._standing.touches().keys()
+
+    def why_changed(self, *, thoroughly: bool) -> str:
+        """Return what has reached the clone since it stands by, '' for nothing. Files are looked at `thoroughly` only.
+
+        Containers of which nothing could be proven then (see witness) have been paused since, and their files are looked at.
+        """
+        assert self._standing is not None
+        assert self.commit is not None
+        causes, others = self._standing.touches(), list[str]()
+        if thoroughly:
+            touched = self.touched(self.commit)
+            if touched is None:
+                return "nothing is known of it"
+            others = [*touched.subdots, *(["a container was started beside"] if touched.others_started else [])]
+        labels = {c.id: c.label for c in self.containers}
+        found = [f"{labels.get(i, i[:12])}: {cause}" for i, cause in causes.items() if i not in self._unproven]
+        return "; ".join([*found, *others])
+
+    def resume(self) -> None:
+        """Have all run again and return when every datastore answers; NotReadyError."""
+        engine, timeout_s = self.stack.engine, self.options.ready_timeout_s
+        _at_once(engine.unpause, [c.id for c in self.containers if c.state == "paused"])
+        stores = [m for m in self._members if m.datastore is not None and m.container.service in self._up]
+        _at_once(lambda member: await_ready(engine, member, self.stack.listener, timeout_s), stores)
+        assert self._standing is not None
+        self._standing.thawed()
+
+    def targets(self, keys: Iterable[Key]) -> dict[Key, Address]:
+        """Return where ports of services are, as far as they can be reached; true until a container is restarted."""
+        by_service = {c.service: c for c in self.containers if not c.one_off}
+        found = {
+            (service, port): endpoints(self.stack.engine, by_service[service], port)
+            for service, port in keys
+            if service in by_service
+        }
+        return {key: places[-1] for key, places in found.items() if places}
+
+    def memory_bytes(self) -> int | None:
+        """Return how much memory its containers hold, None when the engine does not tell."""
+        found = [self.stack.engine.memory_bytes(c.id) for c in self.containers if c.running]
+        known = [count for count in found if count is not None]
+        return sum(known) if len(known) == len(found) else None
+
+    def close(self) -> None:
+        """Remove the clone."""
+        self.__exit__(None, None, None)
+
+    def _running(self) -> list[Container]:
+        return [c for c in self.stack.containers() if c.state == "running" and c.project == self.name]
+
+    def _pause(self, containers: Iterable[Container]) -> None:
+        def pause(container: Container) -> None:
+            try:
+                self.stack.engine.pause(container.id)
+            except EngineError as error:  # it has just ended by itself, as a job does
+                if "not running" not in error.message:
+                    raise
+
+        _at_once(pause, list(containers))
+
+
+def _at_once(work: Callable[[T], object], items: Sequence[T]) -> None:
+    with ThreadPoolExecutor(max(len(items), 1)) as pool:
+        list(pool.map(work, items))
+
+
+class SpareSession(StackSession):
+    """One test run's use of several clones of a stack in rotation. The original is not touched, and need not be up.
+
+    A restore to the session's commit of a stack that was touched hands out the next clone: `stack` is another one then. Ports
+    have one address for the whole session.
+    """
+
+    def __init__(self, original: Stack, options: SessionOptions, spares: int, run: str, worker: str) -> None:
+        super().__init__(original, options)
+        self.original = original
+        self._spares = spares
+        self._run, self._worker = run, worker
+        self._numbers = itertools.count()
+        self._heard: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._thread = threading.current_thread()
+        self._current: SpareClone | None = None
+        self._waited = False
+
+    def __enter__(self) -> Self:
+        """Make the first clone and wait until it is ready; its spares are made meanwhile and later. See clones.made."""
+        self._forwarder = Forwarder()
+        self._rotation = Rotation(self._make, self._spares + 1, self._warn, self.options.ready_timeout_s)
+        try:
+            self._rotate()
+        except BaseException:
+            self.__exit__()
+            raise
+        self._tell_memory()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove all clones."""
+        self._current = None
+        self._forwarder.close()
+        self._rotation.close()
+        self._tell_heard()
+
+    def restore(self, commit: Commit) -> RestoreReport:
+        """Have the stack at a commit, ready.
+
+        A stack that nothing has touched since it was put there stays. To the session's commit the next clone is handed out and
+        all connections to the one before are closed; to another one the clone is restored in place.
+        """
+        began = time.monotonic()
+        assert self.commit is not None
+        self._tell_heard()
+        if self._current is None:
+            self._rotate()
+        assert self._current is not None
+        if commit.id != self.commit.id:
+            report = self._current.restore(commit)
+            if report.plan.steps:
+                self._forwarder.switch({key: self._current.endpoint(*key) for key in self._forwarder.keys})
+            return report
+        touched = self.touched(commit)
+        if touched is None or touched:
+            self._rotate()
+        return RestoreReport(commit, Plan(()), (), None, time.monotonic() - began)
+
+    def endpoint(self, service: str, port: int) -> Address:
+        """Return (host, port) by which a port of a service can be reached from here during the whole session."""
+        return self._forwarder.address((service, port), super().endpoint(service, port))
+
+    def _rotate(self) -> None:
+        if self._current is not None and self._rotation.is_waited_for and not self._waited:
+            self._waited = True
+            self._listen(Event("wait", "no spare is ready; waiting for the first one, now and whenever tests are faster"))
+        self._current = None
+        self._forwarder.switch({})
+        try:
+            current = self._rotation.take()
+        finally:
+            self._tell_heard()
+        self.stack, self._access, self._places = current.stack, current._access, current._places
+        self.commit, self._standing = current.commit, current._standing
+        self._forwarder.switch(current.targets(self._forwarder.keys))
+        self._current = current
+
+    def _make(self) -> SpareClone:
+        name = clone_name(self.original.project.name, self._run, f"{self._worker}s{next(self._numbers)}")
+        clone = Clone(self.original, name, self._run)
+        clone.listener = self._listen
+        return SpareClone(clone, self.options).__enter__()
+
+    # What is to be said: in the session's own thread only
+
+    def _listen(self, event: Event) -> None:
+        if threading.current_thread() is self._thread:
+            self.original.listener(event)
+        else:
+            self._heard.put(event)
+
+    def _warn(self, text: str) -> None:
+        self._listen(Event("warning", text))
+
+    def _tell_heard(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.original.listener(self._heard.get_nowait())
+
+    def _tell_memory(self) -> None:
+        assert self._current is not None
+        count = self._current.memory_bytes()
+        each = f"{size(count)} of memory each, {size(count * self._spares)} in all" if count is not None else "memory"
+        self.original.listener(Event("spares", f"{self._spares} paused clones of the stack, which hold {each}"))
