@@ -71,7 +71,7 @@ SETTINGS = (
     _Setting(
         "keep_failed_to", "text", None, "Remote to push those branches to: REMOTE or REMOTE:NS/DOT. Implies --dm-keep-failed."
     ),
-    _Setting("keep_failed_max", "number", 10.0, "How many states of failed tests a run keeps."),
+    _Setting("keep_failed_max", "count", 10, "How many states of failed tests a run keeps."),
     _Setting("keep_failed_mib", "number", 1024.0, "How much of the store these may take together, in MiB."),
 )
 
@@ -154,11 +154,11 @@ def read_config(config: pytest.Config) -> DmConfig:
         source=values["from"],
         autouse=values["autouse"],
         report=values["report"],
-        report_json=values["report_json"] or None,
+        report_json=values["report_json"],
         keep_failed=KeepFailed(
             wanted=values["keep_failed"] or bool(values["keep_failed_to"]),
             to=values["keep_failed_to"],
-            limits=Limits(int(values["keep_failed_max"]), int(values["keep_failed_mib"] * 1024**2)),
+            limits=Limits(values["keep_failed_max"], int(values["keep_failed_mib"] * 1024**2)),
         ),
         settle=values["settle"],
         isolate=values["isolate"],

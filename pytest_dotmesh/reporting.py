@@ -87,7 +87,7 @@ class Reports:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Write the JSON file; print the report, if it is wanted, and how to open what failed tests left."""
-        if self._path is not None and (problem := self._write(Path(self._path))):
+        if self._path and (problem := self._write(Path(self._path))):
             terminalreporter.write_line(f"dm: {problem}")
         if self._wanted and self.costs:
             terminalreporter.section("dm: what tests touched, and what putting it back cost")

@@ -59,7 +59,7 @@ class SpareClone(CloneSession):
         self._pause(self._running())
         with self._checkout() as checkout:
             assert self._standing is not None
-            self._standing.arrived(checkout, self.commit.id, None, Plan(()))
+            self._standing.arrived(checkout, self.commit, None, Plan(()))
         self._members = [m for m in checkout.members if m.container.project == checkout.project]
         if down := [m.container.label for m in self._members if m.container.service in self._up and not m.container.running]:
             raise NotReadyError(f"{', '.join(down)} ended after the restore")

@@ -57,7 +57,19 @@ class ShopTests:
     def command(self, name: str, body: str, *options: str) -> tuple[list[str], dict[str, Any]]:
         (self.directory / f"test_{name}.py").write_text(HEADER + body)
         outer = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:pytester", f"test_{name}.py", *options]
+        words = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:pytester",
+            "-p",
+            "no:randomly",
+            f"test_{name}.py",
+            *options,
+        ]
         return words, {"cwd": self.directory, "env": {**outer, **self.project.environment}, "text": True}
 
     def run(self, name: str, body: str, *options: str) -> str:

@@ -64,7 +64,7 @@ class Tests:
         (self.directory / "test_it.py").write_text(f"from clients import *\n\n{body}")
 
     def command(self, *options: str) -> list[str]:
-        return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:pytester", *options]
+        return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:pytester", "-p", "no:randomly", *options]
 
     @property
     def environment(self) -> dict[str, str]:

@@ -248,7 +248,19 @@ def test_tests_start_from_a_commit_on_a_remote_and_leave_branches_and_containers
         "    assert cache.get('note') == 'seed'\n"
         "    cache.set('note', 'scribble')\n"
     )
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests), "-c", str(tests / "pytest.ini")]
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        str(tests),
+        "-c",
+        str(tests / "pytest.ini"),
+    ]
     outer = {name: "" for name in os.environ if name.startswith("PYTEST_")}
     done = fresh.command(*words, "--dm-from", f"{hub}:shop", **outer)
     assert "2 passed" in done.stdout

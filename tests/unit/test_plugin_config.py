@@ -44,7 +44,7 @@ def value(config: DmConfig, name: str) -> Any:
         "autouse": config.autouse,
         "report": config.report,
         "report_json": config.report_json,
-        "keep_failed": config.keep_failed.wanted,
+        "keep_failed": config.keep_failed.wanted and not config.keep_failed.to,
         "keep_failed_to": config.keep_failed.to,
         "keep_failed_max": config.keep_failed.limits.commits,
         "keep_failed_mib": config.keep_failed.limits.size_bytes / 1024**2,
