@@ -126,8 +126,8 @@ class Rotation(Generic[S]):
                 if not problem:
                     place.stack.resume()
                     return place
-            except DmError as error:
-                problem = error.message
+            except Exception as error:
+                problem = _text(error)
             self._repair(place, place.stack, problem)
 
     def _wait(self, deadline: float) -> None:
@@ -239,8 +239,8 @@ class Rotation(Generic[S]):
 def _problem(stack: Standby, *, thoroughly: bool) -> str:
     try:
         return stack.why_changed(thoroughly=thoroughly)
-    except DmError as error:
-        return error.message
+    except Exception as error:
+        return _text(error)
 
 
 def _text(error: Exception) -> str:

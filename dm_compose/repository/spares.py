@@ -7,7 +7,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
 
@@ -39,7 +39,7 @@ class SpareClone(CloneSession):
     def __init__(self, clone: Clone, options: SessionOptions) -> None:
         super().__init__(clone, options)
         self._members: Sequence[Member] = ()
-        self._unproven: Collection[str] = ()
+        self._unproven: Set[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -73,10 +73,10 @@ class SpareClone(CloneSession):
         assert self._standing is not None
         assert self.commit is not None
         causes, others = self._standing.touches(), list[str]()
-        if thoroughly:
-            touched = self.touched(self.commit)
-            if touched is None:
-                return "nothing is known of it"
+        if thoroughly and causes.keys() <= self._unproven:
+            touched = self._standing.touched(self.commit.id)
+            assert touched is not None
+            causes = touched.containers
             others = [*touched.subdots, *(["a container was started beside"] if touched.others_started else [])]
         labels = {c.id: c.label for c in self.containers}
         found = [f"{labels.get(i, i[:12])}: {cause}" for i, cause in causes.items() if i not in self._unproven]
@@ -84,10 +84,15 @@ class SpareClone(CloneSession):
 
     def resume(self) -> None:
         """Have all run again and return when every datastore answers; NotReadyError."""
-        engine, timeout_s = self.stack.engine, self.options.ready_timeout_s
-        _at_once(engine.unpause, [c.id for c in self.containers if c.state == "paused"])
-        stores = [m for m in self._members if m.datastore is not None and m.container.service in self._up]
-        _at_once(lambda member: await_ready(engine, member, self.stack.listener, timeout_s), stores)
+        engine = self.stack.engine
+
+        def resume(member: Member) -> None:
+            if member.container.state == "paused":
+                engine.unpause(member.container.id)
+            if member.datastore is not None and member.container.service in self._up:
+                await_ready(engine, member, self.stack.listener, self.options.ready_timeout_s)
+
+        _at_once(resume, self._members)
         assert self._standing is not None
         self._standing.thawed()
 

@@ -121,11 +121,9 @@ class Standing:
         return self._witness.touched(self._watched)
 
     def thawed(self) -> None:
-        """Say that containers which were paused when the stack `arrived` run again and answer, and that what has reached them
-        since the last look were our probes.
-        """
+        """Say that we have unpaused the containers that were paused when the stack `arrived`, and asked whether they answer."""
+        self._witness.thawed(c for c in self._watched if c.state == "paused")
         self._watched = [replace(c, state="running") for c in self._watched]
-        self._witness.remember(self._watched)
 
 
 def _has_state(member: Member) -> bool:

@@ -26,6 +26,7 @@ _NO_MOVE = ("exec_", "health_status", "archive-path", "export", "top", "attach",
 _MAX_LINKS = 40
 _STATES = ("running", "paused")  # going from one to the other is an event
 _SETTLE_S = 0.2
+_HURRIED_S = 0.01
 _LOST = "the engine may have forgotten what happened to it"
 _ELSEWHERE = "the engine is not on this machine, so nothing can be proven"
 _UNSEEN = "its processes cannot be seen from here"
@@ -56,6 +57,7 @@ class Witness:
         self._causes: dict[str, str] = {}
         self._containers: dict[str, Container] = {}  # as they were when remembered
         self._running: dict[str, Container] = {}  # of the whole engine
+        self._unpaused: set[str] = set()  # by us, of which no event has been seen yet
         self._seen: frozenset[EngineEvent] = frozenset()
         self._newest: EngineEvent | None = None
         self._clock_ns = _clock_offset_ns()
@@ -71,7 +73,7 @@ class Witness:
         containers = list(containers)
         if not self._local:
             return
-        _settle(c.pid for c in containers if c.pid)
+        _settle((c.pid for c in containers if c.pid), _SETTLE_S)
         self._look()
         self.others, self.moved = [], False
         for container in containers:
@@ -82,6 +84,23 @@ class Witness:
         for container in containers:
             if cause := self._take(container):
                 self._causes[container.id] = cause
+
+    def thawed(self, containers: Iterable[Container]) -> None:
+        """Say that we have unpaused these, which were paused when remembered, and asked them whether they answer.
+
+        That is no touch; what else has happened to them is one. Waits for last packets a moment only, so that containers may look
+        touched now and then.
+        """
+        containers = [c for c in containers if c.id in self._baselines]
+        _settle((c.pid for c in containers), _HURRIED_S)
+        self._unpaused = {c.id for c in containers}
+        self._look()
+        self._unpaused = set()
+        for container in containers:
+            try:
+                self._baselines[container.id] = _Baseline(container.pid, _read(container.pid))
+            except (OSError, ValueError, LookupError):
+                self._blame(container.id, _UNSEEN)
 
     def touched(self, containers: Iterable[Container]) -> dict[str, str]:
         """Return why containers, described as they are now, may have been changed since they were remembered, by id.
@@ -205,6 +224,8 @@ class Witness:
             if health and words == f"{health[0]} {' '.join(health[1:])}":
                 return
             self._blame(event.id, f"exec: {words.strip()}")
+        elif action == "unpause" and event.id in self._unpaused:
+            self._unpaused.remove(event.id)
         else:
             self._blame(event.id, f"docker {action}")
 
@@ -247,8 +268,8 @@ def _clock_offset_ns() -> int:
             return wall - before
 
 
-def _settle(pids: Iterable[int]) -> None:
-    deadline = time.monotonic() + _SETTLE_S
+def _settle(pids: Iterable[int], settle_s: float) -> None:
+    deadline = time.monotonic() + settle_s
     for pid in pids:
         with contextlib.suppress(OSError):
             while time.monotonic() < deadline and any(closing(_text(pid, name)) for name in ("tcp", "tcp6")):

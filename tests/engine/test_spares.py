@@ -1,0 +1,152 @@
+"""Warm spares on a real stack: each test has another clone, restored and paused before, at addresses that stay."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.engine.test_clones import leftovers
+from tests.engine.test_plugin import Tests, outcome
+from tests.support.projects import TestProject, eventually
+
+pytestmark = pytest.mark.engine
+
+EIGHT = """
+seen = []
+
+@pytest.mark.parametrize("n", range(7))
+def test_sees_the_seed_alone(dm_stack, n):
+    assert is_seed(dm_stack)
+    scribble(dm_stack)
+    seen.append((dm_stack.project, dm_stack.address("db", 5432), dm_stack.address("cache", 6379)))
+
+def test_touches_nothing(dm_stack):
+    seen.append((dm_stack.project, dm_stack.address("db", 5432), dm_stack.address("cache", 6379)))
+
+def test_had_several_stacks_at_one_address(dm_stack):
+    assert len({addresses for _, *addresses in seen for addresses in [tuple(addresses)]}) == 1
+    assert len({project for project, *_ in seen}) == 2
+    assert seen[-1][0] == dm_stack.project, "the test before touched nothing"
+"""
+
+REDIS = """
+import docker, pathlib, pytest, redis, time
+
+connections = []
+
+def cache(stack):
+    return redis.Redis(*stack.address("cache", 6379), decode_responses=True, socket_timeout=10)
+
+def spares(name):
+    found = docker.from_env().containers.list(filters={"status": "paused", "label": "dev.dotmesh.clone"})
+    return [c for c in found if c.labels["dev.dotmesh.clone"].startswith(name + "-t")]
+
+def paused(name):
+    deadline = time.monotonic() + 60
+    while not spares(name):
+        assert time.monotonic() < deadline, "no spare"
+        time.sleep(0.02)
+    return spares(name)[0]
+
+def is_seed(stack):
+    return cache(stack).keys() == ["note"]
+"""
+
+
+@pytest.fixture
+def tests(webapp: TestProject, tmp_path: Path) -> Tests:
+    return Tests(webapp, tmp_path / "tests")
+
+
+def test_each_test_sees_the_seed_in_another_stack_at_the_same_address(tests: Tests) -> None:
+    tests.write(EIGHT)
+    done = tests.run("--dm-spares", "1")
+    assert "9 passed" in outcome(done), done.stdout
+    assert "dm: spares: 1 paused clones of the stack, which hold" in done.stdout
+    assert leftovers(tests.project) == []
+
+
+def test_whatever_is_done_to_a_spare_the_next_test_sees_the_seed(cache_only: TestProject, tmp_path: Path) -> None:
+    tests = Tests(cache_only, tmp_path / "tests")
+    (tests.directory / "clients.py").write_text(REDIS)
+    tests.write(f"""
+NAME = {cache_only.name!r}
+
+def kill(spare):
+    spare.kill()
+
+def write_to_its_memory(spare):
+    spare.unpause()
+    assert spare.exec_run("redis-cli set note changed").exit_code == 0
+    spare.pause()
+
+def write_to_its_files(spare):
+    place = pathlib.Path(next(m["Source"] for m in spare.attrs["Mounts"]), "dump.rdb")
+    place.write_bytes(b"changed")
+
+def remove(spare):
+    spare.remove(force=True)
+
+@pytest.mark.parametrize("change", [kill, write_to_its_memory, write_to_its_files, remove])
+def test_changes_the_spare(dm_stack, change):
+    assert is_seed(dm_stack)
+    cache(dm_stack).set("note", "changed")
+    change(paused(NAME))
+
+def test_last(dm_stack):
+    assert is_seed(dm_stack)
+
+@pytest.mark.dm(commit="other")
+def test_another_commit(dm_stack):
+    assert cache(dm_stack).get("note") == "other"
+    connections.append(cache(dm_stack))
+    assert connections[0].ping()
+
+def test_old_connections_are_closed(dm_stack):
+    assert is_seed(dm_stack)
+    with pytest.raises(redis.ConnectionError):
+        connections[0].connection_pool.get_connection().send_command("PING")
+""")
+    cache_only.redis().set("note", "other")
+    cache_only.dm("commit", "-m", "other")
+    cache_only.dm("tag", "other")
+    cache_only.dm("reset", "--hard", cache_only.seed)
+    done = tests.run("--dm-spares", "1")
+    assert "7 passed" in outcome(done), done.stdout
+    assert "was changed while it stood by, it is restored again: cache: docker kill" in done.stdout
+    assert leftovers(cache_only) == []
+
+
+def test_a_killed_run_leaves_nothing_paused_once_somebody_has_swept(cache_only: TestProject, tmp_path: Path) -> None:
+    tests = Tests(cache_only, tmp_path / "tests")
+    (tests.directory / "clients.py").write_text(REDIS)
+    tests.write(f"""
+def test_hangs(dm_stack):
+    paused({cache_only.name!r})
+    pathlib.Path("there").touch()
+    time.sleep(100)
+""")
+    run = subprocess.Popen(
+        tests.command("--dm-spares", "1"),
+        cwd=tests.directory,
+        env=tests.environment,
+        stdout=-1,
+        stderr=-2,
+        start_new_session=True,
+    )
+    try:
+        eventually((tests.directory / "there").exists, "the run", timeout_s=90)
+    finally:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+    with contextlib.closing(docker.from_env()) as client:
+        mine = [c for c in client.containers.list(all=True) if c.name.startswith(f"{cache_only.name}-t")]
+        assert sorted(c.status for c in mine) == ["paused", "running"]
+    cache_only.dm("prune")
+    assert leftovers(cache_only) == []
