@@ -24,6 +24,7 @@ from dm_compose.core.plan import Action
 from dm_compose.repository.checkout import Member
 from dm_compose.repository.ready import await_ready
 from dm_compose.repository.restoring import RestoreReport
+from dm_compose.repository.stack import Stack
 from tests.support.projects import Run, TestProject, eventually, example, project_in
 
 ROWS = 20_000
@@ -78,6 +79,10 @@ class Writers:
         self.project.redis(service).mset({f"bench{self.count}-{n}": "x" * 100 for n in range(300)})
 
     def by_service(self) -> dict[str, Callable[[str], None]]:
+        return self.by_service_of(self.project.stack())
+
+    def by_service_of(self, stack: Stack) -> dict[str, Callable[[str], None]]:
+        """Return how to dirty each service of a stack, whatever the project's own is."""
         known = {
             "postgres": self.postgres,
             "redis": self.redis,
@@ -85,7 +90,7 @@ class Writers:
             "mongo": self.mongo,
             "rabbitmq": self.rabbitmq,
         }
-        plan = self.project.stack().plan
+        plan = stack.plan
         return {s.services[0]: known[str(s.engine)] for s in plan.subdots}
 
 

@@ -7,7 +7,7 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Self, TypeVar
 
@@ -40,6 +40,7 @@ class SpareClone(CloneSession):
         super().__init__(clone, options)
         self._members: Sequence[Member] = ()
         self._unproven: Set[str] = frozenset()
+        self._restless = False
 
     @property
     def name(self) -> str:
@@ -52,18 +53,31 @@ class SpareClone(CloneSession):
         return [m.container for m in self._members]
 
     def stand_by(self) -> None:
-        """Put the clone to its commit, wait until it is ready, pause it, and note what it is like."""
+        """Put the clone to its commit, wait until it is ready, and pause it: nothing has reached it in between.
+
+        Where something does each time, because a service that is restarted talks at once, it is accepted.
+        """
         assert self.commit is not None
-        self._pause(c for c in self._running() if c.service not in self._up)
-        self.restore(self.commit)
-        self._pause(self._running())
+        causes = self._restored_and_paused(self.commit)
+        if causes and not self._restless:
+            causes = self._restored_and_paused(self.commit)
+            self._restless = bool(causes)
+        assert self._standing is not None
         with self._checkout() as checkout:
-            assert self._standing is not None
-            self._standing.arrived(checkout, self.commit, None, Plan(()))
+            if causes:
+                self._standing.arrived(checkout, self.commit, None, Plan(()))
         self._members = [m for m in checkout.members if m.container.project == checkout.project]
-        if down := [m.container.label for m in self._members if m.container.service in self._up and not m.container.running]:
-            raise NotReadyError(f"{', '.join(down)} ended after the restore")
-        self._unproven = self._standing.touches().keys()
+        if up := [m.container.label for m in self._members if m.container.service in self._up and m.container.state != "paused"]:
+            raise NotReadyError(f"{', '.join(up)} could not be paused, or was started or stopped by somebody")
+        self._unproven = self._standing.touches().keys() if causes else frozenset()
+
+    def _restored_and_paused(self, commit: Commit) -> Mapping[str, str]:
+        """Return what may have been touched in between, with the reason."""
+        self._pause(c for c in self._running() if c.service not in self._up)
+        self.restore(commit)
+        self._pause(self._running())
+        assert self._standing is not None
+        return self._standing.paused()
 
     def why_changed(self, *, thoroughly: bool) -> str:
         """Return what has reached the clone since it stands by, '' for nothing. Files are looked at `thoroughly` only.

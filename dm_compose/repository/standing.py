@@ -120,10 +120,14 @@ class Standing:
         """
         return self._witness.touched(self._watched)
 
+    def paused(self) -> Mapping[str, str]:
+        """Say that we have just paused all containers; return those (ids) that may have been touched otherwise."""
+        self._witness.disregard("pause", self._watched)
+        return self.touches()
+
     def thawed(self) -> None:
-        """Say that we have unpaused the containers that were paused when the stack `arrived`, and asked whether they answer."""
-        self._witness.thawed(c for c in self._watched if c.state == "paused")
-        self._watched = [replace(c, state="running") for c in self._watched]
+        """Say that we have just unpaused all containers that we had paused, and asked whether they answer."""
+        self._witness.thawed(self._watched)
 
 
 def _has_state(member: Member) -> bool:

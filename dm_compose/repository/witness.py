@@ -57,7 +57,7 @@ class Witness:
         self._causes: dict[str, str] = {}
         self._containers: dict[str, Container] = {}  # as they were when remembered
         self._running: dict[str, Container] = {}  # of the whole engine
-        self._unpaused: set[str] = set()  # by us, of which no event has been seen yet
+        self._ours: set[tuple[str, str]] = set()  # what we have done to which container
         self._seen: frozenset[EngineEvent] = frozenset()
         self._newest: EngineEvent | None = None
         self._clock_ns = _clock_offset_ns()
@@ -85,17 +85,21 @@ class Witness:
             if cause := self._take(container):
                 self._causes[container.id] = cause
 
-    def thawed(self, containers: Iterable[Container]) -> None:
-        """Say that we have unpaused these, which were paused when remembered, and asked them whether they answer.
+    def disregard(self, action: str, containers: Iterable[Container]) -> None:
+        """Say that we have just done this (`pause`) to each of these: that is no touch. What else has happened to them is one."""
+        self._ours = {(action, c.id) for c in containers}
+        if self._local:
+            self._look()
+        self._ours = set()
 
-        That is no touch; what else has happened to them is one. Waits for last packets a moment only, so that containers may look
-        touched now and then.
+    def thawed(self, containers: Iterable[Container]) -> None:
+        """Say that we have just unpaused these, which we had paused, and asked them whether they answer: that is no touch.
+
+        Waits for last packets a moment only, so that a container may look touched now and then.
         """
         containers = [c for c in containers if c.id in self._baselines]
         _settle((c.pid for c in containers), _HURRIED_S)
-        self._unpaused = {c.id for c in containers}
-        self._look()
-        self._unpaused = set()
+        self.disregard("unpause", containers)
         for container in containers:
             try:
                 self._baselines[container.id] = _Baseline(container.pid, _read(container.pid))
@@ -224,8 +228,8 @@ class Witness:
             if health and words == f"{health[0]} {' '.join(health[1:])}":
                 return
             self._blame(event.id, f"exec: {words.strip()}")
-        elif action == "unpause" and event.id in self._unpaused:
-            self._unpaused.remove(event.id)
+        elif (action, event.id) in self._ours:
+            self._ours.remove((action, event.id))  # a second one is not ours
         else:
             self._blame(event.id, f"docker {action}")
 

@@ -30,13 +30,14 @@ def test_touches_nothing(dm_stack):
     seen.append((dm_stack.project, dm_stack.address("db", 5432), dm_stack.address("cache", 6379)))
 
 def test_had_several_stacks_at_one_address(dm_stack):
-    assert len({addresses for _, *addresses in seen for addresses in [tuple(addresses)]}) == 1
-    assert len({project for project, *_ in seen}) == 2
+    projects, *addresses = zip(*seen)
+    assert len(set(projects)) == 2
+    assert [len(set(found)) for found in addresses] == [1, 1]
     assert seen[-1][0] == dm_stack.project, "the test before touched nothing"
 """
 
 REDIS = """
-import docker, pathlib, pytest, redis, time
+import docker, pathlib, pytest, redis, socket, time
 
 connections = []
 
@@ -55,7 +56,7 @@ def paused(name):
     return spares(name)[0]
 
 def is_seed(stack):
-    return cache(stack).keys() == ["note"]
+    return cache(stack).keys() == ["note"] and cache(stack).get("note") == "seed"
 """
 
 
@@ -105,13 +106,12 @@ def test_last(dm_stack):
 @pytest.mark.dm(commit="other")
 def test_another_commit(dm_stack):
     assert cache(dm_stack).get("note") == "other"
-    connections.append(cache(dm_stack))
-    assert connections[0].ping()
+    connections.append(socket.create_connection(dm_stack.address("cache", 6379)))
 
 def test_old_connections_are_closed(dm_stack):
     assert is_seed(dm_stack)
-    with pytest.raises(redis.ConnectionError):
-        connections[0].connection_pool.get_connection().send_command("PING")
+    with pytest.raises(ConnectionResetError):
+        connections[0].recv(1)
 """)
     cache_only.redis().set("note", "other")
     cache_only.dm("commit", "-m", "other")
@@ -119,7 +119,7 @@ def test_old_connections_are_closed(dm_stack):
     cache_only.dm("reset", "--hard", cache_only.seed)
     done = tests.run("--dm-spares", "1")
     assert "7 passed" in outcome(done), done.stdout
-    assert "was changed while it stood by, it is restored again: cache: docker kill" in done.stdout
+    assert "was changed while it stood by, it is restored again" in done.stdout
     assert leftovers(cache_only) == []
 
 
@@ -132,14 +132,8 @@ def test_hangs(dm_stack):
     pathlib.Path("there").touch()
     time.sleep(100)
 """)
-    run = subprocess.Popen(
-        tests.command("--dm-spares", "1"),
-        cwd=tests.directory,
-        env=tests.environment,
-        stdout=-1,
-        stderr=-2,
-        start_new_session=True,
-    )
+    words, place, environment = tests.command("--dm-spares", "1"), tests.directory, tests.environment
+    run = subprocess.Popen(words, stdout=-1, stderr=-2, start_new_session=True, cwd=place, env=environment)
     try:
         eventually((tests.directory / "there").exists, "the run", timeout_s=90)
     finally:

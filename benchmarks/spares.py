@@ -1,0 +1,104 @@
+"""Warm spares: from the end of a test to a ready, different stack while spares stand by, and how many tests per second they
+sustain.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import arguments, headline, ms, table, timed
+from benchmarks.restore import THREE, Writers, bring_up
+from dm_compose.core.events import Event
+from dm_compose.repository.session import SessionOptions
+from dm_compose.repository.settling import settled
+from dm_compose.repository.spares import SpareSession
+from tests.support.projects import Run, TestProject, eventually, example, project_in
+
+SPARES = 2
+STANDING_BY_S = 120.0
+
+
+def percentiles(samples: list[float]) -> tuple[str, str]:
+    """Return median and 95th percentile."""
+    return ms(statistics.median(samples)), ms(statistics.quantiles(samples, n=20)[-1])
+
+
+def dirty(session: SpareSession, project: TestProject, services: Collection[str]) -> None:
+    """Write to services of the clone in use."""
+    writers = Writers(replace(project, name=session.stack.name, directory=project.directory))
+    writers.count = time.monotonic_ns()
+    for service, write in writers.by_service_of(session.stack).items():
+        if service in services:
+            write(service)
+
+
+def bare(session: SpareSession, rounds: int) -> list[float]:
+    """Return the seconds of the engine's own unpause of the clone in use, all containers at once."""
+    engine, samples = session.stack.engine, []
+    containers = [c.id for c in session.stack.containers() if c.state == "running"]
+    with ThreadPoolExecutor(len(containers)) as pool:
+        for _ in range(rounds):
+            list(pool.map(engine.pause, containers))
+            samples.append(timed(lambda: list(pool.map(engine.unpause, containers))))
+    return samples
+
+
+def standing_by(session: SpareSession) -> Callable[[], bool]:
+    """Whether all spares stand by."""
+    return lambda: len(session._rotation._fresh) == SPARES
+
+
+def run_stack(name: str, project: TestProject, left_alone: Collection[str], rounds: int) -> list[tuple[str, ...]]:
+    every = bring_up(project).keys()
+    stack = project.stack()
+    rows = []
+    said: list[Event] = []
+    stack.listener = said.append
+    options = replace(SessionOptions(), commit=settled(stack, SessionOptions(), "bench"))
+    with SpareSession(stack, options, SPARES, "bench", "main") as session:
+        assert session.commit is not None
+        for what, services in (("all", every), *((f"all but {s}", every - {s}) for s in left_alone)):
+            seconds = []
+            for _ in range(rounds):
+                eventually(standing_by(session), "spares", timeout_s=STANDING_BY_S)
+                dirty(session, project, services)
+                seconds.append(timed(lambda: session.restore(session.commit)))
+            began = time.monotonic()
+            for _ in range(rounds):
+                dirty(session, project, services)
+                session.restore(session.commit)
+            rate = rounds / (time.monotonic() - began)
+            rows.append((name, what, *percentiles(seconds), *percentiles(bare(session, rounds)), f"{rate:.2f}"))
+            print(rows[-1], flush=True)
+    print("; ".join(e.text for e in said if e.what in ("spares", "warning")), flush=True)
+    return rows
+
+
+def main() -> None:
+    rounds = arguments(__doc__ or "", rounds=10).rounds
+    headline(f"{SPARES} spares: hand-out of the next stack while they stand by, and tests per second when nobody waits for them")
+    run = Run()
+    stacks: list[tuple[str, dict[str, Any], Collection[str]]] = [
+        ("Postgres + MariaDB + Redis", THREE, ()),
+        ("Sock Shop, five datastores", example("sockshop/docker-compose.local.yaml"), ("rabbitmq",)),
+    ]
+    rows = []
+    try:
+        for name, document, left_alone in stacks:
+            with tempfile.TemporaryDirectory(prefix="dm-bench-") as base:
+                for project in project_in(Path(base) / "project", run, "spares", document):
+                    rows += run_stack(name, project, left_alone, rounds)
+    finally:
+        run.finish()
+    table(("stack", "each test dirties", "hand-out", "p95", "Docker's own unpause", "p95", "tests/s sustained"), rows)
+
+
+if __name__ == "__main__":
+    main()
