@@ -37,7 +37,6 @@ def pytest_dm_before_restore(config, stack, commit):
     print(f"before {commit.message}")
 
 def pytest_dm_after_restore(config, stack, report):
-    stack.exec("cache", "true")
     print(f"after {sorted(report.touched)}")
 """
     )
