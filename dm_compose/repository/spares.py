@@ -86,12 +86,11 @@ class SpareClone(CloneSession):
         """
         assert self._standing is not None
         assert self.commit is not None
-        causes, others = self._standing.touches(), list[str]()
-        if thoroughly and causes.keys() <= self._unproven:
-            touched = self._standing.touched(self.commit.id)
-            assert touched is not None
-            causes = touched.containers
-            others = [*touched.subdots, *(["a container was started beside"] if touched.others_started else [])]
+        touched = self._standing.touched(self.commit.id) if thoroughly else None
+        causes = touched.containers if touched is not None else self._standing.touches()
+        others = list(touched.subdots) if touched is not None else []
+        if touched is not None and touched.others_started:
+            others.append("a container of its own was started")
         labels = {c.id: c.label for c in self.containers}
         found = [f"{labels.get(i, i[:12])}: {cause}" for i, cause in causes.items() if i not in self._unproven]
         return "; ".join([*found, *others])
@@ -203,10 +202,15 @@ class SpareSession(StackSession):
             if report.plan.steps:
                 self._forwarder.switch({key: self._current.endpoint(*key) for key in self._forwarder.keys})
             return report
-        touched = self.touched(commit)
-        if touched is None or touched:
+        if not self._stays(commit):
             self._rotate()
         return RestoreReport(commit, Plan(()), (), None, time.monotonic() - began)
+
+    def _stays(self, commit: Commit) -> bool:
+        """Whether the stack in use is untouched since it was put to a commit."""
+        assert self._standing is not None
+        touched = self.touched(commit) if not self._standing.touches() else None  # files are looked at last
+        return touched is not None and not touched
 
     def endpoint(self, service: str, port: int) -> Address:
         """Return (host, port) by which a port of a service can be reached from here during the whole session."""

@@ -198,6 +198,24 @@ def test_a_pause_is_seen(keeper: Handle, cause: Callable[..., str | None]) -> No
     assert cause(keeper, lambda: (keeper.pause(), keeper.unpause())) == "docker pause"
 
 
+def test_a_pause_of_our_own_is_no_touch_and_a_further_one_is(bench: Bench, keeper: Handle) -> None:
+    witness, container = Witness(bench.engine), bench.look(keeper)
+    witness.remember([container])
+    keeper.pause()
+    witness.disregard("pause", [container])
+    assert witness.touched([container]) == {}
+    keeper.unpause()
+    witness.thawed([container])
+    assert witness.touched([container]) == {}
+    keeper.pause()
+    keeper.unpause()
+    keeper.pause()
+    witness.disregard("pause", [container])
+    keeper.unpause()
+    witness.thawed([container])
+    assert witness.touched([container]) == {container.id: "docker unpause"}
+
+
 def test_a_network_is_seen_while_it_comes_and_goes(bench: Bench, keeper: Handle, cause: Callable[..., str | None]) -> None:
     bridge = bench.client.networks.get("bridge")
     assert cause(keeper, lambda: (bridge.connect(keeper), bridge.disconnect(keeper))) == "network bridge: connect"
