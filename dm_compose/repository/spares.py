@@ -88,7 +88,7 @@ class SpareClone(CloneSession):
         assert self.commit is not None
         touched = self._standing.touched(self.commit.id) if thoroughly else None
         causes = touched.containers if touched is not None else self._standing.touches()
-        others = list(touched.subdots) if touched is not None else []
+        others = [*map(str, touched.subdots)] if touched is not None else []
         if touched is not None and touched.others_started:
             others.append("a container of its own was started")
         labels = {c.id: c.label for c in self.containers}
