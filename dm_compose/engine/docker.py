@@ -270,9 +270,15 @@ class Engine:
     # Acting
 
     def pause(self, container_id: str) -> None:
-        """Freeze a running container."""
-        with engine_errors(f"pausing container {container_id[:12]}"):
-            self._api.pause(container_id)
+        """Freeze a running container. On a busy machine runc may give up and undo it, so it is asked a few times."""
+        for last in (False, False, True):
+            try:
+                with engine_errors(f"pausing container {container_id[:12]}"):
+                    self._api.pause(container_id)
+                return
+            except EngineError as error:
+                if last or "unable to freeze" not in error.message:
+                    raise
 
     def unpause(self, container_id: str) -> None:
         """Thaw a container; one that is not frozen, or gone, is left alone."""
