@@ -13,7 +13,7 @@ from dataclasses import replace
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, DotName
-from dm_compose.errors import DmError, NotReadyError, VersionMismatchError
+from dm_compose.errors import DmError, NotFoundError, NotReadyError, VersionMismatchError
 from dm_compose.repository.access import locked, open_access
 from dm_compose.repository.clone_session import CloneSession
 from dm_compose.repository.clones import Clone, clone_name
@@ -35,6 +35,8 @@ def settled(stack: Stack, options: SessionOptions, run: str) -> CommitId:
     access = open_access(stack.engine, [], stack.listener)
     try:
         store = access.store
+        if (dot := stack.identity(store)[0]) not in store.dots():
+            raise NotFoundError(f"dot {dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".')
         commit = stack.find(store, options.commit)
         if (form := store.settled(commit.dot, commit.id)) is not None:
             return form
@@ -61,7 +63,7 @@ def _settle(stack: Stack, store: Store, commit: Commit, options: SessionOptions,
     try:
         with _Settling(clone, replace(options, commit=commit.id)) as session:
             session.shut_down()
-            form = session.keep(f"settled {commit.id.short}").id
+            form = session.keep(commit.message).id
             store.set_settled(commit.dot, commit.id, form)
     except VersionMismatchError:
         raise

@@ -227,6 +227,7 @@ def test_sees_the_seed_alone(dm_stack, n):
     assert len(set((tests.directory / "clones").read_text().split())) == 1
 
 
+@pytest.mark.slow
 def test_what_a_killed_run_has_left_is_swept_and_nothing_of_a_run_that_lives(tests: ShopTests) -> None:
     with tests.hanging("killed", "-n", "2") as (killed, at), tests.hanging("living", "--dm-isolate") as (living, beside):
         eventually(lambda: (at / "0").exists() and (at / "1").exists(), "both workers", timeout_s=90)
@@ -247,6 +248,7 @@ def test_what_a_killed_run_has_left_is_swept_and_nothing_of_a_run_that_lives(tes
         assert living.returncode == 0, printed
 
 
+@pytest.mark.slow
 def test_a_clone_whose_maker_is_killed_anywhere_is_swept_also_by_one_that_is_killed(tests: ShopTests) -> None:
     stack = tests.project.stack()
     known = {name: getattr(stack, name) for name in ("project", "settings", "images", "plan")}

@@ -142,6 +142,7 @@ def test_has_no_stack():
     assert len(failed_branches(tests.project)) == 3
 
 
+@pytest.mark.slow
 def test_what_a_failed_test_left_is_pushed_and_what_cannot_be_kept_hides_no_failure(tests: Tests, tmp_path: Path) -> None:
     (tmp_path / "remote").mkdir()
     tests.write("def test_it(dm_stack):\n    scribble(dm_stack)\n    assert 0, 'why it fails'\n")
@@ -160,6 +161,7 @@ def test_what_a_failed_test_left_is_pushed_and_what_cannot_be_kept_hides_no_fail
     assert "not kept: its" in small.stdout
 
 
+@pytest.mark.slow
 def test_while_the_debugger_is_open_the_state_stays_as_it_is(tests: Tests) -> None:
     tests.write(
         "def test_it(dm_stack):\n    scribble(dm_stack)\n    assert 0\n\ndef test_next(dm_stack):\n    assert is_seed(dm_stack)\n"
@@ -182,6 +184,7 @@ def test_while_the_debugger_is_open_the_state_stays_as_it_is(tests: Tests) -> No
 # Wider scopes, more stacks, and other plugins
 
 
+@pytest.mark.slow
 def test_scopes_start_where_a_wider_one_has_put_them_and_another_stack_is_a_fixture_too(
     tests: Tests, cache_only: TestProject
 ) -> None:
@@ -228,6 +231,7 @@ def test_restored(fresh_other):
     assert other_note(fresh_other) == "seed"
 """
     )
+    tests.project.command("dm-compose", "-f", str(cache_only.file), "-p", cache_only.name, "commit", "-m", "in the same store")
     done = tests.run("-p", "no:randomly", "--dm-report")
     assert "8 passed" in outcome(done), done.stdout
     assert f"({cache_only.name})" in done.stdout
@@ -235,6 +239,7 @@ def test_restored(fresh_other):
     assert cache_only.redis().get("note") == "seed"
 
 
+@pytest.mark.slow
 def test_it_works_beside_asyncio_django_randomly_and_rerunfailures(tests: Tests) -> None:
     """And `-x` ends a run, and `--lf` begins one, at the seed."""
     (tests.directory / "settings.py").write_text(

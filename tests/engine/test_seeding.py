@@ -137,6 +137,7 @@ def test_what_does_not_fit_is_refused_before_anything_starts(fresh: TestProject,
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.slow
 def test_up_from_killed_anywhere_is_finished_by_the_next_one(
     fresh: TestProject, hub: str, tmp_path: Path, share: float, changes: int
 ) -> None:
@@ -209,6 +210,7 @@ def test_a_seed_is_made_once_and_then_found_by_its_key_until_a_file_changes(
     assert two.redis().get("note") == "seeded"
 
 
+@pytest.mark.slow
 def test_of_two_that_make_the_same_seed_one_pushes_and_the_other_takes_it(
     twins: tuple[TestProject, TestProject], hub: str
 ) -> None:
@@ -222,6 +224,7 @@ def test_of_two_that_make_the_same_seed_one_pushes_and_the_other_takes_it(
     assert not one.json("status")["dirty"]
 
 
+@pytest.mark.slow
 def test_who_may_only_read_makes_a_seed_and_goes_on(twins: tuple[TestProject, TestProject], tmp_path: Path) -> None:
     """A registry whose password nobody has stands for one that refuses to be written to."""
     one, _ = twins

@@ -73,6 +73,7 @@ def test_each_test_sees_the_seed_in_another_stack_at_the_same_address(tests: Tes
     assert leftovers(tests.project) == []
 
 
+@pytest.mark.slow
 def test_whatever_is_done_to_a_spare_the_next_test_sees_the_seed(cache_only: TestProject, tmp_path: Path) -> None:
     tests = Tests(cache_only, tmp_path / "tests")
     (tests.directory / "clients.py").write_text(REDIS)
@@ -123,6 +124,7 @@ def test_old_connections_are_closed(dm_stack):
     assert leftovers(cache_only) == []
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_nothing_paused_once_somebody_has_swept(cache_only: TestProject, tmp_path: Path) -> None:
     tests = Tests(cache_only, tmp_path / "tests")
     (tests.directory / "clients.py").write_text(REDIS)

@@ -65,7 +65,7 @@ def looked_at(engine: Engine, container: Any) -> Container:
     return engine.container(container.id)
 
 
-@pytest.mark.parametrize("init", [False, True], ids=["", "init"])
+@pytest.mark.parametrize("init", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "init"])
 @pytest.mark.parametrize("shell", SHELLS)
 def test_a_program_goes_down_and_comes_up_any_number_of_times_in_the_same_container(
     engine: Engine, start: Start, shell: str, init: bool
