@@ -1,8 +1,10 @@
 """The Docker Engine. The only package that imports docker-py."""
 
 from dm_compose.engine.credentials import registry_login
-from dm_compose.engine.docker import EVENTS_KEPT, RESPAWN_LABEL, ROLE_LABEL, Engine, engine_answers
+from dm_compose.engine.docker import EVENTS_KEPT, Engine, engine_answers
+from dm_compose.engine.reading import RESPAWN_LABEL
 from dm_compose.engine.supervisor import NEEDED, Supervisor, supervised
+from dm_compose.engine.volumes import ROLE_LABEL
 
 __all__ = [
     "EVENTS_KEPT",

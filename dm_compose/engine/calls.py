@@ -1,0 +1,91 @@
+"""Calls of the engine's API: docker-py's errors in our words, and a quicker way to ask."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import docker.errors
+import requests.exceptions
+from docker.transport import UnixHTTPAdapter
+
+from dm_compose.errors import EngineError, NotFoundError
+
+API_TIMEOUT_S = 60
+_START_HINT = "Start Docker, or check DOCKER_HOST, DOCKER_CONTEXT and your permissions on its socket (`docker info`)."
+
+
+@contextlib.contextmanager
+def engine_errors(doing: str) -> Iterator[None]:
+    """Turn docker-py's errors of the block into EngineError, or NotFoundError for what does not exist."""
+    try:
+        yield
+    except docker.errors.NotFound as error:
+        raise NotFoundError(f"{doing}: {error.explanation or error}") from None
+    except docker.errors.APIError as error:
+        raise EngineError(f"{doing}: {error.explanation or error}") from None
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise EngineError(f"{doing}: the Docker Engine does not answer ({error})", hint=_START_HINT) from None
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=API_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+    def __del__(self) -> None:
+        self.close()  # as the connections of docker-py do it, should nobody close the engine
+
+
+class QuickApi:
+    """GET over a connection of our own where the engine has a unix socket: docker-py takes 2 ms longer. Thread-safe."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+        self._connection: _UnixConnection | None = None
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def get(self, path: str) -> bytes:
+        """Return the body of an answer. Raises what docker-py would."""
+        adapter = self._api.get_adapter(self._api.base_url)
+        if not isinstance(adapter, UnixHTTPAdapter):
+            answer = self._api.get(f"{self._api.base_url}/v{self._api.api_version}{path}")
+            self._api._raise_for_status(answer)
+            return bytes(answer.content)
+        with self._lock:
+            try:
+                for fresh in (False, True):  # the engine may have closed a connection that was idle
+                    if self._connection is None or fresh:
+                        self._connection = _UnixConnection(adapter.socket_path)
+                    try:
+                        self._connection.request("GET", f"/v{self._api.api_version}{path}")
+                        response = self._connection.getresponse()
+                        break
+                    except (http.client.HTTPException, ConnectionError):
+                        self._connection.close()
+                        if fresh:
+                            raise
+                data = response.read()
+            except (http.client.HTTPException, OSError) as error:
+                self._connection = None
+                raise docker.errors.DockerException(str(error)) from error
+        if response.status == http.client.NOT_FOUND:
+            raise docker.errors.NotFound(data.decode(errors="replace"))
+        if response.status != http.client.OK:
+            raise docker.errors.DockerException(data.decode(errors="replace"))
+        return data

@@ -1,0 +1,196 @@
+"""Volumes of the engine, and what containers and images have in their own layers: to look at, and to copy into volumes."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import tarfile
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import docker.errors
+
+from dm_compose.core.containers import Volume
+from dm_compose.engine.calls import engine_errors
+from dm_compose.errors import ExistsError, NotFoundError
+
+ROLE_LABEL = "dev.dotmesh.role"  # on every container and volume that dm-compose makes for itself
+_MADE_LABEL = "dev.dotmesh.made"  # tells a volume that was made just now from one of the same name
+
+
+class Volumes:
+    """The part of an Engine that is about files."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+
+    def volume(self, name: str) -> Volume | None:
+        """Return a volume, None when there is no such volume."""
+        try:
+            with engine_errors(f"inspecting volume {name}"):
+                found = self._api.inspect_volume(name)
+        except NotFoundError:
+            return None
+        options = found.get("Options") or {}
+        bound = options.get("device") if "bind" in (options.get("o") or "").split(",") else None
+        return Volume(found["Name"], found["Driver"], bound or found["Mountpoint"], found.get("Labels") or {}, options)
+
+    def volumes_of_driver(self, driver: str) -> list[str]:
+        """Return the names of a driver's volumes, sorted. The engine looks for plugins and asks each one it knows: that takes
+        15 s when one of them has gone.
+        """
+        with engine_errors("listing volumes"):
+            found = self._api.volumes(filters={"driver": driver})["Volumes"]
+        return sorted(volume["Name"] for volume in found or () if volume["Driver"] == driver)
+
+    def volume_drivers(self) -> list[str]:
+        """Return the volume drivers that the engine has met since it started. Asks none of them."""
+        with engine_errors("asking for the engine's plugins"):
+            return sorted(self._api.info()["Plugins"]["Volume"] or ())
+
+    def create_volume(self, name: str, labels: Mapping[str, str], options: Mapping[str, str] | None = None) -> Volume:
+        """Make a local volume, or return the one of that name. `options` are the driver's."""
+        with engine_errors(f"creating volume {name}"):
+            self._api.create_volume(name, driver="local", driver_opts=dict(options or {}), labels=dict(labels))
+        volume = self.volume(name)
+        assert volume is not None
+        return volume
+
+    def create_new_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        """Make a local volume; ExistsError when there is one of that name."""
+        mark = uuid.uuid4().hex  # the engine returns a volume that is there, with the labels that it has
+        volume = self.create_volume(name, {**labels, _MADE_LABEL: mark})
+        if volume.labels.get(_MADE_LABEL) != mark:
+            raise ExistsError(f"there is a volume {name} already")
+        return volume
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume that no container uses; one that is gone is left alone."""
+        try:
+            with engine_errors(f"removing volume {name}"):
+                self._api.remove_volume(name)
+        except NotFoundError:
+            return
+
+    def image_has(self, image: str, paths: Sequence[Sequence[str]]) -> bool:
+        """Whether an image has, of each of `paths`, at least one."""
+        with engine_errors(f"looking into image {image[:19]}"):
+            made = self._api.create_container(image, command=["true"], labels={ROLE_LABEL: "copier"})["Id"]
+            try:
+                return all(any(self._has(made, path) for path in choice) for choice in paths)
+            finally:
+                self._remove(made)
+
+    def _has(self, container_id: str, path: str) -> bool:
+        try:
+            data, _ = self._api.get_archive(container_id, path)
+        except docker.errors.NotFound:
+            return False
+        data.close()
+        return True
+
+    def has_data(self, container_id: str, path: str) -> bool:
+        """Whether there is anything at a path of a container but an empty directory."""
+        try:
+            with engine_errors(f"looking at {path} in container {container_id[:12]}"):
+                data, _ = self._api.get_archive(container_id, self._real_path(container_id, path))
+                start = b"".join(itertools.islice(data, 2))
+                data.close()
+        except NotFoundError:
+            return False
+        with tarfile.open(fileobj=io.BytesIO(start)) as archive:
+            first = archive.next()
+            try:
+                return first is None or not first.isdir() or archive.next() is not None
+            except tarfile.TarError:  # cut off, so there is more
+                return True
+
+    def _real_path(self, container_id: str, path: str) -> str:
+        """Return where a path of a container leads: a symbolic link is copied as one, but mounted where it points to."""
+        data, about = self._api.get_archive(container_id, path)
+        data.close()
+        return about["linkTarget"] or path
+
+    def copy_into_new_volume(self, container_id: str, path: str, volume: str, labels: Mapping[str, str]) -> None:
+        """Make a volume with what a container has at `path`, owners and modes kept.
+
+        ExistsError when there is such a volume, which is left alone. On any other error there is none.
+        """
+        self.create_new_volume(volume, labels)
+        copier = None
+        try:
+            with engine_errors(f"copying {path} into volume {volume}"):
+                path = self._real_path(container_id, path)
+                found = self._api.inspect_container(container_id)
+                host = self._api.create_host_config(binds=[f"{volume}:{path}:nocopy"])  # not what the image has
+                copier = self._api.create_container(found["Image"], host_config=host, labels={ROLE_LABEL: "copier"})["Id"]
+                data, _ = self._api.get_archive(container_id, path)
+                self._api.put_archive(copier, path.rpartition("/")[0] or "/", data)
+        except BaseException:
+            try:
+                self._remove(copier)
+            finally:
+                self.remove_volume(volume)
+            raise
+        self._remove(copier)
+
+    def give_new_volume(self, image: str, path: str, user: str, volume: str, labels: Mapping[str, str]) -> None:
+        """Make a volume for a path that an image does not have, owned by the image's `user` (a name or number, as in `user:`).
+
+        Docker itself gives such a mount to root, and a server that runs as somebody else could not write there. Does nothing when
+        the image has the path: then Docker copies it, owner and all.
+        """
+        with engine_errors(f"preparing volume {volume}"):
+            copier = self._api.create_container(image, command=["true"], labels={ROLE_LABEL: "copier"})["Id"]
+            try:
+                if self._read_file(copier, path) is None:
+                    uid, gid = _ids(user, self._read_file(copier, "/etc/passwd") or b"")
+                    self._remove(copier)
+                    self.create_new_volume(volume, labels)
+                    host = self._api.create_host_config(binds=[f"{volume}:{path}"])
+                    copier = self._api.create_container(image, command=["true"], host_config=host, labels={ROLE_LABEL: "copier"})[
+                        "Id"
+                    ]
+                    self._api.put_archive(
+                        copier, path.rpartition("/")[0] or "/", _directory_tar(path.rpartition("/")[2], uid, gid)
+                    )
+            finally:
+                self._remove(copier)
+
+    def _read_file(self, container_id: str, path: str) -> bytes | None:
+        """Return the first file at a path of a container, b'' for a directory, None where there is nothing."""
+        try:
+            data, _ = self._api.get_archive(container_id, path)
+        except docker.errors.NotFound:
+            return None
+        with tarfile.open(fileobj=io.BytesIO(b"".join(data))) as archive:
+            member = archive.next()
+            content = archive.extractfile(member) if member is not None and member.isfile() else None
+            return content.read() if content is not None else b""
+
+    def _remove(self, container_id: str | None) -> None:
+        if container_id is not None:
+            with engine_errors("removing a container"):
+                self._api.remove_container(container_id, force=True, v=True)
+
+
+def _ids(user: str, passwd: bytes) -> tuple[int, int]:
+    """Return uid and gid of `name`, `uid`, `name:group` or `uid:gid`, with a container's /etc/passwd; root for what it does
+    not know.
+    """
+    name, _, group = user.partition(":")
+    lines = [line.split(":") for line in passwd.decode(errors="replace").splitlines()]
+    entry = next((line for line in lines if len(line) > 3 and name in (line[0], line[2])), None)
+    uid = int(name) if name.isdigit() else int(entry[2]) if entry else 0
+    gid = int(group) if group.isdigit() else int(entry[3]) if entry else 0
+    return uid, gid
+
+
+def _directory_tar(name: str, uid: int, gid: int) -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, 0o755, uid, gid
+        archive.addfile(entry)
+    return data.getvalue()
