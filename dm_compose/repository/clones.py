@@ -146,14 +146,11 @@ def made(clone: Clone, ref: str) -> Iterator[Commit]:
     store = access.store
     try:
         sweep(engine, store, clone.listener)
-        dot, worktree = original.identity(store)
-        if dot not in store.dots():
-            raise NotFoundError(f"dot {dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".')
-        commit_id = store.resolve(dot, worktree, ref)
+        found = original.find(store, ref)
         with locked(store, session_lock(clone.name), clone.listener, timeout_s=0):
             store.create_dot(clone.name, owner=str(Owner.me()))
             try:
-                commit = store.share_commit(dot, commit_id, clone.name)
+                commit = store.share_commit(found.dot, found.id, clone.name)
                 _fill(clone, store, commit)
                 store.begin_session(clone.name, MAIN_WORKTREE, commit.id)  # what tests put aside stays for as long as the clone
                 yield commit

@@ -146,7 +146,7 @@ def move_to(
     finally:
         if freeze is not None:
             freeze.thaw()
-    checkout.mark_quiet(but=_uncommitted(target, checkout.store.commit(checkout.dot, head or target.id)))
+    mark_quiet(checkout, target)
     return RestoreReport(target, plan, tuple(done), saved, time.monotonic() - began)
 
 
@@ -186,9 +186,13 @@ def fill(
     return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
 
 
-def _uncommitted(target: Commit, head: Commit) -> set[SubdotName]:
-    """Return the subdots that `target` has in another state than the head: that is uncommitted, whoever wrote it."""
-    return {s for s, state in target.subdots.items() if s not in head.subdots or head.subdots[s].manifest != state.manifest}
+def mark_quiet(checkout: Checkout, target: Commit) -> None:
+    """Note that what differs from `target`, which was just put in place, was written by the engines' own start; but where the
+    head has another state, that is uncommitted, whoever wrote it. The caller holds the dot's lock.
+    """
+    head_id = checkout.state().head
+    head = checkout.store.commit(checkout.dot, head_id).subdots if head_id is not None else {}
+    checkout.mark_quiet(but={s for s, state in target.subdots.items() if s not in head or head[s].manifest != state.manifest})
 
 
 def save_uncommitted(checkout: Checkout, why: str) -> CommitId | None:

@@ -14,8 +14,8 @@ from dm_compose.core.events import Event
 from dm_compose.core.names import SubdotName
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
-from dm_compose.errors import ComposeError, InUseError, NotFoundError
-from dm_compose.repository.access import Access, locked, open_access, who_am_i
+from dm_compose.errors import ComposeError, NotFoundError
+from dm_compose.repository.access import Access, locked, open_access
 from dm_compose.repository.bringing_up import compose_with_state
 from dm_compose.repository.changes import reached, written
 from dm_compose.repository.checkout import Checkout
@@ -23,7 +23,7 @@ from dm_compose.repository.evidence import Evidence, Failure, Limits, keep_evide
 from dm_compose.repository.ready import await_ready, endpoints
 from dm_compose.repository.recovery import session_lock
 from dm_compose.repository.respawn import respawn_obstacles, supervise
-from dm_compose.repository.restoring import RestoreReport, check_versions, save_uncommitted, visit
+from dm_compose.repository.restoring import RestoreReport, check_versions, mark_quiet, save_uncommitted, visit
 from dm_compose.repository.stack import Rewrite, Stack
 from dm_compose.repository.standing import Standing, Touched
 
@@ -90,11 +90,7 @@ class StackSession:
         stack = self.stack
         access = open_access(stack.engine, [], stack.listener)
         try:
-            dot, worktree = stack.identity(access.store)
-            if dot not in access.store.dots():
-                raise NotFoundError(f"dot {dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".')
-            commit_id = access.store.resolve(dot, worktree, self.options.commit)
-            self.commit = access.store.commit(dot, commit_id)
+            self.commit = stack.find(access.store, self.options.commit)
         finally:
             access.store.close()
         before = stack.places(make_volumes=False)
@@ -109,18 +105,9 @@ class StackSession:
     def _lock_taken(self) -> Iterator[None]:
         assert self._access is not None
         assert self.commit is not None
-        store, name = self._access.store, session_lock(self.commit.dot)
-        try:
-            token = store.lock(name, who_am_i(), 0)
-        except InUseError as busy:
-            if self.options.lock_timeout_s <= 0:
-                raise
-            self.stack.listener(Event("wait", f"{busy.message}; waiting up to {self.options.lock_timeout_s:.0f} s"))
-            token = store.lock(name, who_am_i(), self.options.lock_timeout_s)
-        try:
+        timeout_s = self.options.lock_timeout_s
+        with locked(self._access.store, session_lock(self.commit.dot), self.stack.listener, timeout_s=timeout_s):
             yield
-        finally:
-            store.unlock(token)
 
     @contextlib.contextmanager
     def _state_borrowed(self) -> Iterator[None]:
@@ -140,8 +127,9 @@ class StackSession:
             yield
         finally:
             self.restore(to_give_back)
-            checkout.mark_quiet()
-            checkout.store.cancel_restore(entry)
+            with self._checkout() as checkout:
+                mark_quiet(checkout, to_give_back)
+                checkout.store.cancel_restore(entry)
 
     @contextlib.contextmanager
     def _brought_up(self) -> Iterator[None]:
@@ -253,6 +241,7 @@ class StackSession:
     def _visit(self, checkout: Checkout, commit: Commit, touched: Touched | None) -> RestoreReport:
         if self._standing is None:
             self._standing = Standing(self.stack.engine)
+        self._standing.leaves()
         report = visit(checkout, commit, touched=touched, timeout_s=self.options.ready_timeout_s)
         self._standing.arrived(checkout, commit, touched, report.plan)
         return report

@@ -13,7 +13,7 @@ from dataclasses import replace
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, DotName
-from dm_compose.errors import DmError, NotFoundError, NotReadyError, VersionMismatchError
+from dm_compose.errors import DmError, VersionMismatchError
 from dm_compose.repository.access import locked, open_access
 from dm_compose.repository.clone_session import CloneSession
 from dm_compose.repository.clones import Clone, clone_name
@@ -29,14 +29,13 @@ WORKER = "settle"
 def settled(stack: Stack, options: SessionOptions, run: str) -> CommitId:
     """Return the settled form of the commit that `options` name, made now when there is none; told as event `settle`.
 
-    The commit itself is returned, and why is told, where no engine could be settled. NotFoundError, VersionMismatchError. Of
-    several processes one makes it and the others wait.
+    The commit itself is returned, and why is told, where its engines could not be settled; one whose engine does not shut down
+    in time is its own settled form, so that nobody waits for that again. NotFoundError, VersionMismatchError. Of several
+    processes one makes it and the others wait.
     """
     access = open_access(stack.engine, [], stack.listener)
     try:
         store = access.store
-        if (dot := stack.identity(store)[0]) not in store.dots():
-            raise NotFoundError(f"dot {dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".')
         commit = stack.find(store, options.commit)
         if (form := store.settled(commit.dot, commit.id)) is not None:
             return form
@@ -62,9 +61,12 @@ def _settle(stack: Stack, store: Store, commit: Commit, options: SessionOptions,
     clone = Clone(stack, clone_name(stack.project.name, run, WORKER), run)
     try:
         with _Settling(clone, replace(options, commit=commit.id)) as session:
-            session.shut_down()
-            form = session.keep(commit.message).id
+            killed = session.shut_down()
+            form = session.keep(commit.message).id if not killed else commit.id
             store.set_settled(commit.dot, commit.id, form)
+        if killed:
+            why = f"{', '.join(killed)} did not shut down within {STOP_TIMEOUT_S} s"
+            stack.listener(Event("warning", f"commit {commit.id.short} is used as it is, from now on: {why}"))
     except VersionMismatchError:
         raise
     except DmError as error:
@@ -83,9 +85,7 @@ class _Settling(CloneSession):
         self._check_versions()
         yield
 
-    def shut_down(self) -> None:
-        """Stop the engines as `docker stop` does; NotReadyError for one that had to be killed."""
+    def shut_down(self) -> list[str]:
+        """Stop the engines as `docker stop` does; return the services that had to be killed."""
         self._compose(["stop", "--timeout", str(STOP_TIMEOUT_S)], creates=False)
-        for container in self.stack.containers():
-            if container.exit_code == KILLED:
-                raise NotReadyError(f"{container.label} did not shut down within {STOP_TIMEOUT_S} s")
+        return [container.label for container in self.stack.containers() if container.exit_code == KILLED]

@@ -126,8 +126,10 @@ class Stack(Dot):
         return self.identity(store)[0]
 
     def find(self, store: Store, ref: str) -> Commit:
-        """Return the commit that REF means."""
+        """Return the commit that REF means, for tests to start from; NotFoundError, also where there is no dot yet."""
         dot, worktree = self.identity(store)
+        if dot not in store.dots():
+            raise NotFoundError(f"dot {dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".')
         return store.commit(dot, store.resolve(dot, worktree, ref))
 
     def keep(self, checkout: Checkout, message: str) -> Commit:

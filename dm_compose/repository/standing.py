@@ -94,11 +94,15 @@ class Standing:
         self._witness.touched(())  # looks at what happened
         return None if self._witness.moved or self._others_started(self._checkout) else self._checkout
 
+    def leaves(self) -> None:
+        """Say that a restore begins: until one has `arrived`, nothing is known."""
+        self._commit = None
+
     def arrived(self, checkout: Checkout, commit: Commit, touched: Touched | None, plan: Plan) -> None:
         """Say that a restore has put the checkout to a commit, and all of it answers; `touched` is what it had to look at and
         `plan` what it did.
         """
-        self._commit = None
+        self.leaves()
         down = set(plan.targets(Action.KILL))
         kept = touched.known - touched.containers.keys() - down if touched is not None else set()
         watched = [m.container for m in checkout.members if _has_state(m)]

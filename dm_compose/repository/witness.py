@@ -40,8 +40,8 @@ class _Baseline:
 
 class Witness:
     """Watches containers by the kernel's counters, the engine's events, and what the containers share. Local engine only; not
-    thread-safe. `others`: containers that are not watched and were started since the last `remember`; `moved`: whether since then
-    anything but an exec happened to one of `members` (ids).
+    thread-safe. `others`: containers that are not watched and were started since the look before the last `remember`;
+    `moved`: whether since then anything but an exec happened to one of `members` (ids).
 
     A container once found touched stays so until it is remembered again. To see a change is certain; an untouched container may
     be called touched.
@@ -74,8 +74,8 @@ class Witness:
         if not self._local:
             return
         _settle((c.pid for c in containers if c.pid), _SETTLE_S)
-        self._look()
         self.others, self.moved = [], False
+        self._look()  # what has happened since the last look still counts
         for container in containers:
             self._causes.pop(container.id, None)
             self._containers[container.id] = container

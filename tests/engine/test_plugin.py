@@ -137,6 +137,7 @@ def test_what_was_uncommitted_before_the_run_is_there_after_it(tests: Tests) -> 
     tests.write("def test_it(dm_stack):\n    assert is_seed(dm_stack)\n    scribble(dm_stack)\n")
     done = tests.run()
     assert "1 passed" in outcome(done), done.stdout
+    assert tests.project.dm("reset", check=False).returncode == 7  # before anybody writes again it is uncommitted, as it was
     assert sorted(text for (text,) in tests.project.sql("select text from notes")) == ["my work", "seed"]
     assert tests.project.redis().get("note") == "my work"
 

@@ -10,6 +10,7 @@ import pytest
 
 from dm_compose.core.plan import Action
 from dm_compose.engine import Engine
+from dm_compose.errors import NotReadyError
 from dm_compose.repository.restoring import RestoreReport
 from dm_compose.repository.session import SessionOptions, StackSession
 from dm_compose.repository.settling import settled
@@ -97,6 +98,21 @@ def test_a_datastore_that_a_test_took_away_is_back(pristine: StackSession, webap
     assert os.system(f"docker {how} {webapp.container('cache')['Id']} >/dev/null") == 0
     restore(pristine)
     eventually(lambda: is_seed(webapp), "both datastores to hold the seed")
+
+
+def test_a_restore_that_failed_proves_nothing(
+    pristine: StackSession, webapp: TestProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(*_: object) -> float:
+        raise NotReadyError("waited in vain")
+
+    seed = pristine.resolve(webapp.seed)
+    with monkeypatch.context() as patched:
+        patched.setattr("dm_compose.repository.steps.await_ready", too_late)
+        with pytest.raises(NotReadyError):
+            pristine.restore(seed)
+    assert down(restore(pristine)) == ["cache", "db"]
+    assert is_seed(webapp)
 
 
 def test_the_settled_form_holds_what_its_commit_holds(pristine: StackSession, webapp: TestProject) -> None:

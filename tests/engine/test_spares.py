@@ -45,7 +45,7 @@ def cache(stack):
     return redis.Redis(*stack.address("cache", 6379), decode_responses=True, socket_timeout=10)
 
 def spares(name):
-    found = docker.from_env().containers.list(filters={"status": "paused", "label": "dev.dotmesh.clone"})
+    found = docker.from_env().containers.list(filters={"status": "paused", "label": "dev.dotmesh.clone"}, ignore_removed=True)
     return [c for c in found if c.labels["dev.dotmesh.clone"].startswith(name + "-t")]
 
 def paused(name):
@@ -142,7 +142,7 @@ def test_hangs(dm_stack):
         os.killpg(run.pid, signal.SIGKILL)
         run.communicate()
     with contextlib.closing(docker.from_env()) as client:
-        mine = [c for c in client.containers.list(all=True) if c.name.startswith(f"{cache_only.name}-t")]
+        mine = [c for c in client.containers.list(all=True, ignore_removed=True) if c.name.startswith(f"{cache_only.name}-t")]
         assert sorted(c.status for c in mine) == ["paused", "running"]
     cache_only.dm("prune")
     assert leftovers(cache_only) == []

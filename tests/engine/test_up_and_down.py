@@ -213,7 +213,7 @@ def test_scaled_services_do_not_share_a_generated_volume(new_project: NewProject
     project.dm("up", "-d", "--scale", "cache=2")
     client = docker.from_env()
     filters = {"label": f"com.docker.compose.project={project.name}"}
-    places = [c.attrs["Mounts"][0]["Name"] for c in client.containers.list(filters=filters)]
+    places = [c.attrs["Mounts"][0]["Name"] for c in client.containers.list(filters=filters, ignore_removed=True)]
     client.close()
     assert len(set(places)) == 2
 

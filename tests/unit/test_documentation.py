@@ -14,6 +14,7 @@ from dm_compose.cli.compose_group import cli as compose_cli
 from dm_compose.cli.dm_group import cli as dm_cli
 from dm_compose.cli.passing import CREATING, REMOVING
 from dm_compose.errors import error_classes
+from pytest_dotmesh.config import SETTINGS
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {"dm-compose": (compose_cli, ("cli.md", "remotes.md")), "dm": (dm_cli, ("dm.md", "remotes.md"))}
@@ -131,6 +132,16 @@ def test_both_pages_lead_to_the_exit_codes_of_all_kinds_of_errors() -> None:
     assert "(cli.md#exit-codes)" in text("dm")
     for error in error_classes().values():
         assert re.search(rf"^\| {error.exit_code} \| `{error.kind}` \|", text("dm-compose"), re.MULTILINE), error.kind
+
+
+def test_every_setting_of_the_plugin_is_documented_with_its_three_names() -> None:
+    page = (DOCS / "pytest.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `--dm-")]
+    for setting in SETTINGS:
+        assert any(line.startswith(f"| `{setting.option}` | `{setting.dest}` | `{setting.variable}` |") for line in rows), (
+            setting.name
+        )
+    assert len(rows) == len(SETTINGS)
 
 
 def test_links_between_pages_lead_somewhere() -> None:
