@@ -10,29 +10,21 @@ import shutil
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
-from benchmarks.common import arguments_parser, headline, spread, table, timed
-from benchmarks.restore import THREE, Writers
+from benchmarks.common import headline, spread, table, timed
 from benchmarks.seeds import Amounts, Seeds
+from benchmarks.stacks import STACKS, Dirtying, Writers, projects, stack_parser
 from benchmarks.today import WAYS
 from dm_compose.core.plan import Action
 from dm_compose.repository.restoring import RestoreReport
 from dm_compose.repository.session import SessionOptions, StackSession
 from dm_compose.repository.settling import settled
-from tests.support.projects import Run, TestProject, example, project_in
+from tests.support.projects import TestProject
 
 BROKER = "rabbitmq"
-STACKS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
-    "three": ("Postgres + MariaDB + Redis", lambda: THREE),
-    "sockshop": (
-        "Sock Shop: MariaDB, three Mongo stand-ins, RabbitMQ",
-        lambda: example("sockshop/docker-compose.local.yaml"),
-    ),
-}
 PLUGIN = "dm-compose"
 ALL, NO_BROKER, ONE, NONE = "a test that touched all", "all but RabbitMQ", "one", "none"
 TARGETS = (("logical", 8), ("down", 40))
@@ -76,7 +68,7 @@ def measure_ways(project: TestProject, amounts: Amounts, names: Collection[str],
     project.compose("down", "-v")
 
 
-def dirty(seeds: Seeds, writers: dict[str, Callable[[str], None]], services: Collection[str]) -> None:
+def dirty(seeds: Seeds, writers: Dirtying, services: Collection[str]) -> None:
     """Write to these datastores; AssertionError where that cannot be seen, since then nothing would be measured."""
     for service in services:
         writers[service](service)
@@ -154,8 +146,8 @@ def ratio(samples: list[float], others: list[float]) -> float:
 
 
 def parsed() -> argparse.Namespace:
-    parser = arguments_parser(__doc__ or "", rounds=5)
-    names = [*STACKS, *(way.name for way in WAYS), PLUGIN]
+    parser = stack_parser(__doc__ or "", rounds=5)
+    names = [*(way.name for way in WAYS), PLUGIN]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=f"of {', '.join(names)}")
     for amount in fields(Amounts):
         option = f"--{amount.name.replace('_', '-')}"
@@ -173,27 +165,17 @@ def main() -> None:
         f" Mongo, {amounts.messages} persistent messages in RabbitMQ, {amounts.size_bytes} bytes each; {options.rounds} rounds,"
         " the state verified after each\n"
     )
-    stacks = [name for name in STACKS if name in options.only] or list(STACKS)
-    ways = [name for name in options.only if name not in STACKS] or [*(way.name for way in WAYS), PLUGIN]
-    if "rsync" in ways and not shutil.which("rsync"):
+    if "rsync" in options.only and not shutil.which("rsync"):
         raise SystemExit("rsync is missing here (Debian: apt-get install rsync); --only can leave it out")
-    run = Run()
-    try:
-        for name in stacks:
-            title, document = STACKS[name]
-            figures = Figures()
-            with tempfile.TemporaryDirectory(prefix="dm-bench-") as base:
-                for project in project_in(Path(base) / "today", run, "today", document()):
-                    if {*ways} - {PLUGIN}:
-                        measure_ways(project, amounts, ways, options.rounds, figures)
-                for project in project_in(Path(base) / "plugin", run, "plugin", document()):
-                    if PLUGIN in ways:
-                        measure_plugin(project, amounts, options.rounds, figures)
-            print(f"{title}\n")
-            show(figures)
-            judge(figures)
-    finally:
-        run.finish()
+    for name in options.stack:
+        figures = Figures()
+        for _, project in projects([name]) if {*options.only} - {PLUGIN} else ():
+            measure_ways(project, amounts, options.only, options.rounds, figures)
+        for _, project in projects([name]) if PLUGIN in options.only else ():
+            measure_plugin(project, amounts, options.rounds, figures)
+        print(f"{STACKS[name][0]}\n")
+        show(figures)
+        judge(figures)
     print(f"load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 

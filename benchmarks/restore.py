@@ -5,111 +5,17 @@ them.
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
-import pika
-import psycopg
-import pymongo
-import pymysql
-import redis
-
-from benchmarks.common import arguments, file_system, headline, ms, scratch, spread, table
+from benchmarks.common import file_system, headline, ms, scratch, spread, table
+from benchmarks.stacks import THREE, Dirtying, bring_up, projects, stack_arguments
 from dm_compose.core.plan import Action
 from dm_compose.repository.checkout import Member
 from dm_compose.repository.ready import await_ready
 from dm_compose.repository.restoring import RestoreReport
-from dm_compose.repository.stack import Stack
-from tests.support.projects import Run, TestProject, eventually, example, project_in
-
-ROWS = 20_000
-THREE = {
-    "services": {
-        "db": example("webapp/compose.yaml")["services"]["db"],
-        "cache": example("webapp/compose.yaml")["services"]["cache"],
-        "maria": {
-            "image": "dm-example/mariadb:10.11",
-            "pull_policy": "never",
-            "environment": {"MYSQL_ROOT_PASSWORD": "fake_password", "MYSQL_DATABASE": "socksdb"},
-            "volumes": ["maria-data:/var/lib/mysql"],
-        },
-    },
-    "volumes": {"db-data": None, "maria-data": None},
-}
-
-
-class Writers:
-    """How to dirty each service of a project."""
-
-    def __init__(self, project: TestProject) -> None:
-        self.project = project
-        self.count = 0
-
-    def mysql(self, service: str) -> None:
-        connection = pymysql.connect(
-            host=self.project.address(service), user="root", password="fake_password", database="socksdb", autocommit=True
-        )
-        with connection, connection.cursor() as cursor:
-            cursor.execute("create table if not exists bench (id int primary key auto_increment, text varchar(200))")
-            cursor.executemany("insert into bench (text) values (%s)", [("x" * 100,)] * 300)
-
-    def mongo(self, service: str) -> None:
-        with pymongo.MongoClient(self.project.address(service), directConnection=True) as client:
-            client["data"]["bench"].insert_many([{"n": n, "text": "x" * 100} for n in range(300)])
-
-    def rabbitmq(self, service: str) -> None:
-        with pika.BlockingConnection(pika.ConnectionParameters(self.project.address(service))) as connection:
-            channel = connection.channel()
-            channel.queue_declare("bench", durable=True)
-            channel.confirm_delivery()
-            for _ in range(50):
-                channel.basic_publish("", "bench", b"x" * 1000, pika.BasicProperties(delivery_mode=2))
-
-    def postgres(self, service: str) -> None:
-        self.project.sql("create table if not exists bench (id serial primary key, text text)", service)
-        self.project.sql("insert into bench (text) select repeat('x', 100) from generate_series(1, 300)", service)
-
-    def redis(self, service: str) -> None:
-        self.count += 1
-        self.project.redis(service).mset({f"bench{self.count}-{n}": "x" * 100 for n in range(300)})
-
-    def by_service(self) -> dict[str, Callable[[str], None]]:
-        return self.by_service_of(self.project.stack())
-
-    def by_service_of(self, stack: Stack) -> dict[str, Callable[[str], None]]:
-        """Return how to dirty each service of a stack, whatever the project's own is."""
-        known = {
-            "postgres": self.postgres,
-            "redis": self.redis,
-            "mariadb": self.mysql,
-            "mongo": self.mongo,
-            "rabbitmq": self.rabbitmq,
-        }
-        plan = stack.plan
-        return {s.services[0]: known[str(s.engine)] for s in plan.subdots}
-
-
-def bring_up(project: TestProject) -> dict[str, Callable[[str], None]]:
-    """Start the stack, give every datastore some data, commit."""
-    project.dm("up", "-d")
-    writers = Writers(project).by_service()
-
-    def takes_data(service: str) -> bool:
-        try:
-            writers[service](service)
-        except (OSError, pymysql.Error, pymongo.errors.PyMongoError, pika.exceptions.AMQPError, psycopg.Error, redis.RedisError):
-            return False
-        return True
-
-    for service in writers:
-        eventually(lambda service=service: takes_data(service), f"{service} to take data", timeout_s=90)
-    project.seed = project.json("commit", "-m", "seed")["id"]
-    return writers
+from tests.support.projects import Run, TestProject, project_in
 
 
 def own_boot(project: TestProject, service: str, rounds: int) -> list[float]:
@@ -127,9 +33,7 @@ def own_boot(project: TestProject, service: str, rounds: int) -> list[float]:
     return samples
 
 
-def restores(
-    project: TestProject, writers: dict[str, Callable[[str], None]], rounds: int
-) -> tuple[list[float], list[RestoreReport]]:
+def restores(project: TestProject, writers: Dirtying, rounds: int) -> tuple[list[float], list[RestoreReport]]:
     """Dirty everything and restore it, as the pytest plugin does, and return how long each call took."""
     from dm_compose.repository.session import SessionOptions, StackSession
 
@@ -162,7 +66,7 @@ def parts(reports: list[RestoreReport]) -> dict[str, dict[str, float]]:
     return {service: {name: statistics.median(values) for name, values in found.items()} for service, found in samples.items()}
 
 
-def freezes(project: TestProject, writers: dict[str, Callable[[str], None]], rounds: int) -> list[float]:
+def freezes(project: TestProject, writers: Dirtying, rounds: int) -> list[float]:
     """Dirty everything and commit; return for how long the stack stood still."""
     found = []
     for _ in range(rounds):
@@ -231,22 +135,16 @@ def run_freezes(kind: str, run: Run, rounds: int) -> None:
 
 
 def main() -> None:
-    rounds = arguments(__doc__ or "", rounds=7).rounds
+    options = stack_arguments(__doc__ or "", rounds=7)
     headline("restore of running stacks (kill and start), and freeze of commits; median (range)")
     run = Run()
-    stacks: list[tuple[str, dict[str, Any]]] = [
-        ("Postgres + MariaDB + Redis", THREE),
-        ("Sock Shop: MariaDB, three Mongo stand-ins, RabbitMQ", example("sockshop/docker-compose.local.yaml")),
-    ]
     try:
         for kind in ("this machine's", "xfs"):
-            run_freezes(kind, run, rounds)
-        for name, document in stacks:
-            with tempfile.TemporaryDirectory(prefix="dm-bench-") as base:
-                for project in project_in(Path(base) / "project", run, "bench", document):
-                    run_stack(name, project, rounds)
+            run_freezes(kind, run, options.rounds)
     finally:
         run.finish()
+    for name, project in projects(options.stack):
+        run_stack(name, project, options.rounds)
 
 
 if __name__ == "__main__":

@@ -10,18 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from benchmarks.common import arguments, headline, spread, table
-from benchmarks.restore import THREE, bring_up
+from benchmarks.common import headline, spread, table
+from benchmarks.stacks import Dirtying, bring_up, projects, stack_arguments
 from dm_compose.core.plan import Action
 from dm_compose.engine import Supervisor
 from dm_compose.repository.ready import await_ready
 from dm_compose.repository.session import SessionOptions, StackSession
 from dm_compose.repository.settling import settled
-from tests.support.projects import Run, TestProject, example, project_in
+from tests.support.projects import TestProject
 
 TESTS = 100
 EMPTY = """
@@ -46,10 +44,9 @@ def pytest_runtest_protocol(item):
 def pytest_sessionfinish():
     print("MEDIAN", statistics.median(took))
 """
-Writers = dict[str, Callable[[str], None]]
 
 
-def boots(session: StackSession, writers: Writers, rounds: int) -> dict[str, list[float]]:
+def boots(session: StackSession, writers: Dirtying, rounds: int) -> dict[str, list[float]]:
     """Return each engine's own boot on the commit's files, alone: from being told to begin to its first answer."""
     found: dict[str, list[float]] = {}
     engine, commit = session.stack.engine, session.commit
@@ -70,7 +67,7 @@ def boots(session: StackSession, writers: Writers, rounds: int) -> dict[str, lis
     return found
 
 
-def restores(session: StackSession, writers: Writers, dirty: list[str], rounds: int) -> tuple[list[float], set[str]]:
+def restores(session: StackSession, writers: Dirtying, dirty: list[str], rounds: int) -> tuple[list[float], set[str]]:
     """Dirty some services and restore; return how long it took, and which services were taken down."""
     assert session.commit is not None
     seconds, down = [], set()
@@ -125,21 +122,10 @@ def overhead(project: TestProject) -> None:
 
 
 def main() -> None:
-    rounds = arguments(__doc__ or "", rounds=7).rounds
+    options = stack_arguments(__doc__ or "", rounds=7)
     headline("restores of a test session; median (range)")
-    run = Run()
-    stacks: list[tuple[str, dict[str, Any]]] = [
-        ("Postgres + MariaDB + Redis", THREE),
-        ("Sock Shop: MariaDB, three Mongo stand-ins, RabbitMQ", example("sockshop/docker-compose.local.yaml")),
-    ]
-    try:
-        for name, document in stacks:
-            with tempfile.TemporaryDirectory(prefix="dm-bench-") as base:
-                os.environ["XDG_STATE_HOME"] = f"{base}/state"
-                for project in project_in(Path(base) / "project", run, "bench", document):
-                    run_stack(name, project, rounds)
-    finally:
-        run.finish()
+    for name, project in projects(options.stack):
+        run_stack(name, project, options.rounds)
 
 
 if __name__ == "__main__":

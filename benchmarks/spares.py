@@ -5,21 +5,18 @@ sustain.
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-from benchmarks.common import arguments, headline, ms, table, timed
-from benchmarks.restore import THREE, Writers, bring_up
+from benchmarks.common import headline, ms, table, timed
+from benchmarks.stacks import Writers, bring_up, projects, stack_arguments
 from dm_compose.core.events import Event
 from dm_compose.repository.session import SessionOptions
 from dm_compose.repository.settling import settled
 from dm_compose.repository.spares import SpareSession
-from tests.support.projects import Run, TestProject, eventually, example, project_in
+from tests.support.projects import TestProject, eventually
 
 SPARES = 2
 STANDING_BY_S = 120.0
@@ -55,8 +52,9 @@ def standing_by(session: SpareSession) -> Callable[[], bool]:
     return lambda: len(session._rotation._fresh) == SPARES
 
 
-def run_stack(name: str, project: TestProject, left_alone: Collection[str], rounds: int) -> list[tuple[str, ...]]:
+def run_stack(name: str, project: TestProject, rounds: int) -> list[tuple[str, ...]]:
     every = bring_up(project).keys()
+    left_alone = every & {"rabbitmq"}
     stack = project.stack()
     rows = []
     said: list[Event] = []
@@ -82,21 +80,11 @@ def run_stack(name: str, project: TestProject, left_alone: Collection[str], roun
 
 
 def main() -> None:
-    rounds = arguments(__doc__ or "", rounds=10).rounds
+    options = stack_arguments(__doc__ or "", rounds=10)
     headline(f"{SPARES} spares: hand-out of the next stack while they stand by, and tests per second when nobody waits for them")
-    run = Run()
-    stacks: list[tuple[str, dict[str, Any], Collection[str]]] = [
-        ("Postgres + MariaDB + Redis", THREE, ()),
-        ("Sock Shop, five datastores", example("sockshop/docker-compose.local.yaml"), ("rabbitmq",)),
-    ]
     rows = []
-    try:
-        for name, document, left_alone in stacks:
-            with tempfile.TemporaryDirectory(prefix="dm-bench-") as base:
-                for project in project_in(Path(base) / "project", run, "spares", document):
-                    rows += run_stack(name, project, left_alone, rounds)
-    finally:
-        run.finish()
+    for name, project in projects(options.stack):
+        rows += run_stack(name, project, options.rounds)
     table(("stack", "each test dirties", "hand-out", "p95", "Docker's own unpause", "p95", "tests/s sustained"), rows)
 
 
