@@ -24,7 +24,7 @@ from dm_compose.remotes.layout import LAYOUT, Index
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
 from dm_compose.remotes.url import RemoteUrl
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 256 << 10
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 

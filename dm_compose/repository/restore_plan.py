@@ -40,7 +40,7 @@ def plan_restore(
         elif member.datastore is not None and member.datastore.in_memory:
             if differing or not files_are_proof:
                 causes[member.container.id] = f"{member.datastore.name} has its data in memory only"
-        elif not files_are_proof and (member.datastore is None or not member.datastore.files_are_proof):
+        elif not files_are_proof and not _files_are_proof(member):
             what = member.datastore.name if member.datastore else "an unknown program"
             why = f": {touched[member.container.id]}" if touched is not None else ""
             causes[member.container.id] = f"{what} may hold changes in memory{why}"
@@ -52,6 +52,18 @@ def plan_restore(
         down += more
         restored = [s for s in wanted if s in restored or any(m.mounts.get(s) for m in down)]
     return _number(down, causes, restored, differing, inner or {})
+
+
+def put_back_anyway(members: Collection[Member], touched: Collection[str]) -> set[SubdotName]:
+    """Return the subdots that `plan_restore` puts back whether or not their files differ: those of a container that may have been
+    touched (ids) and whose files prove nothing. Pure.
+    """
+    writers = (m for m in members if m.container.id in touched and m.container.running and not _files_are_proof(m))
+    return {subdot for member in writers for subdot, writable in member.mounts.items() if writable}
+
+
+def _files_are_proof(member: Member) -> bool:
+    return member.datastore is not None and member.datastore.files_are_proof
 
 
 def _in_memory(member: Member) -> bool:

@@ -17,7 +17,7 @@ from dm_compose.repository.committing import hidden_draft
 from dm_compose.repository.execute import Done, Work
 from dm_compose.repository.freeze import Freeze, promptly, quiesce
 from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
-from dm_compose.repository.restore_plan import plan_restore
+from dm_compose.repository.restore_plan import plan_restore, put_back_anyway
 from dm_compose.repository.standing import Touched
 from dm_compose.repository.steps import carry_out
 from dm_compose.store.api import COMPARE_BUDGET_BYTES, Restored
@@ -159,10 +159,11 @@ def visit(
     began = time.monotonic()
     left = touched.untouched_subdots(checkout) if touched is not None else []
     inner = checkout.inner()
-    directories = {s: d for s, d in checkout.directories.items() if s not in left or any(inner.values())}
-    differing = checkout.store.differing(checkout.dot, checkout.worktree, directories, target.id)
-    wanted = [s for s in checkout.wanted(target) if s not in left]
     causes = touched.causes(checkout) if touched is not None else None
+    decided = {*left, *put_back_anyway(checkout.members, causes or ())}  # whatever their files are
+    directories = {s: d for s, d in checkout.directories.items() if s not in decided or any(inner.values())}
+    differing = checkout.store.differing(checkout.dot, checkout.worktree, directories, target.id) if directories else []
+    wanted = [s for s in checkout.wanted(target) if s not in left]
     differing = [s for s in differing if s not in left]
     plan = plan_restore(checkout.members, differing, wanted, inner=inner, touched=causes)
     done = put_in_place(checkout, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []

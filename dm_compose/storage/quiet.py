@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from dm_compose.core.tree import DIRECTORY, FILE
 from dm_compose.storage.scan import RACY, Found, Tree, scan, to_bytes
-from dm_compose.storage.system import coarse_clock_ns, file_errors, read_xattrs, sync_filesystem, wait_for_clock_past
+from dm_compose.storage.system import coarse_clock_ns, file_errors, read_xattrs, sync_filesystem
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,12 @@ def watched(tree: Tree, skipped: Container[str]) -> Watched:
 
 
 def look(root: str, skipped: Container[str], since_ns: int) -> Watched:
-    """Look at a tree but for what is skipped, which is not descended into.
+    """Look at a tree but for what is skipped, which is not descended into. What was written in the file clock's last tick, which
+    the caller may wait for, counts as written to later.
 
     Files written to at `since_ns` or later are written back before: a process that has a page mapped, and has written to it
     already, could else write again without touching the time stamps.
     """
-    wait_for_clock_past(time.time_ns())
     clock = coarse_clock_ns()
     tree = scan(root, {}, without=skipped, quiet_since_ns=clock)
     if any(f.entry.kind == FILE and f.entry.mtime_ns >= since_ns for f in tree.values()):

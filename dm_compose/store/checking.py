@@ -22,7 +22,7 @@ from dm_compose.store.api import Directories
 from dm_compose.store.indexes import Indexes, Key
 
 HASH_THREADS = 4
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 256 << 10
 Live = Mapping[DotName, Mapping[WorktreeName, Directories]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from dm_compose.storage.diff import diff_trees, matcher
 from dm_compose.storage.quiet import Skipped, Watched, look, watched, written_to
 from dm_compose.storage.restore import plan_tree
 from dm_compose.storage.scan import RACY, scan, scan_standing
-from dm_compose.storage.system import file_errors
+from dm_compose.storage.system import file_errors, wait_for_clock_past
 from dm_compose.store.api import Directories
 from dm_compose.store.parts import Parts, nested, opener
 
@@ -115,6 +116,7 @@ class Looking(Parts):
     ) -> None:
         inner = nested(directories)
         since_ns = int(since.timestamp() * 1e9)
+        wait_for_clock_past(time.time_ns())
         with file_errors("reading a volume"):
             for subdot, directory in directories.items():
                 if subdot not in kept:

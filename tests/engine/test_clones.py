@@ -117,7 +117,9 @@ def resources(project: TestProject) -> list[str]:
 def leftovers(project: TestProject) -> list[str]:
     """Return everything that is left of clones of this project."""
     with contextlib.closing(docker.from_env()) as client:
-        containers = [c.name for c in client.containers.list(all=True, ignore_removed=True) if f"{project.name}-t" in (c.name or "")]
+        containers = [
+            c.name for c in client.containers.list(all=True, ignore_removed=True) if f"{project.name}-t" in (c.name or "")
+        ]
         volumes = [v.name for v in client.volumes.list() if f"{project.name}-t" in v.name]
     files = [str(p) for top in (project.home, project.directory.parent / "state") for p in top.rglob(f"{project.name}-t*")]
     return [*resources(project), *containers, *volumes, *files]

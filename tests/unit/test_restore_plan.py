@@ -14,7 +14,7 @@ from dm_compose.core.names import SubdotName
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.datastores import Datastore, Service
 from dm_compose.repository.checkout import Member
-from dm_compose.repository.restore_plan import plan_restore
+from dm_compose.repository.restore_plan import plan_restore, put_back_anyway
 
 DATASTORES = {
     "redis": Datastore(name="redis", images=("redis",), data=("/data",)),
@@ -454,3 +454,19 @@ def test_every_plan_is_safe_and_complete(
     assert set(steps[Action.SYNC]) == ({""} if restored else set())
     for step in steps[Action.SYNC].values():
         assert {s.number for s in restored.values()} <= set(step.after)
+
+
+@given(st.lists(LINES, max_size=6), SUBSETS, SUBSETS, st.sets(st.sampled_from([f"id-m{n}" for n in range(6)])))
+def test_nobody_has_to_look_whether_a_subdot_differs_that_is_put_back_anyway(
+    lines: list[tuple[str, str, dict[str, bool]]], differing: Collection[str], wanted: Collection[str], ids: set[str]
+) -> None:
+    members = build(lines)
+    touched = {m.container.id: "somebody was there" for m in members if m.container.id in ids}
+    decided = put_back_anyway(members, touched)
+
+    def steps(seen: Collection[str]) -> set[tuple[Action, str]]:
+        found = plan_restore(members, [SubdotName(n) for n in seen], [SubdotName(n) for n in wanted], touched=touched)
+        return {(step.action, step.target) for step in found.steps}
+
+    assert steps(differing) == steps([name for name in differing if name not in decided])
+    assert {name for action, name in steps([]) if action is Action.RESTORE} >= decided & set(wanted)
