@@ -28,6 +28,24 @@ T = TypeVar("T")
 POLL_S, READY_TIMEOUT_S = 0.01, 120
 STATEMENT_BYTES = 1 << 20  # mysqldump's net-buffer-length
 CHUNK = 1000
+WORDS = (
+    "a",
+    "blue",
+    "cotton",
+    "sock",
+    "with",
+    "stripes",
+    "and",
+    "warm",
+    "heel",
+    "for",
+    "winter",
+    "days",
+    "this",
+    "customer",
+    "wants",
+    "two",
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +59,10 @@ class Amounts:
     size_bytes: int = 100
 
     def text(self, number: int) -> str:
-        return hashlib.sha256(str(number).encode()).hexdigest().ljust(self.size_bytes, "x")[: self.size_bytes]
+        """Return what looks like an application's: an id, and words."""
+        digest = hashlib.sha256(str(number).encode()).hexdigest()
+        words = " ".join(WORDS[int(digit, 16)] for digit in digest)
+        return f"{digest[:24]} {words}".ljust(self.size_bytes)[: self.size_bytes]
 
     def texts(self, count: int) -> list[tuple[int, str]]:
         return [(number, self.text(number)) for number in range(1, count + 1)]
@@ -92,6 +113,13 @@ class Seeded(ABC):
     def make(self) -> None:
         """Give the empty datastore the seed."""
 
+    def update(self, count: int) -> None:
+        """Change `count` rows or documents in as many places, one at a time; databases only."""
+        raise NotImplementedError(f"{self.service}: updates")
+
+    def _places(self, count: int, of: int) -> list[int]:
+        return [1 + number * 104729 % of for number in range(count)]
+
     def dumped(self) -> Any:
         """Return the dump that `load` takes."""
         return None
@@ -129,6 +157,9 @@ class Postgres(Seeded):
         self.sql("create table seed (id int primary key, text text not null)")
         rows = "".join(f"{number}\t{text}\n" for number, text in self.amounts.texts(self.amounts.rows))
         self.load(f"copy seed from stdin;\n{rows}\\.\n".encode())
+
+    def update(self, count: int) -> None:
+        self.sql(*(f"update seed set text = 'changed' where id = {place}" for place in self._places(count, self.amounts.rows)))
 
     def dumped(self) -> bytes:
         return self.feed(["pg_dump", "-U", "postgres", "postgres"], b"")
@@ -171,6 +202,11 @@ class MariaDb(Seeded):
         with self.cursor() as cursor:
             cursor.execute("create table seed (id int primary key, text varchar(10000) not null)")
             cursor.executemany("insert into seed values (%s, %s)", self.amounts.texts(self.amounts.rows))
+
+    def update(self, count: int) -> None:
+        with self.cursor() as cursor:
+            for place in self._places(count, self.amounts.rows):
+                cursor.execute("update seed set text = 'changed' where id = %s", (place,))
 
     def dumped(self) -> bytes:
         """Write what mysqldump writes; the image has none."""
@@ -238,6 +274,11 @@ class Mongo(Seeded):
 
     def make(self) -> None:
         self.load({"seed": [{"_id": number, "text": text} for number, text in self.amounts.texts(self.amounts.documents)]})
+
+    def update(self, count: int) -> None:
+        with self.open() as client:
+            for place in self._places(count, self.amounts.documents):
+                client["data"]["seed"].update_one({"_id": place}, {"$set": {"text": "changed"}})
 
     def dumped(self) -> dict[str, list[dict[str, Any]]]:
         with self.open() as client:
@@ -333,17 +374,25 @@ class Seeds:
         with ThreadPoolExecutor(len(self.datastores)) as pool:
             return list(pool.map(work, self.datastores))
 
-    def fill(self) -> None:
-        """Wait for the datastores, which are new, give them the seed, and keep it."""
+    def make(self) -> None:
+        """Wait for the datastores, which are new, and give them the seed."""
 
         def make(datastore: Seeded) -> None:
             datastore.found(self.project)
             datastore.await_ready()
             datastore.make()
+
+        self.each(make)
+
+    def fill(self) -> None:
+        """Make the seed, and keep it."""
+        self.make()
+
+        def keep(datastore: Seeded) -> None:
             self.dumps[datastore.service] = datastore.dumped()
             self.expected[datastore.service] = datastore.state()
 
-        self.each(make)
+        self.each(keep)
 
     def dump(self, datastore: Seeded) -> Any:
         return self.dumps[datastore.service]

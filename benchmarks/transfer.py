@@ -1,16 +1,14 @@
 """Push and clone side by side with restic, borg and tar | zstd: the same data, one run, every tool a process of its own.
 
-The data is that of a PostgreSQL and a MariaDB, made by real servers where this machine has them, otherwise synthetic files that
-behave like theirs; the output says which. Between the two pushes each database gets 300 updates of single rows.
-What dm-compose pushes is a commit that was made before: its time is a line of its own, since the others read the live files.
+The data is that of a stack's datastores, made by the real servers. Between the two pushes two databases get 300 updates of single
+rows each. What dm-compose pushes is a commit that was made before: its time is a line of its own, since the others read the
+live files.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import random
 import resource
 import shutil
 import statistics
@@ -19,13 +17,15 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.common import ROOT, headline, table
-from benchmarks.servers import Mariadb, Postgres, available
+from benchmarks.seeds import Amounts, MariaDb, Mongo, Postgres, Seeds
+from benchmarks.stacks import projects, stack_parser
+from tests.support.projects import TestProject
 
-UPDATES = 300
+UPDATES, DATABASES_UPDATED = 300, 2
+TEXT_BYTES = 350
 SETTLE_S = 6.0  # ext4 looks for recently deleted inodes for five seconds whenever it makes one
 Figures = dict[str, list[float]]
 
@@ -67,41 +67,35 @@ def size(path: Path) -> int:
 # Data
 
 
-def make_data(base: Path) -> tuple[str, Callable[[Path, int], None]]:
-    """Fill `base`; return what it is, and what changes a copy of it."""
-    missing = [f"{name}: {answer}" for name, answer in available().items() if answer != "yes"]
-    if missing:
-        return f"SYNTHETIC files ({'; '.join(missing)})", synthetic(base)
-    Postgres(base / "postgres").create()
-    Mariadb(base / "mariadb").create()
+def make_data(project: TestProject, amounts: Amounts, base: Path, changed: Path) -> None:
+    """Have the stack's datastores make their data, and make copies: of that, and of what it is after updates in two databases."""
+    project.compose("up", "-d")
+    with Seeds(project, amounts) as seeds:
+        seeds.make()
+        copy_data(project, base)
+        project.compose("up", "-d")
+        databases = [d for d in seeds.datastores if isinstance(d, (MariaDb, Mongo, Postgres))][:DATABASES_UPDATED]
+        for database in databases:
+            database.found(project)
+            database.await_ready()
+            database.update(UPDATES)
+        print(f"{UPDATES} updates of single rows in each of {', '.join(d.service for d in databases)}")
+    copy_data(project, changed)
+    project.compose("down", "-v")
 
-    def update(live: Path, seed: int) -> None:
-        Postgres(live / "postgres").update(UPDATES, seed)
-        Mariadb(live / "mariadb").update(UPDATES, seed)
 
-    return "data directories of a real PostgreSQL (pgbench) and MariaDB", update
+def copy_data(project: TestProject, target: Path) -> None:
+    """Stop the stack in an orderly way and copy its volumes."""
+    project.compose("stop")
+    target.mkdir()
+    with project.stack().opened(lock=False, create=True) as checkout:
+        for subdot, directory in checkout.directories.items():
+            subprocess.run(["cp", "-a", "--sparse=auto", directory, str(target / subdot)], check=True)
 
 
-def synthetic(base: Path) -> Callable[[Path, int], None]:
-    """Make files of pages, of which updates change a few bytes in many places, and a log that grows."""
-    (base / "data").mkdir()
-    chance = random.Random(1)
-    for number in range(20):
-        with (base / "data" / f"table{number}").open("wb") as file:
-            for page in range(3000):
-                rows = b"".join(b"%08x|customer %d|%s;" % (chance.getrandbits(32), page, b"x" * (page % 20)) for _ in range(150))
-                file.write(rows[:7000].ljust(8192, b"\0"))
-
-    def update(live: Path, seed: int) -> None:
-        places = random.Random(seed)
-        for _ in range(2 * UPDATES):
-            with (live / "data" / f"table{places.randrange(20)}").open("r+b") as file:
-                file.seek(places.randrange(3000) * 8192 + places.randrange(6000))
-                file.write(b"%d" % places.getrandbits(40))
-        with (live / "data" / "log").open("ab") as file:
-            file.write(places.randbytes(1 << 20))
-
-    return update
+def update(live: Path, changed: Path) -> None:
+    """Have `live` become as `changed`, in place as a database writes: only blocks that differ."""
+    subprocess.run(["rsync", "-a", "--delete", "--inplace", "--no-whole-file", f"{changed}/", str(live)], check=True)
 
 
 # Tools
@@ -181,11 +175,11 @@ TOOLS = (Tar, Restic, Borg, BorgZstd)
 # Rounds
 
 
-def one_round(base: Path, update: Callable[[Path, int], None], scratch: Path, seed: int, figures: dict[str, Figures]) -> None:
+def one_round(base: Path, changed: Path, scratch: Path, figures: dict[str, Figures]) -> None:
     """Measure everything once. `figures` are by line of the table, then by column."""
     live = scratch / "live"
     subprocess.run(["cp", "-a", "--sparse=auto", str(base), str(live)], check=True)
-    tools = [kind(scratch / kind.__name__) for kind in TOOLS if shutil.which(kind.program)]
+    tools = [kind(scratch / kind.__name__) for kind in TOOLS]
     for tool in tools:
         tool.place.mkdir()
         tool.begin()
@@ -224,7 +218,7 @@ def one_round(base: Path, update: Callable[[Path, int], None], scratch: Path, se
         target.mkdir()
         figures[tool.name]["restore"].append(tool.restore(target, 1))  # removed later: ext4 is slow to make files after that
         figures[tool.name]["restore cpu"].append(Timed.processor)
-    update(live, seed)
+    update(live, changed)
     commit()
     push("second")
     for tool in tools:
@@ -313,36 +307,37 @@ def judge(figures: dict[str, Figures]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each figure (default 3)")
-    parser.add_argument("--directory", help="where to work (default: a temporary directory)")
+    parser = stack_parser(__doc__ or "", rounds=3)
+    parser.set_defaults(stack=["five"])
+    parser.add_argument("--rows", type=int, default=400_000, help="in the seed of each SQL database (default 400,000)")
+    parser.add_argument("--documents", type=int, default=60_000, help="in each Mongo (default 60,000)")
     options = parser.parse_args()
-    headline("Transfers into a local directory, beside restic, borg and tar")
-    for kind in TOOLS:
-        if not shutil.which(kind.program):
-            print(f"{kind.program} is missing here (Debian has it): its lines are left out")
-    with tempfile.TemporaryDirectory(prefix="dm-bench-", dir=options.directory) as directory:
-        work = Path(directory)
-        work.chmod(0o755)  # the servers run as other users
-        base = work / "base"
-        base.mkdir()
-        kind_of_data, update = make_data(base)
-        files = sum(1 for item in base.rglob("*") if item.is_file())
-        print(f"{kind_of_data}: {size(base) / 1e6:.0f} MB in {files} files\n", flush=True)
-        figures: dict[str, Figures] = defaultdict(lambda: defaultdict(list))
-        for number in range(options.rounds):
-            scratch = work / f"round{number}"
+    headline("Transfers into a local directory, beside restic, borg and tar; median (range)")
+    missing = [kind.program for kind in TOOLS if not shutil.which(kind.program)]
+    if missing or not shutil.which("rsync"):
+        raise SystemExit(f"these are needed (Debian has them): rsync, {', '.join(sorted({kind.program for kind in TOOLS}))}")
+    amounts = Amounts(rows=options.rows, documents=options.documents, size_bytes=TEXT_BYTES)
+    for title, project in projects(options.stack):
+        with tempfile.TemporaryDirectory(prefix="dm-bench-") as directory:
+            work = Path(directory)
+            base, changed = work / "base", work / "changed"
+            make_data(project, amounts, base, changed)
+            files = sum(1 for item in base.rglob("*") if item.is_file())
+            print(f"data directories of {title}: {size(base) / 1e6:.0f} MB in {files} files\n", flush=True)
+            figures: dict[str, Figures] = defaultdict(lambda: defaultdict(list))
+            for number in range(options.rounds):
+                scratch = work / f"round{number}"
+                scratch.mkdir()
+                one_round(base, changed, scratch, figures)
+                shutil.rmtree(scratch)
+                time.sleep(SETTLE_S)
+            scratch = work / "references"
             scratch.mkdir()
-            one_round(base, update, scratch, number + 1, figures)
-            shutil.rmtree(scratch)
-            time.sleep(SETTLE_S)
-        scratch = work / "references"
-        scratch.mkdir()
-        references(base, scratch, figures)
-        show(figures)
-        judge(figures)
-        load = os.getloadavg()[0]
-        print(f"\nload of the machine at the end: {load:.1f} on {os.cpu_count()} cores" + (" (noisy)" if load > 2.5 else ""))
+            references(base, scratch, figures)
+            show(figures)
+            judge(figures)
+    load = os.getloadavg()[0]
+    print(f"\nload of the machine at the end: {load:.1f} on {os.cpu_count()} cores" + (" (noisy)" if load > 2.5 else ""))
 
 
 if __name__ == "__main__":
