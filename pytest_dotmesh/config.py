@@ -11,6 +11,7 @@ import pytest
 
 from dm_compose.compose import ComposeOptions
 from dm_compose.errors import UsageError
+from dm_compose.repository.durability import DURABILITIES, FULL
 from dm_compose.repository.evidence import Limits
 from dm_compose.repository.session import STRATEGIES, SessionOptions
 from dm_compose.repository.source import Source
@@ -29,6 +30,7 @@ class _Setting:
     kind: str
     default: Any
     help: str
+    choices: tuple[str, ...] = ()
 
     @property
     def option(self) -> str:
@@ -57,7 +59,14 @@ SETTINGS = (
     _Setting("any_version", "flag", False, "Accept a commit made by another version of an engine."),
     _Setting("timeout", "number", 120.0, "Seconds to wait for a datastore to answer."),
     _Setting("lock_timeout", "number", 600.0, "Seconds to wait for another test run on the same stack; 0: do not wait."),
-    _Setting("strategy", "choice", "auto", "How a datastore goes down and up: auto, respawn or restart."),
+    _Setting("strategy", "choice", "auto", "How a datastore goes down and up: auto, respawn or restart.", STRATEGIES),
+    _Setting(
+        "durability",
+        "choice",
+        FULL,
+        "Whether engines in containers of the run's own wait for the disk: full (as the compose file has it) or off.",
+        DURABILITIES,
+    ),
     _Setting(
         "settle", "flag", True, "Shut the engines of the commit that tests start from down once, so that no restore replays logs."
     ),
@@ -150,6 +159,7 @@ def read_config(config: pytest.Config) -> DmConfig:
             ready_timeout_s=values["timeout"],
             lock_timeout_s=values["lock_timeout"],
             strategy=values["strategy"],
+            durability=values["durability"],
         ),
         source=values["from"],
         autouse=values["autouse"],
@@ -205,8 +215,8 @@ def _decode(setting: _Setting, value: Any, where: str) -> Any:
         return int(value)
     if setting.kind in ("list", "lines"):
         return [item for item in value if item.strip()]
-    if setting.kind == "choice" and value not in STRATEGIES:
-        raise pytest.UsageError(f"{where}: {value!r} is no {setting.name}; there are {', '.join(STRATEGIES)}")
+    if setting.kind == "choice" and value not in setting.choices:
+        raise pytest.UsageError(f"{where}: {value!r} is no {setting.name}; there are {', '.join(setting.choices)}")
     if setting.kind == "source":
         try:
             return Source.parse(value) if value else None

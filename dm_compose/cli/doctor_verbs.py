@@ -41,6 +41,9 @@ def doctor(*, as_json: bool) -> None:
     rows = [(s.service, ", ".join(s.engines) or "-", s.strategy, s.obstacle or "its image has a shell") for s in found.services]
     table(("SERVICE", "ENGINE", "STRATEGY", "WHY"), rows)
     click.echo()
+    told = [(s.service, " ".join(s.relaxed) or f"as it is: {s.durable_because}") for s in found.services]
+    table(("SERVICE", "WITH --dm-durability off"), told)
+    click.echo()
     click.echo("clones for parallel workers: " + ("yes" if found.clonable else "no"))
     for problem in found.clones:
         click.echo(f"  {printable(problem)}")

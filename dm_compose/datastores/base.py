@@ -67,6 +67,23 @@ nothing that does not come back by itself should dm-compose be killed.
 
 
 @dataclass(frozen=True)
+class Relaxed:
+    """How a server is told not to wait for the disk: `words` at the end of its command line, if it is one of `programs` and has
+    none of the options `unless`.
+
+    It may give up what a power cut would leave, and nothing else. An acknowledged write has to be with the kernel (`write`, not
+    only the server's memory), in the order that the server's recovery relies on: then neither a kill nor a freeze loses or
+    reorders anything, because both leave the page cache as it is. What protects pages that were half written stays on: a kill
+    may cut a `write` short between two pages of memory. And the files have to be what a server of that version without the words
+    reads.
+    """
+
+    programs: tuple[str, ...]
+    words: tuple[str, ...]
+    unless: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Datastore:
     """What dm-compose needs to know of one kind of datastore.
 
@@ -89,6 +106,7 @@ class Datastore:
         where an acknowledged write has always reached a file and nothing else that a client can change is kept in memory.
     in_memory: whether it keeps its data in memory only. No commit has that data; a restore takes a running one down, and it
         comes back empty.
+    relaxed: see Relaxed, for stacks that tests have to themselves; None where nothing sound is known.
     """
 
     name: str
@@ -106,6 +124,7 @@ class Datastore:
     quiesce: Quiesce | None = None
     files_are_proof: bool = False
     in_memory: bool = False
+    relaxed: Relaxed | None = None
 
     def data_paths(self, service: Service) -> tuple[str, ...]:
         """Return the container paths that hold this service's data."""

@@ -1,4 +1,8 @@
-"""MongoDB."""
+"""MongoDB.
+
+Nothing sound turns its durability down. Only a client that asks for it (`j: true`, or a majority) waits for the disk, and a
+longer interval of the journal has it wait longer; a journal that is off, where a version allows that, is not there after a kill.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,12 @@
-"""PostgreSQL and the images built on it."""
+"""PostgreSQL and the images built on it.
+
+Without fsync it still writes its log before it answers, and before the pages that the log is about. So `synchronous_commit` stays
+on: off, commits would wait in memory for nothing gained. `full_page_writes` stays on too: a kill can leave half of a page.
+"""
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.base import Datastore, Relaxed, Running, Service
 from dm_compose.datastores.protocols import postgres_startup
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
@@ -91,6 +95,7 @@ DATASTORE = Datastore(
     tag_version=r"(?:.*pg|v?)(\d+)",  # timescaledb:2.17.2-pg16, pgvector:pg18, postgres:18-alpine
     version_parts=1,
     quiesce=flush_wal,
+    relaxed=Relaxed(programs=("postgres", "postmaster"), words=("-c", "fsync=off")),
 )
 
 

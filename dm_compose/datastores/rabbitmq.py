@@ -1,5 +1,8 @@
 """RabbitMQ. Its data path contains the node's host name: a service without a fixed `hostname` loses its queues when it is
 recreated.
+
+Nothing sound turns its durability down. What a publisher waits for is decided by queue and message, which are its own; the broker
+syncs before it confirms, with no setting for that on its command line or in its environment.
 """
 
 from __future__ import annotations

@@ -5,11 +5,16 @@ from __future__ import annotations
 import socket
 import time
 
-from dm_compose.datastores.base import Datastore, Resume, Running, Service
+from dm_compose.datastores.base import Datastore, Relaxed, Resume, Running, Service
 from dm_compose.datastores.protocols import exchange
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
 
+RELAXED = Relaxed(
+    programs=("redis-server", "valkey-server", "keydb-server"),
+    words=("--appendfsync", "no"),  # the append-only file is written before the answer all the same
+    unless=("--sentinel",),
+)
 SAVE_TIMEOUT_S = 300.0
 TIME_TO_FREEZE_S = 2.0
 
@@ -162,6 +167,7 @@ DATASTORE = Datastore(
     markers=("REDIS_VERSION",),
     version_from=("REDIS_VERSION",),
     quiesce=save,
+    relaxed=RELAXED,
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dm_compose.datastores.base import Datastore, Service
-from dm_compose.datastores.redis import ready, save
+from dm_compose.datastores.redis import RELAXED, ready, save
 from dm_compose.hookspecs import hookimpl
 
 
@@ -24,6 +24,7 @@ DATASTORE = Datastore(
     markers=("VALKEY_VERSION",),
     version_from=("VALKEY_VERSION",),
     quiesce=save,
+    relaxed=RELAXED,
 )
 
 

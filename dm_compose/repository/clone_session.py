@@ -42,7 +42,8 @@ class CloneSession(StackSession):
 
     @contextlib.contextmanager
     def _brought_up(self) -> Iterator[None]:
-        self._compose(["up", "-d"], creates=True, rewrites=[self._supervise])
+        self._mine = set(self.stack.project.services)
+        self._compose(["up", "-d"], creates=True, rewrites=[self._relax, self._supervise])
         self.wait_until_ready()
         self._check_versions()
         self._has_arrived()

@@ -14,6 +14,7 @@ from dm_compose.core.upkeep import Probe
 from dm_compose.engine import RESPAWN_LABEL, Engine, Supervisor, supervised
 from dm_compose.errors import DmError
 from dm_compose.repository.clones import Clone
+from dm_compose.repository.durability import Relaxation, relaxations
 from dm_compose.repository.respawn import respawn_obstacles
 from dm_compose.repository.stack import Stack
 
@@ -22,12 +23,16 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class ServiceReport:
-    """How a service with state goes down and up in a test run's own containers, and why not by respawn ('' where it does)."""
+    """How a service with state goes down and up in a test run's own containers, and why not by respawn ('' where it does); the
+    words by which its server would be told not to wait for the disk, and why there are none.
+    """
 
     service: str
     engines: tuple[str, ...]
     strategy: str
     obstacle: str
+    relaxed: tuple[str, ...] = ()
+    durable_because: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,11 @@ def examine(stack: Stack) -> Doctor:
     names = sorted(stack.stateful_services())
     obstacles = respawn_obstacles(document, stack.images, engine, names)
     engines = {n: tuple(sorted({s.engine for s in stack.plan.subdots if n in s.services and s.engine})) for n in names}
-    services = tuple(ServiceReport(n, engines[n], "restart" if obstacles[n] else "respawn", obstacles[n]) for n in names)
+    told, untold = relaxations(document, stack), Relaxation(obstacle="no engine with files")
+    services = tuple(
+        ServiceReport(n, engines[n], "restart" if obstacle else "respawn", obstacle, found.words, found.obstacle)
+        for n, obstacle, found in ((n, obstacles[n], told.get(n, untold)) for n in names)
+    )
     access, places = stack.open(make_volumes=False)
     try:
         directories = {name: access.directory(place) for name, place in (places or {}).items()}

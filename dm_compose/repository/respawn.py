@@ -39,7 +39,7 @@ def _obstacle(service: Mapping[str, Any], image: Image | None) -> str:
         return "it shares an IPC namespace"
     if service.get("tmpfs") or any(mount.get("type") == "tmpfs" for mount in service.get("volumes") or ()):
         return "what is on its tmpfs would stay"
-    if not _words(service, image):
+    if not any(what_runs(service, image)):
         return "neither image nor service says what to run"
     return OK
 
@@ -48,13 +48,14 @@ def supervise(document: dict[str, Any], images: Mapping[str, Image], names: Iter
     """Put the supervisor in front of what these services run; changes the document in place."""
     for name in names:
         service = document["services"][name]
-        service["entrypoint"] = [word.replace("$", "$$") for word in supervised(())] + _words(service, images[name])
+        entrypoint, command = what_runs(service, images[name])
+        service["entrypoint"] = [word.replace("$", "$$") for word in supervised(())] + entrypoint + command
         service["command"] = []
         labels = service.setdefault("labels", {})
         labels[RESPAWN_LABEL] = "1"
 
 
-def _words(service: Mapping[str, Any], image: Image) -> list[str]:
+def what_runs(service: Mapping[str, Any], image: Image) -> tuple[list[str], list[str]]:
     """Return entrypoint and command as Compose would run them, `$` written `$$`: an entrypoint of the service's own does away
     with the image's command.
     """
@@ -63,5 +64,5 @@ def _words(service: Mapping[str, Any], image: Image) -> list[str]:
     count = len(image.entrypoint)
     mine = of_image[:count] if entrypoint is None else list(entrypoint)
     if command is None:
-        return [*mine, *(of_image[count:] if entrypoint is None else [])]
-    return [*mine, *command]
+        return mine, of_image[count:] if entrypoint is None else []
+    return mine, list(command)

@@ -19,6 +19,7 @@ from dm_compose.repository.access import Access, locked, open_access
 from dm_compose.repository.bringing_up import compose_with_state
 from dm_compose.repository.changes import reached, written
 from dm_compose.repository.checkout import Checkout
+from dm_compose.repository.durability import FULL, OFF, Relaxation, relax, relaxations, told
 from dm_compose.repository.evidence import Evidence, Failure, Limits, keep_evidence
 from dm_compose.repository.ready import await_ready, endpoints
 from dm_compose.repository.recovery import session_lock
@@ -36,6 +37,8 @@ class SessionOptions:
 
     `strategy`: how a datastore is taken down and up. `respawn` runs its program under a supervisor in containers that the
     session makes, and kills the program only; `restart` kills and starts containers; `auto` respawns where that can be done.
+    `durability`: with `off` engines in containers that the session makes do not wait for the disk, where a sound way is known;
+    told as event `durability`.
     """
 
     commit: str = "HEAD"
@@ -43,6 +46,7 @@ class SessionOptions:
     ready_timeout_s: float = 120.0
     lock_timeout_s: float = 600.0
     strategy: str = "auto"
+    durability: str = FULL
 
 
 class StackSession:
@@ -62,6 +66,7 @@ class StackSession:
         self._volumes_are_new = False
         self._standing: Standing | None = None
         self._up: set[str] = set()
+        self._mine: set[str] = set()  # services whose containers are made, and removed, by the session
         self.before_restore: Callable[[Commit], None] = lambda _: None  # called before a restore that has something to look at
 
     def __enter__(self) -> Self:
@@ -137,13 +142,14 @@ class StackSession:
         containers = [c for c in stack.containers() if c.project == stack.project.name and not c.one_off]
         running = {c.service for c in containers if c.running}
         existing = {c.service for c in containers}
+        self._mine = stack.project.services.keys() - existing
         stateful = {s.services[0] for s in stack.plan.subdots}
         down = [name for name in stack.project.services if name not in (running if name in stateful or not running else existing)]
         if not down:
             with self._kept_up():
                 yield
             return
-        self._compose(["up", "-d", "--no-recreate", *down], creates=True, rewrites=[self._supervise])
+        self._compose(["up", "-d", "--no-recreate", *down], creates=True, rewrites=[self._relax, self._supervise])
         try:
             self.wait_until_ready()
             self._has_arrived()
@@ -157,7 +163,9 @@ class StackSession:
 
     @contextlib.contextmanager
     def _kept_up(self) -> Iterator[None]:
-        """Note which services with state run now: each restore has them run again."""
+        """Note which services with state run now: each restore has them run again. Tell what was done for them."""
+        if self.options.durability == OFF:
+            self.stack.listener(Event("durability", told(self._relaxations(self.stack.project.document))))
         found = {c.service for c in self.stack.containers() if c.running and not c.one_off}
         self._up = found & self.stack.stateful_services()
         try:
@@ -174,6 +182,15 @@ class StackSession:
             self._standing = Standing(self.stack.engine)
         with self._checkout() as checkout:
             self._standing.arrived(checkout, self.commit, None, Plan(()))
+
+    def _relaxations(self, document: Mapping[str, Any]) -> dict[str, Relaxation]:
+        there = Relaxation(obstacle="its container was there before the run")
+        return {n: r if n in self._mine else there for n, r in relaxations(document, self.stack).items()}
+
+    def _relax(self, document: dict[str, Any]) -> None:
+        """Have engines not wait for the disk, where that is asked for and can be done."""
+        if self.options.durability == OFF:
+            relax(document, self._relaxations(document), self.stack.images)
 
     def _supervise(self, document: dict[str, Any]) -> None:
         """Have the services with state run under a supervisor where they can."""
@@ -258,7 +275,7 @@ class StackSession:
             if container is not None:
                 (engine.unpause if container.state == "paused" else engine.start)(container.id)
         if gone := sorted(service for service, container in fallen.items() if container is None):
-            self._compose(["up", "-d", "--no-recreate", *gone], creates=True, rewrites=[self._supervise])
+            self._compose(["up", "-d", "--no-recreate", *gone], creates=True, rewrites=[self._relax, self._supervise])
 
     @property
     def proves_untouched(self) -> bool:

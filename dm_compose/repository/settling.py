@@ -1,7 +1,8 @@
 """Settled commits: the same state as its engines leave it when they are shut down.
 
 A commit of a running stack is what a crash would leave, so each start from it replays logs. Tests start from one commit many
-times: it is settled once, in a clone of the stack that is started, left to recover and stopped.
+times: it is settled once, in a clone of the stack that is started, left to recover and stopped. Its engines run as the compose
+file has them, with full durability too, whatever the tests' own are told.
 """
 
 from __future__ import annotations

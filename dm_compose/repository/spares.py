@@ -165,6 +165,7 @@ class SpareSession(StackSession):
         self._thread = threading.current_thread()
         self._current: SpareClone | None = None
         self._waited = False
+        self._durability_told = False
 
     def __enter__(self) -> Self:
         """Make the first clone and wait until it is ready; its spares are made meanwhile and later. See clones.made."""
@@ -240,6 +241,10 @@ class SpareSession(StackSession):
     # What is to be said: in the session's own thread only
 
     def _listen(self, event: Event) -> None:
+        if event.what == "durability":  # the same for all clones
+            if self._durability_told:
+                return
+            self._durability_told = True
         if threading.current_thread() is self._thread:
             self.original.listener(event)
         else:

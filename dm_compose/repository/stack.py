@@ -15,6 +15,7 @@ from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import MAIN_WORKTREE, DotName, SubdotName, WorktreeName
 from dm_compose.core.project import Project
 from dm_compose.core.stack import Kind, StackPlan, Subdot
+from dm_compose.datastores import Datastore
 from dm_compose.datastores.registry import registry
 from dm_compose.engine import Engine
 from dm_compose.errors import EngineError, InUseError, NotFoundError
@@ -90,11 +91,15 @@ class Stack(Dot):
     def name(self) -> DotName:
         return self.plan.dot
 
+    def datastores(self) -> dict[str, Datastore]:
+        """Return the datastores that services run, by service."""
+        known, services = registry(), self.project.services
+        found = {n: datastore_of(s, self.images.get(n, s.image), self.settings, known) for n, s in services.items()}
+        return {name: datastore for name, datastore in found.items() if datastore is not None}
+
     def stateful_services(self) -> set[str]:
         """Return the services that have state: a subdot, or a datastore's data in memory."""
-        known, services = registry(), self.project.services
-        stores = {n: datastore_of(s, self.images.get(n, s.image), self.settings, known) for n, s in services.items()}
-        in_memory = {name for name, datastore in stores.items() if datastore is not None and datastore.in_memory}
+        in_memory = {name for name, datastore in self.datastores().items() if datastore.in_memory}
         return in_memory | {name for subdot in self.plan.subdots for name in subdot.services}
 
     def look_at_images_again(self) -> None:

@@ -25,8 +25,16 @@ def test_the_doctor_tells_each_strategy_with_its_reason_and_leaves_nothing_behin
     client.close()
     assert after <= before
     assert cache_only.started_at("cache") == started
+    assert (found["services"][0]["relaxed"], found["services"][0]["durable_because"]) == (["--appendfsync", "no"], "")
     text = cache_only.dm("doctor").stdout
     assert "cache    redis   respawn" in text
-    document = {"services": {"cache": {"image": "dm-example/redis:7.0", "pull_policy": "never", "pid": "host"}}}
+    assert "cache    --appendfsync no" in text
+    document = {
+        "services": {
+            "cache": {"image": "dm-example/redis:7.0", "pull_policy": "never", "pid": "host", "command": "sh -c redis-server"}
+        }
+    }
     cache_only.write(document)
-    assert cache_only.json("doctor")["services"][0]["obstacle"] == "it shares a PID namespace"
+    (found,) = cache_only.json("doctor")["services"]
+    assert found["obstacle"] == "it shares a PID namespace"
+    assert (found["relaxed"], found["durable_because"]) == ([], "it runs sh, not redis-server")

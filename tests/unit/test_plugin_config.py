@@ -54,6 +54,7 @@ def value(config: DmConfig, name: str) -> Any:
         "env": config.environment.lines,
         "commit": config.session.commit,
         "strategy": config.session.strategy,
+        "durability": config.session.durability,
         "settle": config.settle,
         "from": str(config.source) if config.source is not None else None,
         "any_version": config.session.any_version,
@@ -91,6 +92,9 @@ def given(setting: Any, place: str) -> tuple[str, Any]:
         return {"option": ("off", False), "variable": ("0", False), "ini": ("yes", True)}[place]
     if setting.name == "strategy":
         word = {"option": "restart", "variable": "respawn", "ini": "auto"}[place]
+        return word, word
+    if setting.name == "durability":
+        word = {"option": "off", "variable": "full", "ini": "off"}[place]
         return word, word
     if setting.name == "from":
         return f"{place}:ns/dot", f"{place}:ns/dot@master"
