@@ -44,15 +44,19 @@ def run(command: list[str], **options: object) -> tuple[float, str]:
     began = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True, **options)  # type: ignore[call-overload]
     seconds = time.perf_counter() - began
+    os.sync()
+    Timed.durable = time.perf_counter() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     Timed.processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return seconds, done.stdout
 
 
 class Timed:
-    """Processor seconds of the last program: what is left of a figure on a machine that others use too."""
+    """Of the last program: its processor seconds, which is what is left of a figure on a machine that others use too, and the
+    seconds until all it wrote was on the disk, which some wait for and some do not.
+    """
 
-    processor = 0.0
+    processor = durable = 0.0
 
 
 def shell(line: str, **options: object) -> float:

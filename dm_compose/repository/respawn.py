@@ -57,12 +57,12 @@ def supervise(document: dict[str, Any], images: Mapping[str, Image], names: Iter
 
 def what_runs(service: Mapping[str, Any], image: Image) -> tuple[list[str], list[str]]:
     """Return entrypoint and command as Compose would run them, `$` written `$$`: an entrypoint of the service's own does away
-    with the image's command.
+    with the image's command, unless it is empty.
     """
     entrypoint, command = service.get("entrypoint"), service.get("command")
     of_image = [word.replace("$", "$$") for word in image.command]
     count = len(image.entrypoint)
     mine = of_image[:count] if entrypoint is None else list(entrypoint)
-    if command is None:
-        return mine, of_image[count:] if entrypoint is None else []
+    if not command:  # an empty one is none, for the engine too
+        return mine, of_image[count:] if not entrypoint else []
     return mine, list(command)

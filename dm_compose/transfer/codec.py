@@ -1,7 +1,6 @@
 """zstd frames: plain ones, and ones that were compressed against what they replace.
 
-Level and sizes were chosen on the data directories of a seeded PostgreSQL and MariaDB (732 MB without zero runs, two cores; 300
-updates in each between two commits), see docs/format.md.
+Levels and sizes were chosen on data directories of seeded databases, see docs/format.md.
 """
 
 from __future__ import annotations
@@ -16,7 +15,11 @@ if TYPE_CHECKING or sys.version_info < (3, 14):
 else:
     from compression import zstd
 
-PLAIN_LEVEL = 2
+PLAIN: dict[int, int] = {
+    zstd.CompressionParameter.compression_level: 3,
+    zstd.CompressionParameter.hash_log: 15,  # tables that stay in the processor's cache
+    zstd.CompressionParameter.chain_log: 15,
+}
 DELTA_LEVEL = 3
 FRAME_BYTES = 1 << 20
 DELTA_FRAME_BYTES = 128 << 10
@@ -27,7 +30,7 @@ _MIN_PREFIX = 8  # zstd takes a shorter one for none
 
 def compress(data: bytes) -> bytes:
     """Return a plain frame."""
-    return zstd.compress(data, PLAIN_LEVEL)
+    return zstd.compress(data, options=PLAIN)
 
 
 def compress_against(data: bytes, prefix: bytes) -> bytes:

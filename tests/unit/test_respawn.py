@@ -38,6 +38,8 @@ def obstacle(service: dict[str, Any], *, image: Image | None = IMAGE, shells: bo
         ({"entrypoint": ["mine"]}, ["mine"]),
         ({"entrypoint": ["mine"], "command": ["a"]}, ["mine", "a"]),
         ({"entrypoint": [], "command": ["a"]}, ["a"]),
+        ({"command": []}, ["entry.sh", "serve", "--price=$$5"]),
+        ({"entrypoint": [], "command": []}, ["serve", "--price=$$5"]),
     ],
 )
 def test_the_supervisor_runs_what_compose_would_have_run(service: dict[str, Any], words: list[str]) -> None:
@@ -61,7 +63,6 @@ def test_the_supervisor_runs_what_compose_would_have_run(service: dict[str, Any]
         ({"ipc": "service:web"}, "IPC"),
         ({"tmpfs": ["/run"]}, "tmpfs"),
         ({"volumes": [{"type": "tmpfs", "target": "/run"}]}, "tmpfs"),
-        ({"entrypoint": []}, "what to run"),
     ],
 )
 def test_what_a_respawn_could_not_take_along_is_an_obstacle(service: dict[str, Any], says: str) -> None:
@@ -72,3 +73,7 @@ def test_a_plain_service_respawns_if_its_image_is_there_and_has_a_shell() -> Non
     assert obstacle({"ipc": "shareable", "volumes": [{"type": "volume", "target": "/data"}]}) == ""
     assert "/bin/sh" in obstacle({}, shells=False)
     assert "not there" in obstacle({}, image=None)
+
+
+def test_a_service_that_says_nothing_to_run_of_an_image_that_says_nothing_cannot_respawn() -> None:
+    assert "what to run" in obstacle({"entrypoint": []}, image=Image("bare"))
