@@ -10,13 +10,20 @@ import sys
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.stressed import stores
 from tests.support.projects import TestProject, eventually
 
 FILES = Path(__file__).parent / "stressed"
+_NOBODY_RESTORES = """
+import pytest
+
+@pytest.fixture
+def dm_stack(dm_session_stack):
+    return dm_session_stack
+"""
 WORK = "what the user has not committed"
 
 
@@ -26,13 +33,16 @@ class ViolationError(AssertionError):
 
 @dataclass(frozen=True)
 class Leaks:
-    """How many tests to run in how many processes, with how many spares each; with `some`, each touches datastores at random."""
+    """How many tests to run in how many processes, with how many spares each; with `some`, each touches datastores at random.
+    Where they are not `restored` nobody restores between them: leaks must be found.
+    """
 
     tests: int
     workers: int = 0
     spares: int = 0
     seed: int = 0
     some: bool = False
+    restored: bool = True
     options: Sequence[str] = ()
     timeout_s: float = 3600.0
 
@@ -106,6 +116,8 @@ def look_for_leaks(project: TestProject, seen: dict[str, stores.View], directory
     (directory / "pytest.ini").write_text(f"[pytest]\ndm_file = {project.file}\n")
     settings = {"tests": leaks.tests, "seed": leaks.seed, "some": leaks.some, "seen": seen}
     (directory / "settings.json").write_text(json.dumps(settings))
+    if not leaks.restored:
+        (directory / "conftest.py").write_text(_NOBODY_RESTORES)
     words = [
         *(["-n", str(leaks.workers)] if leaks.workers else []),
         *(["--dm-spares", str(leaks.spares)] if leaks.spares else []),
@@ -147,12 +159,3 @@ def check_leaks(found: Findings, leaks: Leaks) -> None:
         raise ViolationError(f"{len(found.failed)} tests failed, for example {name}: {what[:3000]}")
     if found.tests != leaks.tests:
         raise ViolationError(f"{found.tests} of {leaks.tests} tests have come to their end")
-
-
-def without_restores(leaks: Leaks, directory: Path) -> Leaks:
-    """Return the same without the plugin's restores between tests: what must be found. `directory` is a new one, for a plugin."""
-    directory.mkdir()
-    (directory / "nobody_restores.py").write_text(
-        "import pytest\n\n@pytest.fixture\ndef dm_stack(dm_session_stack):\n    return dm_session_stack\n"
-    )
-    return replace(leaks, options=(*leaks.options, "-p", "nobody_restores", "-o", f"pythonpath={directory}"))
