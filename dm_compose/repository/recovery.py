@@ -27,9 +27,7 @@ from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.ready import ready_timeout_s
 from dm_compose.repository.restoring import finish_restore
 
-SESSION_LABEL = (
-    "dev.dotmesh.session"  # on containers of a stack that a test run has brought up: the project; the owner is beside it
-)
+SESSION_LABEL = "dev.dotmesh.session"  # on containers that a test run has brought up: their project; its owner is beside it
 PROJECT_LABEL = "com.docker.compose.project"
 
 
