@@ -26,7 +26,8 @@ class TestCost:
 
     `touched`: services that may have been changed, with the reason; `dirtied`: bytes put back by subdot; `restarted`: services
     taken down, with the reason; `restore_s`: seconds for restores before and after the test. `test` is the node's id, of a
-    class, module or package for stacks that are restored around these.
+    class, module or package for stacks that are restored around these. `handed_out`: the next test got another stack, and what
+    is dirtied and restarted in this one was not known yet.
     """
 
     test: str
@@ -36,13 +37,15 @@ class TestCost:
     dirtied: dict[str, int]
     restarted: dict[str, str]
     restore_s: float
+    handed_out: bool = False
 
     @classmethod
     def of(cls, test: str, stack: str, report: RestoreReport, restore_s: float) -> TestCost:
         """Return what a roll-back says of the test before it. Only plain data: pytest-xdist sends no subclasses of str."""
         restarted = {str(step.label): step.cause for step in report.plan.steps if step.action is Action.KILL}
         dirtied = {str(name): restored.changed_bytes for name, restored in report.restored().items()}
-        return cls(test, stack, str(report.target.id), {**restarted, **report.touched}, dirtied, restarted, restore_s)
+        touched = {**restarted, **report.touched}
+        return cls(test, stack, str(report.target.id), touched, dirtied, restarted, restore_s, report.handed_out)
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,11 @@ def attach(report: pytest.TestReport, costs: Sequence[TestCost], kept: Sequence[
         properties = {
             "dm_stack": cost.stack,
             "dm_touched": "; ".join(f"{name}: {why}" for name, why in sorted(cost.touched.items())),
-            "dm_dirtied_bytes": str(sum(cost.dirtied.values())),
-            "dm_restarted": ", ".join(sorted(cost.restarted)),
             "dm_restore_s": f"{cost.restore_s:.3f}",
         }
+        if not cost.handed_out:
+            properties["dm_dirtied_bytes"] = str(sum(cost.dirtied.values()))
+            properties["dm_restarted"] = ", ".join(sorted(cost.restarted))
         report.user_properties.extend(properties.items())
     report.user_properties.extend(("dm_kept", k.command or f"not kept: {k.problem}") for k in kept)
 
@@ -122,7 +126,8 @@ def cost_lines(costs: Sequence[TestCost]) -> Iterable[str]:
         dirtied = ", ".join(f"{name} {size(count)}" for name, count in sorted(cost.dirtied.items())) or "no file"
         restarted = ", ".join(sorted(cost.restarted)) or "nothing"
         where = f" ({cost.stack})" if len(stacks) > 1 else ""
-        yield f"{seconds(cost.restore_s):>8}  {cost.test}{where}: {dirtied}; restarted {restarted}"
+        what = "put back in the background" if cost.handed_out else f"{dirtied}; restarted {restarted}"
+        yield f"{seconds(cost.restore_s):>8}  {cost.test}{where}: {what}"
         yield from (f"{'':10}{name}: {why}" for name, why in sorted(cost.touched.items()))
     slowest = sorted(costs, key=lambda cost: -cost.restore_s)[:_SLOWEST]
     yield f"slowest: {', '.join(f'{c.test} {seconds(c.restore_s)}' for c in slowest)}"

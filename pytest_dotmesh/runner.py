@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
@@ -60,7 +57,7 @@ class Runner:
         self._places: list[_Place] = []  # the session's, then those of narrower scopes
         self._session: StackSession | None = None
         self._pristine: Commit | None = None
-        self._turns = Turns(Path(worker.shared["directory"])) if worker.shared else None
+        self._turns = Turns(worker.shared["turns"]) if worker.shared else None
         self.stack = Stack(config.compose, self._listen)
 
     def _listen(self, event: Event) -> None:
@@ -114,15 +111,14 @@ class Runner:
     @contextlib.contextmanager
     def lent(self) -> Iterator[dict[str, str]]:
         """In the controller: have the stack up for workers that use it in turn. Yields their `Worker.shared`."""
-        directory = tempfile.mkdtemp(prefix="dm-turns-")
         try:
             session = self.session
             assert session.commit is not None
             clone = str(session.stack.name) if isinstance(session.stack, Clone) else ""
-            yield {"commit": str(session.commit.id), "directory": directory, "clone": clone}
+            with Turns.lent() as turns:
+                yield {"commit": str(session.commit.id), "turns": turns, "clone": clone}
         finally:
             self.close()
-            shutil.rmtree(directory, ignore_errors=True)
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from filelock import FileLock
 
+_LONGEST = 1000  # bytes of a commit's id
 KEY = "dm"  # in what xdist hands to a worker, and gets back from it
 
 
@@ -20,7 +21,7 @@ class Worker:
     """This process among `count` workers of the test run `run`; without pytest-xdist, and in its controller, it has no name.
 
     `shared` is what the controller says of the stack that all of them use in turn, empty where each has its own: the `commit`
-    it is at, the `directory` of Turns, and the name of the `clone`, if it is one.
+    it is at, the place of its `turns`, and the name of the `clone`, if it is one.
     """
 
     run: str
@@ -38,20 +39,35 @@ class Worker:
 
 
 class Turns:
-    """Turns of processes at one stack, by a kernel lock in a directory that they know."""
+    """Turns of processes at one stack, by a kernel lock on a file in memory that `lent` has made in one of them: whichever of
+    them is killed, nothing of it is left.
+    """
 
-    def __init__(self, directory: Path) -> None:
-        self._lock = FileLock(directory / "turn.lock", thread_local=False)
-        self._left_at = directory / "commit"
+    def __init__(self, place: str) -> None:
+        """OSError once the process that has lent it is gone."""
+        self._fd = os.open(place, os.O_RDWR | os.O_CLOEXEC)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def lent() -> Iterator[str]:
+        """Make it for as long as the block lasts. Yields its place, for processes of the same user on this machine."""
+        fd = os.memfd_create("dm-turns")
+        try:
+            yield f"/proc/{os.getpid()}/fd/{fd}"
+        finally:
+            os.close(fd)
 
     @contextlib.contextmanager
     def take(self) -> Iterator[str]:
         """Wait for the stack and have it for the block. Yields the commit that it was left at, '' if that is not known."""
-        with self._lock:
-            left_at = self._left_at.read_text() if self._left_at.exists() else ""
-            self._left_at.unlink(missing_ok=True)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            left_at = os.pread(self._fd, _LONGEST, 0).decode()
+            os.ftruncate(self._fd, 0)
             yield left_at
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def leave(self, commit: str) -> None:
         """Say at the end of a turn that the stack is at a commit."""
-        self._left_at.write_text(commit)
+        os.pwrite(self._fd, commit.encode(), 0)

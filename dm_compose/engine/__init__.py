@@ -2,6 +2,7 @@
 
 from dm_compose.engine.credentials import registry_login
 from dm_compose.engine.docker import EVENTS_KEPT, Engine, engine_answers
+from dm_compose.engine.owners import OWNER_LABEL, Owner, abandoned
 from dm_compose.engine.reading import RESPAWN_LABEL
 from dm_compose.engine.supervisor import NEEDED, Supervisor, supervised
 from dm_compose.engine.volumes import ROLE_LABEL
@@ -9,10 +10,13 @@ from dm_compose.engine.volumes import ROLE_LABEL
 __all__ = [
     "EVENTS_KEPT",
     "NEEDED",
+    "OWNER_LABEL",
     "RESPAWN_LABEL",
     "ROLE_LABEL",
     "Engine",
+    "Owner",
     "Supervisor",
+    "abandoned",
     "engine_answers",
     "registry_login",
     "supervised",

@@ -241,16 +241,10 @@ class Engine(Volumes):
     @contextlib.contextmanager
     def scratch_container(self, image: str, entrypoint: Sequence[str], labels: Mapping[str, str]) -> Iterator[Container]:
         """Run a container without network or volumes for as long as the block lasts, and remove it."""
-        with engine_errors(f"running a container of {image[:19]}"):
-            host = self._api.create_host_config(network_mode="none")
-            made = self._api.create_container(
-                image, entrypoint=list(entrypoint), command=[], host_config=host, labels={ROLE_LABEL: "doctor", **labels}
-            )["Id"]
-        try:
+        host = self._api.create_host_config(network_mode="none")
+        with self._momentary("doctor", image, entrypoint=list(entrypoint), command=[], host_config=host, labels=labels) as made:
             self.start(made)
             yield self.container(made)
-        finally:
-            self._remove(made)
 
     def remove(self, resource: Resource) -> None:
         """Remove a container by force and with its anonymous volumes, a network, or a volume; what is gone is left alone."""

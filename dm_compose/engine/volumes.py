@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import tarfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import docker.errors
 
 from dm_compose.core.containers import Volume
 from dm_compose.engine.calls import engine_errors
-from dm_compose.errors import ExistsError, NotFoundError
+from dm_compose.engine.owners import OWNER_LABEL, Owner, abandoned
+from dm_compose.errors import EngineError, ExistsError, NotFoundError
 
 ROLE_LABEL = "dev.dotmesh.role"  # on every container and volume that dm-compose makes for itself
 _MADE_LABEL = "dev.dotmesh.made"  # tells a volume that was made just now from one of the same name
@@ -73,14 +75,44 @@ class Volumes:
         except NotFoundError:
             return
 
+    # Containers for a moment
+
+    @contextlib.contextmanager
+    def _momentary(self, role: str, image: str, *, labels: Mapping[str, str] | None = None, **more: Any) -> Iterator[str]:
+        """Make a container for as long as the block lasts, without starting it; those of killed processes go first."""
+        self.remove_abandoned()
+        labels = {ROLE_LABEL: role, OWNER_LABEL: str(Owner.me()), **(labels or {})}
+        with engine_errors(f"making a container of {image[:19]}"):
+            made = self._api.create_container(image, labels=labels, **more)["Id"]
+        try:
+            yield made
+        finally:
+            self._remove(made)
+
+    def remove_abandoned(self) -> None:
+        """Remove the containers that a process of this machine had made for a moment when it was killed. Several may at once."""
+        with engine_errors("looking for abandoned containers"):
+            found = self._api.containers(all=True, filters={"label": [ROLE_LABEL, OWNER_LABEL]})
+        for container in found:
+            if abandoned(container["Labels"]):
+                self._remove(container["Id"])
+
+    def _remove(self, container_id: str) -> None:
+        try:
+            with engine_errors("removing a container"):
+                self._api.remove_container(container_id, force=True, v=True)
+        except NotFoundError:
+            return
+        except EngineError as error:
+            if "already in progress" not in error.message:
+                raise
+
+    # What containers and images have
+
     def image_has(self, image: str, paths: Sequence[Sequence[str]]) -> bool:
         """Whether an image has, of each of `paths`, at least one."""
-        with engine_errors(f"looking into image {image[:19]}"):
-            made = self._api.create_container(image, command=["true"], labels={ROLE_LABEL: "copier"})["Id"]
-            try:
-                return all(any(self._has(made, path) for path in choice) for choice in paths)
-            finally:
-                self._remove(made)
+        with engine_errors(f"looking into image {image[:19]}"), self._momentary("copier", image, command=["true"]) as made:
+            return all(any(self._has(made, path) for path in choice) for choice in paths)
 
     def _has(self, container_id: str, path: str) -> bool:
         try:
@@ -118,22 +150,17 @@ class Volumes:
         ExistsError when there is such a volume, which is left alone. On any other error there is none.
         """
         self.create_new_volume(volume, labels)
-        copier = None
         try:
             with engine_errors(f"copying {path} into volume {volume}"):
                 path = self._real_path(container_id, path)
                 found = self._api.inspect_container(container_id)
                 host = self._api.create_host_config(binds=[f"{volume}:{path}:nocopy"])  # not what the image has
-                copier = self._api.create_container(found["Image"], host_config=host, labels={ROLE_LABEL: "copier"})["Id"]
-                data, _ = self._api.get_archive(container_id, path)
-                self._api.put_archive(copier, path.rpartition("/")[0] or "/", data)
+                with self._momentary("copier", found["Image"], host_config=host) as copier:
+                    data, _ = self._api.get_archive(container_id, path)
+                    self._api.put_archive(copier, path.rpartition("/")[0] or "/", data)
         except BaseException:
-            try:
-                self._remove(copier)
-            finally:
-                self.remove_volume(volume)
+            self.remove_volume(volume)
             raise
-        self._remove(copier)
 
     def give_new_volume(self, image: str, path: str, user: str, volume: str, labels: Mapping[str, str]) -> None:
         """Make a volume for a path that an image does not have, owned by the image's `user` (a name or number, as in `user:`).
@@ -142,21 +169,14 @@ class Volumes:
         the image has the path: then Docker copies it, owner and all.
         """
         with engine_errors(f"preparing volume {volume}"):
-            copier = self._api.create_container(image, command=["true"], labels={ROLE_LABEL: "copier"})["Id"]
-            try:
-                if self._read_file(copier, path) is None:
-                    uid, gid = _ids(user, self._read_file(copier, "/etc/passwd") or b"")
-                    self._remove(copier)
-                    self.create_new_volume(volume, labels)
-                    host = self._api.create_host_config(binds=[f"{volume}:{path}"])
-                    copier = self._api.create_container(image, command=["true"], host_config=host, labels={ROLE_LABEL: "copier"})[
-                        "Id"
-                    ]
-                    self._api.put_archive(
-                        copier, path.rpartition("/")[0] or "/", _directory_tar(path.rpartition("/")[2], uid, gid)
-                    )
-            finally:
-                self._remove(copier)
+            with self._momentary("copier", image, command=["true"]) as copier:
+                if self._read_file(copier, path) is not None:
+                    return
+                uid, gid = _ids(user, self._read_file(copier, "/etc/passwd") or b"")
+            self.create_new_volume(volume, labels)
+            host = self._api.create_host_config(binds=[f"{volume}:{path}"])
+            with self._momentary("copier", image, command=["true"], host_config=host) as copier:
+                self._api.put_archive(copier, path.rpartition("/")[0] or "/", _directory_tar(path.rpartition("/")[2], uid, gid))
 
     def _read_file(self, container_id: str, path: str) -> bytes | None:
         """Return the first file at a path of a container, b'' for a directory, None where there is nothing."""
@@ -168,11 +188,6 @@ class Volumes:
             member = archive.next()
             content = archive.extractfile(member) if member is not None and member.isfile() else None
             return content.read() if content is not None else b""
-
-    def _remove(self, container_id: str | None) -> None:
-        if container_id is not None:
-            with engine_errors("removing a container"):
-                self._api.remove_container(container_id, force=True, v=True)
 
 
 def _ids(user: str, passwd: bytes) -> tuple[int, int]:

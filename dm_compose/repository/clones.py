@@ -25,13 +25,12 @@ from dm_compose.core.events import Event, Listener
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, DotName, SubdotName, WorktreeName
 from dm_compose.core.project import Project
 from dm_compose.core.stack import StackPlan
-from dm_compose.engine import Engine
+from dm_compose.engine import OWNER_LABEL, Engine, Owner, abandoned
 from dm_compose.errors import ComposeError, DmError, InUseError, NotFoundError, UsageError
 from dm_compose.repository.access import Access, locked, open_access, who_am_i
 from dm_compose.repository.bringing_up import forget_generated_files, get_images
 from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.cloning import Original, clone_document, clone_plan
-from dm_compose.repository.owners import Owner
 from dm_compose.repository.recovery import session_lock
 from dm_compose.repository.settings import Settings
 from dm_compose.repository.stack import Stack
@@ -40,7 +39,6 @@ from dm_compose.store.api import Store
 
 CLONE_LABEL = "dev.dotmesh.clone"  # the clone's name, on all that is the clone's
 RUN_LABEL = "dev.dotmesh.run"  # the test run's id
-OWNER_LABEL = "dev.dotmesh.owner"  # see Owner
 REMOVED_AT_ONCE = 8
 _LONGEST_PROJECT = 60
 
@@ -186,7 +184,10 @@ def sweep(engine: Engine, store: Store, listener: Listener, *, thorough: bool = 
 
     Of a clone that the store knows the kernel tells whether its owner lives: by its lock. Of others, of another store for
     example, the labels have to tell. Only a `thorough` sweep finds volumes of those, when nothing else of them is left.
+    Containers that killed commands had made for a moment go as well.
     """
+    if not dry_run:
+        engine.remove_abandoned()
     known = store.clones()
     by_clone: dict[DotName, list[Resource]] = defaultdict(list)
     for resource in engine.labelled(CLONE_LABEL, volumes=thorough):
@@ -194,7 +195,7 @@ def sweep(engine: Engine, store: Store, listener: Listener, *, thorough: bool = 
             by_clone[DotName.parse(resource.labels[CLONE_LABEL])].append(resource)
     found = []
     for name in sorted({*known, *by_clone}):
-        if name not in known and not all(_owner_is_gone(r) for r in by_clone[name]):
+        if name not in known and not all(abandoned(r.labels) for r in by_clone[name]):
             continue
         with contextlib.ExitStack() as locks:
             if name in known:
@@ -209,11 +210,6 @@ def sweep(engine: Engine, store: Store, listener: Listener, *, thorough: bool = 
             if not dry_run:
                 _remove(engine, store, listener, name, resources)
     return found
-
-
-def _owner_is_gone(resource: Resource) -> bool:
-    owner = Owner.parse(resource.labels.get(OWNER_LABEL, ""))
-    return owner is not None and owner.is_gone
 
 
 def _remove(engine: Engine, store: Store, listener: Listener, name: DotName, resources: list[Resource]) -> None:

@@ -5,7 +5,7 @@
 | commit    | containers paused or stopped, objects made  | thaw, start again, forget the objects: the old state        |
 | restore   | containers down, files partly rewritten     | take down, restore every subdot, start, move: the new state |
 | switch    | containers down, on one tree or the other   | take down, follow the new tree, start: the new state        |
-| session   | tests have written what they liked          | restore the state that the test run found                   |
+| session   | tests have written what they liked          | remove what it brought up, restore the state that it found  |
 
 A session is over when nobody holds its lock; the other operations when nobody holds the dot's. A restore or session of
 another worktree waits for a command that works there.
@@ -13,17 +13,22 @@ another worktree waits for a command that works there.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from dm_compose.core.commit import COMMIT, SESSION, SWITCH, JournalEntry
 from dm_compose.core.events import Event
 from dm_compose.core.names import DotName
+from dm_compose.engine import abandoned
 from dm_compose.errors import DmError, InUseError, NotFoundError
 from dm_compose.repository.access import who_am_i
 from dm_compose.repository.branching import finish_switch
 from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.ready import ready_timeout_s
 from dm_compose.repository.restoring import finish_restore
+
+SESSION_LABEL = "dev.dotmesh.session"  # on containers that a test run has brought up: their project; its owner is beside it
+PROJECT_LABEL = "com.docker.compose.project"
 
 
 def session_lock(dot: DotName) -> str:
@@ -56,6 +61,8 @@ def recover(checkout: Checkout, observe: Callable[[], Checkout], *, new_session:
     if not new_session and ended is None:
         entries = [e for e in entries if e.operation != SESSION]
     try:
+        if any(e.operation == SESSION for e in entries):
+            _take_down(checkout)
         for entry in entries:
             checkout.listener(Event("recover", f"an earlier {entry.operation} was interrupted; cleaning up after it"))
             for container_id in entry.paused:
@@ -91,6 +98,20 @@ def _dead_session(checkout: Checkout) -> str | None:
         return checkout.store.lock(session_lock(checkout.dot), who_am_i(), 0)
     except InUseError:
         return None
+
+
+def _take_down(checkout: Checkout) -> None:
+    """Remove the containers that a dead test run has brought up, and the networks, if nothing else of the stack was up."""
+    engine, project = checkout.engine, checkout.project
+    if engine is None or project is None:
+        return
+    brought_up = [r for r in engine.labelled(f"{SESSION_LABEL}={project}", volumes=False) if abandoned(r.labels)]
+    for container in brought_up:
+        engine.remove(container)
+    if brought_up and not [c for c in engine.containers(project) if c.project == project]:
+        for resource in engine.labelled(f"{PROJECT_LABEL}={project}", volumes=False):
+            with contextlib.suppress(DmError):  # somebody else uses the network
+                engine.remove(resource)
 
 
 def _tolerate(checkout: Checkout, container_id: str, verb: str) -> None:

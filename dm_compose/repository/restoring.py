@@ -26,7 +26,8 @@ from dm_compose.store.api import COMPARE_BUDGET_BYTES, Restored
 @dataclass(frozen=True)
 class RestoreReport:
     """A restore that was done: its plan, when each step ran, and what it found. `saved` holds the state before, if it was
-    kept. `touched` are the services that may have been changed, with the reason, where that was known.
+    kept. `touched` are the services that may have been changed, with the reason, where that was known. `handed_out`: another
+    stack was taken instead, and this one is put back later.
     """
 
     target: Commit
@@ -35,6 +36,7 @@ class RestoreReport:
     saved: CommitId | None
     total_s: float
     touched: Mapping[str, str] = field(default_factory=dict)
+    handed_out: bool = False
 
     def restored(self) -> dict[SubdotName, Restored]:
         """Return what was put back per subdot; subdots that needed nothing are left out."""

@@ -14,6 +14,7 @@ from dm_compose.core.events import Event
 from dm_compose.core.names import SubdotName
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
+from dm_compose.engine import OWNER_LABEL, Owner
 from dm_compose.errors import ComposeError, NotFoundError
 from dm_compose.repository.access import Access, locked, open_access
 from dm_compose.repository.bringing_up import compose_with_state
@@ -22,7 +23,7 @@ from dm_compose.repository.checkout import Checkout
 from dm_compose.repository.durability import FULL, OFF, Relaxation, relax, relaxations, told
 from dm_compose.repository.evidence import Evidence, Failure, Limits, keep_evidence
 from dm_compose.repository.ready import await_ready, endpoints
-from dm_compose.repository.recovery import session_lock
+from dm_compose.repository.recovery import SESSION_LABEL, session_lock
 from dm_compose.repository.respawn import respawn_obstacles, supervise
 from dm_compose.repository.restoring import RestoreReport, check_versions, mark_quiet, save_uncommitted, visit
 from dm_compose.repository.stack import Rewrite, Stack
@@ -67,6 +68,7 @@ class StackSession:
         self._standing: Standing | None = None
         self._up: set[str] = set()
         self._mine: set[str] = set()  # services whose containers are made, and removed, by the session
+        self._brought: frozenset[str] = frozenset()  # services that go down again with the session
         self.before_restore: Callable[[Commit], None] = lambda _: None  # called before a restore that has something to look at
 
     def __enter__(self) -> Self:
@@ -149,7 +151,8 @@ class StackSession:
             with self._kept_up():
                 yield
             return
-        self._compose(["up", "-d", "--no-recreate", *down], creates=True, rewrites=[self._relax, self._supervise])
+        self._brought = frozenset(down)
+        self._compose(["up", "-d", "--no-recreate", *down], creates=True, rewrites=[self._relax, self._supervise, self._own])
         try:
             self.wait_until_ready()
             self._has_arrived()
@@ -203,6 +206,13 @@ class StackSession:
             if obstacle and self.options.strategy == "respawn":
                 stack.listener(Event("warning", f"{name} cannot respawn, its container is restarted: {obstacle}"))
         supervise(document, stack.images, [name for name, obstacle in obstacles.items() if not obstacle])
+
+    def _own(self, document: dict[str, Any]) -> None:
+        """Have what the session brings up say so: should it be killed, recovery takes that down."""
+        for name in document["services"].keys() & self._brought:
+            labels = document["services"][name].setdefault("labels", {})
+            labels[SESSION_LABEL] = self.stack.project.name
+            labels[OWNER_LABEL] = str(Owner.me()).replace("$", "$$")
 
     def _compose(self, words: Sequence[str], *, creates: bool, rewrites: Sequence[Rewrite] = ()) -> None:
         code = compose_with_state(self.stack, words, creates=creates, rewrites=rewrites)
@@ -275,7 +285,7 @@ class StackSession:
             if container is not None:
                 (engine.unpause if container.state == "paused" else engine.start)(container.id)
         if gone := sorted(service for service, container in fallen.items() if container is None):
-            self._compose(["up", "-d", "--no-recreate", *gone], creates=True, rewrites=[self._relax, self._supervise])
+            self._compose(["up", "-d", "--no-recreate", *gone], creates=True, rewrites=[self._relax, self._supervise, self._own])
 
     @property
     def proves_untouched(self) -> bool:

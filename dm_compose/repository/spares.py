@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Self, TypeVar
 
 from dm_compose.core.commit import Commit
@@ -198,20 +199,33 @@ class SpareSession(StackSession):
         if self._current is None:
             self._rotate()
         assert self._current is not None
+        causes = self._touched_by(commit)
+        if causes is None:
+            return RestoreReport(commit, Plan(()), (), None, time.monotonic() - began)
+        self.before_restore(commit)
         if commit.id != self.commit.id:
             report = self._current.restore(commit)
             if report.plan.steps:
                 self._forwarder.switch({key: self._current.endpoint(*key) for key in self._forwarder.keys})
-            return report
-        if not self._stays(commit):
-            self._rotate()
-        return RestoreReport(commit, Plan(()), (), None, time.monotonic() - began)
+            return replace(report, total_s=time.monotonic() - began)
+        self._rotate()
+        return RestoreReport(commit, Plan(()), (), None, time.monotonic() - began, causes, handed_out=True)
 
-    def _stays(self, commit: Commit) -> bool:
-        """Whether the stack in use is untouched since it was put to a commit."""
+    def _touched_by(self, commit: Commit) -> Mapping[str, str] | None:
+        """Return what has touched services since the stack in use was put to a commit, as far as is known; None for nothing."""
         assert self._standing is not None
-        touched = self.touched(commit) if not self._standing.touches() else None  # files are looked at last
-        return touched is not None and not touched
+        assert self._current is not None
+        causes = self._standing.touches()
+        touched = self.touched(commit) if not causes else None  # files are looked at last
+        if touched is not None and not touched:
+            return None
+        labels = {c.id: c.label for c in self._current.containers}
+        written = {
+            s.services[0]: f"files of {s.name} were written to"
+            for s in self.stack.plan.subdots
+            if touched and s.name in touched.subdots
+        }
+        return {**written, **{labels[i]: cause for i, cause in causes.items() if i in labels}}
 
     def endpoint(self, service: str, port: int) -> Address:
         """Return (host, port) by which a port of a service can be reached from here during the whole session."""

@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 
 from dm_compose.core.events import ignore
 from dm_compose.engine import Engine
 from dm_compose.repository.access import open_access
-from dm_compose.repository.clones import CLONE_LABEL, Clone, clone_name, made, sweep
+from dm_compose.repository.clones import Clone, clone_name, made, sweep
 from dm_compose.repository.dots import Dots
 from dm_compose.repository.stack import Stack
 from tests.support.crashing import KILLED, run_until
+from tests.support.leftovers import leftovers, resources
 from tests.support.projects import Run, TestProject, eventually, project_in
 from tests.support.trees import describe, differences
 
@@ -104,25 +104,6 @@ def test_hangs(dm_stack, n):
             run.wait()
             assert run.stdout is not None
             run.stdout.close()
-
-
-def resources(project: TestProject) -> list[str]:
-    """Return the names of all that is of clones of this project."""
-    engine = Engine()
-    found = sorted(r.name for r in engine.labelled(CLONE_LABEL) if r.labels[CLONE_LABEL].startswith(f"{project.name}-t"))
-    engine.close()
-    return found
-
-
-def leftovers(project: TestProject) -> list[str]:
-    """Return everything that is left of clones of this project."""
-    with contextlib.closing(docker.from_env()) as client:
-        containers = [
-            c.name for c in client.containers.list(all=True, ignore_removed=True) if f"{project.name}-t" in (c.name or "")
-        ]
-        volumes = [v.name for v in client.volumes.list() if f"{project.name}-t" in v.name]
-    files = [str(p) for top in (project.home, project.directory.parent / "state") for p in top.rglob(f"{project.name}-t*")]
-    return [*resources(project), *containers, *volumes, *files]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import docker
 import pytest
 
+from dm_compose.engine import OWNER_LABEL, Engine
+from tests.support.crashing import KILLED, run_until
 from tests.support.projects import LABEL, TestProject, eventually
 
 pytestmark = pytest.mark.engine
@@ -64,6 +67,26 @@ def test_commit_refuses_while_a_stranger_may_write_but_not_for_a_reader(
     for container in (reader, writer):
         container.reload()
         assert container.status == "running"
+
+
+def test_a_container_that_a_killed_command_had_made_for_a_moment_goes_with_the_next_such_command() -> None:
+    with contextlib.closing(Engine()) as engine:
+        image = engine.image("dm-example/redis:7.0")
+        assert image is not None
+
+        def look() -> bool:
+            with contextlib.closing(Engine()) as mine:
+                return mine.image_has(image.digest, [("/bin/sh",)])
+
+        before = engine.labelled(OWNER_LABEL)
+        codes = [run_until(stop, look) for stop in range(1, 12)]
+        assert KILLED in codes
+        assert engine.labelled(OWNER_LABEL) == before
+        assert 0 in codes
+        codes = [run_until(stop, look) for stop in range(1, codes.index(0) + 1)]
+        assert engine.labelled(OWNER_LABEL) != before
+        look()
+        assert engine.labelled(OWNER_LABEL) == before
 
 
 def test_a_stopped_stranger_does_not_matter(cache_only: TestProject, stranger: Callable[..., Any]) -> None:

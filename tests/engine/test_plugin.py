@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.leftovers import engine_view
 from tests.support.projects import TestProject, eventually
 
 pytestmark = pytest.mark.engine
@@ -230,6 +231,31 @@ def test_hangs(dm_stack):
     assert "1 passed" in outcome(done), done.stdout
     assert tests.project.redis().get("note") == "my work"
     assert [text for (text,) in tests.project.sql("select text from notes")] == ["seed"]
+
+
+def test_a_killed_run_that_had_brought_the_stack_up_leaves_it_down_once_somebody_looks(tests: Tests) -> None:
+    tests.project.redis().set("note", "my work")
+    tests.project.dm("down")
+    tests.write(
+        """
+def test_hangs(dm_stack):
+    scribble(dm_stack)
+    print("scribbled", flush=True)
+    import time
+    time.sleep(600)
+"""
+    )
+    child = tests.start("-s")
+    assert child.stdout is not None
+    eventually(lambda: child.poll() is not None or "scribbled" in child.stdout.readline(), "the test to scribble", timeout_s=60)
+    child.send_signal(signal.SIGKILL)
+    child.communicate(timeout=60)
+    assert engine_view(tests.project)["containers"]
+    tests.project.dm("status")
+    assert engine_view(tests.project)["containers"] == engine_view(tests.project)["networks"] == []
+    tests.project.dm("up", "-d")
+    tests.project.wait_ready()
+    assert tests.project.redis().get("note") == "my work"
 
 
 def test_after_an_interrupt_the_stack_is_given_back(tests: Tests) -> None:

@@ -301,3 +301,58 @@ def test_flaky(dm_stack):
     )
     assert "1 failed" in outcome(tests.run("-x", "-p", "no:randomly", "-p", "cacheprovider"))
     assert is_seed(tests.project)
+
+
+@pytest.mark.slow
+def test_it_works_beside_anyio_on_every_event_loop(tests: Tests) -> None:
+    (tests.directory / "conftest.py").write_text(
+        """
+import anyio, pytest
+
+@pytest.fixture
+async def line(dm_stack):  # an async fixture over the stack, torn down before it is rolled back
+    async with await anyio.connect_tcp(*dm_stack.address("cache", 6379)) as stream:
+        yield stream
+        await stream.send(b"SET note teardown\\r\\n")
+        assert await stream.receive() == b"+OK\\r\\n"
+
+@pytest.fixture(scope="module", params=["asyncio", "trio"])
+def anyio_backend(request):
+    return request.param
+"""
+    )
+    tests.write(
+        """
+import anyio
+
+async def scribble_later(stack):
+    assert is_seed(stack)
+    async with await anyio.connect_tcp(*stack.address("cache", 6379)) as stream:
+        await stream.send(b"SET note scribble\\r\\n")
+        assert await stream.receive() == b"+OK\\r\\n"
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("n", range(2))
+async def test_anyio(dm_stack, n, anyio_backend_name):
+    await scribble_later(dm_stack)
+
+@pytest.mark.anyio
+@pytest.mark.dm
+async def test_its_marker_and_an_async_fixture(line, dm_stack):
+    await line.send(b"GET note\\r\\n")
+    assert await line.receive() == b"$4\\r\\nseed\\r\\n"
+    async with anyio.create_task_group() as tasks:
+        for n in range(3):
+            tasks.start_soon(scribble_by_thread, dm_stack, n)
+
+async def scribble_by_thread(stack, n):
+    await anyio.to_thread.run_sync(sql, stack, f"insert into notes values ('{n}')")
+
+def test_without(dm_stack):
+    assert is_seed(dm_stack)
+"""
+    )
+    done = tests.run("-p", "no:asyncio", "-v")
+    assert "7 passed" in outcome(done), done.stdout
+    assert done.stdout.count("[trio") == 3, done.stdout
+    assert is_seed(tests.project)

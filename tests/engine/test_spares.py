@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +12,8 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.engine.test_clones import leftovers
 from tests.engine.test_plugin import Tests, outcome
+from tests.support.leftovers import leftovers
 from tests.support.projects import TestProject, eventually
 
 pytestmark = pytest.mark.engine
@@ -70,6 +71,43 @@ def test_each_test_sees_the_seed_in_another_stack_at_the_same_address(tests: Tes
     done = tests.run("--dm-spares", "1")
     assert "9 passed" in outcome(done), done.stdout
     assert "dm: spares: 1 paused clones of the stack, which hold" in done.stdout
+    assert leftovers(tests.project) == []
+
+
+def test_each_worker_of_xdist_has_spares_of_its_own_and_reports_and_hooks_tell_of_every_test(tests: Tests) -> None:
+    (tests.directory / "conftest.py").write_text(
+        """
+def tell(what):
+    with open("hooks", "a") as file:
+        file.write(what + "\\n")
+
+def pytest_dm_before_restore(config, stack, commit):
+    tell("before")
+
+def pytest_dm_after_restore(config, stack, report):
+    tell(f"after {sorted(report.touched)}")
+"""
+    )
+    tests.write(
+        """
+@pytest.mark.parametrize("n", range(8))
+def test_sees_the_seed_alone(dm_stack, n, worker_id):
+    assert dm_stack.project.rpartition("-")[2].startswith(f"{worker_id}s")
+    assert is_seed(dm_stack)
+    scribble(dm_stack)
+
+def test_touches_nothing(dm_stack):
+    pass
+"""
+    )
+    done = tests.run("-n", "2", "--dm-spares", "1", "--dm-report", "--dm-report-json=dm.json")
+    assert "9 passed" in outcome(done), done.stdout
+    assert "test_sees_the_seed_alone[0]: put back in the background" in done.stdout
+    *reports, untouched = sorted(json.loads((tests.directory / "dm.json").read_text())["tests"], key=lambda r: r["test"])
+    assert [(report["handed_out"], report["touched"].keys()) for report in reports] == [(True, {"db", "cache"})] * 8
+    assert (untouched["handed_out"], untouched["touched"]) == (False, {})
+    hooks = (tests.directory / "hooks").read_text().splitlines()
+    assert sorted(hooks) == ["after ['cache', 'db']"] * 8 + ["before"] * 8
     assert leftovers(tests.project) == []
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from dm_compose.repository.owners import Owner
+from dm_compose.engine.owners import Owner
 
 
 def test_an_owner_is_read_back_as_it_was_written() -> None:
@@ -21,7 +21,7 @@ def test_this_process_lives() -> None:
 
 
 def test_a_process_that_has_ended_is_gone_before_and_after_it_was_waited_for() -> None:
-    script = "from dm_compose.repository.owners import Owner; print(Owner.me())"
+    script = "from dm_compose.engine.owners import Owner; print(Owner.me())"
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         owner = Owner.parse(child.stdout.readline().strip())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+OWNER_LABEL = "dev.dotmesh.owner"  # on what goes with the process that made it
 _PROC = Path("/proc")
 
 
@@ -40,6 +42,12 @@ class Owner:
         if self.host != socket.gethostname():
             return False
         return self.boot != _boot() or self.started != _started(self.pid)
+
+
+def abandoned(labels: Mapping[str, str]) -> bool:
+    """Whether what has these labels was made by a process that has certainly ended."""
+    owner = Owner.parse(labels.get(OWNER_LABEL, ""))
+    return owner is not None and owner.is_gone
 
 
 def _boot() -> str:
