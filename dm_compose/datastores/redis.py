@@ -17,6 +17,7 @@ RELAXED = Relaxed(
 )
 SAVE_TIMEOUT_S = 300.0
 TIME_TO_FREEZE_S = 2.0
+APPEND_TIMEOUT_S = 10.0
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
@@ -70,11 +71,12 @@ def password(service: Service) -> str | None:
 
 
 def save(running: Running) -> Resume | None:
-    """Bring the data set to dump.rdb, unless every write is in the append-only file or nothing changed since the last save.
+    """Have the append-only file hold every write, or bring the data set to dump.rdb unless nothing changed since the last save.
 
-    Redis flushes the append-only file before it answers a client, so with `appendonly yes` files hold all acknowledged
-    writes. Otherwise it saves; then writers are held off by CLIENT PAUSE until the freeze (Redis 6.2 and later), and what
-    they wrote during the first save is saved once more. The pause is as short as the saves allow and ends by itself.
+    Redis writes to the append-only file before it answers a client; but with `appendfsync everysec` not while a sync is under
+    way, for up to two seconds. So writers are held off by CLIENT PAUSE until the freeze (Redis 6.2 and later), and what is left
+    to be written is waited for. Without that file it saves; then writers are held off, and what they wrote during the first
+    save is saved once more. The pause is as short as the saves allow and ends by itself.
     """
     try:
         connection = Connection(running.host, running.port)
@@ -82,11 +84,13 @@ def save(running: Running) -> Resume | None:
             if (secret := password(running.service)) is not None:
                 connection.call("AUTH", secret)
             if _persistence(connection).get("aof_enabled") == "1":
-                return None
-            began = time.monotonic()
-            _save_changes(connection)
-            paused = _hold_writers(connection, 2 * (time.monotonic() - began) + TIME_TO_FREEZE_S)
-            _save_changes(connection)
+                paused = _hold_writers(connection, APPEND_TIMEOUT_S + TIME_TO_FREEZE_S)
+                _await_append_only_file(connection)
+            else:
+                began = time.monotonic()
+                _save_changes(connection)
+                paused = _hold_writers(connection, 2 * (time.monotonic() - began) + TIME_TO_FREEZE_S)
+                _save_changes(connection)
         finally:
             connection.close()
     except (Error, OSError) as error:
@@ -100,6 +104,14 @@ def save(running: Running) -> Resume | None:
 def _persistence(connection: Connection) -> dict[str, str]:
     answer = str(connection.call("INFO", "persistence"))
     return {key: value for key, _, value in (line.partition(":") for line in answer.splitlines())}
+
+
+def _await_append_only_file(connection: Connection) -> None:
+    deadline = time.monotonic() + APPEND_TIMEOUT_S
+    while _persistence(connection).get("aof_buffer_length", "0") != "0":
+        if time.monotonic() > deadline:
+            raise Error(f"its append-only file was not written to within {APPEND_TIMEOUT_S:.0f} s")
+        time.sleep(0.01)
 
 
 def _save_changes(connection: Connection) -> None:
