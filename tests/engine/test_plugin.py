@@ -210,8 +210,8 @@ def test_offers(dm_stack):
     assert [c["message"] for c in tests.project.json("log")] == ["seed"]
 
 
-def test_a_run_killed_in_the_middle_of_a_test_leaves_the_next_run_and_the_user_what_was_there(tests: Tests) -> None:
-    tests.project.redis().set("note", "my work")
+def run_and_kill(tests: Tests) -> None:
+    """Run a test that scribbles, and kill the run in the middle of it."""
     tests.write(
         """
 def test_hangs(dm_stack):
@@ -226,6 +226,11 @@ def test_hangs(dm_stack):
     eventually(lambda: child.poll() is not None or "scribbled" in child.stdout.readline(), "the test to scribble", timeout_s=60)
     child.send_signal(signal.SIGKILL)
     child.communicate(timeout=60)
+
+
+def test_a_run_killed_in_the_middle_of_a_test_leaves_the_next_run_and_the_user_what_was_there(tests: Tests) -> None:
+    tests.project.redis().set("note", "my work")
+    run_and_kill(tests)
     tests.write("def test_it(dm_stack):\n    assert is_seed(dm_stack)\n")
     done = tests.run()
     assert "1 passed" in outcome(done), done.stdout
@@ -236,20 +241,7 @@ def test_hangs(dm_stack):
 def test_a_killed_run_that_had_brought_the_stack_up_leaves_it_down_once_somebody_looks(tests: Tests) -> None:
     tests.project.redis().set("note", "my work")
     tests.project.dm("down")
-    tests.write(
-        """
-def test_hangs(dm_stack):
-    scribble(dm_stack)
-    print("scribbled", flush=True)
-    import time
-    time.sleep(600)
-"""
-    )
-    child = tests.start("-s")
-    assert child.stdout is not None
-    eventually(lambda: child.poll() is not None or "scribbled" in child.stdout.readline(), "the test to scribble", timeout_s=60)
-    child.send_signal(signal.SIGKILL)
-    child.communicate(timeout=60)
+    run_and_kill(tests)
     assert engine_view(tests.project)["containers"]
     tests.project.dm("status")
     assert engine_view(tests.project)["containers"] == engine_view(tests.project)["networks"] == []
