@@ -163,6 +163,8 @@ class StackSession:
                 self._compose(["down"], creates=False)
             else:
                 self._compose(["stop", *down], creates=False)
+                if made := sorted(self._mine & self._brought):
+                    self._compose(["rm", "-f", *made], creates=False)
 
     @contextlib.contextmanager
     def _kept_up(self) -> Iterator[None]:

@@ -307,6 +307,16 @@ def test_a_stack_that_is_down_is_brought_up_on_the_commit_and_taken_down(tests: 
     assert is_seed(tests.project)
 
 
+def test_of_a_stack_that_was_up_in_part_the_run_takes_its_own_containers_away_and_leaves_the_others(tests: Tests) -> None:
+    tests.project.compose("rm", "-sf", "cache")
+    before = tests.project.container("db")["Id"]
+    tests.write(TWO_TESTS)
+    done = tests.run()
+    assert "2 passed" in outcome(done), done.stdout
+    assert tests.project.compose("ps", "-aq", "--no-trunc").split() == [before]
+    assert tests.project.state("db") == "running"
+
+
 def test_a_stack_that_is_down_and_has_lost_its_volumes_is_seeded_from_the_commit(tests: Tests) -> None:
     tests.project.dm("down", "-v")
     tests.write("def test_it(dm_stack):\n    assert is_seed(dm_stack)\n")
