@@ -2,13 +2,16 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# What these show, that nothing happened on the engine, other tests' containers would disturb.
+ALONE := tests/engine/test_witness.py tests/engine/test_sessions.py
+
 .PHONY: demo test lint unit clean
 
 demo: .venv/ready
 	tools/with-engine sh -c 'tools/images && tools/demo'
 
 test: .venv/ready lint
-	tools/with-engine sh -c 'tools/images && tools/registry >/dev/null && .venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_OPTIONS)'
+	tools/with-engine sh -c 'tools/images && tools/registry >/dev/null && .venv/bin/pytest $(ALONE) $(PYTEST_OPTIONS) && .venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ALONE:%=--ignore=%) $(PYTEST_OPTIONS)'
 
 unit: .venv/ready
 	.venv/bin/pytest -n 2 tests/unit $(PYTEST_OPTIONS)

@@ -44,6 +44,8 @@ def words_of(service: dict[str, Any], image: Image = IMAGE) -> list[str]:
         ({"entrypoint": ["/usr/local/bin/entry.sh"], "command": ["postgres"]}, ["postgres", *OFF]),
         ({"entrypoint": ["postgres", "-D", "/data"]}, [*OFF]),
         ({"entrypoint": [], "command": ["postgres"]}, ["postgres", *OFF]),
+        ({"command": []}, ["postgres", "--price=$$5", *OFF]),
+        ({"entrypoint": []}, ["postgres", "--price=$$5", *OFF]),
     ],
 )
 def test_the_words_come_last_of_what_a_service_runs(service: dict[str, Any], words: list[str]) -> None:
@@ -62,14 +64,17 @@ def test_an_image_whose_entrypoint_is_the_server_gets_them_too() -> None:
         ({"entrypoint": ["sh", "-c"], "command": ["postgres -c fsync=on"]}, "it runs sh"),
         ({"entrypoint": ["/mine.sh"], "command": ["postgres"]}, "it runs mine.sh"),
         ({"entrypoint": ["/mine.sh"], "command": ["-c", "x"]}, "it runs mine.sh"),
-        ({"command": []}, "it runs entry.sh"),
-        ({"entrypoint": []}, "neither image nor service says what to run"),
     ],
 )
 def test_a_service_that_may_not_hand_the_words_on_is_left_alone_and_says_so(service: dict[str, Any], says: str) -> None:
     found = relaxation(service, IMAGE, POSTGRES)
     assert found.words == ()
     assert says in found.obstacle
+
+
+def test_a_service_of_which_nobody_says_what_it_runs_is_left_alone() -> None:
+    found = relaxation({"entrypoint": []}, Image("bare", "sha256:1"), POSTGRES)
+    assert found == Relaxation(obstacle="neither image nor service says what to run")
 
 
 def test_so_is_one_without_an_image_or_with_an_option_that_does_not_go_with_the_words() -> None:

@@ -77,7 +77,7 @@ def test_the_defaults_choose_nothing(pytester: pytest.Pytester) -> None:
 
 
 def test_the_help_tells_all_three_names_of_every_setting(pytester: pytest.Pytester) -> None:
-    text = "".join(pytester.runpytest_inprocess("--help").stdout.str().split())
+    text = "".join(pytester.runpytest_inprocess("--help", "-p", "no:asyncio").stdout.str().split())
     for setting in SETTINGS:
         for name in (setting.option, setting.variable, setting.dest):
             assert name in text

@@ -57,6 +57,7 @@ def test_recovery_waits_as_long_as_the_variable_says(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("dm_compose.repository.recovery.finish_restore", lambda *_, timeout_s: waited.append(timeout_s))
     left = SimpleNamespace(operation=operation, paused=(), stopped=(), worktree="main")
     store = SimpleNamespace(unfinished=lambda _: [left], lock=lambda *_: "token", unlock=lambda _: None)
-    checkout = cast(Any, SimpleNamespace(store=store, dot="shop", worktree="main", engine=None, listener=lambda _: None))
+    known = {"store": store, "dot": "shop", "project": "shop", "worktree": "main", "engine": None}
+    checkout = cast(Any, SimpleNamespace(**known, listener=lambda _: None))
     recover(checkout, lambda: checkout)
     assert waited == [7.0]
