@@ -113,11 +113,8 @@ class Seeded(ABC):
     def make(self) -> None:
         """Give the empty datastore the seed."""
 
-    def update(self, count: int) -> None:
-        """Change `count` rows or documents in as many places, one at a time; databases only."""
-        raise NotImplementedError(f"{self.service}: updates")
-
     def _places(self, count: int, of: int) -> list[int]:
+        """Return keys of `count` rows of `of`, spread over them: `update` of a database changes these, one at a time."""
         return [1 + number * 104729 % of for number in range(count)]
 
     def dumped(self) -> Any:
