@@ -3,7 +3,7 @@ PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 # What these show, that nothing happened on the engine, other tests' containers would disturb.
-ALONE := tests/engine/test_witness.py tests/engine/test_sessions.py
+ALONE := tests/engine/untouched/test_witness.py tests/engine/sessions/test_sessions.py
 
 .PHONY: demo test lint unit clean
 

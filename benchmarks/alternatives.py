@@ -18,10 +18,10 @@ from benchmarks.common import headline, spread, table, timed
 from benchmarks.seeds import Amounts, Seeds
 from benchmarks.stacks import STACKS, Dirtying, Writers, projects, stack_parser
 from benchmarks.today import WAYS
+from dm_compose.clones.settle import settled
 from dm_compose.core.plan import Action
-from dm_compose.repository.restoring import RestoreReport
-from dm_compose.repository.session import SessionOptions, StackSession
-from dm_compose.repository.settling import settled
+from dm_compose.operations.restore import RestoreReport
+from dm_compose.sessions.session import SessionOptions, StackSession
 from tests.support.projects import TestProject
 
 BROKER = "rabbitmq"

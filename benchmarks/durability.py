@@ -13,9 +13,9 @@ import pymysql
 from benchmarks.common import arguments, headline, spread, table
 from benchmarks.restore import THREE, bring_up
 from benchmarks.sessions import restores
-from dm_compose.repository.durability import DURABILITIES
-from dm_compose.repository.session import SessionOptions, StackSession
-from dm_compose.repository.settling import settled
+from dm_compose.clones.settle import settled
+from dm_compose.sessions.session import SessionOptions, StackSession
+from dm_compose.up.durability import DURABILITIES
 from tests.support.projects import Run, TestProject, project_in
 
 TRANSACTIONS = 200

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.common import arguments, file_system, headline, scratch, spread, table, timed
 from dm_compose.core.commit import CommitDraft
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, DotName, SubdotName
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 
 DOT, DATA = DotName("bench"), SubdotName("data")
 FILES, TREE_MIB = 600, 800

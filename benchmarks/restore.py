@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from benchmarks.common import file_system, headline, ms, scratch, spread, table
 from benchmarks.stacks import THREE, Dirtying, bring_up, projects, stack_arguments
 from dm_compose.core.plan import Action
-from dm_compose.repository.checkout import Member
-from dm_compose.repository.ready import await_ready
-from dm_compose.repository.restoring import RestoreReport
+from dm_compose.live.ready import await_ready
+from dm_compose.live.worktree import Member
+from dm_compose.operations.restore import RestoreReport
 from tests.support.projects import Run, TestProject, project_in
 
 
@@ -35,7 +35,7 @@ def own_boot(project: TestProject, service: str, rounds: int) -> list[float]:
 
 def restores(project: TestProject, writers: Dirtying, rounds: int) -> tuple[list[float], list[RestoreReport]]:
     """Dirty everything and restore it, as the pytest plugin does, and return how long each call took."""
-    from dm_compose.repository.session import SessionOptions, StackSession
+    from dm_compose.sessions.session import SessionOptions, StackSession
 
     seconds, reports = [], []
     with StackSession(project.stack(), SessionOptions()) as session:

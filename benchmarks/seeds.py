@@ -19,9 +19,9 @@ import pymongo
 import pymysql
 import redis
 
-from dm_compose.datastores import mariadb, mongo, postgres, rabbitmq
-from dm_compose.datastores import redis as redis_module
 from dm_compose.datastores.base import Datastore
+from dm_compose.datastores.builtin import mariadb, mongo, postgres, rabbitmq
+from dm_compose.datastores.builtin import redis as redis_module
 from tests.support.projects import TestProject
 
 T = TypeVar("T")

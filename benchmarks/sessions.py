@@ -15,12 +15,12 @@ from pathlib import Path
 
 from benchmarks.common import headline, spread, table
 from benchmarks.stacks import Dirtying, bring_up, projects, stack_arguments
+from dm_compose.clones.settle import settled
 from dm_compose.core.plan import Action
 from dm_compose.engine import Supervisor
-from dm_compose.repository.checkout import Member
-from dm_compose.repository.ready import await_ready
-from dm_compose.repository.session import SessionOptions, StackSession
-from dm_compose.repository.settling import settled
+from dm_compose.live.ready import await_ready
+from dm_compose.live.worktree import Member
+from dm_compose.sessions.session import SessionOptions, StackSession
 from tests.support.projects import TestProject
 
 TESTS = 100

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from benchmarks.common import headline, ms, table, timed
 from benchmarks.stacks import Writers, bring_up, projects, stack_arguments
+from dm_compose.clones.settle import settled
 from dm_compose.core.events import Event
-from dm_compose.repository.session import SessionOptions
-from dm_compose.repository.settling import settled
-from dm_compose.repository.spares import SpareSession
+from dm_compose.sessions.session import SessionOptions
+from dm_compose.sessions.spares import SpareSession
 from tests.support.projects import TestProject, eventually
 
 SPARES = 2

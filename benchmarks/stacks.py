@@ -16,7 +16,7 @@ import pymysql
 import redis
 
 from benchmarks.common import arguments_parser
-from dm_compose.repository.stack import Stack
+from dm_compose.dots.stack import Stack
 from tests.support.projects import Run, TestProject, eventually, example, project_in
 
 Dirtying = dict[str, Callable[[str], None]]  # what dirties a service, by its name

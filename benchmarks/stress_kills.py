@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.stress_leaks import FILES, Original, ViolationError, pytest_command, pytest_environment
 from benchmarks.stressed import stores
-from dm_compose.repository.dots import Dots
+from dm_compose.dots.all_dots import Dots
 from tests.support.leftovers import engine_view, leftovers, processes_with
 from tests.support.projects import Run, TestProject, eventually, project_in
 

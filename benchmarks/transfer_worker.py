@@ -9,7 +9,7 @@ from pathlib import Path
 from dm_compose.core.commit import CommitDraft
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, DotName, SubdotName
 from dm_compose.remotes import RemoteName, RemoteUrl, open_remote
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from dm_compose.transfer import fetch, push
 
 

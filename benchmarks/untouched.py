@@ -9,7 +9,7 @@ import docker
 
 from benchmarks.common import arguments, headline, table, timed
 from dm_compose.engine import Engine
-from dm_compose.repository.witness import Witness
+from dm_compose.untouched.witness import Witness
 from tests.support.projects import LABEL, Run, eventually
 
 COUNTS = (1, 5)

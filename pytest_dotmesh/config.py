@@ -11,10 +11,10 @@ import pytest
 
 from dm_compose.compose import ComposeOptions
 from dm_compose.errors import UsageError
-from dm_compose.repository.durability import DURABILITIES, FULL
-from dm_compose.repository.evidence import Limits
-from dm_compose.repository.session import STRATEGIES, SessionOptions
-from dm_compose.repository.source import Source
+from dm_compose.sessions.evidence import Limits
+from dm_compose.sessions.session import STRATEGIES, SessionOptions
+from dm_compose.sharing.remote_ref import Source
+from dm_compose.up.durability import DURABILITIES, FULL
 from pytest_dotmesh.environment import Environment
 
 _TRUE = {"1", "true", "yes", "on"}

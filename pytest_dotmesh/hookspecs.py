@@ -8,7 +8,7 @@ import pytest
 
 if TYPE_CHECKING:
     from dm_compose.core.commit import Commit
-    from dm_compose.repository.restoring import RestoreReport
+    from dm_compose.operations.restore import RestoreReport
     from pytest_dotmesh.stack import DmStack
 
 

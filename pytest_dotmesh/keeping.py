@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 import pytest
 
+from dm_compose.clones.clone import Clone
 from dm_compose.compose import ComposeOptions
 from dm_compose.core.commit import Commit
 from dm_compose.core.names import RefName
+from dm_compose.dots.all_dots import Dots
 from dm_compose.errors import DmError, UsageError
 from dm_compose.remotes.names import RemoteName
-from dm_compose.repository.clones import Clone
-from dm_compose.repository.dots import Dots
-from dm_compose.repository.evidence import Failure
-from dm_compose.repository.remoting import Remotes
-from dm_compose.repository.session import StackSession
-from dm_compose.repository.source import Source
+from dm_compose.sessions.evidence import Failure
+from dm_compose.sessions.session import StackSession
+from dm_compose.sharing.named_remotes import Remotes
+from dm_compose.sharing.remote_ref import Source
 from pytest_dotmesh.config import KeepFailed
 from pytest_dotmesh.reporting import KeptState
 

@@ -13,7 +13,7 @@ import pytest
 
 from dm_compose.core.plan import Action
 from dm_compose.core.units import seconds, size
-from dm_compose.repository.restoring import RestoreReport
+from dm_compose.operations.restore import RestoreReport
 
 _ATTRIBUTE = "dm"  # of a pytest.TestReport; pytest-xdist sends along what is plain data
 _SLOWEST = 5

@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from dm_compose.clones.clone import Clone, clone_name
+from dm_compose.clones.settle import settled
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.names import DotName
-from dm_compose.repository.clone_session import CloneSession, SharedSession
-from dm_compose.repository.clones import Clone, clone_name
-from dm_compose.repository.filling import commit_for_tests
-from dm_compose.repository.restoring import RestoreReport
-from dm_compose.repository.session import SessionOptions, StackSession
-from dm_compose.repository.settling import settled
-from dm_compose.repository.spares import SpareSession
-from dm_compose.repository.stack import Stack
+from dm_compose.dots.stack import Stack
+from dm_compose.operations.restore import RestoreReport
+from dm_compose.sessions.leases import CloneSession, SharedSession
+from dm_compose.sessions.session import SessionOptions, StackSession
+from dm_compose.sessions.spares import SpareSession
+from dm_compose.sharing.up_from import commit_for_tests
 from pytest_dotmesh.config import DmConfig
 from pytest_dotmesh.keeping import keep
 from pytest_dotmesh.reporting import KeptState, TestCost

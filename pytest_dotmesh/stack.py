@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dm_compose.core.commit import Commit
 from dm_compose.core.names import SubdotName
 from dm_compose.core.tree import TreeDiff
-from dm_compose.repository.session import StackSession
+from dm_compose.sessions.session import StackSession
 
 DEFAULT_LOG_LINES = 100
 

@@ -8,8 +8,14 @@ from typing import Any
 import click
 
 import dm_compose
-from dm_compose.cli import branch_verbs, clone_verbs, doctor_verbs, passing, remote_verbs, seed_verbs, state_verbs
+from dm_compose.cli import passing
 from dm_compose.cli.targets import ComposeTarget
+from dm_compose.cli.verbs import branch as branch_verbs
+from dm_compose.cli.verbs import clone as clone_verbs
+from dm_compose.cli.verbs import doctor as doctor_verbs
+from dm_compose.cli.verbs import remote as remote_verbs
+from dm_compose.cli.verbs import seed as seed_verbs
+from dm_compose.cli.verbs import state as state_verbs
 from dm_compose.compose import ComposeOptions
 from dm_compose.compose.words import read_words
 

@@ -7,9 +7,15 @@ import copy
 import click
 
 import dm_compose
-from dm_compose.cli import branch_verbs, cluster_verbs, dot_verbs, remote_verbs, s3_verbs, state_verbs, store_verbs
 from dm_compose.cli.completion import complete_branch, complete_dot, completion
 from dm_compose.cli.targets import StoreTarget
+from dm_compose.cli.verbs import branch as branch_verbs
+from dm_compose.cli.verbs import cluster as cluster_verbs
+from dm_compose.cli.verbs import dot as dot_verbs
+from dm_compose.cli.verbs import remote as remote_verbs
+from dm_compose.cli.verbs import s3 as s3_verbs
+from dm_compose.cli.verbs import state as state_verbs
+from dm_compose.cli.verbs import store as store_verbs
 from dm_compose.core.names import DotName, RefName
 
 _EPILOG = """\b

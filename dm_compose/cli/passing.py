@@ -40,8 +40,8 @@ def hand_through(options: ComposeOptions, words: list[str]) -> int:
     verb = read_words(words)
     if verb.verb not in CREATING | REMOVING or verb.asks("help"):
         return Compose(options).pass_through(words)
-    from dm_compose.repository.bringing_up import compose_with_state
-    from dm_compose.repository.stack import Stack
+    from dm_compose.dots.stack import Stack
+    from dm_compose.up.run import compose_with_state
 
     if verb.verb in REMOVING and verb.asks("volumes") and not verb.asks("dry-run"):
         _keep_uncommitted(options)
@@ -50,7 +50,7 @@ def hand_through(options: ComposeOptions, words: list[str]) -> int:
 
 def _keep_uncommitted(options: ComposeOptions) -> None:
     """Say what `down -v` is about to remove that is in no commit, and keep it where there is a history to keep it in."""
-    from dm_compose.repository.stack import Stack
+    from dm_compose.dots.stack import Stack
 
     stack = Stack(options, Narrator(quiet=True))
     try:

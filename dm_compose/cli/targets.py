@@ -15,10 +15,10 @@ from dm_compose.core.names import DotName, RefName
 from dm_compose.errors import ComposeError
 
 if TYPE_CHECKING:
-    from dm_compose.repository.dot import Dot
-    from dm_compose.repository.dots import Dots
-    from dm_compose.repository.stack import Stack
-    from dm_compose.repository.stored import StoredDot
+    from dm_compose.dots.all_dots import Dots
+    from dm_compose.dots.dot import Dot
+    from dm_compose.dots.stack import Stack
+    from dm_compose.dots.stored_dot import StoredDot
     from dm_compose.store.api import Store
 
 DOT_VARIABLE = "DM_DOT"
@@ -51,7 +51,7 @@ class ComposeTarget:
     named_branch: RefName | None = None
 
     def dots(self, *, quiet: bool = True) -> Dots:
-        from dm_compose.repository.dots import Dots
+        from dm_compose.dots.all_dots import Dots
 
         return Dots(Narrator(quiet=quiet))
 
@@ -60,7 +60,7 @@ class ComposeTarget:
 
     def stack(self, *, quiet: bool) -> Stack:
         """Return the stack."""
-        from dm_compose.repository.stack import Stack
+        from dm_compose.dots.stack import Stack
 
         return Stack(self.options, Narrator(quiet=quiet))
 
@@ -80,7 +80,7 @@ class StoreTarget:
 
     def dots(self, *, quiet: bool = True) -> Dots:
         """Return all dots of the store."""
-        from dm_compose.repository.dots import Dots
+        from dm_compose.dots.all_dots import Dots
 
         return Dots(Narrator(quiet=quiet))
 
@@ -110,7 +110,7 @@ class StoreTarget:
 
     def chosen(self, store: Store) -> DotName:
         """Return the name of the dot that `dot` returns, with nothing but the store opened."""
-        from dm_compose.repository.stack import Stack
+        from dm_compose.dots.stack import Stack
 
         found = self.dot(quiet=True, for_ref=True)
         return found.identity(store)[0] if isinstance(found, Stack) else cast("StoredDot", found).name
@@ -122,7 +122,7 @@ class StoreTarget:
         """Return the stack of this directory and its dot, if there is a compose file and the dot is in the store."""
         if dots.engine is None or not _in_compose_project():
             return None
-        from dm_compose.repository.stack import Stack
+        from dm_compose.dots.stack import Stack
 
         stack = Stack(ComposeOptions(), Narrator(quiet=quiet))
         try:

@@ -19,23 +19,23 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from dm_compose.clones.project_file import Original, clone_document, clone_plan
 from dm_compose.core.commit import Commit, Move
 from dm_compose.core.containers import Image, Resource
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, DotName, SubdotName, WorktreeName
 from dm_compose.core.project import Project
 from dm_compose.core.stack import StackPlan
+from dm_compose.discovery.settings import Settings
+from dm_compose.dots.stack import Stack
 from dm_compose.engine import OWNER_LABEL, Engine, Owner, abandoned
 from dm_compose.errors import ComposeError, DmError, InUseError, NotFoundError, UsageError
-from dm_compose.repository.access import Access, locked, open_access, who_am_i
-from dm_compose.repository.bringing_up import forget_generated_files, get_images
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.cloning import Original, clone_document, clone_plan
-from dm_compose.repository.recovery import session_lock
-from dm_compose.repository.settings import Settings
-from dm_compose.repository.stack import Stack
-from dm_compose.repository.worktrees import fill
+from dm_compose.live.access import Access, locked, open_access, who_am_i
+from dm_compose.live.worktree import Checkout
+from dm_compose.operations.recovery import session_lock
+from dm_compose.operations.worktrees import fill
 from dm_compose.store.api import Store
+from dm_compose.up.run import forget_generated_files, get_images
 
 CLONE_LABEL = "dev.dotmesh.clone"  # the clone's name, on all that is the clone's
 RUN_LABEL = "dev.dotmesh.run"  # the test run's id

@@ -11,15 +11,15 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
+from dm_compose.clones.clone import Clone, clone_name
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, DotName
+from dm_compose.dots.stack import Stack
 from dm_compose.errors import DmError, VersionMismatchError
-from dm_compose.repository.access import locked, open_access
-from dm_compose.repository.clone_session import CloneSession
-from dm_compose.repository.clones import Clone, clone_name
-from dm_compose.repository.session import SessionOptions
-from dm_compose.repository.stack import Stack
+from dm_compose.live.access import locked, open_access
+from dm_compose.sessions.leases import CloneSession
+from dm_compose.sessions.session import SessionOptions
 from dm_compose.store.api import Store
 
 STOP_TIMEOUT_S = 60

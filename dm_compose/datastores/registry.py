@@ -9,12 +9,10 @@ from collections.abc import Iterator
 
 import pluggy
 
-import dm_compose.datastores as package
 from dm_compose import hookspecs
+from dm_compose.datastores import builtin
 from dm_compose.datastores.base import Datastore, Service
 from dm_compose.errors import UsageError
-
-_NOT_DATASTORES = {"base", "registry", "protocols"}
 
 
 class Registry:
@@ -65,8 +63,8 @@ class Registry:
 
 
 def _built_in_modules() -> list[object]:
-    names = sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in _NOT_DATASTORES)
-    return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
+    names = sorted(module.name for module in pkgutil.iter_modules(builtin.__path__))
+    return [importlib.import_module(f"{builtin.__name__}.{name}") for name in names]
 
 
 @functools.cache

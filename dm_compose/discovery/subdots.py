@@ -12,10 +12,10 @@ from dm_compose.core.project import ComposeService, ComposeVolume, Project
 from dm_compose.core.stack import Kind, Skipped, StackPlan, Subdot
 from dm_compose.datastores import Datastore, Service
 from dm_compose.datastores.registry import Registry
-from dm_compose.repository.naming import ANCESTOR_DRIVER, ancestor_names, subdot_name, unique
-from dm_compose.repository.paths import NEVER_STATE, bind_reason, is_aside, related, tidy, volume_reason
-from dm_compose.repository.settings import Settings, read_settings
-from dm_compose.repository.tasks import awaited_to_end, other_program, task_of
+from dm_compose.discovery.client_services import awaited_to_end, other_program, task_of
+from dm_compose.discovery.mount_rules import NEVER_STATE, bind_reason, is_aside, related, tidy, volume_reason
+from dm_compose.discovery.naming import ANCESTOR_DRIVER, ancestor_names, subdot_name, unique
+from dm_compose.discovery.settings import Settings, read_settings
 
 _NO_FILES = {"tmpfs": "in memory", "secret": "secret", "config": "configuration"}
 _IN_VAIN = "; named in x-dotmesh.include, to no effect"

@@ -1,1 +1,1 @@
-"""The verbs of dm-compose over stores, Compose, the engine and datastores. CLI, pytest plugin and driver use nothing below it."""
+"""What users hold in their hands: a dot by its name, a Compose stack, all dots of a store."""

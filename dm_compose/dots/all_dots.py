@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import DotName, RefName, WorktreeName
 from dm_compose.core.upkeep import Checkup, Garbage
+from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.engine import Engine
 from dm_compose.errors import DamagedError, DmError, EngineError, InUseError, NotFoundError, UsageError
-from dm_compose.repository.access import HOME_VARIABLE, LOCK_TIMEOUT_S, locked, open_access
-from dm_compose.repository.restoring import uncommitted
-from dm_compose.repository.stored import StoredDot
+from dm_compose.live.access import HOME_VARIABLE, LOCK_TIMEOUT_S, locked, open_access
+from dm_compose.operations.restore import uncommitted
 from dm_compose.store.api import Directories, Store
 
 CURRENT_DOT = "current-dot"

@@ -13,12 +13,12 @@ from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, Worktr
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import NotFoundError
-from dm_compose.repository import worktrees
-from dm_compose.repository.branching import Arrival, arrive, drop_branch
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.committing import CommitReport, make_commit
-from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
-from dm_compose.repository.restoring import (
+from dm_compose.live.ready import DEFAULT_TIMEOUT_S
+from dm_compose.live.worktree import Checkout
+from dm_compose.operations import worktrees
+from dm_compose.operations.branches import Arrival, arrive, drop_branch
+from dm_compose.operations.commit import CommitReport, make_commit
+from dm_compose.operations.restore import (
     RestoreReport,
     Uncommitted,
     check_versions,

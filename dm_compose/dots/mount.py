@@ -11,11 +11,11 @@ from pathlib import Path
 
 from dm_compose.core.names import DEFAULT_SUBDOT, ROOT_SUBDOT, CommitId, SubdotName
 from dm_compose.core.volumes import VolumeName
+from dm_compose.dots.all_dots import Dots
 from dm_compose.errors import ExistsError, NotFoundError, StoreError
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.dots import Dots
+from dm_compose.live.worktree import Checkout
 from dm_compose.storage.system import file_errors
-from dm_compose.store.trees import CURRENT
+from dm_compose.store.local.trees import CURRENT
 
 
 def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:

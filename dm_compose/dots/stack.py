@@ -17,19 +17,19 @@ from dm_compose.core.project import Project
 from dm_compose.core.stack import Kind, StackPlan, Subdot
 from dm_compose.datastores import Datastore
 from dm_compose.datastores.registry import registry
+from dm_compose.discovery.naming import ANCESTOR_DRIVER
+from dm_compose.discovery.settings import Settings, read_settings
+from dm_compose.discovery.subdots import datastore_of, make_plan
+from dm_compose.dots.dot import Dot
+from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.engine import Engine
 from dm_compose.errors import EngineError, InUseError, NotFoundError
-from dm_compose.repository.access import Access, locked, open_access
-from dm_compose.repository.checkout import Checkout, Member, find_places, mounted_subdots
-from dm_compose.repository.dot import Dot
-from dm_compose.repository.naming import ANCESTOR_DRIVER
-from dm_compose.repository.observing import make_member, observe_tree
-from dm_compose.repository.recovery import recover, recover_if_left
-from dm_compose.repository.restoring import keep_aside
-from dm_compose.repository.settings import Settings, read_settings
-from dm_compose.repository.stored import StoredDot
-from dm_compose.repository.subdots import datastore_of, make_plan
-from dm_compose.repository.worktrees import add_tree, add_volumes
+from dm_compose.live.access import Access, locked, open_access
+from dm_compose.live.observe import make_member, observe_tree
+from dm_compose.live.worktree import Checkout, Member, find_places, mounted_subdots
+from dm_compose.operations.recovery import recover, recover_if_left
+from dm_compose.operations.restore import keep_aside
+from dm_compose.operations.worktrees import add_tree, add_volumes
 from dm_compose.store.api import Store
 
 VOLUME_LABELS = "com.docker.compose"

@@ -10,15 +10,15 @@ from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.stack import StackPlan
+from dm_compose.discovery.naming import worktree_name
+from dm_compose.dots.dot import Dot
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError
-from dm_compose.repository.access import Access, locked, open_access
-from dm_compose.repository.checkout import Checkout, Member, mounted_subdots
-from dm_compose.repository.dot import Dot
-from dm_compose.repository.naming import worktree_name
-from dm_compose.repository.observing import make_member, observe_tree, subdots_of
-from dm_compose.repository.recovery import recover, recover_if_left
-from dm_compose.repository.worktrees import add_tree
+from dm_compose.live.access import Access, locked, open_access
+from dm_compose.live.observe import make_member, observe_tree, subdots_of
+from dm_compose.live.worktree import Checkout, Member, mounted_subdots
+from dm_compose.operations.recovery import recover, recover_if_left
+from dm_compose.operations.worktrees import add_tree
 
 PROJECT_LABEL = "com.docker.compose.project"
 

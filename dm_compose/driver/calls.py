@@ -15,7 +15,7 @@ from typing import Any
 
 from dm_compose.driver.volumes import DotVolume, Volumes
 from dm_compose.errors import DmError, StoreError
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 
 Answer = dict[str, Any]
 BUG = "this is a bug in dm-compose; the driver's log has the details"

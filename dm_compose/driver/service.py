@@ -23,8 +23,8 @@ from dm_compose.driver.running import Keeper, end, identity, keeper, log_file, p
 from dm_compose.driver.volumes import DotVolume, Volumes
 from dm_compose.engine import Engine, engine_answers
 from dm_compose.errors import EngineError, InUseError, NotReadyError
-from dm_compose.repository.access import find_store, likely_store
-from dm_compose.store.local import LocalStore
+from dm_compose.live.access import find_store, likely_store
+from dm_compose.store.local.store import LocalStore
 
 START_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 3

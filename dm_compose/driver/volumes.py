@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from dm_compose.core.commit import Worktree
 from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.volumes import VolumeName
+from dm_compose.discovery.naming import worktree_name
 from dm_compose.errors import DmError, ExistsError, InUseError, NotFoundError
-from dm_compose.repository.naming import worktree_name
 from dm_compose.store.api import Store
 
 LOCK_TIMEOUT_S = 5.0  # Docker waits for us, and a `dm checkout` that holds the lock may wait for Docker

@@ -26,7 +26,7 @@ TIMEOUT_S = 5.0
 POLL_S = 0.001
 REPEAT_S = 0.1  # after so long a signal is sent again: a shell may lose one that comes just before it waits
 
-# Nothing of it may depend on one shell: dash, bash and busybox run it (tests/engine/test_supervisor.py). It refuses to be
+# Nothing of it may depend on one shell: dash, bash and busybox run it (tests/engine/engine/test_supervisor.py). It refuses to be
 # anything but the first process of a PID namespace, or the child of docker-init there: `kill -9 -1` reaches everybody.
 # A signal may come between any two commands, so the order matters: `seen` is read before `want`, and `child` and `idle` are
 # set before they are waited for. A second `wait` for the same child tells its exit code when a trap has interrupted the first.

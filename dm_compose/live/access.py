@@ -15,8 +15,8 @@ from dm_compose.core.events import Event, Listener
 from dm_compose.engine import ROLE_LABEL, Engine
 from dm_compose.errors import InUseError, NotFoundError, StoreError, UsageError
 from dm_compose.store.api import Store
-from dm_compose.store.local import LocalStore
-from dm_compose.store.remote import HELPER_STORE, connect_helper, helper_directory
+from dm_compose.store.helper.client import HELPER_STORE, connect_helper, helper_directory
+from dm_compose.store.local.store import LocalStore
 
 STORE_VOLUME = "dotmesh"
 HOME_VARIABLE = "DM_HOME"

@@ -13,9 +13,9 @@ from dm_compose.datastores import Service
 from dm_compose.datastores.base import Resume
 from dm_compose.engine import Engine
 from dm_compose.errors import DmError, NotReadyError
+from dm_compose.live.ready import endpoints
+from dm_compose.live.worktree import Checkout, Member
 from dm_compose.process import Watchdog
-from dm_compose.repository.checkout import Checkout, Member
-from dm_compose.repository.ready import endpoints
 
 T = TypeVar("T")
 

@@ -14,12 +14,12 @@ from dm_compose.core.stack import Kind, StackPlan, Subdot
 from dm_compose.core.volumes import VolumeName
 from dm_compose.datastores import Service
 from dm_compose.datastores.registry import registry
+from dm_compose.discovery.settings import Settings
+from dm_compose.discovery.subdots import datastore_of
 from dm_compose.engine import Engine
 from dm_compose.errors import UsageError
-from dm_compose.repository.access import Access
-from dm_compose.repository.checkout import Checkout, Member
-from dm_compose.repository.settings import Settings
-from dm_compose.repository.subdots import datastore_of
+from dm_compose.live.access import Access
+from dm_compose.live.worktree import Checkout, Member
 
 Describe = Callable[[Container, Mapping[SubdotName, bool], bool], Member]
 

@@ -11,7 +11,7 @@ from dm_compose.core.events import Event, Listener
 from dm_compose.datastores.base import Probe
 from dm_compose.engine import Engine
 from dm_compose.errors import NotReadyError, UsageError
-from dm_compose.repository.checkout import Member
+from dm_compose.live.worktree import Member
 
 POLL_S = 0.01
 PROBE_TIMEOUT_S = 2.0

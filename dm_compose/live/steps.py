@@ -8,10 +8,10 @@ from dm_compose.core.events import Event
 from dm_compose.core.plan import Action, Plan
 from dm_compose.engine import Supervisor
 from dm_compose.errors import DmError
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.execute import Done, Work, execute
-from dm_compose.repository.freeze import Freeze
-from dm_compose.repository.ready import await_ready
+from dm_compose.live.executor import Done, Work, execute
+from dm_compose.live.freeze import Freeze
+from dm_compose.live.ready import await_ready
+from dm_compose.live.worktree import Checkout
 
 
 def carry_out(checkout: Checkout, plan: Plan, freeze: Freeze | None, timeout_s: float, work: Mapping[Action, Work]) -> list[Done]:

@@ -13,7 +13,7 @@ from dm_compose.core.stack import StackPlan
 from dm_compose.datastores import Datastore, Service
 from dm_compose.engine import Engine
 from dm_compose.errors import EngineError, InUseError, NotFoundError
-from dm_compose.repository.access import Access
+from dm_compose.live.access import Access
 from dm_compose.store.api import Directories, Store
 
 

@@ -10,14 +10,14 @@ from dm_compose.core.commit import SWITCH, Commit, JournalEntry, Move, Worktree
 from dm_compose.core.events import Event
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, RefName, WorktreeName
 from dm_compose.core.plan import Action, Plan, Step
+from dm_compose.discovery.naming import worktree_name
 from dm_compose.errors import ExistsError, InUseError, NotFoundError, NotReadyError, UncommittedError, UsageError
-from dm_compose.repository.checkout import Checkout, Member
-from dm_compose.repository.execute import Done, Work
-from dm_compose.repository.freeze import Freeze
-from dm_compose.repository.naming import worktree_name
-from dm_compose.repository.ready import await_ready
-from dm_compose.repository.restoring import check_versions, move_to, save_uncommitted, uncommitted
-from dm_compose.repository.steps import carry_out
+from dm_compose.live.executor import Done, Work
+from dm_compose.live.freeze import Freeze
+from dm_compose.live.ready import await_ready
+from dm_compose.live.steps import carry_out
+from dm_compose.live.worktree import Checkout, Member
+from dm_compose.operations.restore import check_versions, move_to, save_uncommitted, uncommitted
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from dm_compose.core.commit import Commit, CommitDraft, check_metadata
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, RefName
 from dm_compose.errors import NotFoundError
-from dm_compose.repository.access import user_name
-from dm_compose.repository.checkout import Checkout, Member
-from dm_compose.repository.freeze import Freeze, promptly
-from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
+from dm_compose.live.access import user_name
+from dm_compose.live.freeze import Freeze, promptly
+from dm_compose.live.ready import DEFAULT_TIMEOUT_S, await_ready
+from dm_compose.live.worktree import Checkout, Member
 from dm_compose.store.api import Captured
 
 STOP_TIMEOUT_S = 60

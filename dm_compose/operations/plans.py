@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from dm_compose.core.names import SubdotName
 from dm_compose.core.plan import Action, Plan, Step
-from dm_compose.repository.checkout import Member
+from dm_compose.live.worktree import Member
 
 
 def plan_restore(

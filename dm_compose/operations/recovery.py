@@ -21,11 +21,11 @@ from dm_compose.core.events import Event
 from dm_compose.core.names import DotName
 from dm_compose.engine import abandoned
 from dm_compose.errors import DmError, InUseError, NotFoundError
-from dm_compose.repository.access import who_am_i
-from dm_compose.repository.branching import finish_switch
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.ready import ready_timeout_s
-from dm_compose.repository.restoring import finish_restore
+from dm_compose.live.access import who_am_i
+from dm_compose.live.ready import ready_timeout_s
+from dm_compose.live.worktree import Checkout
+from dm_compose.operations.branches import finish_switch
+from dm_compose.operations.restore import finish_restore
 
 SESSION_LABEL = "dev.dotmesh.session"  # on containers that a test run has brought up: their project; its owner is beside it
 PROJECT_LABEL = "com.docker.compose.project"

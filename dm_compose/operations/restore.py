@@ -12,15 +12,15 @@ from dm_compose.core.names import CommitId, RefName, SubdotName
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import DmError, UncommittedError, VersionMismatchError
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.committing import hidden_draft
-from dm_compose.repository.execute import Done, Work
-from dm_compose.repository.freeze import Freeze, promptly, quiesce
-from dm_compose.repository.ready import DEFAULT_TIMEOUT_S
-from dm_compose.repository.restore_plan import plan_restore, put_back_anyway
-from dm_compose.repository.standing import Touched
-from dm_compose.repository.steps import carry_out
+from dm_compose.live.executor import Done, Work
+from dm_compose.live.freeze import Freeze, promptly, quiesce
+from dm_compose.live.ready import DEFAULT_TIMEOUT_S
+from dm_compose.live.steps import carry_out
+from dm_compose.live.worktree import Checkout
+from dm_compose.operations.commit import hidden_draft
+from dm_compose.operations.plans import plan_restore, put_back_anyway
 from dm_compose.store.api import COMPARE_BUDGET_BYTES, Restored
+from dm_compose.untouched.last_restore import Touched
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, Worktr
 from dm_compose.core.stack import Kind, StackPlan
 from dm_compose.engine import Engine
 from dm_compose.errors import ExistsError, InUseError, NotFoundError, UsageError
-from dm_compose.repository.access import open_access
-from dm_compose.repository.branching import remove_tree
-from dm_compose.repository.checkout import Checkout
+from dm_compose.live.access import open_access
+from dm_compose.live.worktree import Checkout
+from dm_compose.operations.branches import remove_tree
 
 WORKTREE_LABEL = "dev.dotmesh.worktree"
 FILLED_AT_ONCE = 4

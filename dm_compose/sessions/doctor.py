@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dm_compose.clones.clone import Clone
 from dm_compose.core.containers import EngineFacts
 from dm_compose.core.names import DotName
 from dm_compose.core.upkeep import Probe
+from dm_compose.dots.stack import Stack
 from dm_compose.engine import RESPAWN_LABEL, Engine, Supervisor, supervised
 from dm_compose.errors import DmError
-from dm_compose.repository.clones import Clone
-from dm_compose.repository.durability import Relaxation, relaxations
-from dm_compose.repository.respawn import respawn_obstacles
-from dm_compose.repository.stack import Stack
+from dm_compose.up.durability import Relaxation, relaxations
+from dm_compose.up.respawn import respawn_obstacles
 
 ROUNDS = 3
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from dm_compose.core.commit import Commit
 from dm_compose.core.names import DotName, RefName
 from dm_compose.core.units import size
-from dm_compose.repository.access import locked
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.committing import make_commit
+from dm_compose.live.access import locked
+from dm_compose.live.worktree import Checkout
+from dm_compose.operations.commit import make_commit
 
 BRANCHES = "failed"
 _LONGEST = 110  # of what a branch is called on a remote, where a slash takes two of the 128 characters of a tag

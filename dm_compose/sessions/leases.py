@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from dm_compose.clones.clone import Clone, made
 from dm_compose.core.commit import SESSION
 from dm_compose.errors import InUseError
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.clones import Clone, made
-from dm_compose.repository.restoring import check_versions
-from dm_compose.repository.session import SessionOptions, StackSession
+from dm_compose.live.worktree import Checkout
+from dm_compose.operations.restore import check_versions
+from dm_compose.sessions.session import SessionOptions, StackSession
 
 
 class CloneSession(StackSession):

@@ -14,20 +14,20 @@ from dm_compose.core.events import Event
 from dm_compose.core.names import SubdotName
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
+from dm_compose.dots.stack import Rewrite, Stack
 from dm_compose.engine import OWNER_LABEL, Owner
 from dm_compose.errors import ComposeError, NotFoundError
-from dm_compose.repository.access import Access, locked, open_access
-from dm_compose.repository.bringing_up import compose_with_state
-from dm_compose.repository.changes import reached, written
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.durability import FULL, OFF, Relaxation, relax, relaxations, told
-from dm_compose.repository.evidence import Evidence, Failure, Limits, keep_evidence
-from dm_compose.repository.ready import await_ready, endpoints
-from dm_compose.repository.recovery import SESSION_LABEL, session_lock
-from dm_compose.repository.respawn import respawn_obstacles, supervise
-from dm_compose.repository.restoring import RestoreReport, check_versions, mark_quiet, save_uncommitted, visit
-from dm_compose.repository.stack import Rewrite, Stack
-from dm_compose.repository.standing import Standing, Touched
+from dm_compose.live.access import Access, locked, open_access
+from dm_compose.live.ready import await_ready, endpoints
+from dm_compose.live.worktree import Checkout
+from dm_compose.operations.recovery import SESSION_LABEL, session_lock
+from dm_compose.operations.restore import RestoreReport, check_versions, mark_quiet, save_uncommitted, visit
+from dm_compose.sessions.evidence import Evidence, Failure, Limits, keep_evidence
+from dm_compose.untouched.changes import reached, written
+from dm_compose.untouched.last_restore import Standing, Touched
+from dm_compose.up.durability import FULL, OFF, Relaxation, relax, relaxations, told
+from dm_compose.up.respawn import respawn_obstacles, supervise
+from dm_compose.up.run import compose_with_state
 
 STRATEGIES = ("auto", "respawn", "restart")
 

@@ -12,21 +12,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Self, TypeVar
 
+from dm_compose.clones.clone import Clone, clone_name
 from dm_compose.core.commit import Commit
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event
 from dm_compose.core.plan import Plan
 from dm_compose.core.units import size
+from dm_compose.dots.stack import Stack
 from dm_compose.errors import EngineError, NotReadyError
-from dm_compose.repository.checkout import Member
-from dm_compose.repository.clone_session import CloneSession
-from dm_compose.repository.clones import Clone, clone_name
-from dm_compose.repository.forwarding import Address, Forwarder, Key
-from dm_compose.repository.ready import await_ready, endpoints
-from dm_compose.repository.restoring import RestoreReport
-from dm_compose.repository.rotation import Rotation
-from dm_compose.repository.session import SessionOptions, StackSession
-from dm_compose.repository.stack import Stack
+from dm_compose.live.ready import await_ready, endpoints
+from dm_compose.live.worktree import Member
+from dm_compose.operations.restore import RestoreReport
+from dm_compose.sessions.forwarding import Address, Forwarder, Key
+from dm_compose.sessions.leases import CloneSession
+from dm_compose.sessions.rotation import Rotation
+from dm_compose.sessions.session import SessionOptions, StackSession
 
 T = TypeVar("T")
 

@@ -10,17 +10,17 @@ from datetime import UTC, datetime
 
 from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName
+from dm_compose.dots.all_dots import UPSTREAM, Dots, upstream_key
+from dm_compose.dots.dot import Dot
 from dm_compose.engine import registry_login
 from dm_compose.errors import DivergedError, ExistsError, InUseError, NotFoundError, UncommittedError, UsageError
+from dm_compose.live.access import locked
+from dm_compose.live.worktree import Checkout
+from dm_compose.operations.restore import move_to, refuse_to_lose, uncommitted
 from dm_compose.remotes.base import Context, Remote
 from dm_compose.remotes.names import RemoteName
 from dm_compose.remotes.registry import open_remote
 from dm_compose.remotes.url import RemoteUrl
-from dm_compose.repository.access import locked
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.dot import Dot
-from dm_compose.repository.dots import UPSTREAM, Dots, upstream_key
-from dm_compose.repository.restoring import move_to, refuse_to_lose, uncommitted
 from dm_compose.store.api import Store
 from dm_compose.store.exchange import NewDot
 from dm_compose.transfer import Fetched, Pushed, Relation, download, push

@@ -12,10 +12,14 @@ from dm_compose import process
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.names import RefName
+from dm_compose.dots.stack import Stack
 from dm_compose.errors import CommandError, DivergedError, ExistsError, RemoteError, UsageError
+from dm_compose.live.ready import endpoints
 from dm_compose.remotes.names import RemoteName, Tag
-from dm_compose.repository.content_key import ContentKey, content_key
-from dm_compose.repository.filling import (
+from dm_compose.sharing.named_remotes import Remotes
+from dm_compose.sharing.remote_ref import Source
+from dm_compose.sharing.seed_key import ContentKey, content_key
+from dm_compose.sharing.up_from import (
     Found,
     How,
     fetch_commit,
@@ -24,10 +28,6 @@ from dm_compose.repository.filling import (
     put_and_start,
     start,
 )
-from dm_compose.repository.ready import endpoints
-from dm_compose.repository.remoting import Remotes
-from dm_compose.repository.source import Source
-from dm_compose.repository.stack import Stack
 from dm_compose.transfer import Relation
 
 METADATA = "seed_key"

@@ -18,9 +18,9 @@ from dm_compose.core.containers import Image
 from dm_compose.core.names import RefName
 from dm_compose.core.project import ComposeService
 from dm_compose.datastores.registry import registry
+from dm_compose.discovery.subdots import datastore_of, service_facts
+from dm_compose.dots.stack import Stack
 from dm_compose.errors import NotFoundError, UsageError
-from dm_compose.repository.stack import Stack
-from dm_compose.repository.subdots import datastore_of, service_facts
 from dm_compose.storage.system import file_errors
 
 FORMAT = 1

@@ -17,14 +17,14 @@ from dm_compose.core.commit import Commit, Origin
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, RefName, SubdotName
 from dm_compose.datastores.registry import registry
+from dm_compose.discovery.subdots import datastore_of, service_facts
+from dm_compose.dots.all_dots import Dots
+from dm_compose.dots.stack import Stack
 from dm_compose.errors import ComposeError, DivergedError, InUseError, NotFoundError, UncommittedError, UsageError
-from dm_compose.repository.access import locked
-from dm_compose.repository.bringing_up import compose_with_state, get_images
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.dots import Dots
-from dm_compose.repository.ready import DEFAULT_TIMEOUT_S, await_ready
-from dm_compose.repository.remoting import Remotes
-from dm_compose.repository.restoring import (
+from dm_compose.live.access import locked
+from dm_compose.live.ready import DEFAULT_TIMEOUT_S, await_ready
+from dm_compose.live.worktree import Checkout
+from dm_compose.operations.restore import (
     check_versions,
     compare_versions,
     fill,
@@ -32,12 +32,12 @@ from dm_compose.repository.restoring import (
     save_from_memory,
     uncommitted,
 )
-from dm_compose.repository.source import Source
-from dm_compose.repository.stack import Stack
-from dm_compose.repository.subdots import datastore_of, service_facts
+from dm_compose.sharing.named_remotes import Remotes
+from dm_compose.sharing.remote_ref import Source
 from dm_compose.store.api import COMPARE_BUDGET_BYTES
 from dm_compose.transfer import Relation, download
 from dm_compose.transfer.lineage import stands_on
+from dm_compose.up.run import compose_with_state, get_images
 
 ACTION = "up"
 _STARTING = "starting"

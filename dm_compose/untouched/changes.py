@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from dm_compose.core.names import SubdotName
-from dm_compose.repository.checkout import Checkout
-from dm_compose.repository.freeze import quiesce
-from dm_compose.repository.standing import Touched
+from dm_compose.live.freeze import quiesce
+from dm_compose.live.worktree import Checkout
+from dm_compose.untouched.last_restore import Touched
 
 UNKNOWN = "nothing is known of it"
 

@@ -17,8 +17,8 @@ from dm_compose.core.containers import Container
 from dm_compose.core.names import CommitId, SubdotName
 from dm_compose.core.plan import Action, Plan
 from dm_compose.engine import Engine
-from dm_compose.repository.checkout import Checkout, Member, mounted_subdots
-from dm_compose.repository.witness import Witness
+from dm_compose.live.worktree import Checkout, Member, mounted_subdots
+from dm_compose.untouched.witness import Witness
 
 
 @dataclass(frozen=True)

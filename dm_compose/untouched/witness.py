@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dm_compose.core.containers import Container, EngineEvent
-from dm_compose.core.reach import open_directories, way_in, within
-from dm_compose.core.traffic import Traffic, any_socket, closing, parse_bound, parse_frames, parse_snmp6, traffic
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError
+from dm_compose.untouched.reach import open_directories, way_in, within
+from dm_compose.untouched.traffic import Traffic, any_socket, closing, parse_bound, parse_frames, parse_snmp6, traffic
 
 _OVERLAP_NS = 10**9  # events are stamped before they are put in the buffer, so they may lie in it out of order
 _CLOCK_STEP_NS = 5 * 10**6

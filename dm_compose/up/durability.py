@@ -19,8 +19,8 @@ from typing import Any
 
 from dm_compose.core.containers import Image
 from dm_compose.datastores import Relaxed
-from dm_compose.repository.respawn import what_runs
-from dm_compose.repository.stack import Stack
+from dm_compose.dots.stack import Stack
+from dm_compose.up.respawn import what_runs
 
 FULL, OFF = "full", "off"
 DURABILITIES = (FULL, OFF)

@@ -18,11 +18,11 @@ from dm_compose.compose.words import VerbWords, read_words
 from dm_compose.core.containers import Container
 from dm_compose.core.names import SubdotName
 from dm_compose.core.stack import Kind, Subdot
-from dm_compose.repository.access import store_exists
-from dm_compose.repository.adopting import Layer, adopted, refuse_to_overwrite, replaceable
-from dm_compose.repository.generated import Situation, generate
-from dm_compose.repository.stack import Rewrite, Stack
+from dm_compose.dots.stack import Rewrite, Stack
+from dm_compose.live.access import store_exists
 from dm_compose.storage.system import file_errors, write_file
+from dm_compose.up.layers import Layer, adopted, refuse_to_overwrite, replaceable
+from dm_compose.up.project_file import Situation, generate
 
 INTERRUPTED = 128  # exit codes from here on tell of a signal
 GIVEN = (Kind.ANONYMOUS, Kind.IMAGE)  # what gets a volume from us

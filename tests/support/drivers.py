@@ -12,7 +12,7 @@ from dm_compose.core.names import DotName
 from dm_compose.driver.client import Running, ask
 from dm_compose.driver.running import identity
 from dm_compose.driver.service import Service
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.engines import PrivateEngine
 from tests.support.projects import eventually
 

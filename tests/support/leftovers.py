@@ -7,8 +7,8 @@ from pathlib import Path
 
 import docker
 
+from dm_compose.clones.clone import CLONE_LABEL
 from dm_compose.engine import Engine
-from dm_compose.repository.clones import CLONE_LABEL
 from tests.support.projects import TestProject
 
 

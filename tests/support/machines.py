@@ -100,7 +100,7 @@ class Machine:
 
 def _run(words: tuple[str, ...], answer: str, environment: Mapping[str, str]) -> Ended:
     # docker-py leaves its socket open when nobody answers, so nobody is asked here.
-    no_engine = mock.patch("dm_compose.repository.dots.Engine", side_effect=EngineError("there is no engine"))
+    no_engine = mock.patch("dm_compose.dots.all_dots.Engine", side_effect=EngineError("there is no engine"))
     with _streams(answer) as (out, err), mock.patch.dict(os.environ, environment, clear=True), no_engine:
         before = signal.getsignal(signal.SIGTERM)
         try:

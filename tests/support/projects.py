@@ -20,7 +20,7 @@ import yaml
 
 from dm_compose.compose import ComposeOptions
 from dm_compose.core.events import Event
-from dm_compose.repository.stack import Stack
+from dm_compose.dots.stack import Stack
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNS = Path(__file__).parents[2] / ".dev" / "test-runs"

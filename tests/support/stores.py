@@ -14,8 +14,8 @@ from dm_compose.core.commit import CommitDraft, Move
 from dm_compose.core.events import Event
 from dm_compose.core.names import MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.store.api import Captured, Directories, Restored, Store
-from dm_compose.store.local import LocalStore
-from dm_compose.store.remote import RemoteStore, bundle
+from dm_compose.store.helper.client import RemoteStore, bundle
+from dm_compose.store.local.store import LocalStore
 
 DOT = DotName("shop")
 DATA = SubdotName("data")
@@ -24,7 +24,7 @@ DATA = SubdotName("data")
 _BOOT = (
     "import sys;from pathlib import Path;i=sys.stdin.buffer;n=int.from_bytes(i.read(8),'big');"
     "open(sys.argv[1],'wb').write(i.read(n));sys.path.insert(0,sys.argv[1]);"
-    "from dm_compose.store.server import serve;serve(Path(sys.argv[2]),i,sys.stdout.buffer)"
+    "from dm_compose.store.helper.server import serve;serve(Path(sys.argv[2]),i,sys.stdout.buffer)"
 )
 
 

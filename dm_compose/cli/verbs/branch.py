@@ -8,13 +8,13 @@ import click
 
 from dm_compose.cli.completion import complete_branch, complete_ref, complete_tag, complete_worktree
 from dm_compose.cli.output import as_commit, print_json, table
-from dm_compose.cli.state_verbs import json_option, print_arrival, timeout_option
 from dm_compose.cli.targets import target
+from dm_compose.cli.verbs.state import json_option, print_arrival, timeout_option
 from dm_compose.core.names import RefName, WorktreeName
 from dm_compose.errors import UsageError
 
 if TYPE_CHECKING:
-    from dm_compose.repository.dot import Branch
+    from dm_compose.dots.dot import Branch
 
 
 @click.command()

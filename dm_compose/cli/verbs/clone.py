@@ -7,8 +7,8 @@ from collections import Counter
 import click
 
 from dm_compose.cli.output import print_json
-from dm_compose.cli.state_verbs import json_option
 from dm_compose.cli.targets import target
+from dm_compose.cli.verbs.state import json_option
 from dm_compose.errors import EngineError
 
 
@@ -20,7 +20,7 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
 
     A clone whose test run lives stays, and so does everything that is no clone. The next test run on clones does it, too.
     """
-    from dm_compose.repository.clones import sweep
+    from dm_compose.clones.clone import sweep
 
     dots = target().dots(quiet=as_json)
     if dots.engine is None:

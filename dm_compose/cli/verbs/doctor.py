@@ -7,8 +7,8 @@ from typing import cast
 import click
 
 from dm_compose.cli.output import print_json, printable, table
-from dm_compose.cli.state_verbs import json_option
 from dm_compose.cli.targets import ComposeTarget, target
+from dm_compose.cli.verbs.state import json_option
 from dm_compose.core.units import seconds, size
 
 
@@ -19,7 +19,7 @@ def doctor(*, as_json: bool) -> None:
 
     Nothing of the stack is touched: a scratch container of one of its images, and a scratch file in the store, are used.
     """
-    from dm_compose.repository.doctor import examine
+    from dm_compose.sessions.doctor import examine
 
     found = examine(cast(ComposeTarget, target()).stack(quiet=as_json))
     if as_json:

@@ -10,14 +10,14 @@ import click
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
 from dm_compose.cli.output import age, as_commit, indented, print_json, printable, table
-from dm_compose.cli.state_verbs import json_option, message_option, parse_metadata, print_restore, timeout_option
 from dm_compose.cli.targets import store_target
+from dm_compose.cli.verbs.state import json_option, message_option, parse_metadata, print_restore, timeout_option
 from dm_compose.core.names import DotName
 from dm_compose.core.volumes import VolumeName
 
 if TYPE_CHECKING:
-    from dm_compose.repository.dot import Branch
-    from dm_compose.repository.dots import Summary
+    from dm_compose.dots.all_dots import Summary
+    from dm_compose.dots.dot import Branch
 
 _scripting = click.option(
     "-H", "--scripting", is_flag=True, help="For scripts: no header, one tab between fields, plain numbers."
@@ -133,8 +133,8 @@ def reset(*, ref: str, hard: bool, any_version: bool, timeout: float, as_json: b
 @json_option
 def mount(*, name: str, path: Path, create: bool, ref: str | None, as_json: bool) -> None:
     """Show a dot at PATH: a symlink to its live files, which follows the current branch unless the name is DOT@BRANCH."""
-    from dm_compose.repository.mounting import mount as mount_live
-    from dm_compose.repository.mounting import mount_commit
+    from dm_compose.dots.mount import mount as mount_live
+    from dm_compose.dots.mount import mount_commit
 
     volume, where = VolumeName.parse(name), path.absolute()
     dots = store_target().dots(quiet=as_json)

@@ -11,8 +11,8 @@ import click
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_branch, complete_dot
 from dm_compose.cli.output import EventLines, Narrator, age, print_json, printable, table
-from dm_compose.cli.state_verbs import json_option
 from dm_compose.cli.targets import target
+from dm_compose.cli.verbs.state import json_option
 from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, DotName, RefName
 from dm_compose.core.units import size
@@ -20,13 +20,13 @@ from dm_compose.errors import DamagedError, DmError, UsageError
 
 if TYPE_CHECKING:
     from dm_compose.remotes.names import RemoteName
-    from dm_compose.repository.remoting import Remotes
+    from dm_compose.sharing.named_remotes import Remotes
 
 _stash = click.option("--stash-on-divergence", "stash", is_flag=True, help="Keep the losing side as BRANCH-DIVERGED-TIME.")
 
 
 def _remotes(*, quiet: bool) -> Remotes:
-    from dm_compose.repository.remoting import Remotes
+    from dm_compose.sharing.named_remotes import Remotes
 
     return Remotes(target().dots(quiet=quiet))
 
@@ -34,8 +34,8 @@ def _remotes(*, quiet: bool) -> Remotes:
 @contextlib.contextmanager
 def _transfer(*, as_json: bool) -> Iterator[Remotes]:
     """Give the remotes, and tell what they do: in words and with a bar, or as JSON on standard error."""
-    from dm_compose.repository.dots import Dots
-    from dm_compose.repository.remoting import Remotes
+    from dm_compose.dots.all_dots import Dots
+    from dm_compose.sharing.named_remotes import Remotes
 
     teller = EventLines() if as_json else Narrator(quiet=False)
 
@@ -53,7 +53,7 @@ def _transfer(*, as_json: bool) -> Iterator[Remotes]:
 
 def is_remote(word: str) -> bool:
     """Whether a word of the command line names a remote. Makes no store to find out: the word may well be a service's name."""
-    from dm_compose.repository.access import store_exists
+    from dm_compose.live.access import store_exists
 
     if "/" in word:
         return True
@@ -66,7 +66,7 @@ def is_remote(word: str) -> bool:
 
 def _name(text: str) -> RemoteName:
     from dm_compose.remotes.names import RemoteName
-    from dm_compose.repository.remoting import ADMIN
+    from dm_compose.sharing.named_remotes import ADMIN
 
     return RemoteName.parse(text if "/" in text else f"{ADMIN}/{text}")
 

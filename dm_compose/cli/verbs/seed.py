@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from dm_compose.cli.output import as_commit, print_json
-from dm_compose.cli.state_verbs import json_option, timeout_option
 from dm_compose.cli.targets import ComposeTarget, target
+from dm_compose.cli.verbs.state import json_option, timeout_option
 from dm_compose.core.units import seconds, size
 from dm_compose.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
+    from dm_compose.dots.stack import Stack
     from dm_compose.remotes.names import RemoteName
-    from dm_compose.repository.filling import Filling
-    from dm_compose.repository.remoting import Remotes
-    from dm_compose.repository.seeding import Seeded
-    from dm_compose.repository.stack import Stack
+    from dm_compose.sharing.named_remotes import Remotes
+    from dm_compose.sharing.seed import Seeded
+    from dm_compose.sharing.up_from import Filling
 
 hard_option = click.option("--hard", is_flag=True, help="Also when something is uncommitted; it is kept for `undo`.")
 any_version_option = click.option("--any-version", is_flag=True, help="Also when another version of an engine made the commit.")
 
 
 def _parts(*, quiet: bool) -> tuple[Stack, Remotes]:
-    from dm_compose.repository.remoting import Remotes
+    from dm_compose.sharing.named_remotes import Remotes
 
     chosen = cast(ComposeTarget, target())
     return chosen.stack(quiet=quiet), Remotes(chosen.dots(quiet=quiet))
@@ -62,9 +62,9 @@ def _output_kept_for_json(*, as_json: bool) -> Iterator[None]:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def up(*, source: str, hard: bool, any_version: bool, as_json: bool, words: tuple[str, ...]) -> None:
     """Bring the stack up in the background on a commit from a remote, and return when every datastore answers."""
-    from dm_compose.repository.filling import How, up_from
-    from dm_compose.repository.ready import ready_timeout_s
-    from dm_compose.repository.source import Source
+    from dm_compose.live.ready import ready_timeout_s
+    from dm_compose.sharing.remote_ref import Source
+    from dm_compose.sharing.up_from import How, up_from
 
     parsed = Source.parse(source)
     stack, remotes = _parts(quiet=as_json)
@@ -134,10 +134,10 @@ def seed(
 
     Without REMOTE:NS/DOT it is the current remote, and what the dot is called there.
     """
-    from dm_compose.repository.filling import How, up_from
-    from dm_compose.repository.seeding import Wish
-    from dm_compose.repository.seeding import seed as make_or_take
-    from dm_compose.repository.source import Source
+    from dm_compose.sharing.remote_ref import Source
+    from dm_compose.sharing.seed import Wish
+    from dm_compose.sharing.seed import seed as make_or_take
+    from dm_compose.sharing.up_from import How, up_from
 
     how = How(hard, any_version, timeout, start=source is None)
     stack, remotes = _parts(quiet=as_json)
@@ -156,7 +156,7 @@ def seed(
 
 def _kept_on(kept: str | None, stack: Stack, remotes: Remotes) -> tuple[str, RemoteName]:
     """Return where seeds are kept."""
-    from dm_compose.repository.source import Source
+    from dm_compose.sharing.remote_ref import Source
 
     if kept is not None:
         if "@" in kept.rpartition(":")[2]:

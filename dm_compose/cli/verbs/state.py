@@ -17,14 +17,14 @@ from dm_compose.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dm_compose.repository.branching import Arrival
-    from dm_compose.repository.dot import SubdotStatus
-    from dm_compose.repository.execute import Done
-    from dm_compose.repository.restoring import RestoreReport
+    from dm_compose.dots.dot import SubdotStatus
+    from dm_compose.live.executor import Done
+    from dm_compose.operations.branches import Arrival
+    from dm_compose.operations.restore import RestoreReport
 
 
 def _default_timeout_s() -> float:
-    from dm_compose.repository.ready import ready_timeout_s
+    from dm_compose.live.ready import ready_timeout_s
 
     return ready_timeout_s()
 
@@ -232,7 +232,7 @@ def reset(*, ref: str, hard: bool, any_version: bool, dry_run: bool, timeout: fl
 @json_option
 def undo(*, timeout: float, as_json: bool) -> None:
     """Go back to before the last reset, checkout or pull, with what was uncommitted then. A second one takes the first back."""
-    from dm_compose.repository.branching import Arrival
+    from dm_compose.operations.branches import Arrival
 
     done = target().dot(quiet=as_json).undo(timeout_s=timeout)
     if isinstance(done, Arrival):

@@ -10,8 +10,8 @@ import click
 import dm_compose
 from dm_compose.cli.asking import ask
 from dm_compose.cli.output import print_json, printable
-from dm_compose.cli.state_verbs import json_option
 from dm_compose.cli.targets import store_target
+from dm_compose.cli.verbs.state import json_option
 from dm_compose.core.units import size
 from dm_compose.errors import DamagedError, DmError
 
@@ -75,7 +75,7 @@ def version(*, as_json: bool) -> None:
 
 
 def _facts() -> dict[str, str]:
-    from dm_compose.repository.access import HOME_VARIABLE, STORE_VOLUME
+    from dm_compose.live.access import HOME_VARIABLE, STORE_VOLUME
 
     try:
         engine = store_target().dots().engine

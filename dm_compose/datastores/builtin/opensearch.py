@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dm_compose.datastores.base import Datastore, Service
-from dm_compose.datastores.elasticsearch import flush, ready
+from dm_compose.datastores.builtin.elasticsearch import flush, ready
 from dm_compose.hookspecs import hookimpl
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from dm_compose.datastores.base import Datastore, Running
-from dm_compose.datastores.kafka import ready
+from dm_compose.datastores.builtin.kafka import ready
 from dm_compose.hookspecs import hookimpl
 
 FLUSHED_AFTER_S = 0.5

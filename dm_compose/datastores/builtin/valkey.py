@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dm_compose.datastores.base import Datastore, Service
-from dm_compose.datastores.redis import RELAXED, ready, save
+from dm_compose.datastores.builtin.redis import RELAXED, ready, save
 from dm_compose.hookspecs import hookimpl
 
 

@@ -23,9 +23,9 @@ from dm_compose.core.events import Event, Listener
 from dm_compose.core.plain import from_plain
 from dm_compose.errors import StoreError, error_classes
 from dm_compose.store.api import Store
-from dm_compose.store.calls import method
-from dm_compose.store.frames import read_frame, write_frame
-from dm_compose.store.server import HELPER_STORE
+from dm_compose.store.helper.calls import method
+from dm_compose.store.helper.frames import read_frame, write_frame
+from dm_compose.store.helper.server import HELPER_STORE
 
 IMAGE_VARIABLE = "DM_HELPER_IMAGE"
 DEFAULT_IMAGE = "python:3.14-slim"
@@ -33,7 +33,7 @@ CLOSE_TIMEOUT_S = 30.0
 ENDED = "the helper container ended"
 _BOOT = (
     "import sys;i=sys.stdin.buffer;n=int.from_bytes(i.read(8),'big');open('/tmp/dm.zip','wb').write(i.read(n));"
-    "sys.path.insert(0,'/tmp/dm.zip');from dm_compose.store.server import main;main()"
+    "sys.path.insert(0,'/tmp/dm.zip');from dm_compose.store.helper.server import main;main()"
 )
 _PACKAGES = ("core", "storage", "state", "store")
 
@@ -71,14 +71,14 @@ def bundle() -> bytes:
     """Return the code that the helper runs as a zip file: our packages that need nothing but the standard library, and
     filelock.
     """
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("dm_compose/__init__.py", "")
         archive.write(root / "errors.py", "dm_compose/errors.py")
         for package in _PACKAGES:
-            for file in sorted((root / package).glob("*.py")):
-                archive.write(file, f"dm_compose/{package}/{file.name}")
+            for file in sorted((root / package).rglob("*.py")):
+                archive.write(file, f"dm_compose/{file.relative_to(root)}")
         library = Path(filelock.__file__).parent
         for file in sorted(library.rglob("*.py")):
             archive.write(file, f"filelock/{file.relative_to(library)}")

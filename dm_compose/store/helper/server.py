@@ -13,9 +13,9 @@ from typing import IO, Any
 from dm_compose.core.plain import to_plain
 from dm_compose.errors import DmError
 from dm_compose.store.api import Store
-from dm_compose.store.calls import method
-from dm_compose.store.frames import read_frame, write_frame
-from dm_compose.store.local import LocalStore
+from dm_compose.store.helper.calls import method
+from dm_compose.store.helper.frames import read_frame, write_frame
+from dm_compose.store.local.store import LocalStore
 
 CALL_THREADS = 16
 HELPER_STORE = "/dm/store"

@@ -19,7 +19,7 @@ from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.scan import Found, join, scan_standing
 from dm_compose.storage.system import sync_file
 from dm_compose.store.api import Directories
-from dm_compose.store.indexes import Indexes, Key
+from dm_compose.store.local.indexes import Indexes, Key
 
 HASH_THREADS = 4
 CHUNK_BYTES = 256 << 10

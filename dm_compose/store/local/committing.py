@@ -31,7 +31,7 @@ from dm_compose.storage.objects import Batch
 from dm_compose.storage.scan import Tree
 from dm_compose.storage.system import file_errors, sync_filesystem
 from dm_compose.store.api import Captured, Directories
-from dm_compose.store.parts import Parts, nested
+from dm_compose.store.local.parts import Parts, nested
 
 
 @dataclass

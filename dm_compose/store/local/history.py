@@ -23,8 +23,8 @@ from dm_compose.core.names import (
 )
 from dm_compose.errors import ExistsError, InUseError, NotFoundError
 from dm_compose.storage.system import file_errors, sync_filesystem
-from dm_compose.store.parts import Parts
-from dm_compose.store.refs import resolve
+from dm_compose.store.local.parts import Parts
+from dm_compose.store.local.refs import resolve
 
 
 class History(Parts):

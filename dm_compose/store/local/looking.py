@@ -23,7 +23,7 @@ from dm_compose.storage.restore import plan_tree
 from dm_compose.storage.scan import RACY, scan, scan_standing
 from dm_compose.storage.system import file_errors, wait_for_clock_past
 from dm_compose.store.api import Directories
-from dm_compose.store.parts import Parts, nested, opener
+from dm_compose.store.local.parts import Parts, nested, opener
 
 
 class Looking(Parts):

@@ -32,8 +32,8 @@ from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree, join
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
-from dm_compose.store.indexes import Indexes, Key
-from dm_compose.store.trees import Trees
+from dm_compose.store.local.indexes import Indexes, Key
+from dm_compose.store.local.trees import Trees
 
 T = TypeVar("T")
 

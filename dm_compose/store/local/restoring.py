@@ -28,8 +28,8 @@ from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree
 from dm_compose.storage.system import file_errors, sync_filesystem
 from dm_compose.store.api import Directories, Restored
-from dm_compose.store.committing import Committing
-from dm_compose.store.parts import nested
+from dm_compose.store.local.committing import Committing
+from dm_compose.store.local.parts import nested
 
 
 class Restoring(Committing):

@@ -15,7 +15,7 @@ from dm_compose.storage.contents import BLOCK_BYTES, extents
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import file_errors
 from dm_compose.store.exchange import PART_BYTES, ZEROS_BYTES, Difference, Part, Run
-from dm_compose.store.staging import STAGING_PREFIX, LocalStaging, digest_of_file
+from dm_compose.store.local.staging import STAGING_PREFIX, LocalStaging, digest_of_file
 
 _COMPARE_BYTES = 256 << 10  # stays in the processor's cache
 _PART_BYTES = 32 << 10

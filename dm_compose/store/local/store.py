@@ -18,13 +18,13 @@ from dm_compose.core.upkeep import Checkup, Garbage, Probe
 from dm_compose.storage.contents import clone
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
-from dm_compose.store.checking import Checking
-from dm_compose.store.history import History
-from dm_compose.store.locks import Locks
-from dm_compose.store.looking import Looking
-from dm_compose.store.restoring import Restoring
-from dm_compose.store.sending import LocalExchange
-from dm_compose.store.upkeep import Upkeep
+from dm_compose.store.local.checking import Checking
+from dm_compose.store.local.history import History
+from dm_compose.store.local.locks import Locks
+from dm_compose.store.local.looking import Looking
+from dm_compose.store.local.restoring import Restoring
+from dm_compose.store.local.sending import LocalExchange
+from dm_compose.store.local.upkeep import Upkeep
 
 PROBE_BYTES = 16 << 20
 

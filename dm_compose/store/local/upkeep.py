@@ -17,9 +17,9 @@ from dm_compose.errors import DamagedError
 from dm_compose.state import Database
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import file_errors
-from dm_compose.store.indexes import Indexes
-from dm_compose.store.staging import in_use
-from dm_compose.store.trees import Trees
+from dm_compose.store.local.indexes import Indexes
+from dm_compose.store.local.staging import in_use
+from dm_compose.store.local.trees import Trees
 
 
 class Upkeep:

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
+from dm_compose.clones.clone import Clone, clone_name, made, sweep
 from dm_compose.core.events import ignore
+from dm_compose.dots.all_dots import Dots
+from dm_compose.dots.stack import Stack
 from dm_compose.engine import Engine
-from dm_compose.repository.access import open_access
-from dm_compose.repository.clones import Clone, clone_name, made, sweep
-from dm_compose.repository.dots import Dots
-from dm_compose.repository.stack import Stack
+from dm_compose.live.access import open_access
 from tests.support.crashing import KILLED, run_until
 from tests.support.leftovers import leftovers, resources
 from tests.support.projects import Run, TestProject, eventually, project_in

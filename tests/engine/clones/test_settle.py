@@ -12,10 +12,10 @@ import pymongo
 import pymysql
 import pytest
 
+from dm_compose.clones.settle import settled
 from dm_compose.core.names import CommitId
-from dm_compose.repository.ready import await_ready
-from dm_compose.repository.session import SessionOptions, StackSession
-from dm_compose.repository.settling import settled
+from dm_compose.live.ready import await_ready
+from dm_compose.sessions.session import SessionOptions, StackSession
 from tests.support.projects import Run, TestProject, example, project_in
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]

@@ -12,7 +12,7 @@ import redis
 
 from dm_compose.core.containers import Image
 from dm_compose.datastores.base import Service
-from dm_compose.datastores.redis import save
+from dm_compose.datastores.builtin.redis import save
 from tests.support.projects import LABEL, Run, eventually
 
 VALUE = b"x" * 200_000

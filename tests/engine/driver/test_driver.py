@@ -27,7 +27,7 @@ from tests.support.projects import eventually
 
 pytestmark = pytest.mark.engine
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 # Volumes

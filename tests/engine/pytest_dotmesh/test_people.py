@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_plugin import Tests, is_seed, outcome
+from tests.engine.pytest_dotmesh.test_plugin import Tests, is_seed, outcome
 from tests.support.projects import TestProject
 
 pytestmark = pytest.mark.engine

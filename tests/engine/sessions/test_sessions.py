@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from dm_compose.clones.settle import settled
 from dm_compose.core.plan import Action
 from dm_compose.engine import Engine
 from dm_compose.errors import NotReadyError
-from dm_compose.repository.restoring import RestoreReport
-from dm_compose.repository.session import SessionOptions, StackSession
-from dm_compose.repository.settling import settled
+from dm_compose.operations.restore import RestoreReport
+from dm_compose.sessions.session import SessionOptions, StackSession
 from tests.support.projects import TestProject, eventually
 
 pytestmark = pytest.mark.engine
@@ -108,7 +108,7 @@ def test_a_restore_that_failed_proves_nothing(
 
     seed = pristine.resolve(webapp.seed)
     with monkeypatch.context() as patched:
-        patched.setattr("dm_compose.repository.steps.await_ready", too_late)
+        patched.setattr("dm_compose.live.steps.await_ready", too_late)
         with pytest.raises(NotReadyError):
             pristine.restore(seed)
     assert down(restore(pristine)) == ["cache", "db"]

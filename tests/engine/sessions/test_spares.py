@@ -12,7 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from tests.engine.test_plugin import Tests, outcome
+from tests.engine.pytest_dotmesh.test_plugin import Tests, outcome
 from tests.support.leftovers import leftovers
 from tests.support.projects import TestProject, eventually
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.projects import TestProject
 from tests.support.trees import describe, differences
 

@@ -16,9 +16,9 @@ import redis
 from docker.models.containers import Container as Handle
 
 from dm_compose.core.containers import Container
-from dm_compose.core.reach import way_in
 from dm_compose.engine import EVENTS_KEPT, Engine
-from dm_compose.repository.witness import Witness
+from dm_compose.untouched.reach import way_in
+from dm_compose.untouched.witness import Witness
 from tests.support.projects import LABEL, Run, eventually
 
 pytestmark = pytest.mark.engine

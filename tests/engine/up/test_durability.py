@@ -9,7 +9,7 @@ from functools import partial
 import pymysql
 import pytest
 
-from tests.engine.test_plugin import Tests, outcome
+from tests.engine.pytest_dotmesh.test_plugin import Tests, outcome
 from tests.support.projects import Run, TestProject, eventually, example, project_in
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]

@@ -21,19 +21,19 @@ import click
 import pytest
 
 import dm_compose
-from dm_compose.cli import branch_verbs
 from dm_compose.cli import main as entry
 from dm_compose.cli.compose_group import cli
 from dm_compose.cli.main import run
 from dm_compose.cli.output import Narrator, age, print_error, table
-from dm_compose.cli.state_verbs import VERBS, parse_metadata
+from dm_compose.cli.verbs import branch as branch_verbs
+from dm_compose.cli.verbs.state import VERBS, parse_metadata
 from dm_compose.compose import Compose
 from dm_compose.core.events import Event
 from dm_compose.core.names import SubdotName
 from dm_compose.core.tree import Change, TreeDiff
+from dm_compose.dots.stack import Stack
 from dm_compose.errors import DmError, NotFoundError, UncommittedError, UsageError, error_classes
-from dm_compose.repository.committing import make_commit
-from dm_compose.repository.stack import Stack
+from dm_compose.operations.commit import make_commit
 from tests.support.capabilities import capabilities
 
 needs_compose = pytest.mark.skipif(capabilities()["compose"] != "yes", reason=f"compose: {capabilities()['compose']}")
@@ -158,7 +158,7 @@ def test_the_version_is_told(here: Here, option: str) -> None:
     assert (ended.code, dm_compose.__version__ in ended.out) == (0, True)
 
 
-DOCUMENTATION = Path(__file__).parents[2] / "docs" / "cli.md"
+DOCUMENTATION = Path(__file__).parents[3] / "docs" / "cli.md"
 
 
 @pytest.mark.skipif(not DOCUMENTATION.exists(), reason="docs/cli.md is not written yet")
@@ -373,7 +373,7 @@ def test_every_way_to_ask_for_the_removal_of_volumes_is_seen(
     here: Here, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], *, looks: bool
 ) -> None:
     monkeypatch.setattr(Stack, "status", _raise_in_method(DmError("looked")))
-    monkeypatch.setattr("dm_compose.repository.bringing_up.compose_with_state", lambda *_, **__: 0)
+    monkeypatch.setattr("dm_compose.up.run.compose_with_state", lambda *_, **__: 0)
     ended = here("down", *words)
     assert ("looked" in ended.err) is looks
     assert ended.code == (1 if looks else 0)
@@ -505,7 +505,7 @@ def test_other_verbs_are_composes_with_its_output_and_exit_code(words: tuple[str
 def test_only_a_request_for_a_verbs_own_help_leaves_state_aside(
     here: Here, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], *, asks: bool
 ) -> None:
-    monkeypatch.setattr("dm_compose.repository.bringing_up.compose_with_state", lambda *_, **__: 17)
+    monkeypatch.setattr("dm_compose.up.run.compose_with_state", lambda *_, **__: 17)
     monkeypatch.setattr(Compose, "pass_through", lambda *_, **__: 18)
     assert here(*words).code == (18 if asks else 17)
 

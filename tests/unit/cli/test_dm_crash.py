@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.crashing import KILLED, run_until
 from tests.support.machines import Machine
 

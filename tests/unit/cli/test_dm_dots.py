@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dm_compose.cli.dot_verbs import pretty
+from dm_compose.cli.verbs.dot import pretty
 from dm_compose.errors import ExistsError, InUseError, NotFoundError, UncommittedError, UsageError
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.machines import Machine
 from tests.support.processes import Child
 
@@ -464,7 +464,7 @@ def test_other_dots_and_their_history_are_untouched_by_a_deletion(machine: Machi
 HOLD = """
 import sys
 from pathlib import Path
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 store = LocalStore(Path(sys.argv[1]))
 store.lock(sys.argv[2], "somebody", 0)
 print("held", flush=True)

@@ -10,7 +10,7 @@ import pytest
 
 from dm_compose.core.names import MAIN_WORKTREE, DotName, SubdotName
 from dm_compose.errors import EngineError, ExistsError, InUseError, NotFoundError, StoreError, UncommittedError, UsageError
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.machines import Machine
 
 USAGE, NOT_FOUND, UNCOMMITTED, IN_USE, STORE, EXISTS = (

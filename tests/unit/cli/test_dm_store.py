@@ -18,8 +18,8 @@ import pytest
 
 import dm_compose
 from dm_compose.cli.dm_group import cli
+from dm_compose.dots.dot import Dot
 from dm_compose.errors import DamagedError, DiskFullError, NotFoundError, StoreError, UsageError, error_classes
-from dm_compose.repository.dot import Dot
 from tests.support.filesystems import Mount
 from tests.support.machines import Ended, Machine
 
@@ -325,7 +325,7 @@ def test_a_message_is_one_line_beside_what_is_offered(dm: Machine) -> None:
 
 
 def test_a_key_press_recovers_nothing_and_says_nothing(dm: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dm_compose.repository.stored.recover_if_left", lambda *_: 1 // 0)
+    monkeypatch.setattr("dm_compose.dots.stored_dot.recover_if_left", lambda *_: 1 // 0)
     assert "other" in _complete(dm, "dm checkout ")
     for broken in (Machine(Path("/proc/nowhere")), Machine(dm.root, {"DM_HOME": "no-folder"})):
         assert _complete(broken, "dm checkout ") == []

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 import pytest
 
-from dm_compose.cli.remote_verbs import is_remote
 from dm_compose.cli.targets import ComposeTarget
+from dm_compose.cli.verbs.remote import is_remote
 from dm_compose.compose import ComposeOptions
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.machines import NO_ENGINE
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from dm_compose.clones.project_file import Original, clone_document, clone_plan
 from dm_compose.compose.model import parse_project
 from dm_compose.core.containers import Image
 from dm_compose.core.names import DotName
 from dm_compose.datastores.registry import registry
+from dm_compose.discovery.subdots import make_plan
 from dm_compose.errors import UsageError
-from dm_compose.repository.cloning import Original, clone_document, clone_plan
-from dm_compose.repository.subdots import make_plan
 
 NAME = DotName("shop-t1-gw0")
 LABELS = {"dev.dotmesh.run": "1"}

@@ -21,8 +21,9 @@ from pathlib import Path
 import pytest
 
 from dm_compose.core.containers import Image
-from dm_compose.datastores import Datastore, Service, cassandra, clickhouse, elasticsearch, localstack, victoriametrics
+from dm_compose.datastores import Datastore, Service
 from dm_compose.datastores.base import Probe
+from dm_compose.datastores.builtin import cassandra, clickhouse, elasticsearch, localstack, victoriametrics
 from dm_compose.datastores.protocols import http_call, http_or_https, postgres_startup
 from dm_compose.datastores.registry import registry
 from dm_compose.errors import DmError

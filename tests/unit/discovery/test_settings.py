@@ -10,8 +10,8 @@ import pytest
 from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.core.containers import Image
 from dm_compose.core.project import ComposeService, ComposeVolume, Project
+from dm_compose.discovery.settings import Settings, read_settings
 from dm_compose.errors import UsageError
-from dm_compose.repository.settings import Settings, read_settings
 from tests.support.capabilities import capabilities
 
 ENGINES = ["mongo", "mysql", "postgres", "redis"]

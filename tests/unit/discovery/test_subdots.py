@@ -20,8 +20,8 @@ from dm_compose.core.plain import to_plain
 from dm_compose.core.project import Project
 from dm_compose.core.stack import StackPlan
 from dm_compose.datastores.registry import registry
+from dm_compose.discovery.subdots import make_plan
 from dm_compose.errors import UsageError
-from dm_compose.repository.subdots import make_plan
 from tests.support.capabilities import capabilities
 
 pytestmark = pytest.mark.skipif(capabilities()["compose"] != "yes", reason=f"compose: {capabilities()['compose']}")

@@ -27,11 +27,11 @@ from dm_compose.driver.client import ask, tell_to_leave
 from dm_compose.driver.listening import Listening, socket_of
 from dm_compose.driver.server import MAX_BODY_BYTES, DriverServer
 from dm_compose.errors import EngineError, InUseError, StoreError, UsageError
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.dots import dot_with_branches
 from tests.support.processes import child
 from tests.support.projects import eventually
-from tests.unit.test_driver_volumes import NAMES
+from tests.unit.driver.test_volumes import NAMES
 
 DRIVER = "dmtest"
 

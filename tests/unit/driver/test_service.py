@@ -20,8 +20,8 @@ from click.testing import CliRunner
 
 import dm_compose
 from dm_compose import process
-from dm_compose.cli import cluster_verbs
 from dm_compose.cli.main import run
+from dm_compose.cli.verbs import cluster as cluster_verbs
 from dm_compose.core.containers import Container, EngineFacts, Image, Mount, Volume
 from dm_compose.core.events import Event
 from dm_compose.driver import running, service
@@ -31,7 +31,7 @@ from dm_compose.driver.running import Background, Started, Systemd, end, identit
 from dm_compose.driver.service import Service
 from dm_compose.engine import Engine
 from dm_compose.errors import DmError, EngineError, InUseError, NotReadyError
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.projects import eventually
 
 DRIVER = "dmtest"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dm_compose.repository.access import inside_helper
+from dm_compose.live.access import inside_helper
 
 
 def test_each_place_has_a_mount_of_its_own() -> None:

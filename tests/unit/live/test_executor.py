@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dm_compose.core.plan import Action, Plan, Step
-from dm_compose.repository.execute import Work, execute
+from dm_compose.live.executor import Work, execute
 
 PATIENCE_S = 20.0
 
@@ -69,7 +69,7 @@ def test_steps_are_returned_in_the_order_in_which_they_ended(monkeypatch: pytest
         return concurrent.futures.wait(futures)
 
     # Even when all of them ended before anybody looked.
-    monkeypatch.setattr("dm_compose.repository.execute.wait", wait)
+    monkeypatch.setattr("dm_compose.live.executor.wait", wait)
     ends = [d.ended_s for d in execute(plan(*(f"kill c{number}" for number in range(30))), everything(lambda _: None))]
     assert ends == sorted(ends)
 
@@ -163,7 +163,7 @@ def noticed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
             event.set()
         return concurrent.futures.wait(*words, **options)
 
-    monkeypatch.setattr("dm_compose.repository.execute.wait", wait)
+    monkeypatch.setattr("dm_compose.live.executor.wait", wait)
     return event
 
 
@@ -232,7 +232,7 @@ def test_an_interrupt_from_outside_waits_for_the_steps_under_way(monkeypatch: py
         assert interrupted.wait(PATIENCE_S)
         ended.append(target)
 
-    monkeypatch.setattr("dm_compose.repository.execute.wait", wait)
+    monkeypatch.setattr("dm_compose.live.executor.wait", wait)
     with pytest.raises(KeyboardInterrupt):
         execute(plan("kill a", "kill b", "start c after 1"), everything(work))
     assert sorted(ended) == ["a", "b"]

@@ -9,10 +9,10 @@ import pytest
 
 from dm_compose.cli import main as entry
 from dm_compose.core.commit import RESTORE, SESSION
+from dm_compose.dots.stack import Stack
 from dm_compose.errors import DmError, UsageError
-from dm_compose.repository.ready import ready_timeout_s
-from dm_compose.repository.recovery import recover
-from dm_compose.repository.stack import Stack
+from dm_compose.live.ready import ready_timeout_s
+from dm_compose.operations.recovery import recover
 
 
 @pytest.mark.parametrize(("text", "seconds"), [(None, 120.0), ("", 120.0), ("5", 5.0), ("0.5", 0.5), ("0", 0.0)])
@@ -54,7 +54,7 @@ def test_verbs_that_wait_have_the_option(
 def test_recovery_waits_as_long_as_the_variable_says(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
     waited = []
     monkeypatch.setenv("DM_TIMEOUT", "7")
-    monkeypatch.setattr("dm_compose.repository.recovery.finish_restore", lambda *_, timeout_s: waited.append(timeout_s))
+    monkeypatch.setattr("dm_compose.operations.recovery.finish_restore", lambda *_, timeout_s: waited.append(timeout_s))
     left = SimpleNamespace(operation=operation, paused=(), stopped=(), worktree="main")
     store = SimpleNamespace(unfinished=lambda _: [left], lock=lambda *_: "token", unlock=lambda _: None)
     known = {"store": store, "dot": "shop", "project": "shop", "worktree": "main", "engine": None}

@@ -13,8 +13,8 @@ from dm_compose.core.containers import Container, Image
 from dm_compose.core.names import SubdotName
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.datastores import Datastore, Service
-from dm_compose.repository.checkout import Member
-from dm_compose.repository.restore_plan import plan_restore, put_back_anyway
+from dm_compose.live.worktree import Member
+from dm_compose.operations.plans import plan_restore, put_back_anyway
 
 DATASTORES = {
     "redis": Datastore(name="redis", images=("redis",), data=("/data",)),

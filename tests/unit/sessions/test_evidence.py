@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dm_compose.core.names import RefName
 from dm_compose.remotes.names import Tag
-from dm_compose.repository.evidence import Failure, failed_branch
+from dm_compose.sessions.evidence import Failure, failed_branch
 
 
 def test_a_test_is_found_by_its_path_and_name() -> None:

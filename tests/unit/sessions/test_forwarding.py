@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dm_compose.repository.forwarding import Forwarder
+from dm_compose.sessions.forwarding import Forwarder
 
 KEY = ("db", 5432)
 MIB = 1 << 20

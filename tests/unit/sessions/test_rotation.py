@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dm_compose.errors import DmError, EngineError, NotReadyError
-from dm_compose.repository import rotation as rotation_module
-from dm_compose.repository.rotation import Rotation
+from dm_compose.sessions import rotation as rotation_module
+from dm_compose.sessions.rotation import Rotation
 from tests.support.projects import eventually
 
 

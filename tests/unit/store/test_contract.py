@@ -36,8 +36,8 @@ from dm_compose.errors import (
 from dm_compose.state import Database
 from dm_compose.state.schema import SCHEMA_VERSION
 from dm_compose.store.api import Restored, Store
-from dm_compose.store.local import LocalStore
-from dm_compose.store.remote import RemoteStore, bundle
+from dm_compose.store.helper.client import RemoteStore, bundle
+from dm_compose.store.local.store import LocalStore
 from tests.support import filesystems
 from tests.support.filesystems import Mount, leave_free
 from tests.support.processes import child, run_python
@@ -98,7 +98,7 @@ def nothing_left(root: Path, bench: Bench) -> None:
 _HOLDER = """
 import sys
 from pathlib import Path
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 store = LocalStore(Path(sys.argv[1]))
 token = store.lock("shop", "the child", 0)
 print("held", flush=True)
@@ -1099,8 +1099,8 @@ def test_the_helper_runs_on_the_bundle_and_the_standard_library_alone(fast_path:
     program = """
 import sys
 sys.path.insert(0, sys.argv[1])
-import dm_compose.store.server, filelock
-print(sys.flags.no_site, dm_compose.store.server.__file__, filelock.__file__)
+import dm_compose.store.helper.server, filelock
+print(sys.flags.no_site, dm_compose.store.helper.server.__file__, filelock.__file__)
 outside = [n for n, m in sys.modules.items() if "site-packages" in (getattr(m, "__file__", None) or "")]
 print(outside)
 for name in ("click", "docker", "pluggy", "yaml"):
@@ -1260,7 +1260,7 @@ import os, sys
 from pathlib import Path
 from dm_compose.core.names import DotName
 from dm_compose.errors import DmError
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 try:
     LocalStore(Path(sys.argv[1])).create_dot(DotName("mine"))
@@ -1748,8 +1748,8 @@ def test_a_power_cut_in_the_middle_of_a_commit_leaves_the_commits_before_it(loca
 
 
 def test_the_server_answers_until_its_input_ends(fast_path: Path) -> None:
-    from dm_compose.store.frames import read_frame, write_frame
-    from dm_compose.store.server import serve
+    from dm_compose.store.helper.frames import read_frame, write_frame
+    from dm_compose.store.helper.server import serve
 
     source, sink = io.BytesIO(), io.BytesIO()
     calls = [("hello", {}), ("create_dot", {"dot": "shop"})]
@@ -1767,8 +1767,8 @@ def test_the_server_answers_until_its_input_ends(fast_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", [{"dot": "../etc"}, {"dot": 5}, {}, {"dot": "x", "more": 1}])
 def test_arguments_that_are_no_names_reach_no_store(fast_path: Path, bad: dict[str, object]) -> None:
-    from dm_compose.store.frames import read_frame, write_frame
-    from dm_compose.store.server import serve
+    from dm_compose.store.helper.frames import read_frame, write_frame
+    from dm_compose.store.helper.server import serve
 
     source, sink = io.BytesIO(), io.BytesIO()
     write_frame(source, {"call": 0, "target": 0, "method": "hello", "arguments": {}})

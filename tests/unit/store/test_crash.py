@@ -12,7 +12,7 @@ import pytest
 
 from dm_compose.core.commit import COMMIT, CommitDraft, Move
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, SubdotName
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.crashing import copy, stops
 
 DOT = DotName("dot")

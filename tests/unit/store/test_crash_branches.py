@@ -15,7 +15,7 @@ import pytest
 
 from dm_compose.core.commit import COMMIT, SWITCH, Move, Worktree
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, RefName, SubdotName, WorktreeName
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.crashing import copy, stops
 from tests.support.stores import DOT, TreeBench
 from tests.support.trees import describe, differences

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dm_compose.store.frames import MAX_FRAME_BYTES, read_frame, write_frame
+from dm_compose.store.helper.frames import MAX_FRAME_BYTES, read_frame, write_frame
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
 MESSAGES = st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | TEXT | st.lists(TEXT, max_size=3), max_size=4)

@@ -17,7 +17,7 @@ from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotNa
 from dm_compose.errors import DamagedError
 from dm_compose.state.schema import MIGRATIONS, SCHEMA_VERSION
 from dm_compose.store.api import Store
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.crashing import copy, stops
 from tests.support.stores import DATA, DOT, Bench, Stores
 from tests.support.trees import describe, differences

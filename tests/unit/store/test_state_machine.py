@@ -17,7 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from dm_compose.core.commit import COMMIT
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, ROOT_SUBDOT, CommitId, RefName
-from dm_compose.store.local import LocalStore
+from dm_compose.store.local.store import LocalStore
 from tests.support.stores import DATA, DOT, Bench, TreeBench
 from tests.support.trees import Description, describe, differences
 

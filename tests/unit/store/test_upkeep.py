@@ -20,8 +20,8 @@ from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotNa
 from dm_compose.core.upkeep import Checkup, Damage, Garbage
 from dm_compose.errors import DamagedError, NotFoundError
 from dm_compose.state import Database
-from dm_compose.store import checking, indexes
 from dm_compose.store.api import Store
+from dm_compose.store.local.store import checking, indexes
 from tests.support.stores import DATA, DOT, Bench, Stores, TreeBench
 from tests.support.trees import describe, differences
 

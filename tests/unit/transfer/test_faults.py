@@ -20,9 +20,9 @@ from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, CommitId
 from dm_compose.errors import DamagedError, DivergedError, DmError, RemoteError, StoreError
 from dm_compose.remotes import Remote, RemoteUrl, Tag, open_remote, retry
-from dm_compose.store.local import LocalStore
-from dm_compose.store.remote import ENDED
-from dm_compose.store.staging import in_use
+from dm_compose.store.helper.client import ENDED
+from dm_compose.store.local.staging import in_use
+from dm_compose.store.local.store import LocalStore
 from dm_compose.transfer import fetch
 from dm_compose.transfer.reading import read_manifest
 from tests.support.capabilities import capabilities

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dm_compose.store.exchange import Run
-from dm_compose.store.sending import compare
+from dm_compose.store.local.sending import compare
 from dm_compose.transfer import codec
 from dm_compose.transfer.tables import Definition, Frame, Piece, Table
 from tests.support.transfers import Side, directory_remote

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dm_compose.core.containers import Container, Image, Mount
-from dm_compose.core.reach import open_directories, way_in, within
+from dm_compose.untouched.reach import open_directories, way_in, within
 
 
 def made(name: str, **fields: Any) -> Container:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dm_compose.core.traffic import Traffic, any_socket, closing, parse_bound, parse_frames, parse_snmp, parse_snmp6, traffic
+from dm_compose.untouched.traffic import Traffic, any_socket, closing, parse_bound, parse_frames, parse_snmp, parse_snmp6, traffic
 
 SNMP = """\
 Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers OutRequests

@@ -18,9 +18,9 @@ from dm_compose.core.containers import Image
 from dm_compose.core.names import SubdotName
 from dm_compose.core.project import Project
 from dm_compose.datastores.registry import registry
-from dm_compose.repository.bringing_up import generated_file
-from dm_compose.repository.generated import Situation, generate
-from dm_compose.repository.subdots import make_plan
+from dm_compose.discovery.subdots import make_plan
+from dm_compose.up.project_file import Situation, generate
+from dm_compose.up.run import generated_file
 from tests.support.capabilities import capabilities
 
 needs_compose = pytest.mark.skipif(capabilities()["compose"] != "yes", reason=f"compose: {capabilities()['compose']}")

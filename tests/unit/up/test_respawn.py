@@ -8,7 +8,7 @@ import pytest
 
 from dm_compose.core.containers import Image
 from dm_compose.engine import RESPAWN_LABEL, Engine
-from dm_compose.repository.respawn import respawn_obstacles, supervise
+from dm_compose.up.respawn import respawn_obstacles, supervise
 
 IMAGE = Image("db:1", "sha256:1", entrypoint=("entry.sh",), command=("entry.sh", "serve", "--price=$5"))
 

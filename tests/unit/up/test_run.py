@@ -10,8 +10,8 @@ import pytest
 
 from dm_compose.compose.model import parse_project
 from dm_compose.compose.words import read_words
-from dm_compose.repository.adopting import replaceable
-from dm_compose.repository.bringing_up import _scaled, compose_with_state
+from dm_compose.up.layers import replaceable
+from dm_compose.up.run import _scaled, compose_with_state
 
 SERVICES = {
     "db": {"image": "x"},

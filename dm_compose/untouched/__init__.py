@@ -1,0 +1,1 @@
+"""Proof that nothing has reached a container since the last restore."""
