@@ -13,7 +13,7 @@ from dm_compose.compose import ComposeOptions
 from dm_compose.errors import UsageError
 from dm_compose.sessions.evidence import Limits
 from dm_compose.sessions.session import STRATEGIES, SessionOptions
-from dm_compose.sharing.remote_ref import Source
+from dm_compose.sharing.remote_ref import RemoteRef
 from dm_compose.up.durability import DURABILITIES, FULL
 from pytest_dotmesh.environment import Environment
 
@@ -102,7 +102,7 @@ class DmConfig:
 
     compose: ComposeOptions
     session: SessionOptions
-    source: Source | None
+    source: RemoteRef | None
     autouse: bool
     report: bool
     report_json: str | None
@@ -219,7 +219,7 @@ def _decode(setting: _Setting, value: Any, where: str) -> Any:
         raise pytest.UsageError(f"{where}: {value!r} is no {setting.name}; there are {', '.join(setting.choices)}")
     if setting.kind == "source":
         try:
-            return Source.parse(value) if value else None
+            return RemoteRef.parse(value) if value else None
         except UsageError as error:
             raise pytest.UsageError(f"{where}: {error.message}\n{error.hint}") from None
     return value

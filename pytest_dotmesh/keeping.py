@@ -18,7 +18,7 @@ from dm_compose.remotes.names import RemoteName
 from dm_compose.sessions.evidence import Failure
 from dm_compose.sessions.session import StackSession
 from dm_compose.sharing.named_remotes import Remotes
-from dm_compose.sharing.remote_ref import Source
+from dm_compose.sharing.remote_ref import RemoteRef
 from pytest_dotmesh.config import KeepFailed
 from pytest_dotmesh.reporting import KeptState
 
@@ -50,7 +50,7 @@ def keep(session: StackSession, start: Commit, settings: KeepFailed, run: str, t
 def _destination(text: str) -> tuple[str, RemoteName | None]:
     """Split REMOTE[:NS/DOT]."""
     try:
-        source = Source.parse(text)
+        source = RemoteRef.parse(text)
     except UsageError:
         return text, None
     return source.remote, source.name

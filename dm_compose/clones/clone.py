@@ -31,7 +31,7 @@ from dm_compose.dots.stack import Stack
 from dm_compose.engine import OWNER_LABEL, Engine, Owner, abandoned
 from dm_compose.errors import ComposeError, DmError, InUseError, NotFoundError, UsageError
 from dm_compose.live.access import Access, locked, open_access, who_am_i
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.recovery import session_lock
 from dm_compose.operations.worktrees import fill
 from dm_compose.store.api import Store
@@ -113,10 +113,10 @@ class Clone(Stack):
         except NotFoundError:
             return super().find(store, ref)
 
-    def keep(self, checkout: Checkout, message: str) -> Commit:
+    def keep(self, live: LiveWorktree, message: str) -> Commit:
         """Commit the live state without moving a branch or the reflog; the original's dot knows the commit too."""
-        commit = super().keep(checkout, message)
-        checkout.store.share_commit(self._name, commit.id, self.lasting_dot(checkout.store))
+        commit = super().keep(live, message)
+        live.store.share_commit(self._name, commit.id, self.lasting_dot(live.store))
         return commit
 
     def places(self, *, make_volumes: bool) -> dict[SubdotName, str]:

@@ -142,8 +142,8 @@ class Dots:
             store.collect(_since(None))
 
     def _users(self, dot: StoredDot) -> list[str]:
-        with dot.opened(lock=False) as checkout:
-            return [m.container.name for m in checkout.members if m.mounts and (checkout.tree or m.container.running)]
+        with dot.opened(lock=False) as live:
+            return [m.container.name for m in live.members if m.mounts and (live.tree or m.container.running)]
 
     def _have_docker_forget(self, volumes: Iterable[str]) -> None:
         for name in volumes:
@@ -163,14 +163,14 @@ class Dots:
 
     def summary(self, name: DotName, *, current: bool = False) -> Summary:
         """Return one dot at a glance."""
-        with self.dot(name).opened(lock=False) as checkout:
-            state = checkout.state()
-            log = checkout.store.log(name, state.head) if state.head is not None else []
-            where = name, checkout.worktree, checkout.directories
-            live = checkout.store.diff_live(*where, None, {}, 0)
-            size = sum(change.size_bytes for diff in live.values() for change in diff.changes)
+        with self.dot(name).opened(lock=False) as live:
+            state = live.state()
+            log = live.store.log(name, state.head) if state.head is not None else []
+            where = name, live.worktree, live.directories
+            found = live.store.diff_live(*where, None, {}, 0)
+            size = sum(change.size_bytes for diff in found.values() for change in diff.changes)
             try:
-                dirty = sum(changes.diff.changed_bytes for changes in uncommitted(checkout).values() if changes.by_user)
+                dirty = sum(changes.diff.changed_bytes for changes in uncommitted(live).values() if changes.by_user)
             except DamagedError as error:  # the other dots are to be seen all the same
                 self.listener(Event("warning", f"dot {name}, all of it counted as dirty: {error.message}; see `dm fsck`"))
                 dirty = size
@@ -179,10 +179,10 @@ class Dots:
                 current=current,
                 branch=state.branch,
                 server=socket.gethostname(),
-                containers=tuple(sorted(m.container.name for m in checkout.members if m.mounts and m.container.running)),
-                size_bytes=size if checkout.places or not log else log[0].size_bytes,
+                containers=tuple(sorted(m.container.name for m in live.members if m.mounts and m.container.running)),
+                size_bytes=size if live.places or not log else log[0].size_bytes,
                 commits=len([commit for commit in log if not commit.hidden]),
-                dirty_bytes=dirty if checkout.places else 0,
+                dirty_bytes=dirty if live.places else 0,
             )
 
     # Looking after the store
@@ -202,8 +202,8 @@ class Dots:
         reached.
         """
         with self._all_locked() as store:
-            live = {dot: self._live(store, dot) for dot in store.dots()}
-            return store.check(live, repair=repair)
+            trees = {dot: self._live(store, dot) for dot in store.dots()}
+            return store.check(trees, repair=repair)
 
     def _live(self, store: Store, dot: DotName) -> Mapping[WorktreeName, Directories]:
         """Return the directories of a dot's worktrees that this process can reach by the same names as the store."""

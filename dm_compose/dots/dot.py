@@ -14,7 +14,7 @@ from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import NotFoundError
 from dm_compose.live.ready import DEFAULT_TIMEOUT_S
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, arrive, drop_branch
 from dm_compose.operations.commit import CommitReport, make_commit
@@ -93,7 +93,7 @@ class Dot(abc.ABC):
     @abc.abstractmethod
     def opened(
         self, *, lock: bool, create: bool = False, make_volumes: bool = False
-    ) -> contextlib.AbstractContextManager[Checkout]:
+    ) -> contextlib.AbstractContextManager[LiveWorktree]:
         """Open the store and observe the worktree with its containers; with `lock` hold the dot's lock meanwhile.
 
         `create` makes the dot when it does not exist, `make_volumes` the volumes of subdots that have none.
@@ -103,95 +103,95 @@ class Dot(abc.ABC):
         self, message: str, metadata: Mapping[str, str], *, stop: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> CommitReport:
         """Commit all subdots atomically; see committing.make_commit. Makes the dot on its first commit."""
-        with self.opened(lock=True, create=True) as checkout:
-            return make_commit(checkout, message, metadata, stop=stop, timeout_s=timeout_s)
+        with self.opened(lock=True, create=True) as live:
+            return make_commit(live, message, metadata, stop=stop, timeout_s=timeout_s)
 
     def reset(self, ref: str, *, hard: bool, any_version: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
         """Put the state of a commit back and stand on it; see restoring.move_to.
 
         UncommittedError without `hard` when something would be lost; VersionMismatchError without `any_version`.
         """
-        with self.opened(lock=True, make_volumes=hard) as checkout:
-            target = self._target(checkout, ref)
-            checkout.refuse_strangers(readers_too=True)
-            checkout.require_places()
+        with self.opened(lock=True, make_volumes=hard) as live:
+            target = self._target(live, ref)
+            live.refuse_strangers(readers_too=True)
+            live.require_places()
             if not any_version:
-                check_versions(checkout, target)
+                check_versions(live, target)
             if not hard:
-                refuse_to_lose(checkout)
-            return move_to(checkout, target, "reset", timeout_s=timeout_s)
+                refuse_to_lose(live)
+            return move_to(live, target, "reset", timeout_s=timeout_s)
 
     def plan_reset(self, ref: str) -> Plan:
         """Return what `reset` would do now; takes no lock and does nothing."""
-        with self.opened(lock=False) as checkout:
-            return plan_reset(checkout, self._target(checkout, ref))
+        with self.opened(lock=False) as live:
+            return plan_reset(live, self._target(live, ref))
 
     def save(self, why: str) -> CommitId | None:
         """Keep what is uncommitted as a hidden commit that the reflog names; None when there is nothing to keep."""
-        with self.opened(lock=True) as checkout:
-            checkout.refuse_strangers(readers_too=False)
-            return save_uncommitted(checkout, why)
+        with self.opened(lock=True) as live:
+            live.refuse_strangers(readers_too=False)
+            return save_uncommitted(live, why)
 
     def undo(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport | Arrival:
         """Go back to before the last reset, checkout or pull, uncommitted changes included; undoing an undo brings it back."""
-        with self.opened(lock=True) as checkout:
-            moves = (e for e in checkout.store.reflog(checkout.dot, checkout.worktree) if e.action in UNDOABLE)
+        with self.opened(lock=True) as live:
+            moves = (e for e in live.store.reflog(live.dot, live.worktree) if e.action in UNDOABLE)
             last = next(moves, None)
             if last is None or last.old is None:
                 raise NotFoundError("there is nothing to undo", hint="`reflog` lists what has happened.")
             if last.left != last.branch:
-                return arrive(checkout, last.left, action="undo", timeout_s=timeout_s)
-            checkout.refuse_strangers(readers_too=True)
-            checkout.require_places()
-            target = checkout.store.commit(checkout.dot, last.saved or last.old)
-            return move_to(checkout, target, "undo", head=last.old, timeout_s=timeout_s)
+                return arrive(live, last.left, action="undo", timeout_s=timeout_s)
+            live.refuse_strangers(readers_too=True)
+            live.require_places()
+            target = live.store.commit(live.dot, last.saved or last.old)
+            return move_to(live, target, "undo", head=last.old, timeout_s=timeout_s)
 
     def status(self) -> Status:
         """Return what differs from the head, without stopping anything; sizes of large changes are upper bounds (`exact`)."""
-        with self.opened(lock=False) as checkout:
-            state = checkout.state()
-            head = checkout.store.commit(checkout.dot, state.head) if state.head else None
-            found = uncommitted(checkout)
+        with self.opened(lock=False) as live:
+            state = live.state()
+            head = live.store.commit(live.dot, state.head) if state.head else None
+            found = uncommitted(live)
             nothing = Uncommitted(TreeDiff(), by_user=False)
             subdots = tuple(
-                SubdotStatus(s.name, s.engine, checkout.places.get(s.name), changes.diff, changes.by_user)
-                for s in checkout.plan.subdots
+                SubdotStatus(s.name, s.engine, live.places.get(s.name), changes.diff, changes.by_user)
+                for s in live.plan.subdots
                 if (changes := found.get(s.name, nothing))
             )
-            return Status(checkout.dot, checkout.plan.project, state.branch, head, subdots)
+            return Status(live.dot, live.plan.project, state.branch, head, subdots)
 
     def diff(self, base: str, other: str | None) -> Mapping[SubdotName, TreeDiff]:
         """Return what changed from `base` to `other`, or to the live state; every byte is compared."""
-        with self.opened(lock=False) as checkout:
-            patterns = checkout.ignore_patterns()
-            first = self._target(checkout, base).id
+        with self.opened(lock=False) as live:
+            patterns = live.ignore_patterns()
+            first = self._target(live, base).id
             if other is not None:
-                return checkout.store.diff_commits(checkout.dot, first, self._target(checkout, other).id, patterns)
-            return checkout.store.diff_live(checkout.dot, checkout.worktree, checkout.directories, first, patterns, None)
+                return live.store.diff_commits(live.dot, first, self._target(live, other).id, patterns)
+            return live.store.diff_live(live.dot, live.worktree, live.directories, first, patterns, None)
 
     def log(self, ref: str = "HEAD") -> list[Commit]:
         """Return a commit and its ancestors, newest first; the result is empty for a dot without commits."""
-        with self.opened(lock=False) as checkout:
-            state = checkout.state()
+        with self.opened(lock=False) as live:
+            state = live.state()
             if ref in ("HEAD", state.branch) and state.head is None:
                 return []
-            return checkout.store.log(checkout.dot, self._target(checkout, ref).id)
+            return live.store.log(live.dot, self._target(live, ref).id)
 
     def reflog(self) -> list[ReflogEntry]:
         """Return the moves of the worktree, newest first."""
-        with self.opened(lock=False) as checkout:
-            return checkout.store.reflog(checkout.dot, checkout.worktree)
+        with self.opened(lock=False) as live:
+            return live.store.reflog(live.dot, live.worktree)
 
     @abc.abstractmethod
-    def observe_worktree(self, checkout: Checkout, worktree: Worktree) -> Checkout:
+    def observe_worktree(self, live: LiveWorktree, worktree: Worktree) -> LiveWorktree:
         """Observe another worktree of the dot, a tree, over the same open store."""
 
     # Branches
 
     def branches(self) -> list[Branch]:
         """Return all branches by name, the one it stands on among them even before its first commit."""
-        with self.opened(lock=False) as checkout:
-            store, dot, state = checkout.store, checkout.dot, checkout.state()
+        with self.opened(lock=False) as live:
+            store, dot, state = live.store, live.dot, live.state()
             heads: dict[RefName, CommitId | None] = {state.branch: None}
             worktrees = {state.branch: state.name}
             if dot in store.dots():
@@ -211,14 +211,14 @@ class Dot(abc.ABC):
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Arrival:
         """Check out a branch, or a new one (`create`) at a commit; see branching.arrive."""
-        with self.opened(lock=True, make_volumes=True) as checkout:
-            return arrive(checkout, ref, create=create, any_version=any_version, timeout_s=timeout_s)
+        with self.opened(lock=True, make_volumes=True) as live:
+            return arrive(live, ref, create=create, any_version=any_version, timeout_s=timeout_s)
 
     def add_branch(self, name: RefName, ref: str = "HEAD") -> Commit:
         """Make a branch at a commit and stay where one is. ExistsError."""
-        with self.opened(lock=True) as checkout:
-            target = self._target(checkout, ref)
-            checkout.store.add_branch(checkout.dot, name, target.id)
+        with self.opened(lock=True) as live:
+            target = self._target(live, ref)
+            live.store.add_branch(live.dot, name, target.id)
             return target
 
     def remove_branch(self, name: RefName, *, force: bool = False) -> CommitId:
@@ -227,15 +227,15 @@ class Dot(abc.ABC):
         UncommittedError without `force` when commits or an uncommitted state would be on no other branch and under no tag.
         A branch with a tree of its own loses the tree: what is uncommitted there is kept as a hidden commit.
         """
-        with self.opened(lock=True) as checkout:
-            return drop_branch(checkout, self.observe_worktree, name, force=force)
+        with self.opened(lock=True) as live:
+            return drop_branch(live, self.observe_worktree, name, force=force)
 
     # Worktrees
 
     def worktrees(self) -> list[Worktree]:
         """Return the checkouts of the dot, by name."""
-        with self.opened(lock=False) as checkout:
-            return [*checkout.store.worktrees(checkout.dot).values()]
+        with self.opened(lock=False) as live:
+            return [*live.store.worktrees(live.dot).values()]
 
     @abc.abstractmethod
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
@@ -250,30 +250,30 @@ class Dot(abc.ABC):
 
     def remove_worktree(self, name: WorktreeName, *, force: bool = False) -> None:
         """Remove a worktree with its files; its branch stays. See worktrees.remove."""
-        with self.opened(lock=False) as checkout:
-            worktree = worktrees.find(checkout, name)
-        with self.at_worktree(worktree).opened(lock=True) as checkout:
-            worktrees.remove(checkout, checkout.engine, force=force)
+        with self.opened(lock=False) as live:
+            worktree = worktrees.find(live, name)
+        with self.at_worktree(worktree).opened(lock=True) as live:
+            worktrees.remove(live, live.engine, force=force)
 
     # Tags
 
     def tags(self) -> Mapping[RefName, CommitId]:
         """Return the tags."""
-        with self.opened(lock=False) as checkout:
-            return checkout.store.tags(checkout.dot)
+        with self.opened(lock=False) as live:
+            return live.store.tags(live.dot)
 
     def add_tag(self, name: RefName, ref: str = "HEAD") -> Commit:
         """Name a commit. ExistsError."""
-        with self.opened(lock=True) as checkout:
-            target = self._target(checkout, ref)
-            checkout.store.set_tag(checkout.dot, name, target.id)
+        with self.opened(lock=True) as live:
+            target = self._target(live, ref)
+            live.store.set_tag(live.dot, name, target.id)
             return target
 
     def remove_tag(self, name: RefName) -> None:
         """Forget a tag. NotFoundError."""
-        with self.opened(lock=True) as checkout:
-            checkout.store.remove_tag(checkout.dot, name)
+        with self.opened(lock=True) as live:
+            live.store.remove_tag(live.dot, name)
 
-    def _target(self, checkout: Checkout, ref: str) -> Commit:
-        commit_id: CommitId = checkout.store.resolve(checkout.dot, checkout.worktree, ref)
-        return checkout.store.commit(checkout.dot, commit_id)
+    def _target(self, live: LiveWorktree, ref: str) -> Commit:
+        commit_id: CommitId = live.store.resolve(live.dot, live.worktree, ref)
+        return live.store.commit(live.dot, commit_id)

@@ -13,7 +13,7 @@ from dm_compose.core.names import DEFAULT_SUBDOT, ROOT_SUBDOT, CommitId, SubdotN
 from dm_compose.core.volumes import VolumeName
 from dm_compose.dots.all_dots import Dots
 from dm_compose.errors import ExistsError, NotFoundError, StoreError
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 from dm_compose.storage.system import file_errors
 from dm_compose.store.local.trees import CURRENT
 
@@ -32,15 +32,15 @@ def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:
         _refuse_existing(path)
     if not exists:
         dots.create(name.dot)
-    with dots.dot(name.dot, name.branch).opened(lock=False) as checkout:
-        _require_reach(checkout)
+    with dots.dot(name.dot, name.branch).opened(lock=False) as live:
+        _require_reach(live)
         with file_errors(f"mounting {name} at {path}"):
-            if not checkout.tree:
-                checkout.require_places()
-                return _link_places(checkout, name, path)
-            directory = checkout.store.make_subdot(name.dot, checkout.worktree, name.subdot)
+            if not live.tree:
+                live.require_places()
+                return _link_places(live, name, path)
+            directory = live.store.make_subdot(name.dot, live.worktree, name.subdot)
             if name.branch is None:
-                tree = checkout.store.make_subdot(name.dot, checkout.worktree, ROOT_SUBDOT)
+                tree = live.store.make_subdot(name.dot, live.worktree, ROOT_SUBDOT)
                 followed = Path(tree).parent / CURRENT
                 directory = str(followed if name.subdot == ROOT_SUBDOT else followed / name.subdot)
             return _link(directory, path)
@@ -53,8 +53,8 @@ def _link(directory: str, path: Path) -> str:
     return directory
 
 
-def _link_places(checkout: Checkout, name: VolumeName, path: Path) -> str:
-    directories = checkout.directories
+def _link_places(live: LiveWorktree, name: VolumeName, path: Path) -> str:
+    directories = live.directories
     if name.subdot in directories:
         return _link(directories[name.subdot], path)
     if name.subdot != DEFAULT_SUBDOT:
@@ -78,10 +78,10 @@ def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId
     `__root__`, and a name without a subdot where the commit has no `__default__`, stand for all subdots, a directory each.
     """
     _refuse_existing(path)
-    with dots.dot(name.dot, name.branch).opened(lock=False) as checkout:
-        _require_reach(checkout)
-        commit_id: CommitId = checkout.store.resolve(name.dot, checkout.worktree, ref)
-        subdots = checkout.store.commit(name.dot, commit_id).subdots
+    with dots.dot(name.dot, name.branch).opened(lock=False) as live:
+        _require_reach(live)
+        commit_id: CommitId = live.store.resolve(name.dot, live.worktree, ref)
+        subdots = live.store.commit(name.dot, commit_id).subdots
         if name.subdot not in (*subdots, DEFAULT_SUBDOT, ROOT_SUBDOT):
             raise _no_subdot(name, subdots)
         one = name.subdot if name.subdot in subdots and name.subdot != ROOT_SUBDOT else None
@@ -89,7 +89,7 @@ def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId
         try:
             with file_errors(f"mounting a commit at {path}"):
                 building.mkdir(mode=0o755)
-            checkout.store.export(name.dot, commit_id, str(building), one)
+            live.store.export(name.dot, commit_id, str(building), one)
             with file_errors(f"mounting a commit at {path}"):
                 _make_read_only(building)
                 os.rename(building, path)
@@ -107,8 +107,8 @@ def _make_read_only(top: Path) -> None:
                 os.chmod(entry, stat.S_IMODE(mode) & ~0o222)
 
 
-def _require_reach(checkout: Checkout) -> None:
-    if checkout.access.how != "in-process":
+def _require_reach(live: LiveWorktree) -> None:
+    if live.access.how != "in-process":
         raise StoreError(
             "the store's files cannot be reached from here", hint="Mounting needs root on the Docker Engine's own host."
         )

@@ -26,7 +26,7 @@ from dm_compose.engine import Engine
 from dm_compose.errors import EngineError, InUseError, NotFoundError
 from dm_compose.live.access import Access, locked, open_access
 from dm_compose.live.observe import make_member, observe_tree
-from dm_compose.live.worktree import Checkout, Member, find_places, mounted_subdots
+from dm_compose.live.worktree import LiveWorktree, Member, find_places, mounted_subdots
 from dm_compose.operations.recovery import recover, recover_if_left
 from dm_compose.operations.restore import keep_aside
 from dm_compose.operations.worktrees import add_tree, add_volumes
@@ -137,11 +137,11 @@ class Stack(Dot):
             raise NotFoundError(f"dot {dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".')
         return store.commit(dot, store.resolve(dot, worktree, ref))
 
-    def keep(self, checkout: Checkout, message: str) -> Commit:
+    def keep(self, live: LiveWorktree, message: str) -> Commit:
         """Commit the live state without moving a branch or the reflog."""
-        return keep_aside(checkout, message)
+        return keep_aside(live, message)
 
-    def _observe(self, access: Access, places: Mapping[SubdotName, str] | None) -> Checkout:
+    def _observe(self, access: Access, places: Mapping[SubdotName, str] | None) -> LiveWorktree:
         dot, name = self.identity(access.store)
         worktree = access.store.worktree(dot, name) if dot in access.store.dots() else None
         if places is None:
@@ -161,7 +161,7 @@ class Stack(Dot):
                 hint="Give the stack's dot another name in the compose file: x-dotmesh: {dot: NAME}.",
             )
         containers = self.containers(list(places.values()))
-        return Checkout(
+        return LiveWorktree(
             access=access,
             engine=self.engine,
             dot=dot,
@@ -174,17 +174,17 @@ class Stack(Dot):
             compose_digest=self.project.digest,
         )
 
-    def observe_worktree(self, checkout: Checkout, worktree: Worktree) -> Checkout:
-        return observe_tree(checkout.access, self.engine, worktree, self.listener, self._describe)
+    def observe_worktree(self, live: LiveWorktree, worktree: Worktree) -> LiveWorktree:
+        return observe_tree(live.access, self.engine, worktree, self.listener, self._describe)
 
     def at_worktree(self, worktree: Worktree) -> Dot:
         return StoredDot(worktree.dot, self.engine, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
-        with self.opened(lock=True) as checkout:
-            if checkout.tree:
-                return add_tree(checkout, name, ref)
-            return add_volumes(checkout, self.engine, self.plan, name, ref)
+        with self.opened(lock=True) as live:
+            if live.tree:
+                return add_tree(live, name, ref)
+            return add_volumes(live, self.engine, self.plan, name, ref)
 
     def recorded_places(self) -> Mapping[SubdotName, str]:
         """Return the places that the store has on record; asked only where an anonymous volume may have lost its container."""
@@ -214,24 +214,24 @@ class Stack(Dot):
         return open_access(self.engine, places.values(), self.listener), places
 
     @contextlib.contextmanager
-    def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[Checkout]:
+    def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
         """See Dot.opened."""
         access, places = self.open(make_volumes=make_volumes)
         try:
             if create and self.identity(access.store)[0] not in access.store.dots():
                 access.store.create_dot(self.plan.dot)
-            with self.observed(access, places, lock=lock) as checkout:
-                yield checkout
+            with self.observed(access, places, lock=lock) as live:
+                yield live
         finally:
             access.store.close()
 
     @contextlib.contextmanager
     def observed(
         self, access: Access, places: Mapping[SubdotName, str] | None, *, lock: bool, new_session: bool = False
-    ) -> Iterator[Checkout]:
+    ) -> Iterator[LiveWorktree]:
         """Observe the stack over an open store, after what killed commands left has been finished; see `recover`."""
 
-        def observe() -> Checkout:
+        def observe() -> LiveWorktree:
             return self._observe(access, places)
 
         if lock:

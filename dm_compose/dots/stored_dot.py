@@ -16,7 +16,7 @@ from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError
 from dm_compose.live.access import Access, locked, open_access
 from dm_compose.live.observe import make_member, observe_tree, subdots_of
-from dm_compose.live.worktree import Checkout, Member, mounted_subdots
+from dm_compose.live.worktree import LiveWorktree, Member, mounted_subdots
 from dm_compose.operations.recovery import recover, recover_if_left
 from dm_compose.operations.worktrees import add_tree
 
@@ -39,11 +39,11 @@ class StoredDot(Dot):
         return self._name
 
     @contextlib.contextmanager
-    def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[Checkout]:
+    def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
         """See Dot.opened; a stored dot exists, and nothing is made for it. NotFoundError."""
         with self._access() as access:
 
-            def observe() -> Checkout:
+            def observe() -> LiveWorktree:
                 return self._observe(access)
 
             if lock:
@@ -97,17 +97,17 @@ class StoredDot(Dot):
         assert self.engine is not None
         return make_member(self.engine, container, mounts, pinned=pinned)
 
-    def observe_worktree(self, checkout: Checkout, worktree: Worktree) -> Checkout:
-        return observe_tree(checkout.access, self.engine, worktree, self.listener, self._describe)
+    def observe_worktree(self, live: LiveWorktree, worktree: Worktree) -> LiveWorktree:
+        return observe_tree(live.access, self.engine, worktree, self.listener, self._describe)
 
     def at_worktree(self, worktree: Worktree) -> Dot:
         return StoredDot(worktree.dot, self.engine, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
-        with self.opened(lock=True) as checkout:
-            return add_tree(checkout, name, ref)
+        with self.opened(lock=True) as live:
+            return add_tree(live, name, ref)
 
-    def _observe(self, access: Access) -> Checkout:
+    def _observe(self, access: Access) -> LiveWorktree:
         worktree = self._worktree(access)
         if worktree.tree:
             return observe_tree(access, self.engine, worktree, self.listener, self._describe)
@@ -115,7 +115,7 @@ class StoredDot(Dot):
         project = worktree.project or self._project(places)
         containers = self.engine.containers(project, places=places.values()) if self.engine is not None else []
         head = access.store.commit(self.name, worktree.head) if worktree.head is not None else None
-        return Checkout(
+        return LiveWorktree(
             access=access,
             engine=self.engine,
             dot=self.name,

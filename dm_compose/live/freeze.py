@@ -14,7 +14,7 @@ from dm_compose.datastores.base import Resume
 from dm_compose.engine import Engine
 from dm_compose.errors import DmError, NotReadyError
 from dm_compose.live.ready import endpoints
-from dm_compose.live.worktree import Checkout, Member
+from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.process import Watchdog
 
 T = TypeVar("T")
@@ -46,17 +46,17 @@ class Freeze:
     command do it should both die.
     """
 
-    def __init__(self, checkout: Checkout) -> None:
-        assert checkout.engine is not None
-        self._checkout = checkout
-        self._engine = checkout.engine
-        live = [m for m in checkout.members if m.container.state == "running"]
-        self._quiesced = [m for m in live if m.writes and m.datastore is not None and m.datastore.quiesce is not None]
+    def __init__(self, live: LiveWorktree) -> None:
+        assert live.engine is not None
+        self._live = live
+        self._engine = live.engine
+        running = [m for m in live.members if m.container.state == "running"]
+        self._quiesced = [m for m in running if m.writes and m.datastore is not None and m.datastore.quiesce is not None]
         if self._quiesced:
-            ours = [m for m in live if checkout.project in (None, m.container.project)]
-            self._first = [m for m in live if m not in self._quiesced and (m.writes or m in ours)]
+            ours = [m for m in running if live.project in (None, m.container.project)]
+            self._first = [m for m in running if m not in self._quiesced and (m.writes or m in ours)]
         else:
-            self._first = [m for m in live if m.writes]
+            self._first = [m for m in running if m.writes]
         self._resume: dict[str, Resume] = {}
         self._watchdog: Watchdog | None = None
         self._began: float | None = None
@@ -127,13 +127,13 @@ class Freeze:
         try:
             resume()
         except Exception as error:  # the containers run again: what a plugin's hook raises here must not hide that
-            self._checkout.listener(Event("warning", f"a datastore could not be told to go on: {error}"))
+            self._live.listener(Event("warning", f"a datastore could not be told to go on: {error}"))
 
     def _pause(self, member: Member) -> None:
         self._engine.pause(member.container.id)
 
     def _quiesce(self, member: Member) -> None:
-        resume = quiesce(self._checkout, member)
+        resume = quiesce(self._live, member)
         if resume is not None:
             self._resume[member.container.id] = resume
 
@@ -153,16 +153,16 @@ def promptly(work: Callable[[], T]) -> T:
         pool.shutdown(wait=False)
 
 
-def quiesce(checkout: Checkout, member: Member) -> Resume | None:
+def quiesce(live: LiveWorktree, member: Member) -> Resume | None:
     """Have a running datastore bring its acknowledged writes to the disk."""
-    assert checkout.engine is not None
+    assert live.engine is not None
     assert member.datastore is not None
     assert member.datastore.quiesce is not None
-    found = endpoints(checkout.engine, member.container, member.port)
+    found = endpoints(live.engine, member.container, member.port)
     if not found:
         raise NotReadyError(
             f"{member.container.label} cannot be reached from here to have its data saved",
             hint="Publish its port, or commit with --stop.",
         )
     host, port = found[0]
-    return member.datastore.quiesce(_Running(checkout.engine, member, host, port))
+    return member.datastore.quiesce(_Running(live.engine, member, host, port))

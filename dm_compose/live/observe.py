@@ -19,7 +19,7 @@ from dm_compose.discovery.subdots import datastore_of
 from dm_compose.engine import Engine
 from dm_compose.errors import UsageError
 from dm_compose.live.access import Access
-from dm_compose.live.worktree import Checkout, Member
+from dm_compose.live.worktree import LiveWorktree, Member
 
 Describe = Callable[[Container, Mapping[SubdotName, bool], bool], Member]
 
@@ -53,7 +53,7 @@ def observe_tree(
     *,
     project: str | None = None,
     compose_digest: str | None = None,
-) -> Checkout:
+) -> LiveWorktree:
     """Observe a worktree whose files are directories of the store, with the containers that use it through the volume driver.
 
     Whoever uses it belongs to it, and so do the other containers of the Compose `project`, if any.
@@ -73,7 +73,7 @@ def observe_tree(
                 mounts[subdot] = mounts.get(subdot, False) or mount.writable
         members.append(describe(container, mounts, bool(mounts) and pinned))
     head = store.commit(dot, worktree.head) if worktree.head is not None else None
-    return Checkout(
+    return LiveWorktree(
         access=replace(access, directories={**access.directories, **{d: d for d in places.values()}}),
         engine=engine,
         dot=dot,

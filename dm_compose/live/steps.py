@@ -11,17 +11,17 @@ from dm_compose.errors import DmError
 from dm_compose.live.executor import Done, Work, execute
 from dm_compose.live.freeze import Freeze
 from dm_compose.live.ready import await_ready
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 
 
-def carry_out(checkout: Checkout, plan: Plan, freeze: Freeze | None, timeout_s: float, work: Mapping[Action, Work]) -> list[Done]:
+def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze | None, timeout_s: float, work: Mapping[Action, Work]) -> list[Done]:
     """Do the steps of a plan, each told as it begins; `work` is for what is not done to a container, and wins where it is given.
 
     A container that `freeze` holds is forgotten by it when it has been taken down. In one that respawns only the program goes
     down and comes up, where it is not frozen.
     """
-    members = {m.container.id: m for m in checkout.members}
-    engine = checkout.engine
+    members = {m.container.id: m for m in live.members}
+    engine = live.engine
     emptied: set[str] = set()
 
     def kill(container_id: str) -> None:
@@ -34,7 +34,7 @@ def carry_out(checkout: Checkout, plan: Plan, freeze: Freeze | None, timeout_s: 
                 emptied.add(container_id)
                 return
             except DmError as error:
-                checkout.listener(Event("warning", f"{error.message}; its container is taken down"))
+                live.listener(Event("warning", f"{error.message}; its container is taken down"))
         engine.kill(container_id)
         if freeze is not None:
             freeze.forget(container_id)
@@ -49,7 +49,7 @@ def carry_out(checkout: Checkout, plan: Plan, freeze: Freeze | None, timeout_s: 
 
     def await_answer(container_id: str) -> float:
         assert engine is not None
-        return await_ready(engine, members[container_id], checkout.listener, timeout_s)
+        return await_ready(engine, members[container_id], live.listener, timeout_s)
 
     def pause(container_id: str) -> None:
         assert engine is not None
@@ -61,4 +61,4 @@ def carry_out(checkout: Checkout, plan: Plan, freeze: Freeze | None, timeout_s: 
         Action.AWAIT: await_answer,
         Action.PAUSE: pause,
     }
-    return execute(plan, {**to_containers, **work}, lambda step: checkout.listener(Event(step.action.value, step.label)))
+    return execute(plan, {**to_containers, **work}, lambda step: live.listener(Event(step.action.value, step.label)))

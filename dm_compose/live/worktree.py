@@ -38,7 +38,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Checkout:
+class LiveWorktree:
     """Everything an operation needs, observed once. `members` are the stack's containers and others that mount a subdot.
 
     `project` is the Compose project that the members have to belong to, None where anybody's may use the dot. In a `tree` the

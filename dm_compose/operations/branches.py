@@ -16,7 +16,7 @@ from dm_compose.live.executor import Done, Work
 from dm_compose.live.freeze import Freeze
 from dm_compose.live.ready import await_ready
 from dm_compose.live.steps import carry_out
-from dm_compose.live.worktree import Checkout, Member
+from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations.restore import check_versions, move_to, save_uncommitted, uncommitted
 
 
@@ -40,7 +40,7 @@ class Arrival:
 
 
 def arrive(
-    checkout: Checkout,
+    live: LiveWorktree,
     ref: str,
     *,
     create: RefName | None = None,
@@ -54,20 +54,20 @@ def arrive(
     branch named after it. ExistsError, NotFoundError; InUseError where the branch is checked out in another worktree.
     """
     began = time.monotonic()
-    store, dot, state = checkout.store, checkout.dot, checkout.state()
+    store, dot, state = live.store, live.dot, live.state()
     branches = store.branches(dot)
     if create is None and ref == state.branch:
         here = store.commit(dot, state.head) if state.head is not None else None
         return Arrival(state.branch, state.branch, here, Plan(), (), None, False, time.monotonic() - began)
     if create is None and ref not in branches:
-        create = _branch_for(checkout, ref)
+        create = _branch_for(live, ref)
     if create is not None and (create in branches or create == state.branch):
         raise ExistsError(f"branch {create} of dot {dot} exists already", hint=f"To go there: checkout {create}")
     branch = create or RefName.parse(ref)
-    head = store.resolve(dot, checkout.worktree, ref) if create else branches[branch]
+    head = store.resolve(dot, live.worktree, ref) if create else branches[branch]
     commit = store.commit(dot, head)
-    if checkout.tree:
-        plan, done = _follow(checkout, branch, head, action, timeout_s)
+    if live.tree:
+        plan, done = _follow(live, branch, head, action, timeout_s)
         return Arrival(branch, state.branch, commit, plan, done, None, create is not None, time.monotonic() - began)
     for other in store.worktrees(dot).values():
         if other.branch == branch:
@@ -76,27 +76,27 @@ def arrive(
                 hint=f"Make another branch of it: checkout -b NAME {branch}",
             )
     target = store.commit(dot, store.uncommitted(dot).get(branch, head))
-    checkout.refuse_strangers(readers_too=True)
-    checkout.require_places()
+    live.refuse_strangers(readers_too=True)
+    live.require_places()
     if not any_version:
-        check_versions(checkout, target)
-    report = move_to(checkout, target, action, head=head, branch=branch, timeout_s=timeout_s)
+        check_versions(live, target)
+    report = move_to(live, target, action, head=head, branch=branch, timeout_s=timeout_s)
     return Arrival(
         branch, state.branch, commit, report.plan, report.done, report.saved, create is not None, time.monotonic() - began
     )
 
 
-def _branch_for(checkout: Checkout, ref: str) -> RefName:
+def _branch_for(live: LiveWorktree, ref: str) -> RefName:
     """Return a name for a branch at a commit or tag that somebody wants to check out."""
     try:
-        commit_id = checkout.store.resolve(checkout.dot, checkout.worktree, ref)
+        commit_id = live.store.resolve(live.dot, live.worktree, ref)
     except (NotFoundError, UsageError) as error:
         error.hint = f"`branch` lists what there is; `checkout -b {ref}` makes a branch."
         raise
-    taken = checkout.store.branches(checkout.dot)
-    named = f"at-{ref}" if ref in checkout.store.tags(checkout.dot) else f"at-{commit_id.short}"
+    taken = live.store.branches(live.dot)
+    named = f"at-{ref}" if ref in live.store.tags(live.dot) else f"at-{commit_id.short}"
     found = next(name for name in (named, *(f"{named}-{n}" for n in range(2, 10_000))) if name not in taken)
-    checkout.listener(Event("note", f"{ref} is a commit; checking it out as the new branch {found}"))
+    live.listener(Event("note", f"{ref} is a commit; checking it out as the new branch {found}"))
     return RefName.parse(found)
 
 
@@ -120,17 +120,17 @@ def plan_switch(members: Collection[Member], worktree: WorktreeName) -> Plan:
     return Plan(tuple(steps))
 
 
-def _follow(checkout: Checkout, branch: RefName, head: CommitId, action: str, timeout_s: float) -> tuple[Plan, tuple[Done, ...]]:
+def _follow(live: LiveWorktree, branch: RefName, head: CommitId, action: str, timeout_s: float) -> tuple[Plan, tuple[Done, ...]]:
     """Have the dot's volumes follow the tree of a branch, which is made when there is none. What is uncommitted stays where it
     is, in the tree that is left.
     """
-    store, dot = checkout.store, checkout.dot
+    store, dot = live.store, live.dot
     worktrees = store.worktrees(dot)
     found = next((w for w in worktrees.values() if w.branch == branch), None)
     if found is not None and not found.tree:
         raise InUseError(f"branch {branch} of dot {dot} is checked out in worktree {found.name}, which is no tree of the store")
     name = found.name if found is not None else worktree_name(branch, worktrees)
-    plan = plan_switch(checkout.members, name)
+    plan = plan_switch(live.members, name)
     if found is not None:
         entry = store.begin_switch(dot, name, plan.targets(Action.KILL), action)
     else:  # the branch, which may be new too, and the way to it are there together or not at all
@@ -138,44 +138,44 @@ def _follow(checkout: Checkout, branch: RefName, head: CommitId, action: str, ti
         move = Move(action, branch, head)
         journalled = JournalEntry(entry, dot, name, SWITCH, stopped=tuple(plan.targets(Action.KILL)), move=move)
         store.add_worktree(Worktree(dot, name, branch, None, tree=True), head, journalled)
-    followers = replace(checkout, members=tuple(m for m in checkout.members if not m.pinned))
-    freeze = Freeze(followers) if checkout.engine is not None else None
+    followers = replace(live, members=tuple(m for m in live.members if not m.pinned))
+    freeze = Freeze(followers) if live.engine is not None else None
     try:
         if freeze is not None and plan.targets(Action.KILL):
             freeze.freeze()  # so that what was acknowledged is in the tree that is left
             freeze.thaw(leave=plan.targets(Action.KILL))
-        done = _carry_out(checkout, entry, plan, freeze, timeout_s)
+        done = _carry_out(live, entry, plan, freeze, timeout_s)
     except BaseException:
         for container_id in plan.targets(Action.KILL):
-            assert checkout.engine is not None
-            checkout.engine.start(container_id)
-        store.cancel_restore(entry)
+            assert live.engine is not None
+            live.engine.start(container_id)
+        store.close_entry(entry)
         raise
     finally:
         if freeze is not None:
             freeze.thaw()
-    store.cancel_restore(entry)
+    store.close_entry(entry)
     return plan, tuple(done)
 
 
-def _carry_out(checkout: Checkout, entry: CommitId, plan: Plan, freeze: Freeze | None, timeout_s: float) -> list[Done]:
-    members = {m.container.id: m for m in checkout.members}
+def _carry_out(live: LiveWorktree, entry: CommitId, plan: Plan, freeze: Freeze | None, timeout_s: float) -> list[Done]:
+    members = {m.container.id: m for m in live.members}
 
     def await_answer(container_id: str) -> float:
-        assert checkout.engine is not None
+        assert live.engine is not None
         try:
-            return await_ready(checkout.engine, members[container_id], checkout.listener, timeout_s)
+            return await_ready(live.engine, members[container_id], live.listener, timeout_s)
         except NotReadyError as error:  # the tree is what its branch holds; a container that ends on it is the user's business
-            checkout.listener(Event("warning", error.message))
+            live.listener(Event("warning", error.message))
             return timeout_s
 
-    work: dict[Action, Work] = {Action.SWITCH: lambda _: checkout.store.switch(entry), Action.AWAIT: await_answer}
-    return carry_out(checkout, plan, freeze, timeout_s, work)
+    work: dict[Action, Work] = {Action.SWITCH: lambda _: live.store.switch(entry), Action.AWAIT: await_answer}
+    return carry_out(live, plan, freeze, timeout_s, work)
 
 
-def finish_switch(checkout: Checkout, entry: JournalEntry, *, timeout_s: float) -> None:
+def finish_switch(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float) -> None:
     """Carry out a switch that an earlier process began: whoever it took down, or was about to, goes down and up again."""
-    members = [m for m in checkout.members if m.container.id in entry.stopped]
+    members = [m for m in live.members if m.container.id in entry.stopped]
     steps = list(plan_switch(members, entry.worktree).steps)
     switched = next(step.number for step in steps if step.action is Action.SWITCH)
     for member in members:
@@ -183,13 +183,15 @@ def finish_switch(checkout: Checkout, entry: JournalEntry, *, timeout_s: float) 
             number = len(steps) + 1
             label = member.container.label
             steps.append(Step(number, Action.START, member.container.id, label, "it had been taken down", (switched,)))
-    _carry_out(checkout, entry.id, Plan(tuple(steps)), None, timeout_s)
-    checkout.store.cancel_restore(entry.id)
+    _carry_out(live, entry.id, Plan(tuple(steps)), None, timeout_s)
+    live.store.close_entry(entry.id)
 
 
-def drop_branch(checkout: Checkout, observe: Callable[[Checkout, Worktree], Checkout], name: RefName, *, force: bool) -> CommitId:
+def drop_branch(
+    live: LiveWorktree, observe: Callable[[LiveWorktree, Worktree], LiveWorktree], name: RefName, *, force: bool
+) -> CommitId:
     """Forget a branch, and the tree it has of its own; return what it held. See Dot.remove_branch."""
-    store, dot = checkout.store, checkout.dot
+    store, dot = live.store, live.dot
     head = store.branches(dot).get(name)
     tree = next((w for w in store.worktrees(dot).values() if w.branch == name), None)
     if tree is not None and (tree.name == store.current(dot) or not tree.tree):
@@ -197,20 +199,20 @@ def drop_branch(checkout: Checkout, observe: Callable[[Checkout, Worktree], Chec
             f"branch {name} of dot {dot} is checked out in worktree {tree.name}", hint="Check out another branch there first."
         )
     if tree is not None:
-        refuse_fixed(checkout, tree)
+        refuse_fixed(live, tree)
     saved = store.uncommitted(dot).get(name)
     if head is not None and not force:
-        refuse_to_forget(checkout, name, head, saved)
+        refuse_to_forget(live, name, head, saved)
     if tree is not None:
-        saved = remove_tree(observe(checkout, tree), force=force)
+        saved = remove_tree(observe(live, tree), force=force)
     store.remove_branch(dot, name)
     assert head is not None
     return saved or head
 
 
-def refuse_to_forget(checkout: Checkout, name: RefName, head: CommitId, saved: CommitId | None) -> None:
+def refuse_to_forget(live: LiveWorktree, name: RefName, head: CommitId, saved: CommitId | None) -> None:
     """Raise UncommittedError when no other branch and no tag leads to the commits of a branch, or its state is in no commit."""
-    store, dot = checkout.store, checkout.dot
+    store, dot = live.store, live.dot
     others = [c for n, c in store.branches(dot).items() if n != name] + list(store.tags(dot).values())
     kept = {commit.id for other in others for commit in store.log(dot, other)}
     lost = [commit for commit in store.log(dot, head) if commit.id not in kept]
@@ -219,34 +221,32 @@ def refuse_to_forget(checkout: Checkout, name: RefName, head: CommitId, saved: C
         raise UncommittedError(f"branch {name} of dot {dot} holds {what}", hint="To forget them all the same: branch -D.")
 
 
-def refuse_fixed(checkout: Checkout, worktree: Worktree) -> None:
+def refuse_fixed(live: LiveWorktree, worktree: Worktree) -> None:
     """Raise InUseError for a worktree that stays as long as its dot does, or the dot's volumes follow it."""
-    if worktree.name in (MAIN_WORKTREE, checkout.store.current(worktree.dot)):
+    if worktree.name in (MAIN_WORKTREE, live.store.current(worktree.dot)):
         kind = "main" if worktree.name == MAIN_WORKTREE else "current"
         where = f"worktree {worktree.name} of dot {worktree.dot} (branch {worktree.branch})"
         raise InUseError(f"{where} is its {kind} one and stays")
 
 
-def remove_tree(checkout: Checkout, *, force: bool) -> CommitId | None:
+def remove_tree(live: LiveWorktree, *, force: bool) -> CommitId | None:
     """Remove a worktree that is a tree; what is uncommitted there becomes its branch's uncommitted state, whose commit is
     returned.
 
     InUseError while a container runs on it and for the main and the current one, UncommittedError for uncommitted changes without
     `force`.
     """
-    refuse_fixed(checkout, checkout.state())
-    running = [m.container.name for m in checkout.members if m.mounts and m.container.running]
+    refuse_fixed(live, live.state())
+    running = [m.container.name for m in live.members if m.mounts and m.container.running]
     if running:
-        raise InUseError(
-            f"worktree {checkout.worktree} of dot {checkout.dot} is used by {', '.join(running)}", hint="Stop them first."
-        )
+        raise InUseError(f"worktree {live.worktree} of dot {live.dot} is used by {', '.join(running)}", hint="Stop them first.")
     saved = None
-    if any(changes.by_user for changes in uncommitted(checkout).values()):
+    if any(changes.by_user for changes in uncommitted(live).values()):
         if not force:
             raise UncommittedError(
-                f"worktree {checkout.worktree} of dot {checkout.dot} holds uncommitted changes",
+                f"worktree {live.worktree} of dot {live.dot} holds uncommitted changes",
                 hint="Commit them, or insist; they are kept in the reflog then.",
             )
-        saved = save_uncommitted(checkout, f"before removing worktree {checkout.worktree}")
-    checkout.store.remove_worktree(checkout.dot, checkout.worktree, saved)
+        saved = save_uncommitted(live, f"before removing worktree {live.worktree}")
+    live.store.remove_worktree(live.dot, live.worktree, saved)
     return saved

@@ -14,7 +14,7 @@ from dm_compose.errors import NotFoundError
 from dm_compose.live.access import user_name
 from dm_compose.live.freeze import Freeze, promptly
 from dm_compose.live.ready import DEFAULT_TIMEOUT_S, await_ready
-from dm_compose.live.worktree import Checkout, Member
+from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.store.api import Captured
 
 STOP_TIMEOUT_S = 60
@@ -34,7 +34,7 @@ class CommitReport:
 
 
 def make_commit(
-    checkout: Checkout,
+    live: LiveWorktree,
     message: str,
     metadata: Mapping[str, str],
     *,
@@ -50,64 +50,64 @@ def make_commit(
     """
     began = time.monotonic()
     check_metadata(metadata)
-    checkout.refuse_strangers(readers_too=False)
-    checkout.require_places()
-    if not checkout.places:
+    live.refuse_strangers(readers_too=False)
+    live.require_places()
+    if not live.places:
         raise NotFoundError(
-            f"dot {checkout.dot} has no subdot: nothing in this stack keeps state", hint="`dm-compose plan` says why."
+            f"dot {live.dot} has no subdot: nothing in this stack keeps state", hint="`dm-compose plan` says why."
         )
-    draft = replace(_draft(checkout, message, metadata, clean=stop), branch=branch)
-    checkout.record_places()
-    freeze = Freeze(checkout) if checkout.engine is not None and not stop else None
+    draft = replace(_draft(live, message, metadata, clean=stop), branch=branch)
+    live.record_places()
+    freeze = Freeze(live) if live.engine is not None and not stop else None
     if freeze is not None:
         freeze.warm_up()
-    checkout.listener(Event("copy", "copying what changed"))
-    commit_id = checkout.store.prepare_commit(checkout.dot, checkout.worktree, checkout.directories)
+    live.listener(Event("copy", "copying what changed"))
+    commit_id = live.store.prepare_commit(live.dot, live.worktree, live.directories)
     try:
-        if stop and checkout.engine is not None:
-            captured = _capture_stopped(checkout, commit_id, timeout_s)
+        if stop and live.engine is not None:
+            captured = _capture_stopped(live, commit_id, timeout_s)
             frozen_s = 0.0
         else:
-            captured, frozen_s = _capture_frozen(checkout, commit_id, freeze)
-        commit = checkout.store.publish(commit_id, draft)
+            captured, frozen_s = _capture_frozen(live, commit_id, freeze)
+        commit = live.store.publish(commit_id, draft)
     except BaseException:
-        checkout.store.abandon(commit_id)
+        live.store.abandon(commit_id)
         raise
     return CommitReport(commit, captured, frozen_s, time.monotonic() - began, stop)
 
 
-def _capture_frozen(checkout: Checkout, commit_id: CommitId, freeze: Freeze | None) -> tuple[Captured, float]:
+def _capture_frozen(live: LiveWorktree, commit_id: CommitId, freeze: Freeze | None) -> tuple[Captured, float]:
     """Capture while everything that writes stands still; return also for how long it did."""
     if freeze is None:
-        return checkout.store.capture(commit_id), 0.0
-    checkout.store.will_disturb(commit_id, freeze.containers, [])
+        return live.store.capture(commit_id), 0.0
+    live.store.will_disturb(commit_id, freeze.containers, [])
     try:
         freeze.freeze()
-        captured = promptly(lambda: checkout.store.capture(commit_id))
+        captured = promptly(lambda: live.store.capture(commit_id))
     finally:
         freeze.thaw()
     return captured, freeze.frozen_s
 
 
-def _capture_stopped(checkout: Checkout, commit_id: CommitId, timeout_s: float) -> Captured:
+def _capture_stopped(live: LiveWorktree, commit_id: CommitId, timeout_s: float) -> Captured:
     """Capture after a clean shutdown of whoever writes, and start them again."""
-    assert checkout.engine is not None
-    engine = checkout.engine
-    writers = checkout.writers()
-    checkout.store.will_disturb(commit_id, [], [m.container.id for m in writers])
+    assert live.engine is not None
+    engine = live.engine
+    writers = live.writers()
+    live.store.will_disturb(commit_id, [], [m.container.id for m in writers])
 
     def stop(member: Member) -> None:
-        checkout.listener(Event("stop", member.container.label))
+        live.listener(Event("stop", member.container.label))
         engine.stop(member.container.id, STOP_TIMEOUT_S)
 
     def start(member: Member) -> None:
         engine.start(member.container.id)
-        await_ready(engine, member, checkout.listener, timeout_s)
-        checkout.listener(Event("ready", member.container.label))
+        await_ready(engine, member, live.listener, timeout_s)
+        live.listener(Event("ready", member.container.label))
 
     try:
         _at_once(writers, stop)
-        return checkout.store.capture(commit_id)
+        return live.store.capture(commit_id)
     finally:
         _at_once(writers, start)
 
@@ -118,18 +118,18 @@ def _at_once(members: tuple[Member, ...], work: Callable[[Member], None]) -> Non
             job.result()
 
 
-def _draft(checkout: Checkout, message: str, metadata: Mapping[str, str], *, clean: bool) -> CommitDraft:
+def _draft(live: LiveWorktree, message: str, metadata: Mapping[str, str], *, clean: bool) -> CommitDraft:
     return CommitDraft(
         message=message,
         author=user_name(),
         metadata=metadata,
-        origins=checkout.origins(),
-        compose_hash=checkout.compose_digest,
-        architecture=checkout.engine.facts().architecture if checkout.engine else None,
+        origins=live.origins(),
+        compose_hash=live.compose_digest,
+        architecture=live.engine.facts().architecture if live.engine else None,
         clean=clean,
     )
 
 
-def hidden_draft(checkout: Checkout, message: str) -> CommitDraft:
+def hidden_draft(live: LiveWorktree, message: str) -> CommitDraft:
     """Return what a state saved on the way to another says of itself."""
-    return CommitDraft(message=message, author=user_name(), origins=checkout.origins(), hidden=True)
+    return CommitDraft(message=message, author=user_name(), origins=live.origins(), hidden=True)

@@ -23,7 +23,7 @@ from dm_compose.engine import abandoned
 from dm_compose.errors import DmError, InUseError, NotFoundError
 from dm_compose.live.access import who_am_i
 from dm_compose.live.ready import ready_timeout_s
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.branches import finish_switch
 from dm_compose.operations.restore import finish_restore
 
@@ -36,73 +36,73 @@ def session_lock(dot: DotName) -> str:
     return f"{dot}.session"
 
 
-def recover_if_left(checkout: Checkout, observe: Callable[[], Checkout]) -> Checkout:
+def recover_if_left(live: LiveWorktree, observe: Callable[[], LiveWorktree]) -> LiveWorktree:
     """Recover when somebody left work unfinished and is dead; for commands that hold no lock. Returns the stack as it is then."""
-    if not _mine(checkout):
-        return checkout
+    if not _mine(live):
+        return live
     try:
-        token = checkout.store.lock(checkout.dot, who_am_i(), 0)
+        token = live.store.lock(live.dot, who_am_i(), 0)
     except InUseError:
-        return checkout  # its owner lives and is at work
+        return live  # its owner lives and is at work
     try:
-        return recover(checkout, observe)
+        return recover(live, observe)
     finally:
-        checkout.store.unlock(token)
+        live.store.unlock(token)
 
 
-def recover(checkout: Checkout, observe: Callable[[], Checkout], *, new_session: bool = False) -> Checkout:
+def recover(live: LiveWorktree, observe: Callable[[], LiveWorktree], *, new_session: bool = False) -> LiveWorktree:
     """Recover everything unfinished and return the stack as it is then, looking at it anew by `observe` after each change.
 
     The caller holds the dot's lock, so the owners are dead; a `new_session` holds the session's lock as well and has
     journalled nothing yet. Idempotent, and may be killed as well.
     """
-    entries = _mine(checkout)
-    ended = None if new_session or not any(e.operation == SESSION for e in entries) else _dead_session(checkout)
+    entries = _mine(live)
+    ended = None if new_session or not any(e.operation == SESSION for e in entries) else _dead_session(live)
     if not new_session and ended is None:
         entries = [e for e in entries if e.operation != SESSION]
     try:
         if any(e.operation == SESSION for e in entries):
-            _take_down(checkout)
+            _take_down(live)
         for entry in entries:
-            checkout.listener(Event("recover", f"an earlier {entry.operation} was interrupted; cleaning up after it"))
+            live.listener(Event("recover", f"an earlier {entry.operation} was interrupted; cleaning up after it"))
             for container_id in entry.paused:
-                _tolerate(checkout, container_id, "unpause")
+                _tolerate(live, container_id, "unpause")
             if entry.operation == COMMIT:
                 for container_id in entry.stopped:
-                    _tolerate(checkout, container_id, "start")
-                checkout.store.abandon(entry.id)
-        checkout = observe() if entries else checkout
+                    _tolerate(live, container_id, "start")
+                live.store.abandon(entry.id)
+        live = observe() if entries else live
         for entry in sorted(entries, key=lambda e: e.operation == SESSION):
             if entry.operation == SWITCH:
-                finish_switch(checkout, entry, timeout_s=ready_timeout_s())
+                finish_switch(live, entry, timeout_s=ready_timeout_s())
             elif entry.operation != COMMIT:
-                finish_restore(checkout, entry, timeout_s=ready_timeout_s())
-            checkout = checkout if entry.operation == COMMIT else observe()
+                finish_restore(live, entry, timeout_s=ready_timeout_s())
+            live = live if entry.operation == COMMIT else observe()
     finally:
         if ended is not None:
-            checkout.store.unlock(ended)
-    return checkout
+            live.store.unlock(ended)
+    return live
 
 
-def _mine(checkout: Checkout) -> list[JournalEntry]:
+def _mine(live: LiveWorktree) -> list[JournalEntry]:
     return [
         entry
-        for entry in checkout.store.unfinished(checkout.dot)
-        if entry.operation in (COMMIT, SWITCH) or entry.worktree == checkout.worktree
+        for entry in live.store.unfinished(live.dot)
+        if entry.operation in (COMMIT, SWITCH) or entry.worktree == live.worktree
     ]
 
 
-def _dead_session(checkout: Checkout) -> str | None:
+def _dead_session(live: LiveWorktree) -> str | None:
     """Return a token for the session lock when no test run holds it."""
     try:
-        return checkout.store.lock(session_lock(checkout.dot), who_am_i(), 0)
+        return live.store.lock(session_lock(live.dot), who_am_i(), 0)
     except InUseError:
         return None
 
 
-def _take_down(checkout: Checkout) -> None:
+def _take_down(live: LiveWorktree) -> None:
     """Remove the containers that a dead test run has brought up, and the networks, if nothing else of the stack was up."""
-    engine, project = checkout.engine, checkout.project
+    engine, project = live.engine, live.project
     if engine is None or project is None:
         return
     brought_up = [r for r in engine.labelled(f"{SESSION_LABEL}={project}", volumes=False) if abandoned(r.labels)]
@@ -114,16 +114,16 @@ def _take_down(checkout: Checkout) -> None:
                 engine.remove(resource)
 
 
-def _tolerate(checkout: Checkout, container_id: str, verb: str) -> None:
+def _tolerate(live: LiveWorktree, container_id: str, verb: str) -> None:
     """Do it for a container that may be gone by now; one that cannot be helped is told, so that the others are not left."""
-    if checkout.engine is None:
+    if live.engine is None:
         return
     try:
         if verb == "unpause":
-            checkout.engine.unpause(container_id)
+            live.engine.unpause(container_id)
         else:
-            checkout.engine.start(container_id)
+            live.engine.start(container_id)
     except NotFoundError:
         return
     except DmError as error:
-        checkout.listener(Event("warning", error.message))
+        live.listener(Event("warning", error.message))

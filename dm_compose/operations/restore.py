@@ -16,7 +16,7 @@ from dm_compose.live.executor import Done, Work
 from dm_compose.live.freeze import Freeze, promptly, quiesce
 from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.live.steps import carry_out
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.commit import hidden_draft
 from dm_compose.operations.plans import plan_restore, put_back_anyway
 from dm_compose.store.api import COMPARE_BUDGET_BYTES, Restored
@@ -43,9 +43,9 @@ class RestoreReport:
         return {SubdotName(d.step.target): d.result for d in self.done if isinstance(d.result, Restored) and d.result.paths}
 
 
-def check_versions(checkout: Checkout, target: Commit) -> None:
+def check_versions(live: LiveWorktree, target: Commit) -> None:
     """Raise VersionMismatchError when a subdot's data was made by another version of its engine than the one that runs now."""
-    compare_versions(checkout.origins(), target)
+    compare_versions(live.origins(), target)
 
 
 def compare_versions(origins: Mapping[SubdotName, Origin], target: Commit) -> None:
@@ -71,33 +71,33 @@ class Uncommitted:
     by_user: bool
 
 
-def uncommitted(checkout: Checkout) -> dict[SubdotName, Uncommitted]:
+def uncommitted(live: LiveWorktree) -> dict[SubdotName, Uncommitted]:
     """Return what differs from the head for every subdot, contents compared up to a budget; stops nothing."""
-    where = checkout.dot, checkout.worktree, checkout.directories
-    patterns = checkout.ignore_patterns()
-    diffs = checkout.store.diff_live(*where, checkout.state().head, patterns, COMPARE_BUDGET_BYTES)
-    changed = checkout.store.changed_since_quiet(*where, patterns) if any(diffs.values()) else []
+    where = live.dot, live.worktree, live.directories
+    patterns = live.ignore_patterns()
+    diffs = live.store.diff_live(*where, live.state().head, patterns, COMPARE_BUDGET_BYTES)
+    changed = live.store.changed_since_quiet(*where, patterns) if any(diffs.values()) else []
     return {
-        name: Uncommitted(diff, bool(diff) and (name in changed or (checkout.tree and name not in checkout.places)))
+        name: Uncommitted(diff, bool(diff) and (name in changed or (live.tree and name not in live.places)))
         for name, diff in diffs.items()
     }
 
 
-def save_from_memory(checkout: Checkout) -> None:
+def save_from_memory(live: LiveWorktree) -> None:
     """Have running datastores bring what they hold in memory to their files, so that comparing these tells all."""
-    for member in checkout.writers():
+    for member in live.writers():
         if member.container.state == "running" and member.datastore is not None and member.datastore.quiesce is not None:
-            resume = quiesce(checkout, member)
+            resume = quiesce(live, member)
             if resume is not None:
                 resume()
 
 
-def refuse_to_lose(checkout: Checkout) -> None:
+def refuse_to_lose(live: LiveWorktree) -> None:
     """Raise UncommittedError when files changed since the head in a way that means something. What is in memory is saved
     first.
     """
-    save_from_memory(checkout)
-    changed = [name for name, changes in uncommitted(checkout).items() if changes.by_user]
+    save_from_memory(live)
+    changed = [name for name, changes in uncommitted(live).items() if changes.by_user]
     if changed:
         raise UncommittedError(
             f"uncommitted changes in {', '.join(sorted(changed))} would be lost",
@@ -106,7 +106,7 @@ def refuse_to_lose(checkout: Checkout) -> None:
 
 
 def move_to(
-    checkout: Checkout,
+    live: LiveWorktree,
     target: Commit,
     action: str,
     *,
@@ -124,127 +124,127 @@ def move_to(
     the next command finishes the job. The caller holds the dot's lock.
     """
     began = time.monotonic()
-    state = checkout.state()
-    freeze = Freeze(checkout) if checkout.engine is not None else None
+    state = live.state()
+    freeze = Freeze(live) if live.engine is not None else None
     captured = None
     try:
-        captured, changed = _save(checkout, f"before {action} to {target.id.short}", freeze)
+        captured, changed = _save(live, f"before {action} to {target.id.short}", freeze)
         saved = captured if changed else None
         move = Move(action, branch or state.branch, head or target.id, saved)
-        differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
+        differing = live.store.differing(live.dot, live.worktree, live.directories, target.id)
         leaves = branch is not None and branch != state.branch
-        plan = _plan(checkout, target, differing, files_are_proof=leaves)
+        plan = _plan(live, target, differing, files_are_proof=leaves)
         if freeze is not None:
             freeze.thaw(leave=plan.targets(Action.KILL))
         done = put_in_place(
-            checkout, target.id, plan, move, previous=saved or state.head, timeout_s=timeout_s, freeze=freeze, takes_over=captured
+            live, target.id, plan, move, previous=saved or state.head, timeout_s=timeout_s, freeze=freeze, takes_over=captured
         )
     except BaseException:
         if captured is not None:
             if freeze is not None:
                 freeze.thaw()
-            checkout.store.abandon(captured)
+            live.store.abandon(captured)
         raise
     finally:
         if freeze is not None:
             freeze.thaw()
-    mark_quiet(checkout, target)
+    mark_quiet(live, target)
     return RestoreReport(target, plan, tuple(done), saved, time.monotonic() - began)
 
 
 def visit(
-    checkout: Checkout, target: Commit, *, touched: Touched | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
+    live: LiveWorktree, target: Commit, *, touched: Touched | None = None, timeout_s: float = DEFAULT_TIMEOUT_S
 ) -> RestoreReport:
     """Put a commit's files in place and throw away what was there: head, branch and reflog stay. For tests; as atomic as
     `move_to`. What is known to be at that commit still, all but what was `touched`, is left alone.
     """
     began = time.monotonic()
-    left = touched.untouched_subdots(checkout) if touched is not None else []
-    inner = checkout.inner()
-    causes = touched.causes(checkout) if touched is not None else None
-    decided = {*left, *put_back_anyway(checkout.members, causes or ())}  # whatever their files are
-    directories = {s: d for s, d in checkout.directories.items() if s not in decided or any(inner.values())}
-    differing = checkout.store.differing(checkout.dot, checkout.worktree, directories, target.id) if directories else []
-    wanted = [s for s in checkout.wanted(target) if s not in left]
+    left = touched.untouched_subdots(live) if touched is not None else []
+    inner = live.inner()
+    causes = touched.causes(live) if touched is not None else None
+    decided = {*left, *put_back_anyway(live.members, causes or ())}  # whatever their files are
+    directories = {s: d for s, d in live.directories.items() if s not in decided or any(inner.values())}
+    differing = live.store.differing(live.dot, live.worktree, directories, target.id) if directories else []
+    wanted = [s for s in live.wanted(target) if s not in left]
     differing = [s for s in differing if s not in left]
-    plan = plan_restore(checkout.members, differing, wanted, inner=inner, touched=causes)
-    done = put_in_place(checkout, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
-    reasons = touched.reasons(checkout) if touched is not None else {}
+    plan = plan_restore(live.members, differing, wanted, inner=inner, touched=causes)
+    done = put_in_place(live, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
+    reasons = touched.reasons(live) if touched is not None else {}
     return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began, reasons)
 
 
 def fill(
-    checkout: Checkout, target: Commit, action: str, branch: RefName, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    live: LiveWorktree, target: Commit, action: str, branch: RefName, *, timeout_s: float = DEFAULT_TIMEOUT_S
 ) -> RestoreReport:
     """Put a commit's files where nothing is that anybody needs, and stand on it.
 
     Journalled: what is interrupted, by an error too, is finished by the next command. The caller holds the dot's lock.
     """
     began = time.monotonic()
-    checkout.record_places()
-    differing = checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id)
-    plan = _plan(checkout, target, differing)
-    done = put_in_place(checkout, target.id, plan, Move(action, branch, target.id), previous=None, timeout_s=timeout_s)
-    checkout.mark_quiet()
+    live.record_places()
+    differing = live.store.differing(live.dot, live.worktree, live.directories, target.id)
+    plan = _plan(live, target, differing)
+    done = put_in_place(live, target.id, plan, Move(action, branch, target.id), previous=None, timeout_s=timeout_s)
+    live.mark_quiet()
     return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began)
 
 
-def mark_quiet(checkout: Checkout, target: Commit) -> None:
+def mark_quiet(live: LiveWorktree, target: Commit) -> None:
     """Note that what differs from `target`, which was just put in place, was written by the engines' own start; but where the
     head has another state, that is uncommitted, whoever wrote it. The caller holds the dot's lock.
     """
-    head_id = checkout.state().head
-    head = checkout.store.commit(checkout.dot, head_id).subdots if head_id is not None else {}
-    checkout.mark_quiet(but={s for s, state in target.subdots.items() if s not in head or head[s].manifest != state.manifest})
+    head_id = live.state().head
+    head = live.store.commit(live.dot, head_id).subdots if head_id is not None else {}
+    live.mark_quiet(but={s for s, state in target.subdots.items() if s not in head or head[s].manifest != state.manifest})
 
 
-def save_uncommitted(checkout: Checkout, why: str) -> CommitId | None:
+def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
     """Keep the live state as a hidden commit when it differs from the head, and note it in the reflog; containers are frozen
     for it.
     """
-    freeze = Freeze(checkout) if checkout.engine is not None else None
+    freeze = Freeze(live) if live.engine is not None else None
     try:
-        saved, changed = _save(checkout, why, freeze)
+        saved, changed = _save(live, why, freeze)
     finally:
         if freeze is not None:
             freeze.thaw()
     if changed:
-        checkout.store.note(checkout.dot, checkout.worktree, why, saved)
-    checkout.store.abandon(saved)
+        live.store.note(live.dot, live.worktree, why, saved)
+    live.store.abandon(saved)
     return saved if changed else None
 
 
-def keep_aside(checkout: Checkout, message: str) -> Commit:
+def keep_aside(live: LiveWorktree, message: str) -> Commit:
     """Commit the live state without moving a branch or the reflog: a commit known by its id alone."""
-    freeze = Freeze(checkout) if checkout.engine is not None else None
+    freeze = Freeze(live) if live.engine is not None else None
     try:
-        commit_id, _ = _save(checkout, message, freeze, always=True)
+        commit_id, _ = _save(live, message, freeze, always=True)
     finally:
         if freeze is not None:
             freeze.thaw()
-    checkout.store.abandon(commit_id)
-    return checkout.store.commit(checkout.dot, commit_id)
+    live.store.abandon(commit_id)
+    return live.store.commit(live.dot, commit_id)
 
 
-def _save(checkout: Checkout, why: str, freeze: Freeze | None, *, always: bool = False) -> tuple[CommitId, bool]:
+def _save(live: LiveWorktree, why: str, freeze: Freeze | None, *, always: bool = False) -> tuple[CommitId, bool]:
     """Capture the state before a restore and leave the stack frozen; return the commit's id, and whether anything was
     uncommitted.
 
     Only then, or `always`, it is published, hidden. Its journal entry stays open either way.
     """
-    store = checkout.store
-    checkout.record_places()
+    store = live.store
+    live.record_places()
     if freeze is not None:
         freeze.warm_up()
-    commit_id = store.prepare_commit(checkout.dot, checkout.worktree, checkout.directories)
+    commit_id = store.prepare_commit(live.dot, live.worktree, live.directories)
     try:
         if freeze is not None:
             store.will_disturb(commit_id, freeze.containers, [])
             freeze.freeze()
         promptly(lambda: store.capture(commit_id))
-        changed = always or bool(store.captured_changes(commit_id, checkout.ignore_patterns()))
+        changed = always or bool(store.captured_changes(commit_id, live.ignore_patterns()))
         if changed:
-            store.publish(commit_id, hidden_draft(checkout, why))
+            store.publish(commit_id, hidden_draft(live, why))
     except BaseException:
         if freeze is not None:
             freeze.thaw()
@@ -253,19 +253,17 @@ def _save(checkout: Checkout, why: str, freeze: Freeze | None, *, always: bool =
     return commit_id, changed
 
 
-def _plan(checkout: Checkout, target: Commit, differing: Collection[SubdotName], *, files_are_proof: bool = False) -> Plan:
-    return plan_restore(
-        checkout.members, differing, checkout.wanted(target), inner=checkout.inner(), files_are_proof=files_are_proof
-    )
+def _plan(live: LiveWorktree, target: Commit, differing: Collection[SubdotName], *, files_are_proof: bool = False) -> Plan:
+    return plan_restore(live.members, differing, live.wanted(target), inner=live.inner(), files_are_proof=files_are_proof)
 
 
-def plan_reset(checkout: Checkout, target: Commit) -> Plan:
+def plan_reset(live: LiveWorktree, target: Commit) -> Plan:
     """Return what a reset to a commit would do now; does nothing."""
-    return _plan(checkout, target, checkout.store.differing(checkout.dot, checkout.worktree, checkout.directories, target.id))
+    return _plan(live, target, live.store.differing(live.dot, live.worktree, live.directories, target.id))
 
 
 def put_in_place(
-    checkout: Checkout,
+    live: LiveWorktree,
     target: CommitId,
     plan: Plan,
     move: Move | None,
@@ -278,26 +276,24 @@ def put_in_place(
     """Carry out a restore plan under a journal entry; on an error put `previous` back, or leave the entry for the next
     command.
     """
-    store = checkout.store
-    entry = store.begin_restore(checkout.dot, checkout.worktree, target, plan.targets(Action.KILL), move, takes_over)
+    store = live.store
+    entry = store.begin_restore(live.dot, live.worktree, target, plan.targets(Action.KILL), move, takes_over)
     try:
-        done = _carry_out(checkout, entry, plan, timeout_s, freeze)
+        done = _carry_out(live, entry, plan, timeout_s, freeze)
     except BaseException as error:
         if previous is not None:
-            _put_back(checkout, entry, previous, plan, timeout_s, error)
+            _put_back(live, entry, previous, plan, timeout_s, error)
         raise
     store.end_restore(entry)
     return done
 
 
-def finish_restore(checkout: Checkout, entry: JournalEntry, *, timeout_s: float) -> None:
+def finish_restore(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float) -> None:
     """Carry out a restore that an earlier process began: from the start, because nobody knows how far it came."""
     assert entry.target is not None
-    target = checkout.store.commit(checkout.dot, entry.target)
-    plan = _plan(checkout, target, checkout.wanted(target))
-    taken_down = [
-        m for m in checkout.members if m.container.id in entry.stopped and m.container.id not in plan.targets(Action.KILL)
-    ]
+    target = live.store.commit(live.dot, entry.target)
+    plan = _plan(live, target, live.wanted(target))
+    taken_down = [m for m in live.members if m.container.id in entry.stopped and m.container.id not in plan.targets(Action.KILL)]
     steps = list(plan.steps)
     for member in taken_down:
         after = tuple(step.number for step in steps if step.action is Action.RESTORE)
@@ -306,26 +302,26 @@ def finish_restore(checkout: Checkout, entry: JournalEntry, *, timeout_s: float)
         steps.append(
             Step(len(steps) + 1, Action.AWAIT, start.target, start.label, "it must answer before anyone asks it", (start.number,))
         )
-    _carry_out(checkout, entry.id, Plan(tuple(steps)), timeout_s, None)
-    checkout.store.end_restore(entry.id)
+    _carry_out(live, entry.id, Plan(tuple(steps)), timeout_s, None)
+    live.store.end_restore(entry.id)
 
 
 def _put_back(
-    checkout: Checkout, failed: CommitId, previous: CommitId, plan: Plan, timeout_s: float, error: BaseException
+    live: LiveWorktree, failed: CommitId, previous: CommitId, plan: Plan, timeout_s: float, error: BaseException
 ) -> None:
-    checkout.listener(Event("warning", f"that failed; putting the state before back ({error.__class__.__name__})"))
-    back = checkout.store.begin_restore(checkout.dot, checkout.worktree, previous, plan.targets(Action.KILL), None, None)
-    checkout.store.cancel_restore(failed)
+    live.listener(Event("warning", f"that failed; putting the state before back ({error.__class__.__name__})"))
+    back = live.store.begin_restore(live.dot, live.worktree, previous, plan.targets(Action.KILL), None, None)
+    live.store.close_entry(failed)
     try:
-        _carry_out(checkout, back, plan, timeout_s, None)
+        _carry_out(live, back, plan, timeout_s, None)
     except DmError as second:
         raise second from error
-    checkout.store.end_restore(back)
+    live.store.end_restore(back)
 
 
-def _carry_out(checkout: Checkout, entry: CommitId, plan: Plan, timeout_s: float, freeze: Freeze | None) -> list[Done]:
+def _carry_out(live: LiveWorktree, entry: CommitId, plan: Plan, timeout_s: float, freeze: Freeze | None) -> list[Done]:
     def restore(subdot: str) -> Restored:
-        return checkout.store.restore(entry, SubdotName(subdot), checkout.directories)
+        return live.store.restore(entry, SubdotName(subdot), live.directories)
 
-    work: dict[Action, Work] = {Action.RESTORE: restore, Action.SYNC: lambda _: checkout.store.sync_restored(entry)}
-    return carry_out(checkout, plan, freeze, timeout_s, work)
+    work: dict[Action, Work] = {Action.RESTORE: restore, Action.SYNC: lambda _: live.store.sync_restored(entry)}
+    return carry_out(live, plan, freeze, timeout_s, work)

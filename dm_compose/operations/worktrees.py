@@ -13,7 +13,7 @@ from dm_compose.core.stack import Kind, StackPlan
 from dm_compose.engine import Engine
 from dm_compose.errors import ExistsError, InUseError, NotFoundError, UsageError
 from dm_compose.live.access import open_access
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.branches import remove_tree
 
 WORKTREE_LABEL = "dev.dotmesh.worktree"
@@ -29,8 +29,8 @@ class _Start:
     files: CommitId
 
 
-def _start(checkout: Checkout, name: WorktreeName, ref: str | None) -> _Start:
-    store, dot = checkout.store, checkout.dot
+def _start(live: LiveWorktree, name: WorktreeName, ref: str | None) -> _Start:
+    store, dot = live.store, live.dot
     branches = store.branches(dot)
     if ref is not None and ref in branches:
         branch = RefName.parse(ref)
@@ -38,26 +38,26 @@ def _start(checkout: Checkout, name: WorktreeName, ref: str | None) -> _Start:
     branch = RefName.parse(name)
     if branch in branches:
         raise ExistsError(f"branch {branch} of dot {dot} exists already", hint=f"To check it out: worktree add {name} {branch}")
-    head = store.resolve(dot, checkout.worktree, "HEAD" if ref is None else ref)
+    head = store.resolve(dot, live.worktree, "HEAD" if ref is None else ref)
     return _Start(branch, head, head)
 
 
-def add_tree(checkout: Checkout, name: WorktreeName, ref: str | None) -> Worktree:
+def add_tree(live: LiveWorktree, name: WorktreeName, ref: str | None) -> Worktree:
     """Add a worktree that is a directory of the store. The caller holds the dot's lock."""
-    start = _start(checkout, name, ref)
-    checkout.store.add_worktree(Worktree(checkout.dot, name, start.branch, None, tree=True), start.head)
-    return checkout.store.worktree(checkout.dot, name)
+    start = _start(live, name, ref)
+    live.store.add_worktree(Worktree(live.dot, name, start.branch, None, tree=True), start.head)
+    return live.store.worktree(live.dot, name)
 
 
-def add_volumes(checkout: Checkout, engine: Engine, plan: StackPlan, name: WorktreeName, ref: str | None) -> Worktree:
+def add_volumes(live: LiveWorktree, engine: Engine, plan: StackPlan, name: WorktreeName, ref: str | None) -> Worktree:
     """Add a worktree that is a set of volumes for the Compose project `PROJECT-NAME`, filled from its commit.
 
     Killed in the middle it leaves volumes that the next attempt takes up, or a worktree that is filled when it is first used.
     ExistsError for volumes of somebody else. The caller holds the dot's lock.
     """
-    start = _start(checkout, name, ref)
+    start = _start(live, name, ref)
     project = f"{plan.project}-{name}".lower()
-    mark = f"{checkout.dot}/{name}"
+    mark = f"{live.dot}/{name}"
     volumes = _volumes(plan, project)
     for volume in volumes.values():
         found = engine.volume(volume)
@@ -67,9 +67,9 @@ def add_volumes(checkout: Checkout, engine: Engine, plan: StackPlan, name: Workt
         key = volume.removeprefix(f"{project}_")
         labels = {"com.docker.compose.project": project, "com.docker.compose.volume": key, WORKTREE_LABEL: mark}
         engine.create_volume(volume, {**labels, "dev.dotmesh.subdot": subdot})
-    checkout.store.add_worktree(Worktree(checkout.dot, name, start.branch, None, places=volumes, project=project), start.head)
-    fill(engine, checkout.listener, (checkout.dot, name), volumes, start.files, Move("worktree add", start.branch, start.head))
-    return checkout.store.worktree(checkout.dot, name)
+    live.store.add_worktree(Worktree(live.dot, name, start.branch, None, places=volumes, project=project), start.head)
+    fill(engine, live.listener, (live.dot, name), volumes, start.files, Move("worktree add", start.branch, start.head))
+    return live.store.worktree(live.dot, name)
 
 
 def _volumes(plan: StackPlan, project: str) -> dict[SubdotName, str]:
@@ -109,31 +109,31 @@ def fill(
         access.store.close()
 
 
-def remove(checkout: Checkout, engine: Engine | None, *, force: bool) -> None:
+def remove(live: LiveWorktree, engine: Engine | None, *, force: bool) -> None:
     """Remove the worktree that is checked out here, with its tree or its volumes; its branch stays, and so does what is
     uncommitted with `force`. InUseError while it has containers, UncommittedError.
     """
-    if checkout.tree:
-        remove_tree(checkout, force=force)
+    if live.tree:
+        remove_tree(live, force=force)
         return
-    containers = [m.container.name for m in checkout.members]
+    containers = [m.container.name for m in live.members]
     if containers:
-        project = checkout.store.worktree(checkout.dot, checkout.worktree).project
+        project = live.store.worktree(live.dot, live.worktree).project
         raise InUseError(
-            f"worktree {checkout.worktree} of dot {checkout.dot} has containers: {', '.join(containers)}",
+            f"worktree {live.worktree} of dot {live.dot} has containers: {', '.join(containers)}",
             hint=f"dm-compose -p {project} down",
         )
-    mark = f"{checkout.dot}/{checkout.worktree}"
-    remove_tree(checkout, force=force)
-    for place in checkout.places.values():
+    mark = f"{live.dot}/{live.worktree}"
+    remove_tree(live, force=force)
+    for place in live.places.values():
         volume = engine.volume(place) if engine is not None and not place.startswith("/") else None
         if engine is not None and volume is not None and volume.labels.get(WORKTREE_LABEL) == mark:
             engine.remove_volume(place)
 
 
-def find(checkout: Checkout, name: WorktreeName) -> Worktree:
+def find(live: LiveWorktree, name: WorktreeName) -> Worktree:
     """Return a worktree of the dot; NotFoundError lists what there is."""
-    worktrees = checkout.store.worktrees(checkout.dot)
+    worktrees = live.store.worktrees(live.dot)
     if name not in worktrees:
-        raise NotFoundError(f"dot {checkout.dot} has no worktree {name}", hint=f"There are: {', '.join(worktrees)}.")
+        raise NotFoundError(f"dot {live.dot} has no worktree {name}", hint=f"There are: {', '.join(worktrees)}.")
     return worktrees[name]

@@ -11,7 +11,7 @@ from dm_compose.core.commit import Commit
 from dm_compose.core.names import DotName, RefName
 from dm_compose.core.units import size
 from dm_compose.live.access import locked
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.commit import make_commit
 
 BRANCHES = "failed"
@@ -43,30 +43,30 @@ class Evidence:
     why_not: str = ""
 
 
-def keep_evidence(checkout: Checkout, lasting: DotName, start: Commit, failure: Failure, limits: Limits) -> Evidence:
+def keep_evidence(live: LiveWorktree, lasting: DotName, start: Commit, failure: Failure, limits: Limits) -> Evidence:
     """Commit the live state to a new branch of the dot `lasting`, the checkout's own or, of a clone, the original's. The
     checkout stays where it is.
 
     Containers are frozen for an instant, as for any commit. How much has changed since `start` is told by the sizes of files
     before anything is copied. Several processes of a run share the limits. The caller holds the dot's lock.
     """
-    store = checkout.store
+    store = live.store
     with contextlib.ExitStack() as held:
-        if lasting != checkout.dot:
-            held.enter_context(locked(store, lasting, checkout.listener))
+        if lasting != live.dot:
+            held.enter_context(locked(store, lasting, live.listener))
         branches = store.branches(lasting)
         kept = [commit for name, commit in branches.items() if name.startswith(f"{BRANCHES}/{failure.run}/")]
         if len(kept) >= limits.commits:
             return Evidence(None, f"this run has kept {limits.commits} states already")
-        changed = store.diff_live(checkout.dot, checkout.worktree, checkout.directories, start.id, {}, 0)
+        changed = store.diff_live(live.dot, live.worktree, live.directories, start.id, {}, 0)
         needed = sum(diff.changed_bytes for diff in changed.values())
         used = sum(store.commit(lasting, commit).new_bytes for commit in kept)
         if used + needed > limits.size_bytes:
             return Evidence(None, f"its {size(needed)} and the {size(used)} kept so far are more than {size(limits.size_bytes)}")
         branch = failed_branch(failure, branches)
-        commit = make_commit(checkout, f"{failure.test} {failure.what}", {"failed_test": failure.test}, branch=branch).commit
-        if lasting != checkout.dot:
-            store.share_commit(checkout.dot, commit.id, lasting)
+        commit = make_commit(live, f"{failure.test} {failure.what}", {"failed_test": failure.test}, branch=branch).commit
+        if lasting != live.dot:
+            store.share_commit(live.dot, commit.id, lasting)
             store.add_branch(lasting, branch, commit.id)
         return Evidence(branch)
 

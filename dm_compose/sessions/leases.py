@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dm_compose.clones.clone import Clone, made
 from dm_compose.core.commit import SESSION
 from dm_compose.errors import InUseError
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.restore import check_versions
 from dm_compose.sessions.session import SessionOptions, StackSession
 
@@ -53,8 +53,8 @@ class CloneSession(StackSession):
     def _check_versions(self) -> None:
         assert self.commit is not None
         if not self.options.any_version:
-            with self._checkout() as checkout:
-                check_versions(checkout, self.commit)
+            with self._live() as live:
+                check_versions(live, self.commit)
 
 
 class SharedSession(StackSession):
@@ -65,12 +65,12 @@ class SharedSession(StackSession):
     """
 
     @contextlib.contextmanager
-    def _checkout(self, *, new_session: bool = False) -> Iterator[Checkout]:
-        with super()._checkout(new_session=new_session) as checkout:
-            entries = checkout.store.unfinished(checkout.dot)
-            if not any(e.operation == SESSION and e.worktree == checkout.worktree for e in entries):
+    def _live(self, *, new_session: bool = False) -> Iterator[LiveWorktree]:
+        with super()._live(new_session=new_session) as live:
+            entries = live.store.unfinished(live.dot)
+            if not any(e.operation == SESSION and e.worktree == live.worktree for e in entries):
                 raise InUseError("the test run that had this stack has ended", hint="Run the tests again.")
-            yield checkout
+            yield live
 
     @contextlib.contextmanager
     def _lock_taken(self) -> Iterator[None]:

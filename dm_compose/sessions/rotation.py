@@ -168,12 +168,12 @@ class Rotation(Generic[S]):
     def _work(self, place: _Place[S], generation: int, stack: S | None) -> None:
         failure = None
         try:
-            stack = self._standing_by(stack)
+            stack = self._last_restore_by(stack)
         except Exception as error:
             stack, failure = None, error
         self._done(place, generation, stack, failure)
 
-    def _standing_by(self, stack: S | None) -> S:
+    def _last_restore_by(self, stack: S | None) -> S:
         """Have the stack stand by, or a new one."""
         if stack is not None:
             try:

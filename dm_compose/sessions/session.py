@@ -19,12 +19,12 @@ from dm_compose.engine import OWNER_LABEL, Owner
 from dm_compose.errors import ComposeError, NotFoundError
 from dm_compose.live.access import Access, locked, open_access
 from dm_compose.live.ready import await_ready, endpoints
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.recovery import SESSION_LABEL, session_lock
 from dm_compose.operations.restore import RestoreReport, check_versions, mark_quiet, save_uncommitted, visit
 from dm_compose.sessions.evidence import Evidence, Failure, Limits, keep_evidence
 from dm_compose.untouched.changes import reached, written
-from dm_compose.untouched.last_restore import Standing, Touched
+from dm_compose.untouched.last_restore import LastRestore, Touched
 from dm_compose.up.durability import FULL, OFF, Relaxation, relax, relaxations, told
 from dm_compose.up.respawn import respawn_obstacles, supervise
 from dm_compose.up.run import compose_with_state
@@ -65,7 +65,7 @@ class StackSession:
         self._access: Access | None = None
         self._places: Mapping[SubdotName, str] | None = {}
         self._volumes_are_new = False
-        self._standing: Standing | None = None
+        self._last_restore: LastRestore | None = None
         self._up: set[str] = set()
         self._mine: set[str] = set()  # services whose containers are made, and removed, by the session
         self._brought: frozenset[str] = frozenset()  # services that go down again with the session
@@ -119,24 +119,24 @@ class StackSession:
     @contextlib.contextmanager
     def _state_borrowed(self) -> Iterator[None]:
         assert self.commit is not None
-        with self._checkout(new_session=True) as checkout:
-            checkout.refuse_strangers(readers_too=True)
-            checkout.require_places()
+        with self._live(new_session=True) as live:
+            live.refuse_strangers(readers_too=True)
+            live.require_places()
             if not self.options.any_version:
-                check_versions(checkout, self.commit)
+                check_versions(live, self.commit)
             found = self.commit.id
             if not self._volumes_are_new:
-                found = save_uncommitted(checkout, "before tests") or checkout.state().head or found
-            entry = checkout.store.begin_session(checkout.dot, checkout.worktree, found)
-            to_give_back = checkout.store.commit(checkout.dot, found)
+                found = save_uncommitted(live, "before tests") or live.state().head or found
+            entry = live.store.begin_session(live.dot, live.worktree, found)
+            to_give_back = live.store.commit(live.dot, found)
         try:
             self.restore(self.commit)
             yield
         finally:
             self.restore(to_give_back)
-            with self._checkout() as checkout:
-                mark_quiet(checkout, to_give_back)
-                checkout.store.cancel_restore(entry)
+            with self._live() as live:
+                mark_quiet(live, to_give_back)
+                live.store.close_entry(entry)
 
     @contextlib.contextmanager
     def _brought_up(self) -> Iterator[None]:
@@ -183,10 +183,10 @@ class StackSession:
         assert self.commit is not None
         if self.stack.project.services.keys() != self.stack.stateful_services():
             return
-        if self._standing is None:
-            self._standing = Standing(self.stack.engine)
-        with self._checkout() as checkout:
-            self._standing.arrived(checkout, self.commit, None, Plan(()))
+        if self._last_restore is None:
+            self._last_restore = LastRestore(self.stack.engine)
+        with self._live() as live:
+            self._last_restore.arrived(live, self.commit, None, Plan(()))
 
     def _relaxations(self, document: Mapping[str, Any]) -> dict[str, Relaxation]:
         there = Relaxation(obstacle="its container was there before the run")
@@ -226,19 +226,19 @@ class StackSession:
     # What can be done with it
 
     @contextlib.contextmanager
-    def _checkout(self, *, new_session: bool = False) -> Iterator[Checkout]:
+    def _live(self, *, new_session: bool = False) -> Iterator[LiveWorktree]:
         assert self._access is not None
-        with self.stack.observed(self._access, self._places, lock=True, new_session=new_session) as checkout:
-            yield checkout
+        with self.stack.observed(self._access, self._places, lock=True, new_session=new_session) as live:
+            yield live
 
     def resolve(self, ref: str) -> Commit:
         """Return the commit that REF means."""
-        with self._checkout() as checkout:
-            return self.stack.find(checkout.store, ref)
+        with self._live() as live:
+            return self.stack.find(live.store, ref)
 
     def touched(self, commit: Commit) -> Touched | None:
         """Return what a restore to a commit has to look at, falsy when that is nothing, None for all of it. Takes no lock."""
-        return self._standing.touched(commit.id) if self._standing is not None else None
+        return self._last_restore.touched(commit.id) if self._last_restore is not None else None
 
     def restore(self, commit: Commit) -> RestoreReport:
         """Put the stack to a commit and throw away what was there; returns when every datastore that was touched answers.
@@ -256,28 +256,28 @@ class StackSession:
         if touched is not None and not touched:
             return RestoreReport(commit, Plan(()), (), None, 0.0)
         self.before_restore(commit)
-        if self._standing is not None and (checkout := self._standing.checkout()) is not None:
-            with locked(checkout.store, checkout.dot, checkout.listener):
-                if all(entry.operation == SESSION for entry in checkout.store.unfinished(checkout.dot)):
-                    return self._visit(checkout, commit, touched)
-        with self._checkout() as checkout:
-            if not (fallen := self._fallen(checkout)):
-                return self._visit(checkout, commit, touched)
+        if self._last_restore is not None and (live := self._last_restore.checkout()) is not None:
+            with locked(live.store, live.dot, live.listener):
+                if all(entry.operation == SESSION for entry in live.store.unfinished(live.dot)):
+                    return self._visit(live, commit, touched)
+        with self._live() as live:
+            if not (fallen := self._fallen(live)):
+                return self._visit(live, commit, touched)
         self._revive(fallen)
-        with self._checkout() as checkout:
-            return self._visit(checkout, commit, touched)
+        with self._live() as live:
+            return self._visit(live, commit, touched)
 
-    def _visit(self, checkout: Checkout, commit: Commit, touched: Touched | None) -> RestoreReport:
-        if self._standing is None:
-            self._standing = Standing(self.stack.engine)
-        self._standing.leaves()
-        report = visit(checkout, commit, touched=touched, timeout_s=self.options.ready_timeout_s)
-        self._standing.arrived(checkout, commit, touched, report.plan)
+    def _visit(self, live: LiveWorktree, commit: Commit, touched: Touched | None) -> RestoreReport:
+        if self._last_restore is None:
+            self._last_restore = LastRestore(self.stack.engine)
+        self._last_restore.leaves()
+        report = visit(live, commit, touched=touched, timeout_s=self.options.ready_timeout_s)
+        self._last_restore.arrived(live, commit, touched, report.plan)
         return report
 
-    def _fallen(self, checkout: Checkout) -> dict[str, Container | None]:
+    def _fallen(self, live: LiveWorktree) -> dict[str, Container | None]:
         """Return the services that ran when the session began and are down, paused or (None) gone by now."""
-        mine = {c.service: c for m in checkout.members if (c := m.container).project == checkout.project and not c.one_off}
+        mine = {c.service: c for m in live.members if (c := m.container).project == live.project and not c.one_off}
         return {s: mine.get(s) for s in self._up if s not in mine or mine[s].state not in ("running", "restarting")}
 
     def _revive(self, fallen: Mapping[str, Container | None]) -> None:
@@ -296,44 +296,42 @@ class StackSession:
 
     def written_to(self) -> bool:
         """Whether any file was written to since the last restore had come up. Says nothing of what is in memory only."""
-        with self._checkout() as checkout:
-            return bool(checkout.store.written_files(checkout.directories))
+        with self._live() as live:
+            return bool(live.store.written_files(live.directories))
 
     def diff(self, commit: Commit) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes of files since a commit, without those that mean nothing."""
-        with self._checkout() as checkout:
-            return checkout.store.diff_live(
-                checkout.dot, checkout.worktree, checkout.directories, commit.id, checkout.ignore_patterns(), None
-            )
+        with self._live() as live:
+            return live.store.diff_live(live.dot, live.worktree, live.directories, commit.id, live.ignore_patterns(), None)
 
     def keep(self, message: str) -> Commit:
         """Commit the live state without moving any branch."""
-        with self._checkout() as checkout:
-            return self.stack.keep(checkout, message)
+        with self._live() as live:
+            return self.stack.keep(live, message)
 
     def keep_evidence(self, start: Commit, failure: Failure, limits: Limits) -> Evidence:
         """Keep the live state of a failed test that began at `start` as a branch; see evidence.keep_evidence."""
-        with self._checkout() as checkout:
-            return keep_evidence(checkout, self.stack.lasting_dot(checkout.store), start, failure, limits)
+        with self._live() as live:
+            return keep_evidence(live, self.stack.lasting_dot(live.store), start, failure, limits)
 
     def reached(self) -> Mapping[str, str]:
         """Return the services with state that anything may have reached since the last restore, with the reason."""
-        touched = self._standing.touched() if self._standing is not None else None
-        with self._checkout() as checkout:
-            return reached(checkout, touched)
+        touched = self._last_restore.touched() if self._last_restore is not None else None
+        with self._live() as live:
+            return reached(live, touched)
 
     def written(self) -> set[SubdotName]:
         """Return the subdots that were written to since the last restore; see changes.written."""
-        if self._standing is None:
-            self._standing = Standing(self.stack.engine)
-        touched = self._standing.touched()
-        with self._checkout() as checkout:
-            return written(checkout, touched, self._standing.arrived_at)
+        if self._last_restore is None:
+            self._last_restore = LastRestore(self.stack.engine)
+        touched = self._last_restore.touched()
+        with self._live() as live:
+            return written(live, touched, self._last_restore.arrived_at)
 
     def wait_until_ready(self) -> None:
         """Return when every running container with state, be it in memory only, answers."""
-        with self._checkout() as checkout:
-            for member in checkout.members:
+        with self._live() as live:
+            for member in live.members:
                 in_memory = member.datastore is not None and member.datastore.in_memory
                 if member.container.running and (member.mounts or in_memory):
                     await_ready(self.stack.engine, member, self.stack.listener, self.options.ready_timeout_s)

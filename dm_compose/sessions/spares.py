@@ -63,32 +63,32 @@ class SpareClone(CloneSession):
         if causes and not self._restless:
             causes = self._restored_and_paused(self.commit)
             self._restless = bool(causes)
-        assert self._standing is not None
-        with self._checkout() as checkout:
+        assert self._last_restore is not None
+        with self._live() as live:
             if causes:
-                self._standing.arrived(checkout, self.commit, None, Plan(()))
-        self._members = [m for m in checkout.members if m.container.project == checkout.project]
+                self._last_restore.arrived(live, self.commit, None, Plan(()))
+        self._members = [m for m in live.members if m.container.project == live.project]
         if up := [m.container.label for m in self._members if m.container.service in self._up and m.container.state != "paused"]:
             raise NotReadyError(f"{', '.join(up)} could not be paused, or was started or stopped by somebody")
-        self._unproven = self._standing.touches().keys() if causes else frozenset()
+        self._unproven = self._last_restore.touches().keys() if causes else frozenset()
 
     def _restored_and_paused(self, commit: Commit) -> Mapping[str, str]:
         """Return what may have been touched in between, with the reason."""
         self._pause(c for c in self._running() if c.service not in self._up)
         self.restore(commit)
         self._pause(self._running())
-        assert self._standing is not None
-        return self._standing.paused()
+        assert self._last_restore is not None
+        return self._last_restore.paused()
 
     def why_changed(self, *, thoroughly: bool) -> str:
         """Return what has reached the clone since it stands by, '' for nothing. Files are looked at `thoroughly` only.
 
         Containers of which nothing could be proven then (see witness) have been paused since, and their files are looked at.
         """
-        assert self._standing is not None
+        assert self._last_restore is not None
         assert self.commit is not None
-        touched = self._standing.touched(self.commit.id) if thoroughly else None
-        causes = touched.containers if touched is not None else self._standing.touches()
+        touched = self._last_restore.touched(self.commit.id) if thoroughly else None
+        causes = touched.containers if touched is not None else self._last_restore.touches()
         others = [*map(str, touched.subdots)] if touched is not None else []
         if touched is not None and touched.others_started:
             others.append("a container of its own was started")
@@ -107,8 +107,8 @@ class SpareClone(CloneSession):
                 await_ready(engine, member, self.stack.listener, self.options.ready_timeout_s)
 
         _at_once(resume, self._members)
-        assert self._standing is not None
-        self._standing.thawed()
+        assert self._last_restore is not None
+        self._last_restore.thawed()
 
     def targets(self, keys: Iterable[Key]) -> dict[Key, Address]:
         """Return where ports of services are, as far as they can be reached; true until a container is restarted."""
@@ -213,9 +213,9 @@ class SpareSession(StackSession):
 
     def _touched_by(self, commit: Commit) -> Mapping[str, str] | None:
         """Return what has touched services since the stack in use was put to a commit, as far as is known; None for nothing."""
-        assert self._standing is not None
+        assert self._last_restore is not None
         assert self._current is not None
-        causes = self._standing.touches()
+        causes = self._last_restore.touches()
         touched = self.touched(commit) if not causes else None  # files are looked at last
         if touched is not None and not touched:
             return None
@@ -242,7 +242,7 @@ class SpareSession(StackSession):
         finally:
             self._tell_heard()
         self.stack, self._access, self._places = current.stack, current._access, current._places
-        self.commit, self._standing = current.commit, current._standing
+        self.commit, self._last_restore = current.commit, current._last_restore
         self._forwarder.switch(current.targets(self._forwarder.keys))
         self._current = current
 

@@ -15,7 +15,7 @@ from dm_compose.dots.dot import Dot
 from dm_compose.engine import registry_login
 from dm_compose.errors import DivergedError, ExistsError, InUseError, NotFoundError, UncommittedError, UsageError
 from dm_compose.live.access import locked
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.restore import move_to, refuse_to_lose, uncommitted
 from dm_compose.remotes.base import Context, Remote
 from dm_compose.remotes.names import RemoteName
@@ -149,12 +149,12 @@ class Remotes:
         self, name: str, dot: Dot, branch: RefName | None = None, theirs: RemoteName | None = None, *, stash: bool = False
     ) -> Pushed:
         """Send a branch, by default the one that a dot stands on, and remember where it went; see transfer.push."""
-        with dot.opened(lock=False) as checkout, self.opened(name) as remote:
-            store = checkout.store
-            target = theirs or self.upstream(store, name, checkout.dot)
-            self._begin(f"Pushing {ADMIN}/{checkout.dot} to {name}:{target}")
-            done = push(store, checkout.dot, branch or checkout.state().branch, remote, target, self.dots.listener, stash=stash)
-            store.set_setting(upstream_key(name, checkout.dot), str(target))
+        with dot.opened(lock=False) as live, self.opened(name) as remote:
+            store = live.store
+            target = theirs or self.upstream(store, name, live.dot)
+            self._begin(f"Pushing {ADMIN}/{live.dot} to {name}:{target}")
+            done = push(store, live.dot, branch or live.state().branch, remote, target, self.dots.listener, stash=stash)
+            store.set_setting(upstream_key(name, live.dot), str(target))
             return done
 
     def clone(self, name: str, theirs: RemoteName, branch: RefName = DEFAULT_BRANCH, local: DotName | None = None) -> Fetched:
@@ -182,52 +182,52 @@ class Remotes:
         that the other lacks; with `stash` what is here stays as branch `BRANCH-DIVERGED-<time>`. InUseError for a branch that is
         checked out in another worktree. The containers of what changed go down and come back; `undo` takes it back.
         """
-        with dot.opened(lock=True) as checkout, self.opened(name) as remote:
-            store = checkout.store
-            wanted = branch or checkout.state().branch
-            head = store.branches(checkout.dot).get(wanted)
-            theirs = self.upstream(store, name, checkout.dot)
-            self._begin(f"Pulling {ADMIN}/{checkout.dot} from {name}:{theirs}")
-            with download(remote, theirs, wanted, store, checkout.dot, self.dots.listener, head=head) as got:
+        with dot.opened(lock=True) as live, self.opened(name) as remote:
+            store = live.store
+            wanted = branch or live.state().branch
+            head = store.branches(live.dot).get(wanted)
+            theirs = self.upstream(store, name, live.dot)
+            self._begin(f"Pulling {ADMIN}/{live.dot} from {name}:{theirs}")
+            with download(remote, theirs, wanted, store, live.dot, self.dots.listener, head=head) as got:
                 report = got.report
                 if report.relation in (Relation.SAME, Relation.AHEAD):
                     assert head is not None
                     return Pulled(report, wanted, head)
-                stands = wanted == checkout.state().branch
-                self._refuse(checkout, report, wanted, stands=stands, stash=stash)
+                stands = wanted == live.state().branch
+                self._refuse(live, report, wanted, stands=stands, stash=stash)
                 got.publish()
             stashed = None
             if report.relation is Relation.DIVERGED:
                 assert head is not None
-                stashed = _stash(store, checkout.dot, wanted, head)
+                stashed = _stash(store, live.dot, wanted, head)
             if stands:
-                move_to(checkout, store.commit(checkout.dot, report.head), "pull")
+                move_to(live, store.commit(live.dot, report.head), "pull")
             else:
-                store.move_branch(checkout.dot, wanted, report.head)
+                store.move_branch(live.dot, wanted, report.head)
             return Pulled(report, wanted, report.head, stashed)
 
-    def _refuse(self, checkout: Checkout, report: Fetched, branch: RefName, *, stands: bool, stash: bool) -> None:
+    def _refuse(self, live: LiveWorktree, report: Fetched, branch: RefName, *, stands: bool, stash: bool) -> None:
         if report.relation is Relation.DIVERGED and not stash:
             raise DivergedError(
-                f"branch {branch} of dot {checkout.dot} and that of {report.name} have diverged: each has commits that the other"
+                f"branch {branch} of dot {live.dot} and that of {report.name} have diverged: each has commits that the other"
                 " does not have",
                 hint="`pull --stash-on-divergence` keeps yours as a branch of its own.",
             )
         if stands:
-            checkout.refuse_strangers(readers_too=True)
-            _refuse_to_lose(checkout)
+            live.refuse_strangers(readers_too=True)
+            _refuse_to_lose(live)
             return
-        for worktree in checkout.store.worktrees(checkout.dot).values():
+        for worktree in live.store.worktrees(live.dot).values():
             if worktree.branch == branch:
                 raise InUseError(
-                    f"branch {branch} of dot {checkout.dot} is checked out in worktree {worktree.name}",
+                    f"branch {branch} of dot {live.dot} is checked out in worktree {worktree.name}",
                     hint=f"Go there first: checkout {branch}"
                     if worktree.project is None
                     else f"Pull it there, with dm-compose -p {worktree.project}.",
                 )
-        if branch in checkout.store.uncommitted(checkout.dot):
+        if branch in live.store.uncommitted(live.dot):
             raise UncommittedError(
-                f"branch {branch} of dot {checkout.dot} was left with uncommitted changes",
+                f"branch {branch} of dot {live.dot} was left with uncommitted changes",
                 hint=f"Commit them first: checkout {branch}",
             )
 
@@ -243,13 +243,13 @@ def _stash(store: Store, dot: DotName, branch: RefName, head: CommitId) -> RefNa
     return name
 
 
-def _refuse_to_lose(checkout: Checkout) -> None:
+def _refuse_to_lose(live: LiveWorktree) -> None:
     """Raise UncommittedError for uncommitted changes; a tree that nobody has put anything into has none."""
-    empty = checkout.tree and checkout.state().head is None
-    if empty and not any(change.path for found in uncommitted(checkout).values() for change in found.diff.changes):
+    empty = live.tree and live.state().head is None
+    if empty and not any(change.path for found in uncommitted(live).values() for change in found.diff.changes):
         return
     try:
-        refuse_to_lose(checkout)
+        refuse_to_lose(live)
     except UncommittedError as error:
         error.hint = "Commit them, or go back with `reset --hard` (`undo` brings them back); `diff` shows them."
         raise
@@ -265,7 +265,7 @@ def _fill(store: Store, dot: DotName) -> None:
     (entry,) = store.unfinished(dot)
     assert entry.target is not None
     subdots = store.commit(dot, entry.target).subdots
-    for subdot in sorted(subdots, key=lambda s: s == ROOT_SUBDOT):  # it is put back last: see Checkout.inner
+    for subdot in sorted(subdots, key=lambda s: s == ROOT_SUBDOT):  # it is put back last: see LiveWorktree.inner
         store.restore(entry.id, subdot, store.tree(dot, MAIN_WORKTREE))
     store.sync_restored(entry.id)
     store.end_restore(entry.id)

@@ -16,7 +16,7 @@ _PORT = re.compile(r"(?P<host>[a-z][a-z0-9+.-]*://[^/]+):\d+(/[^:]*)?")
 
 
 @dataclass(frozen=True)
-class Source:
+class RemoteRef:
     """A commit of a dot on a remote: the newest of a branch, or one by its whole id. `remote` is a known name or an address."""
 
     remote: str

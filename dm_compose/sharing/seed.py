@@ -17,11 +17,11 @@ from dm_compose.errors import CommandError, DivergedError, ExistsError, RemoteEr
 from dm_compose.live.ready import endpoints
 from dm_compose.remotes.names import RemoteName, Tag
 from dm_compose.sharing.named_remotes import Remotes
-from dm_compose.sharing.remote_ref import Source
+from dm_compose.sharing.remote_ref import RemoteRef
 from dm_compose.sharing.seed_key import ContentKey, content_key
 from dm_compose.sharing.up_from import (
     Found,
-    How,
+    UpOptions,
     fetch_commit,
     fetch_images,
     is_empty,
@@ -42,7 +42,7 @@ class Outcome(enum.Enum):
 
 
 @dataclass(frozen=True)
-class Wish:
+class SeedRequest:
     """What is to be seeded: where seeds are kept, what the key is made from, and the command that makes the state."""
 
     remote: str
@@ -65,7 +65,7 @@ class Seeded:
     total_s: float
 
 
-def seed(stack: Stack, remotes: Remotes, wish: Wish, how: How) -> Seeded:
+def seed(stack: Stack, remotes: Remotes, request: SeedRequest, options: UpOptions) -> Seeded:
     """Bring a stack up on the seed with its content key: from the store, else from the remote, else made by the command.
 
     The command finds the stack up and empty; when it fails nothing is committed or pushed (CommandError). ExistsError where
@@ -74,32 +74,32 @@ def seed(stack: Stack, remotes: Remotes, wish: Wish, how: How) -> Seeded:
     """
     began = time.monotonic()
     fetch_images(stack)
-    key = content_key(stack, wish.globs, wish.text)
-    source = Source(wish.remote, wish.name, key.branch)
+    key = content_key(stack, request.globs, request.text)
+    source = RemoteRef(request.remote, request.name, key.branch)
     why: list[str] = []
     pushed = False
     if (here := _here(remotes, stack, key)) is not None:
         outcome, commit = Outcome.HERE, here
         why.append("the store has a seed with this key")
-        put_and_start(stack, remotes, source, Found(here, Relation.SAME), how, began)
-        if wish.push:
-            pushed = _push_again(stack, remotes, wish, key, source, why)
+        put_and_start(stack, remotes, source, Found(here, Relation.SAME), options, began)
+        if request.push:
+            pushed = _push_again(stack, remotes, request, key, source, why)
     elif _may_be_there(remotes, source, why):
         found = _fetch(stack, remotes, source, key)
         outcome, commit = Outcome.PULLED, found.commit
-        why.append(f"{wish.remote} has a seed with this key")
-        put_and_start(stack, remotes, source, found, how, began)
+        why.append(f"{request.remote} has a seed with this key")
+        put_and_start(stack, remotes, source, found, options, began)
     else:
-        outcome, commit = Outcome.MADE, _make(stack, wish, key, how)
+        outcome, commit = Outcome.MADE, _make(stack, request, key, options)
         why.append("no seed with this key was found, so the command has run")
-        if wish.push:
+        if request.push:
             try:
-                pushed = _push(stack, remotes, wish, key, why)
+                pushed = _push(stack, remotes, request, key, why)
             except DivergedError:
                 found = _fetch(stack, remotes, source, key)
                 outcome, commit = Outcome.PULLED, found.commit
                 why.append("somebody else has pushed one meanwhile, which is taken instead")
-                put_and_start(stack, remotes, source, Found(commit, Relation.BEHIND, found.received_bytes), how, began)
+                put_and_start(stack, remotes, source, Found(commit, Relation.BEHIND, found.received_bytes), options, began)
     return Seeded(key, outcome, commit, pushed, tuple(why), time.monotonic() - began)
 
 
@@ -112,7 +112,7 @@ def _here(remotes: Remotes, stack: Stack, key: ContentKey) -> Commit | None:
     return next((commit for commit in log if commit.metadata.get(METADATA) == key.key), None)
 
 
-def _fetch(stack: Stack, remotes: Remotes, source: Source, key: ContentKey) -> Found:
+def _fetch(stack: Stack, remotes: Remotes, source: RemoteRef, key: ContentKey) -> Found:
     """Get the seed from the remote; DivergedError where somebody has pushed something else under its name."""
     found = fetch_commit(stack, remotes, source)
     if found.commit.metadata.get(METADATA) != key.key:
@@ -123,16 +123,16 @@ def _fetch(stack: Stack, remotes: Remotes, source: Source, key: ContentKey) -> F
     return found
 
 
-def _push_again(stack: Stack, remotes: Remotes, wish: Wish, key: ContentKey, source: Source, why: list[str]) -> bool:
+def _push_again(stack: Stack, remotes: Remotes, request: SeedRequest, key: ContentKey, source: RemoteRef, why: list[str]) -> bool:
     """Push a seed that an earlier run could not push. A remote that cannot be asked is no error: the seed is here."""
     try:
-        return not _may_be_there(remotes, source, why) and _push(stack, remotes, wish, key, why)
+        return not _may_be_there(remotes, source, why) and _push(stack, remotes, request, key, why)
     except (RemoteError, DivergedError) as error:
-        why.append(f"{wish.remote} cannot be asked whether it has the seed: {error.message}")
+        why.append(f"{request.remote} cannot be asked whether it has the seed: {error.message}")
         return False
 
 
-def _may_be_there(remotes: Remotes, source: Source, why: list[str]) -> bool:
+def _may_be_there(remotes: Remotes, source: RemoteRef, why: list[str]) -> bool:
     """Whether the remote has the seed; no for one that we may not even read."""
     assert isinstance(source.ref, RefName)
     try:
@@ -145,42 +145,42 @@ def _may_be_there(remotes: Remotes, source: Source, why: list[str]) -> bool:
         return False
 
 
-def _push(stack: Stack, remotes: Remotes, wish: Wish, key: ContentKey, why: list[str]) -> bool:
+def _push(stack: Stack, remotes: Remotes, request: SeedRequest, key: ContentKey, why: list[str]) -> bool:
     """Push the seed; False where the remote does not let us."""
     try:
-        remotes.push(wish.remote, stack, key.branch, wish.name)
+        remotes.push(request.remote, stack, key.branch, request.name)
     except RemoteError as error:
         if not error.denied:
             raise
         stack.listener(Event("warning", f"the seed is not pushed: {error.message}"))
-        why.append(f"{wish.remote} does not let us push")
+        why.append(f"{request.remote} does not let us push")
         return False
     return True
 
 
-def _make(stack: Stack, wish: Wish, key: ContentKey, how: How) -> Commit:
+def _make(stack: Stack, request: SeedRequest, key: ContentKey, options: UpOptions) -> Commit:
     """Bring the stack up empty on the seed's own branch, run the command and commit."""
-    if not wish.command:
+    if not request.command:
         raise UsageError(f"there is no seed {key.key}, and no command that makes it", hint="For example: -- make seed")
-    with stack.opened(lock=True, create=True) as checkout:
-        if full := sorted(subdot for subdot in checkout.places if not is_empty(checkout, subdot)):
+    with stack.opened(lock=True, create=True) as live:
+        if full := sorted(subdot for subdot in live.places if not is_empty(live, subdot)):
             raise ExistsError(
-                f"a seed is made from empty volumes, and {', '.join(full)} of dot {checkout.dot} hold data",
+                f"a seed is made from empty volumes, and {', '.join(full)} of dot {live.dot} hold data",
                 hint="`dm-compose down -v` removes them, and says first what is in no commit.",
             )
-        checkout.store.begin_branch(checkout.dot, checkout.worktree, key.branch)
-    start(stack, how)
-    stack.listener(Event("run", " ".join(wish.command)))
+        live.store.begin_branch(live.dot, live.worktree, key.branch)
+    start(stack, options)
+    stack.listener(Event("run", " ".join(request.command)))
     try:
-        code = process.pass_through(wish.command, process.environment(**_environment(stack, key)))
+        code = process.pass_through(request.command, process.environment(**_environment(stack, key)))
     except OSError as error:
-        raise CommandError(f"{wish.command[0]} cannot be run: {error.strerror}", hint="Nothing was committed.") from None
+        raise CommandError(f"{request.command[0]} cannot be run: {error.strerror}", hint="Nothing was committed.") from None
     if code:
         raise CommandError(
-            f"`{' '.join(wish.command)}` failed with exit code {code}",
+            f"`{' '.join(request.command)}` failed with exit code {code}",
             hint="Nothing was committed. The stack is left as it is; `dm-compose down -v` before the next try.",
         )
-    return stack.commit(f"seed {key.key}", {METADATA: key.key}, timeout_s=how.timeout_s).commit
+    return stack.commit(f"seed {key.key}", {METADATA: key.key}, timeout_s=options.timeout_s).commit
 
 
 def _environment(stack: Stack, key: ContentKey) -> dict[str, str]:

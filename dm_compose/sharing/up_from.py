@@ -23,7 +23,7 @@ from dm_compose.dots.stack import Stack
 from dm_compose.errors import ComposeError, DivergedError, InUseError, NotFoundError, UncommittedError, UsageError
 from dm_compose.live.access import locked
 from dm_compose.live.ready import DEFAULT_TIMEOUT_S, await_ready
-from dm_compose.live.worktree import Checkout
+from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.restore import (
     check_versions,
     compare_versions,
@@ -33,10 +33,10 @@ from dm_compose.operations.restore import (
     uncommitted,
 )
 from dm_compose.sharing.named_remotes import Remotes
-from dm_compose.sharing.remote_ref import Source
+from dm_compose.sharing.remote_ref import RemoteRef
 from dm_compose.store.api import COMPARE_BUDGET_BYTES
 from dm_compose.transfer import Relation, download
-from dm_compose.transfer.lineage import stands_on
+from dm_compose.transfer.lineage import descends_from
 from dm_compose.up.run import compose_with_state, get_images
 
 ACTION = "up"
@@ -68,7 +68,7 @@ class Filling:
 
 
 @dataclass(frozen=True)
-class How:
+class UpOptions:
     """How to fill and start. `hard` keeps for `undo` what would be lost, instead of refusing; `words` are Compose's of `up`."""
 
     hard: bool = False
@@ -78,18 +78,18 @@ class How:
     words: Sequence[str] = ()
 
 
-def up_from(stack: Stack, remotes: Remotes, source: Source, how: How) -> Filling:
+def up_from(stack: Stack, remotes: Remotes, source: RemoteRef, options: UpOptions) -> Filling:
     """Bring a stack up from a commit on a remote, and return when every datastore answers.
 
     UncommittedError where something would be lost, DivergedError where the local branch has commits that the remote's lacks.
     Idempotent: nothing is transferred or restarted where the stack is at the commit. Killed anywhere, it is finished by the
     next run.
     """
-    check_words(how.words)
+    check_words(options.words)
     began = time.monotonic()
     fetch_images(stack)
     found = fetch_commit(stack, remotes, source)
-    return put_and_start(stack, remotes, source, found, how, began)
+    return put_and_start(stack, remotes, source, found, options, began)
 
 
 def check_words(words: Sequence[str]) -> None:
@@ -109,7 +109,7 @@ def fetch_images(stack: Stack) -> None:
 # Fetch
 
 
-def fetch_commit(stack: Stack, remotes: Remotes, source: Source) -> Found:
+def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Found:
     """Get one commit into the stack's dot, which is made if need be; no branch moves, and the reflog names what came.
 
     Its ancestors come along only where the local branch has all of its own. A commit that is named by its id and is here
@@ -128,7 +128,7 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: Source) -> Found:
         ):
             relation = got.report.relation
             unknown = relation is Relation.DIVERGED and not whole  # the ancestors did not come: look for ours there
-            if unknown and head is not None and stands_on(remote.repository(source.name), got.report.head, head):
+            if unknown and head is not None and descends_from(remote.repository(source.name), got.report.head, head):
                 relation = Relation.BEHIND
             if not exists:
                 store.create_dot(dot)
@@ -139,7 +139,7 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: Source) -> Found:
             return Found(store.commit(dot, got.report.head), relation, got.report.received_bytes)
 
 
-def commit_for_tests(stack: Stack, source: Source) -> CommitId:
+def commit_for_tests(stack: Stack, source: RemoteRef) -> CommitId:
     """Get the commit that tests are to start from. Branches, volumes and containers stay as they are."""
     fetch_images(stack)
     return fetch_commit(stack, Remotes(Dots(stack.listener)), source).commit.id
@@ -148,89 +148,89 @@ def commit_for_tests(stack: Stack, source: Source) -> CommitId:
 # Fill and start
 
 
-def put_and_start(stack: Stack, remotes: Remotes, source: Source, found: Found, how: How, began: float) -> Filling:
+def put_and_start(stack: Stack, remotes: Remotes, source: RemoteRef, found: Found, options: UpOptions, began: float) -> Filling:
     """Put a commit that is here into the volumes, start the stack on it and wait until it is ready; see `up_from`."""
-    with stack.opened(lock=True, make_volumes=True) as checkout:
-        branch = _branch_for(checkout, source.ref, found.commit)
-        filled, saved = _put(checkout, stack, branch, found, how)
-        dot = checkout.dot
+    with stack.opened(lock=True, make_volumes=True) as live:
+        branch = _branch_for(live, source.ref, found.commit)
+        filled, saved = _put(live, stack, branch, found, options)
+        dot = live.dot
     remotes.set_upstream(source.remote, dot, source.name)
-    if how.start:
-        start(stack, how)
+    if options.start:
+        start(stack, options)
     return Filling(found.commit, branch, found.received_bytes, filled, saved, time.monotonic() - began)
 
 
-def start(stack: Stack, how: How) -> None:
+def start(stack: Stack, options: UpOptions) -> None:
     """Have Compose bring the stack up in the background, and return when every datastore answers.
 
     ComposeError when Compose fails; NotReadyError. What was filled is from then on the state that nobody has changed.
     """
-    words = [*how.words] if read_words(["up", *how.words]).asks("detach") else ["-d", *how.words]
+    words = [*options.words] if read_words(["up", *options.words]).asks("detach") else ["-d", *options.words]
     if code := compose_with_state(stack, ["up", *words], creates=True):
         raise ComposeError(f"`docker compose up` failed with exit code {code}", hint="Its own output says why.")
-    with stack.opened(lock=True) as checkout:
-        for member in checkout.members:
+    with stack.opened(lock=True) as live:
+        for member in live.members:
             in_memory = member.datastore is not None and member.datastore.in_memory
             if member.container.running and (member.mounts or in_memory):
-                await_ready(stack.engine, member, stack.listener, how.timeout_s)
-        if _key(checkout) in checkout.store.settings():
-            checkout.mark_quiet()
-            checkout.store.set_setting(_key(checkout), None)
+                await_ready(stack.engine, member, stack.listener, options.timeout_s)
+        if _key(live) in live.store.settings():
+            live.mark_quiet()
+            live.store.set_setting(_key(live), None)
 
 
 def _put(
-    checkout: Checkout, stack: Stack, branch: RefName, found: Found, how: How
+    live: LiveWorktree, stack: Stack, branch: RefName, found: Found, options: UpOptions
 ) -> tuple[tuple[SubdotName, ...], CommitId | None]:
     """Put a commit into the volumes unless it is there; return the subdots that were written to and what keeps the state of
     before.
     """
-    store, state, target = checkout.store, checkout.state(), found.commit
-    if checkout.tree:
+    store, state, target = live.store, live.state(), found.commit
+    if live.tree:
         raise InUseError(
-            f"dot {checkout.dot} keeps its files in the store, not in volumes of the stack",
+            f"dot {live.dot} keeps its files in the store, not in volumes of the stack",
             hint="`dm pull` brings it up to date.",
         )
-    checkout.refuse_strangers(readers_too=True)
-    checkout.require_places()
-    _check(checkout, stack, target, any_version=how.any_version)
-    _refuse_to_leave_commits(checkout, branch, found)
-    save_from_memory(checkout)
-    dirty = _dirty(checkout)
-    empty = [subdot for subdot in dirty if is_empty(checkout, subdot)]
-    needed = [subdot for subdot in dirty if subdot not in empty and _would_be_missed(checkout, subdot, target)]
-    was_starting = store.settings().get(_key(checkout)) == target.id
-    if needed and not how.hard and not was_starting:
+    live.refuse_strangers(readers_too=True)
+    live.require_places()
+    _check(live, stack, target, any_version=options.any_version)
+    _refuse_to_leave_commits(live, branch, found)
+    save_from_memory(live)
+    dirty = _dirty(live)
+    empty = [subdot for subdot in dirty if is_empty(live, subdot)]
+    needed = [subdot for subdot in dirty if subdot not in empty and _would_be_missed(live, subdot, target)]
+    was_starting = store.settings().get(_key(live)) == target.id
+    if needed and not options.hard and not was_starting:
         raise UncommittedError(
             f"uncommitted changes in {', '.join(sorted(needed))} would be lost",
             hint="Commit them, or use --hard, which keeps them for `undo`; `up -d` goes on with what is there.",
         )
     is_there = (state.branch, state.head) == (branch, target.id) and not empty and not needed
-    if how.start and not (is_there and any(member.container.running for member in checkout.members)):
-        store.set_setting(_key(checkout), target.id)
+    if options.start and not (is_there and any(member.container.running for member in live.members)):
+        store.set_setting(_key(live), target.id)
     if is_there:
         return (), None
-    if needed or checkout.writers():
-        report = move_to(checkout, target, ACTION, branch=branch, timeout_s=how.timeout_s)
+    if needed or live.writers():
+        report = move_to(live, target, ACTION, branch=branch, timeout_s=options.timeout_s)
     else:
-        report = fill(checkout, target, ACTION, branch, timeout_s=how.timeout_s)
+        report = fill(live, target, ACTION, branch, timeout_s=options.timeout_s)
     return tuple(sorted(report.restored())), report.saved
 
 
-def _key(checkout: Checkout) -> str:
-    return f"{_STARTING}.{checkout.dot}.{checkout.worktree}"
+def _key(live: LiveWorktree) -> str:
+    return f"{_STARTING}.{live.dot}.{live.worktree}"
 
 
-def _branch_for(checkout: Checkout, ref: RefName | CommitId, target: Commit) -> RefName:
+def _branch_for(live: LiveWorktree, ref: RefName | CommitId, target: Commit) -> RefName:
     """Return the local branch: the one of the same name; for a commit the one that is at it, else a new one named after it."""
-    state = checkout.state()
+    state = live.state()
     if not isinstance(ref, CommitId):
         return ref
     return state.branch if state.head == target.id else RefName(f"at-{target.id.short}")
 
 
-def _check(checkout: Checkout, stack: Stack, target: Commit, *, any_version: bool) -> None:
+def _check(live: LiveWorktree, stack: Stack, target: Commit, *, any_version: bool) -> None:
     """Raise NotFoundError for a subdot that would come up empty beside the commit's, VersionMismatchError for another engine."""
-    if missing := sorted(s.name for s in checkout.plan.subdots if s.name not in target.subdots):
+    if missing := sorted(s.name for s in live.plan.subdots if s.name not in target.subdots):
         raise NotFoundError(
             f"commit {target.id.short} has no subdot {', '.join(missing)}, which this stack has",
             hint=f"It has {', '.join(sorted(target.subdots))}. `dm-compose plan` shows the stack's; commit and push it anew.",
@@ -240,7 +240,7 @@ def _check(checkout: Checkout, stack: Stack, target: Commit, *, any_version: boo
         stack.listener(Event("warning", f"the commit was made on {target.architecture}, and this engine runs on {ours}"))
     if not any_version:
         compare_versions(_expected(stack), target)
-        check_versions(checkout, target)
+        check_versions(live, target)
 
 
 def _expected(stack: Stack) -> dict[SubdotName, Origin]:
@@ -255,41 +255,39 @@ def _expected(stack: Stack) -> dict[SubdotName, Origin]:
     return found
 
 
-def _refuse_to_leave_commits(checkout: Checkout, branch: RefName, found: Found) -> None:
+def _refuse_to_leave_commits(live: LiveWorktree, branch: RefName, found: Found) -> None:
     """Raise DivergedError where the branch has commits that its new head does not stand on, UncommittedError where it was left
     with changes.
     """
-    store, dot, target = checkout.store, checkout.dot, found.commit
+    store, dot, target = live.store, live.dot, found.commit
     head = store.branches(dot).get(branch)
     if head not in (None, target.id) and found.relation is not Relation.BEHIND:
         raise DivergedError(
             f"branch {branch} of dot {dot} has commits that {target.id.short} does not stand on",
             hint=f"`push` them; or keep them as another branch (`dm-compose branch NAME {branch}`) and reset {branch}.",
         )
-    if branch != checkout.state().branch and branch in store.uncommitted(dot):
+    if branch != live.state().branch and branch in store.uncommitted(dot):
         raise UncommittedError(
             f"branch {branch} was left with uncommitted changes", hint=f"`dm-compose checkout {branch}` brings them back."
         )
 
 
-def _dirty(checkout: Checkout) -> list[SubdotName]:
+def _dirty(live: LiveWorktree) -> list[SubdotName]:
     """Return the subdots that are not as the head has them, what engines wrote by their own start left aside."""
-    return [name for name, changes in uncommitted(checkout).items() if changes.by_user]
+    return [name for name, changes in uncommitted(live).items() if changes.by_user]
 
 
-def _would_be_missed(checkout: Checkout, subdot: SubdotName, target: Commit) -> bool:
+def _would_be_missed(live: LiveWorktree, subdot: SubdotName, target: Commit) -> bool:
     """Whether a dirty subdot is not as in the commit; before the first commit, whether it has anything that is not in it."""
-    patterns = checkout.ignore_patterns()
-    found = checkout.store.diff_live(
-        checkout.dot, checkout.worktree, checkout.directories, target.id, patterns, COMPARE_BUDGET_BYTES
-    )
+    patterns = live.ignore_patterns()
+    found = live.store.diff_live(live.dot, live.worktree, live.directories, target.id, patterns, COMPARE_BUDGET_BYTES)
     changes = found[subdot].changes
-    if checkout.state().head is None:
+    if live.state().head is None:
         return any(change.how in ("added", "changed") for change in changes)
     return bool(changes)
 
 
-def is_empty(checkout: Checkout, subdot: SubdotName) -> bool:
+def is_empty(live: LiveWorktree, subdot: SubdotName) -> bool:
     """Whether there is nothing in a subdot's directory."""
-    found = checkout.store.diff_live(checkout.dot, checkout.worktree, checkout.directories, None, {}, 0)
+    found = live.store.diff_live(live.dot, live.worktree, live.directories, None, {}, 0)
     return all(change.path == "" for change in found[subdot].changes)

@@ -299,13 +299,13 @@ class Store(Protocol):
         A move to another head than the files restored forgets what `mark_quiet` noted: the files are uncommitted.
         """
 
-    def cancel_restore(self, entry_id: CommitId) -> None:
+    def close_entry(self, entry_id: CommitId) -> None:
         """Close the entry of a restore that touched no file, of a switch or session that is over. Idempotent."""
 
     def begin_switch(self, dot: DotName, worktree: WorktreeName, stopped: Sequence[str], action: str) -> CommitId:
         """Journal that the dot's volumes are about to follow another worktree; return the entry's id.
 
-        `stopped` are the containers that go down and up for it; `cancel_restore` closes the entry when they are up.
+        `stopped` are the containers that go down and up for it; `close_entry` closes the entry when they are up.
         """
 
     def switch(self, entry_id: CommitId) -> None:
@@ -313,7 +313,7 @@ class Store(Protocol):
 
     def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> CommitId:
         """Journal that the worktree is lent to tests and goes back to `target` afterwards; return the entry's id for
-        `cancel_restore`.
+        `close_entry`.
 
         The caller holds the lock `DOT.session` for as long as the session lives.
         """

@@ -10,7 +10,7 @@ from dm_compose.transfer.fetch import MAX_HISTORY
 from dm_compose.transfer.reading import read_manifest
 
 
-def stands_on(repository: Repository, commit_id: CommitId, ancestor: CommitId) -> bool:
+def descends_from(repository: Repository, commit_id: CommitId, ancestor: CommitId) -> bool:
     """Whether a commit on a remote has another one among its ancestors. One small request for each commit in between."""
     digest: Digest | None = repository.resolve(Tag.of_commit(commit_id))
     for _ in range(MAX_HISTORY):

@@ -17,7 +17,7 @@ from dm_compose.core.containers import Container
 from dm_compose.core.names import CommitId, SubdotName
 from dm_compose.core.plan import Action, Plan
 from dm_compose.engine import Engine
-from dm_compose.live.worktree import Checkout, Member, mounted_subdots
+from dm_compose.live.worktree import LiveWorktree, Member, mounted_subdots
 from dm_compose.untouched.witness import Witness
 
 
@@ -35,41 +35,39 @@ class Touched:
     def __bool__(self) -> bool:
         return bool(self.containers or self.subdots or self.others_started)
 
-    def causes(self, checkout: Checkout) -> dict[str, str]:
+    def causes(self, live: LiveWorktree) -> dict[str, str]:
         """Return the containers (ids) that may not be as they were left, with the reason."""
-        new = {m.container.id: "it was started since" for m in checkout.members if m.container.id not in self.known}
+        new = {m.container.id: "it was started since" for m in live.members if m.container.id not in self.known}
         return {**new, **self.containers}
 
-    def reasons(self, checkout: Checkout) -> dict[str, str]:
+    def reasons(self, live: LiveWorktree) -> dict[str, str]:
         """Return the services that may not be as they were left, with the reason, for people."""
-        causes = self.causes(checkout)
-        found = {
-            m.container.label: causes[m.container.id] for m in checkout.members if m.container.id in causes and _has_state(m)
-        }
+        causes = self.causes(live)
+        found = {m.container.label: causes[m.container.id] for m in live.members if m.container.id in causes and _has_state(m)}
         for subdot in self.subdots:
-            for member in checkout.users(subdot):
+            for member in live.users(subdot):
                 if member.mounts[subdot]:
                     found.setdefault(member.container.label, f"files of {subdot} were written to")
         return found
 
-    def untouched_subdots(self, checkout: Checkout) -> list[SubdotName]:
+    def untouched_subdots(self, live: LiveWorktree) -> list[SubdotName]:
         """Return the subdots that a restore to the same commit may leave alone."""
-        causes = self.causes(checkout)
+        causes = self.causes(live)
         return [
             subdot
-            for subdot in checkout.places
+            for subdot in live.places
             if subdot not in self.subdots
-            and all(m.container.id not in causes for m in checkout.users(subdot) if m.writes and m.mounts[subdot])
+            and all(m.container.id not in causes for m in live.users(subdot) if m.writes and m.mounts[subdot])
         ]
 
 
-class Standing:
+class LastRestore:
     """The stack as a restore left it. Not thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._witness = Witness(engine)
-        self._checkout: Checkout | None = None
+        self._live: LiveWorktree | None = None
         self._watched: list[Container] = []
         self._commit: CommitId | None = None
         self.arrived_at = datetime.min.replace(tzinfo=UTC)
@@ -78,45 +76,45 @@ class Standing:
         """Return what a restore to a commit, by default the one of the last restore, has to look at; None where nothing is known:
         all of it. Takes no lock.
         """
-        if self._checkout is None or self._commit is None or commit not in (None, self._commit):
+        if self._live is None or self._commit is None or commit not in (None, self._commit):
             return None
         containers = self._witness.touched(self._watched)
-        written = self._checkout.store.written_files(self._checkout.directories)
-        return Touched(containers, written, {c.id for c in self._watched}, self._others_started(self._checkout))
+        written = self._live.store.written_files(self._live.directories)
+        return Touched(containers, written, {c.id for c in self._watched}, self._others_started(self._live))
 
-    def _others_started(self, checkout: Checkout) -> bool:
-        return any(c.project == checkout.project or mounted_subdots(c, checkout.places) for c in self._witness.others)
+    def _others_started(self, live: LiveWorktree) -> bool:
+        return any(c.project == live.project or mounted_subdots(c, live.places) for c in self._witness.others)
 
-    def checkout(self) -> Checkout | None:
+    def checkout(self) -> LiveWorktree | None:
         """Return what was observed last if it still holds: no container has come, gone, stopped or moved since."""
-        if self._commit is None or self._checkout is None:
+        if self._commit is None or self._live is None:
             return None
         self._witness.touched(())  # looks at what happened
-        return None if self._witness.moved or self._others_started(self._checkout) else self._checkout
+        return None if self._witness.moved or self._others_started(self._live) else self._live
 
     def leaves(self) -> None:
         """Say that a restore begins: until one has `arrived`, nothing is known."""
         self._commit = None
 
-    def arrived(self, checkout: Checkout, commit: Commit, touched: Touched | None, plan: Plan) -> None:
+    def arrived(self, live: LiveWorktree, commit: Commit, touched: Touched | None, plan: Plan) -> None:
         """Say that a restore has put the checkout to a commit, and all of it answers; `touched` is what it had to look at and
         `plan` what it did.
         """
         self.leaves()
         down = set(plan.targets(Action.KILL))
         kept = touched.known - touched.containers.keys() - down if touched is not None else set()
-        watched = [m.container for m in checkout.members if _has_state(m)]
+        watched = [m.container for m in live.members if _has_state(m)]
         anew = [c.id for c in watched if c.id not in kept]
         with ThreadPoolExecutor(max(len(anew), 1)) as pool:
             now = {c.id: c for c in pool.map(self._engine.container, anew)}
-        self._witness.members = {m.container.id for m in checkout.members}
+        self._witness.members = {m.container.id for m in live.members}
         self._witness.remember(now.values())  # before anything else: from here on everything is seen
-        alone = touched.untouched_subdots(checkout) if touched is not None else []
+        alone = touched.untouched_subdots(live) if touched is not None else []
         self.arrived_at = datetime.now(UTC)  # before the look, which lasts until the file system's clock has gone on
-        checkout.store.watch_files(checkout.directories, checkout.own_patterns(), commit.created, alone)
+        live.store.watch_files(live.directories, live.own_patterns(), commit.created, alone)
         self._watched = [now.get(c.id, c) for c in watched]
-        members = tuple(replace(m, container=now.get(m.container.id, m.container)) for m in checkout.members)
-        self._checkout, self._commit = replace(checkout, members=members), commit.id
+        members = tuple(replace(m, container=now.get(m.container.id, m.container)) for m in live.members)
+        self._live, self._commit = replace(live, members=members), commit.id
 
     def touches(self) -> Mapping[str, str]:
         """Return the containers (ids) that may have been touched, with the reason. Looks at no file; called now and then, it

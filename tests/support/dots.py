@@ -38,4 +38,4 @@ def switch(store: Store, dot: DotName, worktree: WorktreeName) -> None:
     """Have the dot's volumes follow a worktree, as a checkout does."""
     entry = store.begin_switch(dot, worktree, [], f"checkout {worktree}")
     store.switch(entry)
-    store.cancel_restore(entry)
+    store.close_entry(entry)

@@ -14,7 +14,7 @@ from dm_compose.core.commit import CommitDraft, Move
 from dm_compose.core.events import Event
 from dm_compose.core.names import MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.store.api import Captured, Directories, Restored, Store
-from dm_compose.store.helper.client import RemoteStore, bundle
+from dm_compose.store.helper.client import HelperStore, bundle
 from dm_compose.store.local.store import LocalStore
 
 DOT = DotName("shop")
@@ -31,7 +31,7 @@ _BOOT = (
 _code = functools.cache(bundle)
 
 
-def connect(root: Path, listener: Callable[[Event], None] = lambda _: None, *, first: str = "") -> RemoteStore:
+def connect(root: Path, listener: Callable[[Event], None] = lambda _: None, *, first: str = "") -> HelperStore:
     """Return a store that another process keeps at `root`, with the bundled code and the standard library only.
 
     `first` is Python that it runs before anything else.
@@ -42,7 +42,7 @@ def connect(root: Path, listener: Callable[[Event], None] = lambda _: None, *, f
     pipe = process.start_pipe([sys.executable, *isolated, "-c", first + _BOOT, code_path, str(root)])
     code = _code()
     try:
-        return RemoteStore(pipe, len(code).to_bytes(8, "big") + code, listener)
+        return HelperStore(pipe, len(code).to_bytes(8, "big") + code, listener)
     finally:
         Path(code_path).unlink()
 

@@ -63,13 +63,13 @@ def _output_kept_for_json(*, as_json: bool) -> Iterator[None]:
 def up(*, source: str, hard: bool, any_version: bool, as_json: bool, words: tuple[str, ...]) -> None:
     """Bring the stack up in the background on a commit from a remote, and return when every datastore answers."""
     from dm_compose.live.ready import ready_timeout_s
-    from dm_compose.sharing.remote_ref import Source
-    from dm_compose.sharing.up_from import How, up_from
+    from dm_compose.sharing.remote_ref import RemoteRef
+    from dm_compose.sharing.up_from import UpOptions, up_from
 
-    parsed = Source.parse(source)
+    parsed = RemoteRef.parse(source)
     stack, remotes = _parts(quiet=as_json)
     with _output_kept_for_json(as_json=as_json):
-        done = up_from(stack, remotes, parsed, How(hard, any_version, ready_timeout_s(), words=words))
+        done = up_from(stack, remotes, parsed, UpOptions(hard, any_version, ready_timeout_s(), words=words))
     print_json(as_filling(done)) if as_json else print_filling(done, started=True)
 
 
@@ -134,34 +134,34 @@ def seed(
 
     Without REMOTE:NS/DOT it is the current remote, and what the dot is called there.
     """
-    from dm_compose.sharing.remote_ref import Source
-    from dm_compose.sharing.seed import Wish
+    from dm_compose.sharing.remote_ref import RemoteRef
+    from dm_compose.sharing.seed import SeedRequest
     from dm_compose.sharing.seed import seed as make_or_take
-    from dm_compose.sharing.up_from import How, up_from
+    from dm_compose.sharing.up_from import UpOptions, up_from
 
-    how = How(hard, any_version, timeout, start=source is None)
+    how = UpOptions(hard, any_version, timeout, start=source is None)
     stack, remotes = _parts(quiet=as_json)
     if source is not None:
         if kept is not None or globs or text or no_push or command:
             raise UsageError("--from fills from one commit, and has no key and no command")
         with _output_kept_for_json(as_json=as_json):
-            filling = up_from(stack, remotes, Source.parse(source), how)
+            filling = up_from(stack, remotes, RemoteRef.parse(source), how)
         print_json(as_filling(filling)) if as_json else print_filling(filling, started=False)
         return
     remote, name = _kept_on(kept, stack, remotes)
     with _output_kept_for_json(as_json=as_json):
-        done = make_or_take(stack, remotes, Wish(remote, name, globs, text, command, push=not no_push), how)
+        done = make_or_take(stack, remotes, SeedRequest(remote, name, globs, text, command, push=not no_push), how)
     _print_seeded(done, as_json=as_json)
 
 
 def _kept_on(kept: str | None, stack: Stack, remotes: Remotes) -> tuple[str, RemoteName]:
     """Return where seeds are kept."""
-    from dm_compose.sharing.remote_ref import Source
+    from dm_compose.sharing.remote_ref import RemoteRef
 
     if kept is not None:
         if "@" in kept.rpartition(":")[2]:
             raise UsageError(f"{kept!r} names a commit; a seed is found by its key", hint="Leave out what is after the @.")
-        found = Source.parse(kept)
+        found = RemoteRef.parse(kept)
         return found.remote, found.name
     current = next((remote.name for remote in remotes.known() if remote.current), None)
     if current is None:

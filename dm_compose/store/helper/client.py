@@ -38,7 +38,7 @@ _BOOT = (
 _PACKAGES = ("core", "storage", "state", "store")
 
 
-__all__ = ["HELPER_STORE", "RemoteStore", "bundle", "connect_helper", "helper_directory"]
+__all__ = ["HELPER_STORE", "HelperStore", "bundle", "connect_helper", "helper_directory"]
 
 
 def helper_directory(number: int) -> str:
@@ -64,7 +64,7 @@ def connect_helper(mounts: Mapping[str, str], listener: Listener) -> Store:
             "a helper container is needed, and there is no `docker` command", hint="Install the docker CLI."
         ) from None
     code = bundle()
-    return cast(Store, RemoteStore(pipe, len(code).to_bytes(8, "big") + code, listener))
+    return cast(Store, HelperStore(pipe, len(code).to_bytes(8, "big") + code, listener))
 
 
 def bundle() -> bytes:
@@ -85,7 +85,7 @@ def bundle() -> bytes:
     return data.getvalue()
 
 
-class RemoteStore:
+class HelperStore:
     """A Store whose methods are carried out by a process at the other end of a pipe. Thread-safe; calls run concurrently."""
 
     def __init__(self, pipe: process.Pipe, greeting: bytes, listener: Listener) -> None:
@@ -166,14 +166,14 @@ class RemoteStore:
 class _Remote:
     """What a method of the store returned that stays where the store is: the object of this number."""
 
-    def __init__(self, store: RemoteStore, interface: type, number: int) -> None:
+    def __init__(self, store: HelperStore, interface: type, number: int) -> None:
         self._store, self._interface, self._number = store, interface, number
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         return _calling(self._store, self._interface, self._number, name)
 
 
-def _calling(store: RemoteStore, interface: type, number: int, name: str) -> Callable[..., Any]:
+def _calling(store: HelperStore, interface: type, number: int, name: str) -> Callable[..., Any]:
     described = method(interface, name)
 
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -134,7 +134,7 @@ class Restoring(Committing):
         with file_errors("pointing to a worktree"):
             self._trees.point(entry.dot, entry.worktree)
 
-    def cancel_restore(self, entry_id: CommitId) -> None:
+    def close_entry(self, entry_id: CommitId) -> None:
         self._database.remove_journal(entry_id)
         self._restored.pop(entry_id, None)
 

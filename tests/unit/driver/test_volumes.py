@@ -331,7 +331,7 @@ def test_no_worktree_is_made_while_an_operation_was_cut_off(volumes: Volumes, st
     entry = store.begin_session(SHOP, MAIN_WORKTREE, head)
     with pytest.raises(InUseError, match="cut off"):
         volumes.create("shop@feature.db")
-    store.cancel_restore(entry)
+    store.close_entry(entry)
     volumes.create("shop@feature.db")
 
 

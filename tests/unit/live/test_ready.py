@@ -58,6 +58,6 @@ def test_recovery_waits_as_long_as_the_variable_says(monkeypatch: pytest.MonkeyP
     left = SimpleNamespace(operation=operation, paused=(), stopped=(), worktree="main")
     store = SimpleNamespace(unfinished=lambda _: [left], lock=lambda *_: "token", unlock=lambda _: None)
     known = {"store": store, "dot": "shop", "project": "shop", "worktree": "main", "engine": None}
-    checkout = cast(Any, SimpleNamespace(**known, listener=lambda _: None))
-    recover(checkout, lambda: checkout)
+    live = cast(Any, SimpleNamespace(**known, listener=lambda _: None))
+    recover(live, lambda: live)
     assert waited == [7.0]

@@ -174,7 +174,7 @@ def test_nothing_moves_before_the_restore_ends(bench: Bench) -> None:
     bench.put_in_place(entry)
     bench.store.sync_restored(entry)
     assert (bench.branch, bench.store.branches(DOT), bench.store.uncommitted(DOT)) == (MASTER, {MASTER: first}, {})
-    bench.store.cancel_restore(entry)
+    bench.store.close_entry(entry)
     assert (bench.branch, bench.store.branches(DOT), bench.store.uncommitted(DOT)) == (MASTER, {MASTER: first}, {})
     assert len(bench.store.reflog(DOT, MAIN_WORKTREE)) == 1
 

@@ -36,7 +36,7 @@ from dm_compose.errors import (
 from dm_compose.state import Database
 from dm_compose.state.schema import SCHEMA_VERSION
 from dm_compose.store.api import Restored, Store
-from dm_compose.store.helper.client import RemoteStore, bundle
+from dm_compose.store.helper.client import HelperStore, bundle
 from dm_compose.store.local.store import LocalStore
 from tests.support import filesystems
 from tests.support.filesystems import Mount, leave_free
@@ -950,7 +950,7 @@ def test_a_cancelled_restore_has_not_happened(bench: Bench) -> None:
     second = bench.commit()
     entry = bench.begin(first, move=True)
     for _ in range(2):
-        bench.store.cancel_restore(entry)
+        bench.store.close_entry(entry)
     assert bench.head == second
     assert bench.store.unfinished(DOT) == []
 
@@ -1020,7 +1020,7 @@ def test_a_session_is_in_the_journal_until_it_is_over(bench: Bench) -> None:
     session = bench.store.begin_session(DOT, MAIN_WORKTREE, commit)
     (entry,) = bench.store.unfinished(DOT)
     assert (entry.id, entry.operation, entry.target, entry.move) == (session, SESSION, commit, None)
-    bench.store.cancel_restore(session)
+    bench.store.close_entry(session)
     assert bench.store.unfinished(DOT) == []
 
 
@@ -1166,7 +1166,7 @@ def answer_of(call: Callable[[], object]) -> object:
 )
 def test_a_helper_that_ends_or_talks_nonsense_is_an_error_and_not_a_hang(then: str) -> None:
     pipe = pipe_to(_SAY_HELLO + then)
-    store = RemoteStore(pipe, b"", lambda _: None)
+    store = HelperStore(pipe, b"", lambda _: None)
     for _ in range(2):
         error = answer_of(store.dots)
         assert isinstance(error, StoreError), error
@@ -1177,7 +1177,7 @@ def test_a_helper_that_ends_or_talks_nonsense_is_an_error_and_not_a_hang(then: s
 
 def test_a_helper_that_never_starts_is_an_error() -> None:
     pipe = pipe_to("raise SystemExit(1)")
-    assert isinstance(answer_of(lambda: RemoteStore(pipe, b"x" * 1_000_000, lambda _: None)), StoreError)
+    assert isinstance(answer_of(lambda: HelperStore(pipe, b"x" * 1_000_000, lambda _: None)), StoreError)
     assert pipe.child.wait(10) == 1
 
 

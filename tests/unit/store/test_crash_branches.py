@@ -51,7 +51,7 @@ class Place:
                     bench.store.abandon(entry.id)
                 elif entry.operation == SWITCH:
                     bench.store.switch(entry.id)
-                    bench.store.cancel_restore(entry.id)
+                    bench.store.close_entry(entry.id)
                 else:
                     bench.finish(entry.id)
             assert bench.store.unfinished(dot) == []
@@ -223,7 +223,7 @@ def test_a_switch_killed_anywhere(template: Path, fast_path: Path) -> None:
         store = place.bench().store
         entry = store.begin_switch(DOT, SECOND, [], "switch")
         store.switch(entry)
-        store.cancel_restore(entry)
+        store.close_entry(entry)
 
     for _, seen, is_new in old_or_new(template, fast_path, work):
         assert seen["current"] == seen["followed"] == (SECOND if is_new else MAIN_WORKTREE)
@@ -235,7 +235,7 @@ def test_a_switch_that_is_cancelled_killed_anywhere(template: Path, fast_path: P
 
     def work(place: Place) -> None:
         store = place.bench().store
-        store.cancel_restore(store.begin_switch(DOT, SECOND, [], "switch"))
+        store.close_entry(store.begin_switch(DOT, SECOND, [], "switch"))
 
     for _, seen in every_stop(template, fast_path, work, at_least=2):
         assert seen["current"] == seen["followed"]

@@ -134,7 +134,7 @@ def test_all_that_is_new_can_be_done_in_a_store_of_version_1(before: Before, loc
     store, first = bench.store, bench.head
     number = store.reflog(DOT, MAIN_WORKTREE)[0].number
     for entry in store.unfinished(DOT):
-        store.cancel_restore(entry.id)
+        store.close_entry(entry.id)
     (fast_path / "case/data/0").write_bytes(b"dirt")
     dirty = describe(fast_path / "case/data")
     bench.checkout(RefName("feature"), first)

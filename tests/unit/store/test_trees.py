@@ -517,7 +517,7 @@ def test_a_worktree_that_is_no_tree_can_stand_beside_trees(bench: TreeBench) -> 
 def switch_to(bench: TreeBench, name: WorktreeName) -> None:
     entry = bench.store.begin_switch(DOT, name, [], f"checkout {name}")
     bench.store.switch(entry)
-    bench.store.cancel_restore(entry)
+    bench.store.close_entry(entry)
 
 
 def test_a_switch_has_the_volumes_follow_another_worktree_and_is_logged_there(bench: TreeBench, fast_path: Path) -> None:
@@ -533,7 +533,7 @@ def test_a_switch_has_the_volumes_follow_another_worktree_and_is_logged_there(be
         bench.store.switch(entry)
         assert bench.store.current(DOT) == SECOND
         assert pointed_to(fast_path) == second.top
-    bench.store.cancel_restore(entry)
+    bench.store.close_entry(entry)
     assert bench.store.unfinished(DOT) == []
     (newest, *_) = log = bench.store.reflog(DOT, SECOND)
     assert [e.action for e in log] == ["checkout feature", "commit"]
@@ -566,7 +566,7 @@ def test_a_cancelled_switch_has_not_happened(bench: TreeBench, fast_path: Path) 
     second = add(bench, bench.commit())
     entry = bench.store.begin_switch(DOT, SECOND, [], "checkout")
     for _ in range(2):
-        bench.store.cancel_restore(entry)
+        bench.store.close_entry(entry)
     assert bench.store.current(DOT) == MAIN_WORKTREE
     assert pointed_to(fast_path) == bench.top
     assert second.store.reflog(DOT, SECOND) == []

@@ -168,25 +168,25 @@ def named_as_uncommitted(kept: Kept) -> tuple[CommitId, Callable[[], object]]:
 def named_as_the_target_of_a_restore(kept: Kept) -> tuple[CommitId, Callable[[], object]]:
     commit = kept.aside()
     entry = kept.bench.begin(commit)
-    return commit, lambda: kept.store.cancel_restore(entry)
+    return commit, lambda: kept.store.close_entry(entry)
 
 
 def named_as_saved_by_a_restore(kept: Kept) -> tuple[CommitId, Callable[[], object]]:
     commit, head = kept.aside(), kept.bench.head
     entry = kept.store.begin_restore(DOT, MAIN_WORKTREE, head, [], Move("reset", MASTER, head, commit), None)
-    return commit, lambda: kept.store.cancel_restore(entry)
+    return commit, lambda: kept.store.close_entry(entry)
 
 
 def named_as_the_head_of_a_restore(kept: Kept) -> tuple[CommitId, Callable[[], object]]:
     commit, head = kept.aside(), kept.bench.head
     entry = kept.store.begin_restore(DOT, MAIN_WORKTREE, head, [], Move("checkout", FEATURE, commit), None)
-    return commit, lambda: kept.store.cancel_restore(entry)
+    return commit, lambda: kept.store.close_entry(entry)
 
 
 def named_by_a_session(kept: Kept) -> tuple[CommitId, Callable[[], object]]:
     commit = kept.aside()
     entry = kept.store.begin_session(DOT, MAIN_WORKTREE, commit)
-    return commit, lambda: kept.store.cancel_restore(entry)
+    return commit, lambda: kept.store.close_entry(entry)
 
 
 def named_by_its_own_entry(kept: Kept) -> tuple[CommitId, Callable[[], object]]:
@@ -278,7 +278,7 @@ def test_a_dot_that_is_lent_to_tests_keeps_what_they_have_put_aside(kept: Kept) 
     commit = kept.aside()
     assert not kept.collect()
     kept.bench.restore(commit)
-    kept.store.cancel_restore(session)
+    kept.store.close_entry(session)
     assert kept.collect().commits == (commit,)
 
 
