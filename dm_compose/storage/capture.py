@@ -11,7 +11,7 @@ from dm_compose.core.tree import FILE, UNKNOWN, Entry, Manifest
 from dm_compose.errors import DamagedError
 from dm_compose.storage.contents import differing_bytes, patch
 from dm_compose.storage.objects import Batch, ObjectStore
-from dm_compose.storage.scan import BECAME_ANOTHER, RACY, Found, Tree, join, scan, scan_again
+from dm_compose.storage.scan import BECAME_ANOTHER, RACY, Found, Tree, join, scan, scan_synced
 from dm_compose.storage.system import coarse_clock_ns, file_errors, sync_filesystem
 
 COPY_THREADS = 4
@@ -58,7 +58,7 @@ class Capture:
 
     def finish(self) -> tuple[Manifest, Tree]:
         """Return the manifest of the tree as it is now, and the index that vouches for it. Nobody may write meanwhile."""
-        tree = scan_again(self.root, self.known, without=self.without)
+        tree = scan_synced(self.root, self.known, without=self.without)
         refs: dict[str, str] = {}
         jobs = [found for found in tree.values() if found.entry.kind == FILE and found.entry.ref == UNKNOWN]
 

@@ -118,7 +118,7 @@ def proving(ctime_ns: int, clock_ns: int) -> int:
     return ctime_ns if ctime_ns + grain < clock_ns else RACY
 
 
-def scan_again(root: str, known: Mapping[str, Found], *, without: Collection[str] = ()) -> Tree:
+def scan_synced(root: str, known: Mapping[str, Found], *, without: Collection[str] = ()) -> Tree:
     """Scan a tree so that the result vouches for it: any later write, through a mapped page too, shows in the time stamps.
 
     Whatever was written before the call counts as before, unless time stamps are of whole seconds. Writes meanwhile are RACY.

@@ -16,7 +16,7 @@ from dm_compose.errors import DamagedError, DmError
 from dm_compose.state import Database
 from dm_compose.storage.contents import clone
 from dm_compose.storage.objects import ObjectStore
-from dm_compose.storage.scan import Found, join, scan_again
+from dm_compose.storage.scan import Found, join, scan_synced
 from dm_compose.storage.system import sync_file
 from dm_compose.store.api import Directories
 from dm_compose.store.local.indexes import Indexes, Key
@@ -88,7 +88,7 @@ class Checking:
         if not any(found.entry.ref in look.bad for found in known.values()):
             return
         try:
-            tree = scan_again(directory, known)
+            tree = scan_synced(directory, known)
         except (OSError, DmError):
             return
         for path, found in tree.items():

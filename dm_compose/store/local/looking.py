@@ -20,7 +20,7 @@ from dm_compose.core.tree import FILE, TreeDiff
 from dm_compose.storage.diff import diff_trees, matcher
 from dm_compose.storage.quiet import Skipped, Watched, look, watched, written_to
 from dm_compose.storage.restore import plan_tree
-from dm_compose.storage.scan import RACY, scan, scan_again
+from dm_compose.storage.scan import RACY, scan, scan_synced
 from dm_compose.storage.system import file_errors, wait_for_clock_past
 from dm_compose.store.api import Directories
 from dm_compose.store.local.parts import Parts, nested, opener
@@ -91,7 +91,7 @@ class Looking(Parts):
         inner = nested(directories)
 
         def mark(subdot: SubdotName, directory: str) -> None:
-            tree = scan_again(directory, self._known(dot, worktree, subdot), without=inner[subdot])
+            tree = scan_synced(directory, self._known(dot, worktree, subdot), without=inner[subdot])
             with file_errors("writing to the store"):
                 self._indexes.save((dot, worktree, subdot), tree, "quiet")
 
