@@ -15,6 +15,7 @@ from dm_compose.cli.dm_group import cli as dm_cli
 from dm_compose.cli.passing import CREATING, REMOVING
 from dm_compose.errors import error_classes
 from pytest_dotmesh.config import SETTINGS
+from tools import datastores_page
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {"dm-compose": (compose_cli, ("cli.md", "remotes.md")), "dm": (dm_cli, ("dm.md", "remotes.md"))}
@@ -142,6 +143,10 @@ def test_every_setting_of_the_plugin_is_documented_with_its_three_names() -> Non
             setting.name
         )
     assert len(rows) == len(SETTINGS)
+
+
+def test_the_page_of_datastores_is_what_the_modules_say() -> None:
+    assert datastores_page.PAGE.read_text() == datastores_page.page(), "python -m tools.datastores_page writes it anew"
 
 
 def test_links_between_pages_lead_somewhere() -> None:
