@@ -146,7 +146,7 @@ def test_every_setting_of_the_plugin_is_documented_with_its_three_names() -> Non
 
 def test_links_between_pages_lead_somewhere() -> None:
     """To a heading too."""
-    for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"):
+    for page in (*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"):
         for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
             if "://" in target:
                 continue
