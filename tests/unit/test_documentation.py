@@ -13,6 +13,7 @@ import pytest
 from dm_compose.cli.compose_group import cli as compose_cli
 from dm_compose.cli.dm_group import cli as dm_cli
 from dm_compose.cli.passing import CREATING, REMOVING
+from dm_compose.datastores.registry import registry
 from dm_compose.errors import error_classes
 from pytest_dotmesh.config import SETTINGS
 
@@ -142,6 +143,11 @@ def test_every_setting_of_the_plugin_is_documented_with_its_three_names() -> Non
             setting.name
         )
     assert len(rows) == len(SETTINGS)
+
+
+def test_the_changelog_says_how_many_datastores_are_known() -> None:
+    found = re.findall(r"\b([\w-]+) datastores are known", (DOCS.parent / "CHANGELOG.md").read_text())
+    assert found == [str(len(registry().names()))]
 
 
 def test_links_between_pages_lead_somewhere() -> None:
