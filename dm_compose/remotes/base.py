@@ -112,6 +112,12 @@ class Remote(Protocol):
     def repository(self, name: RemoteName) -> Repository:
         """Return a repository, which need not exist."""
 
+    def below(self) -> list[RemoteUrl]:
+        """Return the addresses with a longer path at which dots lie, sorted. Empty also where the kind cannot tell.
+
+        The verbs name them to a user whose address has no dots itself.
+        """
+
     def exposed(self) -> str | None:
         """Return a sentence when others than the user can read what is pushed here, None when not or when nobody can tell."""
 

@@ -63,6 +63,9 @@ class BucketRemote:
     def repository(self, name: RemoteName) -> Repository:
         return BucketRepository(self._store, f"{self._prefix}{name.namespace}/{name.dot}", self.url.location)
 
+    def below(self) -> list[RemoteUrl]:
+        return []  # nobody can tell how much there is to search
+
     def exposed(self) -> str | None:
         try:
             anonymous = _store(self.url, skip_signature=True)

@@ -64,6 +64,9 @@ class DirectoryRemote:
     def repository(self, name: RemoteName) -> Repository:
         return DirectoryRepository(self._root, name)
 
+    def below(self) -> list[RemoteUrl]:
+        return []  # nobody can tell how much there is to search
+
     def exposed(self) -> str | None:
         try:
             mode = self._root.stat().st_mode

@@ -12,6 +12,7 @@ import contextlib
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from dm_compose.core.names import DotName
 from dm_compose.errors import NotFoundError, RemoteError, UntrustedError, UsageError
@@ -27,6 +28,8 @@ LIST_TYPE = "application/vnd.dotmesh.dot.v1+json"
 EMPTY = b"{}"  # the empty config of the image specification
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 KEPT_MANIFESTS = 8
+CATALOG_SCOPE = "registry:catalog:*"
+PAGE = 1000  # Distribution refuses to give more at once
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _ENCODED = "x--"
 
@@ -64,6 +67,21 @@ class OciRemote:
                 if self._repository(name).tags():
                     names.append(name)
         return sorted(names)
+
+    def below(self) -> list[RemoteUrl]:
+        """Read the registry's catalog. Not every registry has one, or lets everybody read it."""
+        found = []
+        try:
+            for names in _pages(self._api, "/v2/_catalog", "repositories", CATALOG_SCOPE, f"listing {self._api.location}"):
+                paths = [name.removesuffix(f"/{LIST_REPOSITORY}") for name in names if name.endswith(f"/{LIST_REPOSITORY}")]
+                found += [p for p in paths if p.startswith(self._prefix) and all(map(_COMPONENT.fullmatch, p.split("/")))]
+        except NotFoundError:
+            return []
+        except RemoteError as error:
+            if error.passing:
+                raise
+            return []
+        return [replace(self.url, path=path) for path in sorted(set(found))]
 
     def _list(self) -> OciRepository:
         return OciRepository(self._api, self._prefix + LIST_REPOSITORY, None)
@@ -185,21 +203,10 @@ class OciRepository:
         return data
 
     def tags(self) -> list[Tag]:
-        doing = f"listing {self}"
         found: set[Tag] = set()
-        path: str | None = f"/v2/{self._path}/tags/list?n=1000"
-        while path is not None:
-            try:
-                with self._api.call("GET", path, scope=self._pull, doing=doing) as response:
-                    names = response.json().get("tags") or []
-                    following = response.links.get("next", {}).get("url")
-            except NotFoundError:
-                break
-            except (ValueError, AttributeError):
-                raise RemoteError(f"{doing}: the registry's answer cannot be understood", passing=True) from None
-            before = len(found)
-            found.update(Tag.parse(name) for name in names)
-            path = following if len(found) > before else None
+        with contextlib.suppress(NotFoundError):
+            for names in _pages(self._api, f"/v2/{self._path}/tags/list", "tags", self._pull, f"listing {self}"):
+                found.update(Tag.parse(name) for name in names)
         return sorted(found)
 
     def resolve(self, tag: Tag) -> Digest | None:
@@ -265,6 +272,23 @@ class OciRepository:
         for digest in {self.resolve(tag) for tag in self.tags()} - {None}:
             assert digest is not None
             self._delete(self._manifest(digest), f"removing {self}")
+
+
+def _pages(api: RegistryApi, path: str, key: str, scope: str, doing: str) -> Iterator[list[str]]:
+    """Yield the pages of a list of names. The end is also where a page has nothing new."""
+    before: set[str] = set()
+    following: str | None = f"{path}?n={PAGE}"
+    while following is not None:
+        try:
+            with api.call("GET", following, scope=scope, doing=doing) as response:
+                names = response.json().get(key) or []
+                following = response.links.get("next", {}).get("url")
+        except (ValueError, AttributeError):
+            raise RemoteError(f"{doing}: the registry's answer cannot be understood", passing=True) from None
+        if before.issuperset(names):
+            return
+        before.update(names)
+        yield names
 
 
 def _listed() -> bytes:

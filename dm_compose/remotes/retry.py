@@ -57,6 +57,9 @@ class _Remote:
     def repository(self, name: RemoteName) -> Repository:
         return _Repository(self._inner.repository(name))
 
+    def below(self) -> list[RemoteUrl]:
+        return persistently(self._inner.below)
+
     def exposed(self) -> str | None:
         return self._inner.exposed()
 

@@ -49,6 +49,7 @@ class RemoteContract:
 
     def test_a_repository_that_does_not_exist_is_empty(self, remote: Remote, repository: Repository) -> None:
         assert remote.repositories() == []
+        assert remote.below() == []
         assert repository.tags() == []
         assert repository.resolve(MAIN) is None
         assert not repository.has(digest_of(b"x"))
