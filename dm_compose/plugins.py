@@ -52,13 +52,13 @@ class Blame(contextlib.AbstractContextManager[None]):
 
 
 class Plugins:
-    """The installed plugins. PluginError for one that cannot be loaded, or has a hook that does not exist."""
+    """The plugins that `entries` name. PluginError for one that cannot be loaded, or has a hook that does not exist."""
 
-    def __init__(self) -> None:
+    def __init__(self, entries: Iterable[importlib.metadata.EntryPoint]) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._installed: dict[str, object] = {}
-        for entry in importlib.metadata.entry_points(group=hookspecs.PROJECT):
+        for entry in entries:
             with Blame(entry.name, "loading it"):
                 self._installed[entry.name] = entry.load()
                 self._manager.register(self._installed[entry.name], entry.name)
@@ -84,4 +84,4 @@ class Plugins:
 @functools.cache
 def plugins() -> Plugins:
     """Return the plugins that are installed beside this process."""
-    return Plugins()
+    return Plugins(importlib.metadata.entry_points(group=hookspecs.PROJECT))

@@ -1,4 +1,4 @@
-"""Which kinds of remote there are, and opening one by its address."""
+"""The kinds of remote by the schemes of their addresses, and opening a remote by its address."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ class Kinds:
             self._by_scheme[scheme], self._plugins[scheme] = kind, plugin
 
     def schemes(self) -> list[str]:
-        """All schemes, sorted."""
+        """Return all schemes, sorted."""
         return sorted(self._by_scheme)
 
     def open(self, url: RemoteUrl, context: Context) -> Remote:
-        """Return the remote at an address, which tries again and tells a plugin's failure as that. UsageError for a scheme of no
-        kind.
+        """Return the remote at an address. It tries again after passing errors, and tells a plugin's failures as that plugin's.
+
+        UsageError when no kind has the address's scheme.
         """
         if (kind := self._by_scheme.get(url.scheme)) is None:
             raise UsageError(f"no kind of remote has addresses with {url.scheme}://", hint=f"Known: {', '.join(self.schemes())}.")
@@ -43,10 +44,10 @@ class Kinds:
 
 @functools.cache
 def kinds() -> Kinds:
-    """Return the kinds of this process: built-in ones and those of installed plugins."""
+    """Return the kinds that this process knows: the built-in ones and those of installed plugins. Read once per process."""
     return Kinds(plugins())
 
 
 def open_remote(url: RemoteUrl, context: Context | None = None) -> Remote:
-    """Return the remote at an address; errors that can pass are tried again. Does not talk to it yet."""
+    """Return the remote at an address, without talking to it yet. Its methods try again after passing errors. UsageError."""
     return kinds().open(url, context or Context())

@@ -13,15 +13,15 @@ from dm_compose.core.containers import Image
 from dm_compose.datastores import Datastore, Service
 from dm_compose.datastores.registry import Registry
 from dm_compose.errors import NotFoundError, PluginError, RemoteError
-from dm_compose.plugins import Plugins, plugins
+from dm_compose.plugins import plugins
 from dm_compose.remotes import Remote, RemoteName, RemoteUrl, digest_of
 from dm_compose.remotes.base import Context
 from dm_compose.remotes.registry import Kinds, kinds
 from dm_compose.remotes.testing import RemoteContract
 from tests.support.capabilities import capabilities
+from tests.support.commands import script
 from tests.support.machines import Machine
 from tests.support.plugins import install
-from tests.unit.cli.test_dm_compose import script
 
 Installed = Callable[[str], None]
 NAME = RemoteName.parse("admin/shop")
@@ -87,7 +87,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Insta
 def datastore(installed: Installed, fields: str) -> Datastore:
     """Install a plugin's datastore and return it as dm-compose has it."""
     installed(DATASTORE.format(fields=fields))
-    found = Registry(Plugins()).find(SERVICE)
+    found = Registry(plugins()).find(SERVICE)
     assert found is not None
     return found
 
@@ -95,7 +95,7 @@ def datastore(installed: Installed, fields: str) -> Datastore:
 def remote(installed: Installed, change: str, directory: Path) -> Remote:
     """Install a plugin's kind of remote and open one."""
     installed(REMOTE.format(change=change))
-    return Kinds(Plugins()).open(RemoteUrl.parse(f"acme://host{directory}"), Context())
+    return Kinds(plugins()).open(RemoteUrl.parse(f"acme://host{directory}"), Context())
 
 
 # Loading and registering
@@ -121,14 +121,14 @@ def remote(installed: Installed, change: str, directory: Path) -> Remote:
 def test_a_plugin_that_does_not_fit_is_named(installed: Installed, source: str, said: str) -> None:
     installed(source.replace("{fields}", "").replace("{{", "{").replace("}}", "}"))
     with pytest.raises(PluginError, match=r"^plugin acme: ") as raised:
-        Registry(Plugins())
+        Registry(plugins())
     assert said in raised.value.message
     assert raised.value.hint
 
 
 def test_a_plugin_replaces_what_is_built_in(installed: Installed) -> None:
     installed(DATASTORE.format(fields='"port": 1').replace('"acmedb"', '"postgres"').replace('"acme/db"', '"postgres"'))
-    found = Registry(Plugins()).get("postgres")
+    found = Registry(plugins()).get("postgres")
     assert found is not None
     assert (found.port, found.data) == (1, ("/data",))
 
