@@ -16,7 +16,7 @@ from dm_compose.errors import NotFoundError, PluginError, RemoteError
 from dm_compose.plugins import plugins
 from dm_compose.remotes import Remote, RemoteName, RemoteUrl, digest_of
 from dm_compose.remotes.base import Context
-from dm_compose.remotes.registry import Kinds, kinds
+from dm_compose.remotes.registry import kinds
 from dm_compose.remotes.testing import RemoteContract
 from tests.support.capabilities import capabilities
 from tests.support.commands import script
@@ -69,19 +69,20 @@ def dm_register_remotes(register):
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installed]:
-    """Install a plugin `acme`, for one test."""
+    """Install a plugin `acme`, or another one in its place, for one test."""
 
     def make(source: str) -> None:
+        forget()
         monkeypatch.syspath_prepend(str(install(tmp_path / "plugins", source)))
         monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'plugins'}:{Path(__file__).parents[2]}")
 
-    caches = (plugins, kinds)
-    for cached in caches:
-        cached.cache_clear()
+    def forget() -> None:
+        sys.modules.pop("acme_dm", None)
+        for cached in (plugins, kinds):
+            cached.cache_clear()
+
     yield make
-    sys.modules.pop("acme_dm", None)
-    for cached in caches:
-        cached.cache_clear()
+    forget()
 
 
 def datastore(installed: Installed, fields: str) -> Datastore:
@@ -95,7 +96,7 @@ def datastore(installed: Installed, fields: str) -> Datastore:
 def remote(installed: Installed, change: str, directory: Path) -> Remote:
     """Install a plugin's kind of remote and open one."""
     installed(REMOTE.format(change=change))
-    return Kinds(plugins()).open(RemoteUrl.parse(f"acme://host{directory}"), Context())
+    return kinds().open(RemoteUrl.parse(f"acme://host{directory}"), Context())
 
 
 # Loading and registering
