@@ -1,4 +1,4 @@
-"""Which datastores there are, and which one a service is."""
+"""The list of known datastores, and the search for the one that a service runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Registry:
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self._by_name: dict[str, Datastore] = {}
-        # pluggy calls the newest plugin first: built-in modules come last, so that a user's plugin may replace one.
+        # pluggy calls the newest plugin first. The built-in modules come last here, so that a user's plugin may replace one.
         for plugin in _built_in_modules():
             manager.register(plugin)
         try:
@@ -37,18 +37,19 @@ class Registry:
         return iter(self._by_name.values())
 
     def get(self, name: str | None) -> Datastore | None:
-        """Return a datastore by name."""
+        """Return the datastore of this name; None if there is none."""
         return self._by_name.get(name or "")
 
     def names(self) -> list[str]:
-        """Names of all datastores, sorted."""
+        """Return the names of all datastores, sorted."""
         return sorted(self._by_name)
 
     def find(self, service: Service) -> Datastore | None:
-        """Return the datastore that a service runs, None for anything else.
+        """Return the datastore that a service runs; None for anything else.
 
-        A pattern of the full repository wins, later registrations first; then the last part of the repository's name (somebody's
-        own `acme/postgres`); then environment variables that only one kind of image sets.
+        Three things are tried in this order, each against the latest registration first: the patterns against the whole
+        repository; the patterns against the last part of the repository's name (somebody's own `acme/postgres`); environment
+        variables that only images of one datastore set.
         """
         newest_first = list(reversed(self._by_name.values()))
         repository = service.image.repository

@@ -13,8 +13,10 @@ import pytest
 from dm_compose.cli.compose_group import cli as compose_cli
 from dm_compose.cli.dm_group import cli as dm_cli
 from dm_compose.cli.passing import CREATING, REMOVING
+from dm_compose.datastores.registry import registry
 from dm_compose.errors import error_classes
 from pytest_dotmesh.config import SETTINGS
+from tools import datastores_page
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = {"dm-compose": (compose_cli, ("cli.md", "remotes.md")), "dm": (dm_cli, ("dm.md", "remotes.md"))}
@@ -144,9 +146,18 @@ def test_every_setting_of_the_plugin_is_documented_with_its_three_names() -> Non
     assert len(rows) == len(SETTINGS)
 
 
+def test_the_page_of_datastores_is_what_the_modules_say() -> None:
+    assert datastores_page.PAGE.read_text() == datastores_page.page(), "python -m tools.datastores_page writes it anew"
+
+
+def test_the_changelog_says_how_many_datastores_are_known() -> None:
+    found = re.findall(r"\b([\w-]+) datastores are known", (DOCS.parent / "CHANGELOG.md").read_text())
+    assert found == [str(len(registry().names()))]
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     """To a heading too."""
-    for page in (*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"):
+    for page in (*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"):
         for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
             if "://" in target:
                 continue
