@@ -15,12 +15,12 @@ from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag
 from dm_compose.store.api import Store
 from dm_compose.store.exchange import Exchange, NewDot, Staging
-from dm_compose.transfer.checking import check_together, read_tree
 from dm_compose.transfer.downloads import Downloads
 from dm_compose.transfer.manifests import CommitManifest, Layer, decode_config
 from dm_compose.transfer.reading import read_blob, read_manifest, read_table
 from dm_compose.transfer.reports import Fetched, Relation
 from dm_compose.transfer.tables import Definition, Table, closure
+from dm_compose.transfer.trust import check_together, read_tree
 from dm_compose.transfer.unpacking import Unpacker
 
 MAX_HISTORY = 1_000_000

@@ -19,14 +19,14 @@ from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
 from dm_compose.store.api import Store
 from dm_compose.store.exchange import Difference, Exchange
-from dm_compose.transfer.checking import MAX_TREE_BYTES
 from dm_compose.transfer.codec import compress_document
 from dm_compose.transfer.manifests import CommitManifest, Layer, encode_config, unique
 from dm_compose.transfer.packing import Packer
-from dm_compose.transfer.planning import Known, Wanted, arrange_tables, choose_base, crowded, needed_packs, pays, wanted_objects
+from dm_compose.transfer.push_plan import Known, Wanted, arrange_tables, choose_base, crowded, needed_packs, pays, wanted_objects
 from dm_compose.transfer.reading import read_manifest, read_table
 from dm_compose.transfer.reports import Pushed
 from dm_compose.transfer.tables import Table, closure
+from dm_compose.transfer.trust import MAX_TREE_BYTES
 from dm_compose.transfer.uploads import Uploads
 
 COMPARE_THREADS = 2

@@ -14,11 +14,11 @@ from dm_compose.core.upkeep import Damage
 from dm_compose.errors import DamagedError, DmError, NotFoundError, UntrustedError
 from dm_compose.remotes.base import GRACE_S, Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag
-from dm_compose.transfer.checking import check_together, read_tree
 from dm_compose.transfer.manifests import CommitManifest, Layer, decode_config
 from dm_compose.transfer.reading import read_blob, read_manifest, read_table
 from dm_compose.transfer.reports import RemoteBranch, RemoteCheckup, RemoteDot, RemoteGarbage
 from dm_compose.transfer.tables import Definition, closure
+from dm_compose.transfer.trust import check_together, read_tree
 
 _ANY_DOT = DotName("any")
 
