@@ -41,10 +41,10 @@ def pause(attempt: int) -> None:
 
 def retrying(remote: Remote) -> Remote:
     """Return a remote that calls `remote`, and calls it again after passing errors."""
-    return _Remote(remote)
+    return _RetryingRemote(remote)
 
 
-class _Remote:
+class _RetryingRemote:
     def __init__(self, inner: Remote) -> None:
         self._inner = inner
         self.url: RemoteUrl = inner.url
@@ -56,7 +56,7 @@ class _Remote:
         return persistently(self._inner.repositories)
 
     def repository(self, name: RemoteName) -> Repository:
-        return _Repository(self._inner.repository(name))
+        return _RetryingRepository(self._inner.repository(name))
 
     def below(self) -> list[RemoteUrl]:
         return persistently(self._inner.below)
@@ -68,7 +68,7 @@ class _Remote:
         self._inner.close()
 
 
-class _Repository:
+class _RetryingRepository:
     def __init__(self, inner: Repository) -> None:
         self._inner = inner
 
