@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from dm_compose.core.commit import Commit, CommitDraft, check_metadata
 from dm_compose.core.events import Event
-from dm_compose.core.names import CommitId, RefName
+from dm_compose.core.names import EntryId, RefName
 from dm_compose.errors import NotFoundError
 from dm_compose.live.access import user_name
 from dm_compose.live.freeze import Freeze, promptly
@@ -62,39 +62,39 @@ def make_commit(
     if freeze is not None:
         freeze.warm_up()
     live.listener(Event("copy", "copying what changed"))
-    commit_id = live.store.prepare_commit(live.dot, live.worktree, live.directories)
+    entry = live.store.prepare_commit(live.dot, live.worktree, live.directories)
     try:
         if stop and live.engine is not None:
-            captured = _capture_stopped(live, commit_id, timeout_s)
+            captured = _capture_stopped(live, entry, timeout_s)
             frozen_s = 0.0
         else:
-            captured, frozen_s = _capture_frozen(live, commit_id, freeze)
-        commit = live.store.publish(commit_id, draft)
+            captured, frozen_s = _capture_frozen(live, entry, freeze)
+        commit = live.store.publish(entry, draft)
     except BaseException:
-        live.store.abandon(commit_id)
+        live.store.abandon(entry)
         raise
     return CommitReport(commit, captured, frozen_s, time.monotonic() - began, stop)
 
 
-def _capture_frozen(live: LiveWorktree, commit_id: CommitId, freeze: Freeze | None) -> tuple[Captured, float]:
+def _capture_frozen(live: LiveWorktree, entry: EntryId, freeze: Freeze | None) -> tuple[Captured, float]:
     """Capture while everything that writes stands still; return also for how long it did."""
     if freeze is None:
-        return live.store.capture(commit_id), 0.0
-    live.store.will_disturb(commit_id, freeze.containers, [])
+        return live.store.capture(entry), 0.0
+    live.store.will_disturb(entry, freeze.containers, [])
     try:
         freeze.freeze()
-        captured = promptly(lambda: live.store.capture(commit_id))
+        captured = promptly(lambda: live.store.capture(entry))
     finally:
         freeze.thaw()
     return captured, freeze.frozen_s
 
 
-def _capture_stopped(live: LiveWorktree, commit_id: CommitId, timeout_s: float) -> Captured:
+def _capture_stopped(live: LiveWorktree, entry: EntryId, timeout_s: float) -> Captured:
     """Capture after a clean shutdown of whoever writes, and start them again."""
     assert live.engine is not None
     engine = live.engine
     writers = live.writers()
-    live.store.will_disturb(commit_id, [], [m.container.id for m in writers])
+    live.store.will_disturb(entry, [], [m.container.id for m in writers])
 
     def stop(member: Member) -> None:
         live.listener(Event("stop", member.container.label))
@@ -107,7 +107,7 @@ def _capture_stopped(live: LiveWorktree, commit_id: CommitId, timeout_s: float) 
 
     try:
         _at_once(writers, stop)
-        return live.store.capture(commit_id)
+        return live.store.capture(entry)
     finally:
         _at_once(writers, start)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dm_compose.core.commit import Commit, JournalEntry, Move, Origin
 from dm_compose.core.events import Event
-from dm_compose.core.names import CommitId, RefName, SubdotName
+from dm_compose.core.names import CommitId, EntryId, RefName, SubdotName
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import DmError, UncommittedError, VersionMismatchError
@@ -128,8 +128,7 @@ def move_to(
     freeze = Freeze(live) if live.engine is not None else None
     captured = None
     try:
-        captured, changed = _save(live, f"before {action} to {target.id.short}", freeze)
-        saved = captured if changed else None
+        captured, saved = _save(live, f"before {action} to {target.id.short}", freeze)
         move = Move(action, branch or state.branch, head or target.id, saved)
         differing = live.store.differing(live.dot, live.worktree, live.directories, target.id)
         leaves = branch is not None and branch != state.branch
@@ -204,53 +203,55 @@ def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
     """
     freeze = Freeze(live) if live.engine is not None else None
     try:
-        saved, changed = _save(live, why, freeze)
+        captured, saved = _save(live, why, freeze)
     finally:
         if freeze is not None:
             freeze.thaw()
-    if changed:
+    if saved is not None:
         live.store.note(live.dot, live.worktree, why, saved)
-    live.store.abandon(saved)
-    return saved if changed else None
+    live.store.abandon(captured)
+    return saved
 
 
 def keep_aside(live: LiveWorktree, message: str) -> Commit:
     """Commit the live state without moving a branch or the reflog: a commit known by its id alone."""
     freeze = Freeze(live) if live.engine is not None else None
     try:
-        commit_id, _ = _save(live, message, freeze, always=True)
+        captured, saved = _save(live, message, freeze, always=True)
     finally:
         if freeze is not None:
             freeze.thaw()
-    live.store.abandon(commit_id)
-    return live.store.commit(live.dot, commit_id)
+    live.store.abandon(captured)
+    assert saved is not None
+    return live.store.commit(live.dot, saved)
 
 
-def _save(live: LiveWorktree, why: str, freeze: Freeze | None, *, always: bool = False) -> tuple[CommitId, bool]:
-    """Capture the state before a restore and leave the stack frozen; return the commit's id, and whether anything was
-    uncommitted.
+def _save(live: LiveWorktree, why: str, freeze: Freeze | None, *, always: bool = False) -> tuple[EntryId, CommitId | None]:
+    """Capture the state before a restore and leave the stack frozen. Return the journal entry, which stays open, and the
+    hidden commit of the state.
 
-    Only then, or `always`, it is published, hidden. Its journal entry stays open either way.
+    The commit is made if something was uncommitted, or `always`. Otherwise there is none (None).
     """
     store = live.store
     live.record_places()
     if freeze is not None:
         freeze.warm_up()
-    commit_id = store.prepare_commit(live.dot, live.worktree, live.directories)
+    entry = store.prepare_commit(live.dot, live.worktree, live.directories)
     try:
         if freeze is not None:
-            store.will_disturb(commit_id, freeze.containers, [])
+            store.will_disturb(entry, freeze.containers, [])
             freeze.freeze()
-        promptly(lambda: store.capture(commit_id))
-        changed = always or bool(store.captured_changes(commit_id, live.ignore_patterns()))
-        if changed:
-            store.publish(commit_id, hidden_draft(live, why))
+        promptly(lambda: store.capture(entry))
+        if always or store.captured_changes(entry, live.ignore_patterns()):
+            saved = store.publish(entry, hidden_draft(live, why)).id
+        else:
+            saved = None
     except BaseException:
         if freeze is not None:
             freeze.thaw()
-        store.abandon(commit_id)
+        store.abandon(entry)
         raise
-    return commit_id, changed
+    return entry, saved
 
 
 def _plan(live: LiveWorktree, target: Commit, differing: Collection[SubdotName], *, files_are_proof: bool = False) -> Plan:
@@ -271,7 +272,7 @@ def put_in_place(
     previous: CommitId | None,
     timeout_s: float,
     freeze: Freeze | None = None,
-    takes_over: CommitId | None = None,
+    takes_over: EntryId | None = None,
 ) -> list[Done]:
     """Carry out a restore plan under a journal entry; on an error put `previous` back, or leave the entry for the next
     command.
@@ -307,7 +308,7 @@ def finish_restore(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float)
 
 
 def _put_back(
-    live: LiveWorktree, failed: CommitId, previous: CommitId, plan: Plan, timeout_s: float, error: BaseException
+    live: LiveWorktree, failed: EntryId, previous: CommitId, plan: Plan, timeout_s: float, error: BaseException
 ) -> None:
     live.listener(Event("warning", f"that failed; putting the state before back ({error.__class__.__name__})"))
     back = live.store.begin_restore(live.dot, live.worktree, previous, plan.targets(Action.KILL), None, None)
@@ -319,7 +320,7 @@ def _put_back(
     live.store.end_restore(back)
 
 
-def _carry_out(live: LiveWorktree, entry: CommitId, plan: Plan, timeout_s: float, freeze: Freeze | None) -> list[Done]:
+def _carry_out(live: LiveWorktree, entry: EntryId, plan: Plan, timeout_s: float, freeze: Freeze | None) -> list[Done]:
     def restore(subdot: str) -> Restored:
         return live.store.restore(entry, SubdotName(subdot), live.directories)
 
