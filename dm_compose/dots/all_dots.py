@@ -16,8 +16,9 @@ from dm_compose.core.upkeep import Checkup, Garbage
 from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.engine import Engine
 from dm_compose.errors import DamagedError, DmError, EngineError, InUseError, NotFoundError, UsageError
-from dm_compose.live.access import HOME_VARIABLE, LOCK_TIMEOUT_S, locked, open_access
-from dm_compose.operations.restore import uncommitted
+from dm_compose.live.access import HOME_VARIABLE, open_access
+from dm_compose.live.locks import LOCK_TIMEOUT_S, locked
+from dm_compose.operations.uncommitted import uncommitted
 from dm_compose.store.api import Directories, Store
 
 CURRENT_DOT = "current-dot"
@@ -166,8 +167,7 @@ class Dots:
         with self.dot(name).opened(lock=False) as live:
             state = live.state()
             log = live.store.log(name, state.head) if state.head is not None else []
-            where = name, live.worktree, live.directories
-            found = live.store.diff_live(*where, None, {}, 0)
+            found = live.diff(None, {}, 0)
             size = sum(change.size_bytes for diff in found.values() for change in diff.changes)
             try:
                 dirty = sum(changes.diff.changed_bytes for changes in uncommitted(live).values() if changes.by_user)

@@ -13,9 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Worktree
-from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName, SubdotName, WorktreeName
+from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName, SubdotName, WorktreeName, worktree_name
 from dm_compose.core.volumes import VolumeName
-from dm_compose.discovery.naming import worktree_name
 from dm_compose.errors import DmError, ExistsError, InUseError, NotFoundError
 from dm_compose.store.api import Store
 

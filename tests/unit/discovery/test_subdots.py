@@ -18,8 +18,8 @@ from dm_compose.core.containers import Image
 from dm_compose.core.names import DotName, SubdotName
 from dm_compose.core.plain import to_plain
 from dm_compose.core.project import Project
-from dm_compose.core.stack import StackPlan
 from dm_compose.datastores.registry import registry
+from dm_compose.discovery.plan import StackPlan
 from dm_compose.discovery.subdots import make_plan
 from dm_compose.errors import UsageError
 from tests.support.capabilities import capabilities
@@ -1503,7 +1503,7 @@ STACKS = {
 @pytest.mark.parametrize("name", STACKS)
 def test_the_state_of_a_well_known_stack_is_found_and_nothing_else(tmp_path: Path, name: str) -> None:
     stack = STACKS[name]
-    subdots, skipped = shown(plan_of(tmp_path, stack.text, stack.images))
+    subdots, skipped = shown(plan_of(tmp_path, stack.text, stack.facts.images))
     assert subdots == stack.subdots
     assert skipped == stack.skipped
 
