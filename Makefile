@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # What these show, that nothing happened on the engine, other tests' containers would disturb.
 ALONE := tests/engine/untouched/test_witness.py tests/engine/sessions/test_sessions.py
 
-.PHONY: demo test lint unit clean
+.PHONY: demo test lint unit docs clean
 
 demo: .venv/ready
 	tools/with-engine sh -c 'tools/images && tools/demo'
@@ -17,10 +17,13 @@ unit: .venv/ready
 	.venv/bin/pytest -n 2 tests/unit $(PYTEST_OPTIONS)
 
 lint: .venv/ready
-	.venv/bin/ruff check dm_compose pytest_dotmesh tests benchmarks examples
-	.venv/bin/ruff format --check dm_compose pytest_dotmesh tests benchmarks examples
+	.venv/bin/ruff check dm_compose pytest_dotmesh tests benchmarks examples tools
+	.venv/bin/ruff format --check dm_compose pytest_dotmesh tests benchmarks examples tools
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+docs: .venv/ready # the pages and pictures that programs write; tests compare them
+	.venv/bin/python -m tools.datastores_page
 
 .venv/ready: pyproject.toml
 	tools/venv $(PYTHON)

@@ -67,11 +67,10 @@ class RefName(_Name):
     pattern = re.compile(r"(?!HEAD$)(?!.*(\.\.|//|/\.))[A-Za-z0-9](?:[A-Za-z0-9_./-]{0,198}[A-Za-z0-9_-])?")
 
 
-class CommitId(_Name):
-    """Identity of a commit: 32 lower-case hex digits, random, the same on every machine the commit reaches."""
+class _Id(_Name):
+    """A random identity: 32 lower-case hex digits."""
 
     __slots__ = ()
-    what = "commit id"
     allowed = "32 hex digits"
     pattern = re.compile(r"[0-9a-f]{32}")
 
@@ -84,6 +83,20 @@ class CommitId(_Name):
     def short(self) -> str:
         """The first twelve digits, for people."""
         return self[:12]
+
+
+class CommitId(_Id):
+    """Identity of a commit. It is the same on every machine that the commit reaches."""
+
+    __slots__ = ()
+    what = "commit id"
+
+
+class EntryId(_Id):
+    """Identity of an entry of a store's journal: of an operation that has begun."""
+
+    __slots__ = ()
+    what = "operation id"
 
 
 DEFAULT_BRANCH = RefName("master")

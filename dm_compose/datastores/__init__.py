@@ -1,4 +1,4 @@
-"""What dm-compose knows of each datastore: one small module each, registered through the hook that plugins use."""
+"""The knowledge of each kind of datastore. This folder has the interface; builtin/ has one small module for each datastore."""
 
 from dm_compose.datastores.base import Datastore, Relaxed, Running, Service
 

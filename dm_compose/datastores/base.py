@@ -11,20 +11,21 @@ from typing import Protocol
 from dm_compose.core.containers import Image
 
 Probe = Callable[[str, int, float], bool]
-"""`probe(host, port, timeout_s)`: whether the server answers its own protocol. May raise OSError, which means no."""
+"""`probe(host, port, timeout_s)` returns whether the server answers its own protocol. An OSError means no."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """What one service runs: its image, environment (the image's and the compose file's) and command line."""
+    """The facts about one service: its image, its environment (the image's and the compose file's) and its command line."""
 
     image: Image
     environment: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
 
     def option(self, *names: str) -> str | None:
-        """Return the value of a command-line option, given as `--name value`, `--name=value` or `name=value`; the last one
-        counts.
+        """Return the value of a command-line option; None if it is not given. Of several values the last one counts.
+
+        An option is given as `--name value`, `--name=value` or `name=value`.
         """
         value = None
         for position, word in enumerate(self.command):
@@ -38,44 +39,50 @@ class Service:
 
 
 class Running(Protocol):
-    """A datastore that runs, as a quiesce hook sees it."""
+    """A running datastore, as a quiesce hook sees it."""
 
     @property
     def service(self) -> Service:
-        """What it runs."""
+        """The service that it runs."""
 
     @property
     def host(self) -> str:
-        """Where it can be reached from here."""
+        """The address under which this process reaches it."""
 
     @property
     def port(self) -> int:
-        """The port that belongs to `host`."""
+        """The port at `host`."""
 
     def run(self, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None) -> tuple[int, str]:
-        """Run a command in the container; return its exit code and output."""
+        """Run a command in the container and return its exit code and output."""
 
 
 Resume = Callable[[], None]
 Quiesce = Callable[[Running], Resume | None]
-"""Bring acknowledged writes to the disk. Returns how to undo what it switched off, if anything.
+"""Bring acknowledged writes from memory to files, and return how to undo this; None if there is nothing to undo.
 
-Called while every other container of the stack is frozen, just before this one is frozen too; what it returns is called after
-the thaw. It must hold within seconds, raise DmError when it cannot do its work (the commit is then given up), and switch off
-nothing that does not come back by itself should dm-compose be killed.
+It is called twice for a commit. The first call comes before the freeze, so that little is left for the second one. The second
+call comes while every other container of the stack is frozen, just before this one is frozen too; its result is called after the
+thaw. Commands that compare a running stack with a commit call it as well.
+
+The function must finish within seconds. It raises DmError if it cannot do its work, and the commit is given up. If it switches
+anything off, that must come back by itself, because dm-compose may be killed before it can undo it.
+
+The first paragraph of its docstring stands in docs/datastores.md.
 """
 
 
 @dataclass(frozen=True)
 class Relaxed:
-    """How a server is told not to wait for the disk: `words` at the end of its command line, if it is one of `programs` and has
-    none of the options `unless`.
+    """The words that tell a server not to wait for the disk.
 
-    It may give up what a power cut would leave, and nothing else. An acknowledged write has to be with the kernel (`write`, not
-    only the server's memory), in the order that the server's recovery relies on: then neither a kill nor a freeze loses or
-    reorders anything, because both leave the page cache as it is. What protects pages that were half written stays on: a kill
-    may cut a `write` short between two pages of memory. And the files have to be what a server of that version without the words
-    reads.
+    They are put at the end of its command line, if its program is one of `programs` and it has none of the options `unless`.
+
+    Such a server may lose data in a power cut, and in no other case. Three conditions follow. First, the server hands an
+    acknowledged write to the kernel (`write`), in the order that its recovery relies on. A kill and a freeze leave the page cache
+    as it is, so neither loses or reorders anything then. Second, the server keeps its protection against half-written pages on,
+    because a kill may cut a `write` short between two pages of memory. Third, a server of the same version without the words can
+    read the files.
     """
 
     programs: tuple[str, ...]
@@ -85,28 +92,32 @@ class Relaxed:
 
 @dataclass(frozen=True)
 class Datastore:
-    """What dm-compose needs to know of one kind of datastore.
+    """The description of one kind of datastore.
 
-    name: as shown to people and stored in commits.
+    name: the name that people see and that commits store.
     images: shell patterns of repositories without registry host and tag (`postgres`, `postgis/postgis`, `*/postgresql`).
-    data: where the data is in a container; a function of the service where image, version or settings decide.
-    port, ready: where and how to ask whether it answers; a function of the service where settings decide. Port 0: nothing
-        can be asked.
-    volatile: shell patterns, below the data path, of files that change without meaning anything; restored, but no dirt.
-    own_files: shell patterns, below the data path, of files that nobody but a running server may write to. Where that server is
-        proven untouched, a change of them is its own housekeeping (a checkpoint after its start), so that a test's roll-back
-        may leave it running. Configuration files that people edit are not among them.
-    not_data: container paths that its images declare as volumes and that hold no state, with the reason.
-    markers: environment variables that only images of this datastore set, to tell an image without a telling name.
-    version_from: environment variables that hold the engine's version, tried before the image's tag.
-    tag_version: regular expression whose first group is the engine's version in an image tag.
-    version_parts: how many leading numbers of the version its data files depend on.
-    quiesce: see Quiesce; None when every acknowledged write is in a file already.
-    files_are_proof: whether unchanged files prove that nothing changed, so that a restore may leave it running. True only
-        where an acknowledged write has always reached a file and nothing else that a client can change is kept in memory.
-    in_memory: whether it keeps its data in memory only. No commit has that data; a restore takes a running one down, and it
-        comes back empty.
-    relaxed: see Relaxed, for stacks that tests have to themselves; None where nothing sound is known.
+    data: the container paths that hold the data; a function of the service if image, version or settings decide. The first
+        paragraph of its docstring stands in docs/datastores.md.
+    port, ready: the port, and the probe that asks there whether the server answers. The port is a function of the service if
+        settings decide. Port 0 means that nothing can be asked.
+    volatile: shell patterns, below the data path, of files that change without a meaning. A restore puts them back, but a change
+        of them does not make the subdot dirty.
+    own_files: shell patterns, below the data path, of files that only a running server may write to. If the server is proven
+        untouched, a change of them is its own housekeeping, for example a checkpoint after its start. The roll-back of a test
+        then leaves the server running. Configuration files that people edit do not belong here.
+    not_data: container paths that images declare as volumes although they hold no state, each with the reason.
+    markers: environment variables that only images of this datastore set. They identify an image whose name says nothing.
+    version_from: environment variables that hold the engine's version. They are tried before the image's tag.
+    tag_version: a regular expression. Its first group is the engine's version in an image tag.
+    version_parts: the number of leading parts of the version on which the data files depend.
+    quiesce: see Quiesce. None if every acknowledged write is in a file already.
+    files_are_proof: whether unchanged files prove that nothing changed, so that a restore may leave the server running. True only
+        if an acknowledged write has always reached a file, and memory holds nothing else that a client can change.
+    in_memory: whether the datastore keeps its data in memory only. No commit has that data. A restore takes a running server
+        down, and it comes back empty.
+    relaxed: see Relaxed, for stacks that only tests use. None if nothing sound is known.
+    tried: the versions of the real engine with which commits and restores have been tried. Empty if this description is known
+        from documentation only. A stand-in that speaks the engine's protocol does not count.
     """
 
     name: str
@@ -125,6 +136,7 @@ class Datastore:
     files_are_proof: bool = False
     in_memory: bool = False
     relaxed: Relaxed | None = None
+    tried: tuple[str, ...] = ()
 
     def data_paths(self, service: Service) -> tuple[str, ...]:
         """Return the container paths that hold this service's data."""
@@ -135,7 +147,7 @@ class Datastore:
         return self.port(service) if callable(self.port) else self.port
 
     def version(self, service: Service) -> str | None:
-        """Return the part of the version that data files depend on, None where it cannot be read."""
+        """Return the part of the version that data files depend on; None if it cannot be found out."""
         candidates = [service.environment.get(name) or service.image.environment.get(name, "") for name in self.version_from]
         matches = [re.match(r"(?:\d+:)?v?(\d+(?:\.\d+)*)", text) for text in candidates]
         for match in [*matches, re.match(self.tag_version, service.image.tag)]:
@@ -144,15 +156,15 @@ class Datastore:
         return None
 
     def fits(self, repository: str) -> bool:
-        """Whether an image of this repository is this datastore by one of its patterns."""
+        """Return whether one of the patterns fits this repository."""
         return any(fnmatch.fnmatchcase(repository.lower(), pattern) for pattern in self.images)
 
     def volatile_below(self) -> tuple[str, ...]:
-        """Return the volatile patterns, for a subdot that is the data path or a directory above it."""
+        """Return the volatile patterns for a subdot that is the data path or a directory above it."""
         return _below(self.volatile)
 
     def own_below(self) -> tuple[str, ...]:
-        """Return the patterns of own files likewise."""
+        """Return the patterns of own files for a subdot that is the data path or a directory above it."""
         return _below(self.own_files)
 
 

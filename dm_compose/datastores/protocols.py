@@ -1,6 +1,6 @@
-"""Asking a server whether it answers, with a few bytes of its own protocol. Building blocks for the modules' probes.
+"""Building blocks for probes, which ask a server in a few bytes of its own protocol whether it answers.
 
-Every probe opens one connection, sends at most one request, reads at most a few hundred bytes and closes. None of them logs in.
+A probe opens one connection, sends at most one request, reads at most a few kilobytes and closes. No probe logs in.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_ANSWER = 4096
 
 
 def exchange(host: str, port: int, timeout_s: float, request: bytes, *, at_least: int = 1) -> bytes:
-    """Connect, send `request`, return the first bytes of the answer (at least `at_least`, fewer when the server closes)."""
+    """Connect, send `request` and return the first bytes of the answer: at least `at_least`, fewer if the server closes."""
     with socket.create_connection((host, port), timeout=timeout_s) as connection:
         connection.settimeout(timeout_s)
         if request:
@@ -36,7 +36,7 @@ def exchange(host: str, port: int, timeout_s: float, request: bytes, *, at_least
 
 
 def accepts(host: str, port: int, timeout_s: float) -> bool:
-    """Whether the port accepts a connection: the weakest answer, for servers that say nothing more."""
+    """Return whether the port accepts a connection. This is the weakest answer, for servers that say nothing more."""
     socket.create_connection((host, port), timeout=timeout_s).close()
     return True
 
@@ -54,9 +54,9 @@ def http(path: str, *, below: int = 400) -> Probe:
 
 
 def postgres_startup(host: str, port: int, timeout_s: float) -> bool:
-    """PostgreSQL frontend/backend protocol 3.0: a startup packet is answered by 'R' (authentication) or an error.
+    """Send a startup packet of PostgreSQL's protocol 3.0. The server answers with 'R' (authentication) or with an error.
 
-    An error of class 57P ("the database system is starting up") or 53300 means not yet; any other refusal shows a server that
+    An error of class 57P ("the database system is starting up") or 53300 means not yet. Any other error shows a server that
     works.
     """
     body = struct.pack("!i", 196608) + b"user\0dm_ready\0database\0postgres\0\0"
@@ -81,11 +81,13 @@ def http_call(
     body: bytes = b"",
     whole: bool = True,
 ) -> tuple[int, bytes]:
-    """Make one HTTP request; return status and body, status 0 when the answer is not HTTP. Not `whole`: the body may be cut off.
+    """Make one HTTP request and return status and body. The status is 0 if the answer is not HTTP.
+
+    Without `whole` the body may be cut off. `timeout_s` is for everything together.
 
     A server that speaks TLS on this port answers plain HTTP with an alert, with status 400 or by closing the connection. Then the
     request is made once more through TLS. No certificate is verified: the address is the container's own, and development stacks
-    sign their certificates themselves. `timeout_s` is for everything together.
+    sign their certificates themselves.
     """
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", "User-Agent: dm-compose", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
@@ -107,7 +109,7 @@ def http_call(
 
 
 def http_or_https(path: str, *, below: int = 400, also: Collection[int] = ()) -> Probe:
-    """Return a probe that wants an HTTP status from 200 to `below`, or one of `also`, for GET `path`; by TLS where needed."""
+    """Return a probe that wants an HTTP status from 200 to `below`, or one of `also`, for GET `path`; through TLS if needed."""
 
     def probe(host: str, port: int, timeout_s: float) -> bool:
         status, _ = http_call(host, port, timeout_s, path, whole=False)
@@ -117,7 +119,7 @@ def http_or_https(path: str, *, below: int = 400, also: Collection[int] = ()) ->
 
 
 class _Plain:
-    """A connection whose every operation ends at one deadline."""
+    """A connection with one deadline for all its operations together."""
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection = connection
@@ -128,13 +130,13 @@ class _Plain:
         self._connection.sendall(data)
 
     def receive(self) -> bytes:
-        """Return what has arrived, b"" at the end."""
+        """Return the bytes that have arrived; b"" at the end."""
         self._connection.settimeout(_time_left(self._deadline))
         return self._connection.recv(_MAX_ANSWER)
 
 
 class _Secured:
-    """TLS on a connection. (SSLSocket leaves its socket to the garbage collector where the peer has reset the connection.)"""
+    """TLS on a connection. SSLSocket would leave its socket to the garbage collector if the peer resets the connection."""
 
     def __init__(self, plain: _Plain, host: str) -> None:
         self._plain = plain
@@ -146,7 +148,7 @@ class _Secured:
         self._drive(lambda: self._tls.write(data))
 
     def receive(self) -> bytes:
-        """Return what has arrived, b"" at the end, however the server says so."""
+        """Return the bytes that have arrived; b"" at the end, in whichever way the server ends."""
         try:
             return self._drive(lambda: self._tls.read(_MAX_ANSWER))
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -180,7 +182,7 @@ def _http_exchange(connection: _Plain | _Secured, request: bytes, whole: bool) -
 
 
 def _http_ended(answer: bytes) -> bool:
-    """Whether the body is complete, as far as the answer itself tells; otherwise its end is that of the connection."""
+    """Return whether the answer itself tells that its body is complete. If it never does, the body ends with the connection."""
     head, end_of_head, body = answer.partition(b"\r\n\r\n")
     length = re.search(rb"\r\ncontent-length:\s*(\d{1,9})\b", head, re.IGNORECASE)
     return bool(end_of_head) and (len(body) >= int(length[1]) if length else body.endswith(b"0\r\n\r\n"))

@@ -83,7 +83,7 @@ class Dots:
     def switch(self, dot: DotName) -> None:
         """Make a dot the current one. NotFoundError."""
         with self.store() as store:
-            if dot not in store.dots():
+            if not store.has_dot(dot):
                 raise NotFoundError(f"dot {dot} doesn't exist", hint="`dm list` shows what there is.")
             store.set_setting(CURRENT_DOT, dot)
 
@@ -122,7 +122,7 @@ class Dots:
         driver: Docker forgets these first, or it would ask the driver for them at each of its starts. Docker's own volumes stay.
         """
         with self.store() as store:
-            if dot not in store.dots():
+            if not store.has_dot(dot):
                 raise NotFoundError(f"No such filesystem: there is no dot {dot}", hint="`dm list` shows what there is.")
             with locked(store, dot, self.listener):
                 for worktree in store.worktrees(dot).values():

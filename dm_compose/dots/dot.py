@@ -181,7 +181,7 @@ class Dot(abc.ABC):
             store, dot, state = live.store, live.dot, live.state()
             heads: dict[RefName, CommitId | None] = {state.branch: None}
             worktrees = {state.branch: state.name}
-            if dot in store.dots():
+            if store.has_dot(dot):
                 heads.update(store.branches(dot))
                 worktrees = {w.branch: w.name for w in store.worktrees(dot).values() if not w.tree}
             left = store.uncommitted(dot)

@@ -64,7 +64,7 @@ class Stack(Dot):
         if (owner := store.worktree_of(self.facts.project.name)) is not None:
             return owner.dot, owner.name
         dot = self.facts.plan.dot
-        return dot, store.current(dot) if dot in store.dots() else MAIN_WORKTREE
+        return dot, store.current(dot) if store.has_dot(dot) else MAIN_WORKTREE
 
     def lasting_dot(self, store: Store) -> DotName:
         """Return the dot for what is to outlive a test run."""
@@ -73,7 +73,7 @@ class Stack(Dot):
     def find(self, store: Store, ref: str) -> Commit:
         """Return the commit that REF means, for tests to start from; NotFoundError, also where there is no dot yet."""
         dot, worktree = self.identity(store)
-        if dot not in store.dots():
+        if not store.has_dot(dot):
             raise NotFoundError(f"dot {dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".')
         return store.commit(dot, store.resolve(dot, worktree, ref))
 
@@ -84,7 +84,7 @@ class Stack(Dot):
     def observe(self, access: Access, places: Mapping[SubdotName, str] | None) -> LiveWorktree:
         """Look at the stack over an open store, with its files at `places`; see OpenStack. Takes no lock."""
         dot, name = self.identity(access.store)
-        worktree = access.store.worktree(dot, name) if dot in access.store.dots() else None
+        worktree = access.store.worktree(dot, name) if access.store.has_dot(dot) else None
         if places is None:
             assert worktree is not None
             return observe_tree(
@@ -145,7 +145,7 @@ class Stack(Dot):
         if driven:
             access = open_access(self.facts.engine, [], self.listener)
             dot, name = self.identity(access.store)
-            is_tree = dot in access.store.dots() and access.store.worktree(dot, name).tree
+            is_tree = access.store.has_dot(dot) and access.store.worktree(dot, name).tree
             volumes = [self.facts.engine.volume(n) for n in driven]
             if is_tree and all(v is None or v.driver == ANCESTOR_DRIVER for v in volumes):
                 return OpenStack(self, access, None)
@@ -158,7 +158,7 @@ class Stack(Dot):
         """See Dot.opened."""
         opened = self.open(make_volumes=make_volumes)
         try:
-            if create and self.identity(opened.store)[0] not in opened.store.dots():
+            if create and not opened.store.has_dot(self.identity(opened.store)[0]):
                 opened.store.create_dot(self.facts.plan.dot)
             with opened.live(lock=lock) as live:
                 yield live

@@ -66,11 +66,11 @@ class StoredDot(Dot):
 
     def _worktree(self, access: Access) -> Worktree:
         store = access.store
-        if self.name not in store.dots():
+        if not store.has_dot(self.name):
             raise NotFoundError(f"there is no dot {self.name}", hint="`dm list` shows what there is.")
-        worktrees = store.worktrees(self.name)
         if self.branch is None:
-            return worktrees[store.current(self.name)]
+            return store.worktree(self.name, store.current(self.name))
+        worktrees = store.worktrees(self.name)
         found = next((w for w in worktrees.values() if w.branch == self.branch), None)
         if found is None:
             if self.branch not in store.branches(self.name):

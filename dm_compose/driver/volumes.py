@@ -115,7 +115,7 @@ class Volumes:
         return DotVolume(text, dot, name.subdot, name.branch, worktree.branch, worktree.name, directory)
 
     def _ensure_dot(self, name: VolumeName) -> None:
-        if name.dot in self._store.dots():
+        if self._store.has_dot(name.dot):
             return
         if name.branch not in (None, DEFAULT_BRANCH):
             raise NotFoundError(

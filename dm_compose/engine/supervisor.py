@@ -1,7 +1,7 @@
 """Taking the program of a container down and up again without the container: a `/bin/sh` as its first process runs the
 entrypoint, kills all else when it is told to, and runs the entrypoint again when it is told that.
 
-A container's own kill and start are three to six times as slow (docs/architecture.md, section 4). What the shell keeps: the
+A container's own kill and start are three to six times as slow (docs/decisions/0007-respawn.md). What the shell keeps: the
 program's exit code becomes the container's, signals for the first process are handed on, output and input are the
 program's own. What belongs to the container and not to the program outlives it: its address, its writable layer, its
 mounts; files in /dev/shm are removed.

@@ -94,7 +94,7 @@ class LiveWorktree:
 
     def state(self) -> Worktree:
         """Return the worktree as the store has it now; a dot that nobody has committed yet is an empty one."""
-        if self.dot not in self.store.dots():
+        if not self.store.has_dot(self.dot):
             return Worktree(self.dot, self.worktree, DEFAULT_BRANCH, None)
         return self.store.worktree(self.dot, self.worktree)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from dm_compose.core.at_once import at_once
 from dm_compose.core.commit import Commit, CommitDraft, check_metadata
 from dm_compose.core.events import Event
-from dm_compose.core.names import CommitId, RefName
+from dm_compose.core.names import EntryId, RefName
 from dm_compose.live.freeze import Freeze, promptly
 from dm_compose.live.locks import user_name
 from dm_compose.live.ready import DEFAULT_TIMEOUT_S, await_ready
@@ -57,30 +57,30 @@ def make_commit(
         if not stop:
             freeze.warm_up()
         live.listener(Event("copy", "copying what changed"))
-        commit_id = live.store.prepare_commit(*live.where, live.directories)
+        entry = live.store.prepare_commit(*live.where, live.directories)
         try:
-            captured = _capture_stopped(live, commit_id, timeout_s) if stop else _capture_frozen(live, commit_id, freeze)
-            commit = live.store.publish(commit_id, draft)
+            captured = _capture_stopped(live, entry, timeout_s) if stop else _capture_frozen(live, entry, freeze)
+            commit = live.store.publish(entry, draft)
         except BaseException:
-            live.store.abandon(commit_id)
+            live.store.abandon(entry)
             raise
     return CommitReport(commit, captured, freeze.frozen_s, time.monotonic() - began, stop)
 
 
-def _capture_frozen(live: LiveWorktree, commit_id: CommitId, freeze: Freeze) -> Captured:
+def _capture_frozen(live: LiveWorktree, entry: EntryId, freeze: Freeze) -> Captured:
     """Capture while everything that writes stands still."""
-    live.store.will_disturb(commit_id, freeze.containers, [])
+    live.store.will_disturb(entry, freeze.containers, [])
     try:
         freeze.freeze()
-        return promptly(lambda: live.store.capture(commit_id))
+        return promptly(lambda: live.store.capture(entry))
     finally:
         freeze.thaw()
 
 
-def _capture_stopped(live: LiveWorktree, commit_id: CommitId, timeout_s: float) -> Captured:
+def _capture_stopped(live: LiveWorktree, entry: EntryId, timeout_s: float) -> Captured:
     """Capture after a clean shutdown of the containers that write, and start them again."""
     engine, writers = live.engine, live.writers()
-    live.store.will_disturb(commit_id, [], [m.container.id for m in writers])
+    live.store.will_disturb(entry, [], [m.container.id for m in writers])
 
     def stop(member: Member) -> None:
         assert engine is not None
@@ -95,7 +95,7 @@ def _capture_stopped(live: LiveWorktree, commit_id: CommitId, timeout_s: float) 
 
     try:
         at_once(stop, writers)
-        return live.store.capture(commit_id)
+        return live.store.capture(entry)
     finally:
         at_once(start, writers)
 

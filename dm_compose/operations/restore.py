@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dm_compose.core.commit import Commit, JournalEntry, Move
 from dm_compose.core.events import Event
-from dm_compose.core.names import CommitId, RefName, SubdotName
+from dm_compose.core.names import CommitId, EntryId, RefName, SubdotName
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.errors import DmError
 from dm_compose.live.executor import Done, Work, carry_out
@@ -62,9 +62,8 @@ def move_to(
     began = time.monotonic()
     state = live.state()
     with Freeze(live) as freeze:
-        captured, changed = capture(live, f"before {action} to {target.id.short}", freeze)
+        captured, saved = capture(live, f"before {action} to {target.id.short}", freeze)
         try:
-            saved = captured if changed else None
             move = Move(action, branch or state.branch, head or target.id, saved)
             leaves = branch is not None and branch != state.branch
             plan = plan_to(live, target, live.differing(target.id), files_are_proof=leaves)
@@ -99,7 +98,7 @@ def put_in_place(
     previous: CommitId | None,
     timeout_s: float,
     freeze: Freeze | None = None,
-    takes_over: CommitId | None = None,
+    takes_over: EntryId | None = None,
 ) -> list[Done]:
     """Carry out a restore plan under a journal entry.
 
@@ -138,7 +137,7 @@ def finish_restore(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float)
 
 
 def _put_back(
-    live: LiveWorktree, failed: CommitId, previous: CommitId, plan: Plan, timeout_s: float, freeze: Freeze, error: BaseException
+    live: LiveWorktree, failed: EntryId, previous: CommitId, plan: Plan, timeout_s: float, freeze: Freeze, error: BaseException
 ) -> None:
     live.listener(Event("warning", f"that failed; putting the state before back ({error.__class__.__name__})"))
     back = live.store.begin_restore(live.dot, live.worktree, previous, plan.targets(Action.KILL), None, None)
@@ -150,7 +149,7 @@ def _put_back(
     live.store.end_restore(back)
 
 
-def _carry_out(live: LiveWorktree, entry: CommitId, plan: Plan, timeout_s: float, freeze: Freeze) -> list[Done]:
+def _carry_out(live: LiveWorktree, entry: EntryId, plan: Plan, timeout_s: float, freeze: Freeze) -> list[Done]:
     def restore(subdot: str) -> Restored:
         return live.store.restore(entry, SubdotName(subdot), live.directories)
 

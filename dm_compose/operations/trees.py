@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from dm_compose.core.commit import SWITCH, JournalEntry, Move, Worktree
 from dm_compose.core.events import Event
-from dm_compose.core.names import CommitId, RefName, WorktreeName, worktree_name
+from dm_compose.core.names import CommitId, EntryId, RefName, WorktreeName, worktree_name
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.errors import ExistsError, InUseError, NotReadyError
 from dm_compose.live.executor import Done, Work, carry_out
@@ -35,7 +35,7 @@ def follow_tree(
     if found is not None:
         entry = store.begin_switch(dot, name, plan.targets(Action.KILL), action)
     else:  # the branch, which may be new too, and the way to it are there together or not at all
-        entry = CommitId.new()
+        entry = EntryId.new()
         move = Move(action, branch, head)
         journalled = JournalEntry(entry, dot, name, SWITCH, stopped=tuple(plan.targets(Action.KILL)), move=move)
         store.add_worktree(Worktree(dot, name, branch, None, tree=True), head, journalled)
@@ -56,7 +56,7 @@ def follow_tree(
     return plan, tuple(done)
 
 
-def _carry_out(live: LiveWorktree, entry: CommitId, plan: Plan, freeze: Freeze, timeout_s: float) -> list[Done]:
+def _carry_out(live: LiveWorktree, entry: EntryId, plan: Plan, freeze: Freeze, timeout_s: float) -> list[Done]:
     members = {m.container.id: m for m in live.members}
 
     def await_answer(container_id: str) -> float:

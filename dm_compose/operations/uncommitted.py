@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Commit
-from dm_compose.core.names import CommitId, SubdotName
+from dm_compose.core.names import CommitId, EntryId, SubdotName
 from dm_compose.core.tree import TreeDiff
 from dm_compose.live.freeze import Freeze, promptly, quiesce
 from dm_compose.live.worktree import LiveWorktree, hidden_draft
@@ -66,40 +66,40 @@ def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
     Containers are frozen meanwhile. Return None where there is nothing to keep.
     """
     with Freeze(live) as freeze:
-        saved, changed = capture(live, why, freeze)
-    if changed:
+        captured, saved = capture(live, why, freeze)
+    if saved is not None:
         live.store.note(*live.where, why, saved)
-    live.store.abandon(saved)
-    return saved if changed else None
+    live.store.abandon(captured)
+    return saved
 
 
 def keep_aside(live: LiveWorktree, message: str) -> Commit:
     """Commit the live state without moving a branch or the reflog: only its id leads to the commit."""
     with Freeze(live) as freeze:
-        commit_id, _ = capture(live, message, freeze, always=True)
-    live.store.abandon(commit_id)
-    return live.store.commit(live.dot, commit_id)
+        captured, saved = capture(live, message, freeze, always=True)
+    live.store.abandon(captured)
+    assert saved is not None
+    return live.store.commit(live.dot, saved)
 
 
-def capture(live: LiveWorktree, why: str, freeze: Freeze, *, always: bool = False) -> tuple[CommitId, bool]:
-    """Capture the live state and leave the stack frozen; return the commit's id, and whether anything was uncommitted.
+def capture(live: LiveWorktree, why: str, freeze: Freeze, *, always: bool = False) -> tuple[EntryId, CommitId | None]:
+    """Capture the live state and leave the stack frozen. Return the journal entry, which stays open, and the hidden commit.
 
-    The commit is published, hidden, only where something was, or `always`. Its journal entry stays open either way; on an error
-    the stack is thawed and the entry closed.
+    The commit is made where something was uncommitted, or `always`; otherwise there is none. On an error the stack is thawed and
+    the entry closed.
     """
     store = live.store
     live.record_places()
     freeze.warm_up()
-    commit_id = store.prepare_commit(*live.where, live.directories)
+    entry = store.prepare_commit(*live.where, live.directories)
     try:
-        store.will_disturb(commit_id, freeze.containers, [])
+        store.will_disturb(entry, freeze.containers, [])
         freeze.freeze()
-        promptly(lambda: store.capture(commit_id))
-        changed = always or bool(store.captured_changes(commit_id, live.ignore_patterns()))
-        if changed:
-            store.publish(commit_id, hidden_draft(live, why))
+        promptly(lambda: store.capture(entry))
+        changed = always or bool(store.captured_changes(entry, live.ignore_patterns()))
+        saved = store.publish(entry, hidden_draft(live, why)).id if changed else None
     except BaseException:
         freeze.thaw()
-        store.abandon(commit_id)
+        store.abandon(entry)
         raise
-    return commit_id, changed
+    return entry, saved

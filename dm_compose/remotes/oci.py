@@ -1,7 +1,7 @@
-"""An OCI registry as remote: `PREFIX/NAMESPACE/DOT` is a repository each (distribution specification 1.1).
+"""An OCI registry as remote (distribution specification 1.1). Each `PREFIX/NAMESPACE/DOT` is a repository.
 
-A registry has no compare-and-swap for tags. `update` looks right before it writes, and the caller looks again after: of two
-pushes within the same milliseconds the last one has the branch, and the other one's commits stay there under their ids.
+A registry has no compare-and-swap for tags. `update` reads a tag right before it writes, and the caller reads it again after.
+When two push within the same milliseconds, the last one has the branch. The commits of the other one stay there under their ids.
 The repository `PREFIX/dm-dots` has a tag for each dot, because not every registry lists its repositories.
 """
 
@@ -12,6 +12,7 @@ import contextlib
 import re
 import urllib.parse
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from dm_compose.core.names import DotName
 from dm_compose.errors import NotFoundError, RemoteError, UntrustedError, UsageError
@@ -27,23 +28,25 @@ LIST_TYPE = "application/vnd.dotmesh.dot.v1+json"
 EMPTY = b"{}"  # the empty config of the image specification
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 KEPT_MANIFESTS = 8
+CATALOG_SCOPE = "registry:catalog:*"
+PAGE = 1000  # Distribution refuses to give more at once
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _ENCODED = "x--"
 
 
 def component(name: str) -> str:
-    """Return a name as a part of a repository's path: itself where the specification allows it, else in base32 after `x--`."""
+    """Return a name as one part of a repository's path: itself where the specification allows it, else `x--` and its base32."""
     if _COMPONENT.fullmatch(name) and not name.startswith(_ENCODED):
         return name
     return _ENCODED + base64.b32encode(name.encode()).decode().rstrip("=").lower()
 
 
 class OciRemote:
-    """See Remote."""
+    """A remote that is a registry, or a prefix in one; see Remote."""
 
     guarantee = (
-        "a registry cannot compare and swap: a push looks right before and after it moves a branch, and of two within the same"
-        " milliseconds the last has the branch; the other's commits stay there under their ids"
+        "a registry cannot compare and swap, so a push reads a branch right before and right after it moves it; if two push"
+        " within the same milliseconds, the last one has the branch, and the other one's commits stay there under their ids"
     )
     connections = CONNECTIONS
     local = False
@@ -64,6 +67,21 @@ class OciRemote:
                 if self._repository(name).tags():
                     names.append(name)
         return sorted(names)
+
+    def below(self) -> list[RemoteUrl]:
+        """Read the registry's catalog. Not every registry has one, or lets everybody read it."""
+        found = []
+        try:
+            for names in _pages(self._api, "/v2/_catalog", "repositories", CATALOG_SCOPE, f"listing {self._api.location}"):
+                paths = [name.removesuffix(f"/{LIST_REPOSITORY}") for name in names if name.endswith(f"/{LIST_REPOSITORY}")]
+                found += [p for p in paths if p.startswith(self._prefix) and all(map(_COMPONENT.fullmatch, p.split("/")))]
+        except NotFoundError:
+            return []
+        except RemoteError as error:
+            if error.passing:
+                raise
+            return []
+        return [replace(self.url, path=path) for path in sorted(set(found))]
 
     def _list(self) -> OciRepository:
         return OciRepository(self._api, self._prefix + LIST_REPOSITORY, None)
@@ -93,7 +111,10 @@ class OciRemote:
 
 
 class OciRepository:
-    """See Repository. `listing` is where a tag is put when the first branch is pushed."""
+    """A repository of a registry; see Repository.
+
+    `listing` is the repository and the tag by which others find this one. The first branch that is pushed sets that tag.
+    """
 
     def __init__(self, api: RegistryApi, path: str, listing: tuple[OciRepository, Tag] | None) -> None:
         self._api = api
@@ -133,15 +154,15 @@ class OciRepository:
         with self._api.call("POST", f"/v2/{self._path}/blobs/uploads/", scope=self._push, doing=doing, data=b"") as begun:
             location = begun.headers.get("Location", "")
         if not location:
-            raise RemoteError(f"{doing}: the registry does not say where to")
+            raise RemoteError(f"{doing}: the registry does not say where the upload goes")
         parts = urllib.parse.urlsplit(location)
         query = f"{parts.query}&" if parts.query else ""
         target = urllib.parse.urlunsplit(parts._replace(query=f"{query}digest={urllib.parse.quote(digest)}"))
         headers = {"Content-Type": "application/octet-stream"}
         try:
             self._api.call("PUT", target, scope=self._push, doing=doing, headers=headers, data=data).close()
-        except NotFoundError:  # the registry has given the upload up
-            raise RemoteError(f"{doing}: the registry has given it up", passing=True) from None
+        except NotFoundError:  # the registry has forgotten the upload
+            raise RemoteError(f"{doing}: the registry has forgotten the upload", passing=True) from None
 
     def get(self, digest: Digest, start: int = 0) -> Iterator[bytes]:
         doing = f"downloading from {self}"
@@ -185,21 +206,10 @@ class OciRepository:
         return data
 
     def tags(self) -> list[Tag]:
-        doing = f"listing {self}"
         found: set[Tag] = set()
-        path: str | None = f"/v2/{self._path}/tags/list?n=1000"
-        while path is not None:
-            try:
-                with self._api.call("GET", path, scope=self._pull, doing=doing) as response:
-                    names = response.json().get("tags") or []
-                    following = response.links.get("next", {}).get("url")
-            except NotFoundError:
-                break
-            except (ValueError, AttributeError):
-                raise RemoteError(f"{doing}: the registry's answer cannot be understood", passing=True) from None
-            before = len(found)
-            found.update(Tag.parse(name) for name in names)
-            path = following if len(found) > before else None
+        with contextlib.suppress(NotFoundError):
+            for names in _pages(self._api, f"/v2/{self._path}/tags/list", "tags", self._pull, f"listing {self}"):
+                found.update(Tag.parse(name) for name in names)
         return sorted(found)
 
     def resolve(self, tag: Tag) -> Digest | None:
@@ -229,7 +239,7 @@ class OciRepository:
                 self._put_manifest(tag, data)
 
     def _list_dot(self) -> None:
-        """Put the dot on the list; who may not write there can push all the same."""
+        """Put the dot on the list of dots. A user who may not write to the list can push all the same."""
         if self._listing is None:
             return
         repository, tag = self._listing
@@ -242,7 +252,7 @@ class OciRepository:
                 raise
 
     def put_manifest_as(self, tag: Tag, data: bytes) -> None:
-        """Store a manifest under a tag."""
+        """Store a manifest under a tag. Atomic; the blobs of the manifest are there already."""
         self._put_manifest(tag, data)
 
     def _remove_tag(self, tag: Tag) -> None:
@@ -261,10 +271,27 @@ class OciRepository:
                 self._delete(path, f"removing a blob from {self}")
 
     def remove(self) -> None:
-        """Remove every manifest, which takes its tags along; the registry's own garbage collection frees the blobs."""
+        """Remove every manifest. The registry removes its tags with it, and its own garbage collection frees the blobs later."""
         for digest in {self.resolve(tag) for tag in self.tags()} - {None}:
             assert digest is not None
             self._delete(self._manifest(digest), f"removing {self}")
+
+
+def _pages(api: RegistryApi, path: str, key: str, scope: str, doing: str) -> Iterator[list[str]]:
+    """Yield the pages of a list of names. The end is also where a page has nothing new."""
+    before: set[str] = set()
+    following: str | None = f"{path}?n={PAGE}"
+    while following is not None:
+        try:
+            with api.call("GET", following, scope=scope, doing=doing) as response:
+                names = response.json().get(key) or []
+                following = response.links.get("next", {}).get("url")
+        except (ValueError, AttributeError):
+            raise RemoteError(f"{doing}: the registry's answer cannot be understood", passing=True) from None
+        if before.issuperset(names):
+            return
+        before.update(names)
+        yield names
 
 
 def _listed() -> bytes:

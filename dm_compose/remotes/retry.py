@@ -1,10 +1,11 @@
-"""Trying again what can succeed at the next try, around any kind of remote."""
+"""Trying again after errors that may pass, for any kind of remote."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from dm_compose.errors import DivergedError, RemoteError
@@ -19,9 +20,10 @@ T = TypeVar("T")
 
 
 def persistently(work: Callable[[], T]) -> T:
-    """Return what `work` returns, tried up to ATTEMPTS times while its errors are passing ones.
+    """Call `work` until it succeeds, and return its result. Tries up to ATTEMPTS times as long as its errors are passing ones.
 
-    Waits twice as long each time, by chance up to half less, so that many clients do not come back at once.
+    Each wait is twice as long as the one before, up to LONGEST_WAIT_S. A random part of it, up to half, is left out, so that many
+    clients do not come back at once.
     """
     for attempt in range(1, ATTEMPTS):
         try:
@@ -34,55 +36,70 @@ def persistently(work: Callable[[], T]) -> T:
 
 
 def pause(attempt: int) -> None:
-    """Wait before the next try after `attempt` failed ones."""
+    """Wait before the next try, when `attempt` tries have failed."""
     time.sleep(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1)) * random.uniform(0.5, 1))
 
 
-def retrying(remote: Remote) -> Remote:
-    """Return a remote that does what `remote` does, and tries again."""
-    return _Remote(remote)
+def retrying(remote: Remote, context: AbstractContextManager[None]) -> Remote:
+    """Return a remote that calls `remote` within `context`, which is entered for each call, and again after passing errors."""
+    return _Remote(remote, context)
 
 
 class _Remote:
-    def __init__(self, inner: Remote) -> None:
+    def __init__(self, inner: Remote, context: AbstractContextManager[None]) -> None:
         self._inner = inner
+        self._context = context
         self.url: RemoteUrl = inner.url
         self.guarantee = inner.guarantee
         self.connections = inner.connections
         self.local = inner.local
 
     def repositories(self) -> list[RemoteName]:
-        return persistently(self._inner.repositories)
+        with self._context:
+            return persistently(self._inner.repositories)
 
     def repository(self, name: RemoteName) -> Repository:
-        return _Repository(self._inner.repository(name))
+        with self._context:
+            return _Repository(self._inner.repository(name), self._context)
+
+    def below(self) -> list[RemoteUrl]:
+        with self._context:
+            return persistently(self._inner.below)
 
     def exposed(self) -> str | None:
-        return self._inner.exposed()
+        with self._context:
+            return self._inner.exposed()
 
     def close(self) -> None:
-        self._inner.close()
+        with self._context:
+            self._inner.close()
 
 
 class _Repository:
-    def __init__(self, inner: Repository) -> None:
+    def __init__(self, inner: Repository, context: AbstractContextManager[None]) -> None:
         self._inner = inner
+        self._context = context
+
+    def _persistently(self, work: Callable[[], T]) -> T:
+        with self._context:
+            return persistently(work)
 
     def has(self, digest: Digest) -> bool:
-        return persistently(lambda: self._inner.has(digest))
+        return self._persistently(lambda: self._inner.has(digest))
 
     def put(self, digest: Digest, data: bytes) -> None:
-        persistently(lambda: self._inner.put(digest, data))
+        self._persistently(lambda: self._inner.put(digest, data))
 
     def get(self, digest: Digest, start: int = 0) -> Iterator[bytes]:
-        """A stream that breaks goes on where it broke; each step forward makes the tries count anew."""
+        """Go on where a stream broke. The count of tries begins anew whenever bytes have come."""
         attempt = 1
         while True:
             try:
-                for data in self._inner.get(digest, start):
-                    start += len(data)
-                    attempt = 1
-                    yield data
+                with self._context:
+                    for data in self._inner.get(digest, start):
+                        start += len(data)
+                        attempt = 1
+                        yield data
                 return
             except RemoteError as error:
                 if not error.passing or attempt >= ATTEMPTS:
@@ -91,22 +108,23 @@ class _Repository:
             attempt += 1
 
     def put_manifest(self, data: bytes) -> Digest:
-        return persistently(lambda: self._inner.put_manifest(data))
+        return self._persistently(lambda: self._inner.put_manifest(data))
 
     def get_manifest(self, digest: Digest) -> bytes:
-        return persistently(lambda: self._inner.get_manifest(digest))
+        return self._persistently(lambda: self._inner.get_manifest(digest))
 
     def tags(self) -> list[Tag]:
-        return persistently(self._inner.tags)
+        return self._persistently(self._inner.tags)
 
     def resolve(self, tag: Tag) -> Digest | None:
-        return persistently(lambda: self._inner.resolve(tag))
+        return self._persistently(lambda: self._inner.resolve(tag))
 
     def update(self, changes: Mapping[Tag, Digest | None], expected: Mapping[Tag, Digest | None]) -> None:
-        """After an error that left open whether the update happened, a tag that is already what it should be is no conflict."""
+        """Try again. A failed try may have changed the tags all the same, so tags that are as they should be are no conflict."""
         for attempt in range(1, ATTEMPTS):
             try:
-                return self._inner.update(changes, expected)
+                with self._context:
+                    return self._inner.update(changes, expected)
             except DivergedError:
                 if attempt > 1 and self._is_done(changes):
                     return None
@@ -117,16 +135,23 @@ class _Repository:
             pause(attempt)
         if self._is_done(changes):
             return None
-        return self._inner.update(changes, expected)
+        with self._context:
+            return self._inner.update(changes, expected)
 
     def _is_done(self, changes: Mapping[Tag, Digest | None]) -> bool:
         return all(self.resolve(tag) == digest for tag, digest in changes.items())
 
     def blobs(self) -> Iterator[Blob] | None:
-        return self._inner.blobs()
+        with self._context:
+            found = self._inner.blobs()
+        return None if found is None else self._each(found)
+
+    def _each(self, found: Iterator[Blob]) -> Iterator[Blob]:
+        with self._context:
+            yield from found
 
     def delete(self, digest: Digest) -> None:
-        persistently(lambda: self._inner.delete(digest))
+        self._persistently(lambda: self._inner.delete(digest))
 
     def remove(self) -> None:
-        persistently(self._inner.remove)
+        self._persistently(self._inner.remove)

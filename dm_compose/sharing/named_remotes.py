@@ -132,7 +132,7 @@ class Remotes:
         """Remember what a dot is called on a remote. NotFoundError."""
         with self.dots.store() as store:
             self._url(store, name)
-            if dot not in store.dots():
+            if not store.has_dot(dot):
                 raise NotFoundError(f"there is no dot {dot}", hint="`dm list` shows what there is.")
             store.set_setting(upstream_key(name, dot), str(theirs))
 
@@ -221,5 +221,5 @@ def _stash(store: Store, dot: DotName, branch: RefName, head: CommitId) -> RefNa
 
 
 def _refuse_other(store: Store, dot: DotName) -> None:
-    if dot in store.dots():
+    if store.has_dot(dot):
         raise ExistsError(f"dot {dot} exists already", hint="`pull` gets what is new; `clone --local-name` makes another.")

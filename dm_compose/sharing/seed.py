@@ -107,7 +107,7 @@ def _here(remotes: Remotes, stack: Stack, key: ContentKey) -> Commit | None:
     """Return the seed that the store has, whatever has been committed on top of it."""
     with remotes.dots.store() as store:
         dot = stack.identity(store)[0]
-        head = store.branches(dot).get(key.branch) if dot in store.dots() else None
+        head = store.branches(dot).get(key.branch) if store.has_dot(dot) else None
         log = store.log(dot, head) if head is not None else []
     return next((commit for commit in log if commit.metadata.get(METADATA) == key.key), None)
 

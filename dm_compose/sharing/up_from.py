@@ -111,7 +111,7 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Found:
     """
     with remotes.dots.store() as store:
         dot, worktree = stack.identity(store)
-        exists = dot in store.dots()
+        exists = store.has_dot(dot)
         if isinstance(source.ref, CommitId) and exists and store.exchange().has_commit(dot, source.ref):
             return Found(store.commit(dot, source.ref), Relation.SAME)
         head = store.branches(dot).get(RefName(source.ref)) if exists else None

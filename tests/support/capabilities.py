@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from importlib.util import find_spec
 
+import pytest
+
 from tests.support import engines
 from tests.support.servers import registry_program
 
@@ -43,3 +45,6 @@ def missing_required() -> list[str]:
     """Return the capabilities that DM_REQUIRE (comma-separated) asks for and that are not there, with the reason."""
     required = [name for name in os.environ.get(REQUIRE_VARIABLE, "").split(",") if name]
     return [f"{name} ({capabilities().get(name, 'unknown')})" for name in required if capabilities().get(name) != "yes"]
+
+
+needs_compose = pytest.mark.skipif(capabilities()["compose"] != "yes", reason=f"compose: {capabilities()['compose']}")

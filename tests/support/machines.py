@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import re
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 from dm_compose.cli import main as entry
 from dm_compose.errors import EngineError, error_classes
+from tests.support.commands import DM, INTERRUPTED, NO_ENGINE, TERMINATED, Ended, into_a_closed_pipe, on_terminal, run_script
 
-NO_ENGINE = "unix:///nonexistent.sock"
-DOCUMENTED = {0, 130, 143, *(cls.exit_code for cls in error_classes().values())}
+DOCUMENTED = {0, INTERRUPTED, TERMINATED, *(cls.exit_code for cls in error_classes().values())}
 _OURS = ("DM_", "_DM_", "COMPOSE_", "DOCKER_", "NO_COLOR", "FORCE_COLOR")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What a command left: exit code and output."""
-
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> Any:
-        """Return standard output as the one JSON document that it is."""
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[str]:
-        return self.out.splitlines()
-
-    def fields(self) -> list[list[str]]:
-        """Return the fields of the output of `-H`."""
-        return [line.split("\t") for line in self.lines]
 
 
 @dataclass
@@ -63,7 +40,7 @@ class Machine:
     def __call__(self, *words: str, answer: str = "", code: int | None = 0, **variables: str) -> Ended:
         """Run `dm` with `answer` on its standard input and check the exit code (None: any documented one).
 
-        Whatever the words are, there is no bug and no traceback, and with `--json` there is one document.
+        No words make a bug or a traceback, and with `--json` there is one document.
         """
         ended = _run(words, answer, {**self.environment(), **variables})
         assert ended.code in DOCUMENTED, ended
@@ -72,6 +49,18 @@ class Machine:
         if "--json" in words and "--help" not in words:
             ended.json()
         return ended
+
+    def script(self, *words: str, answer: str | None = None, **variables: str) -> Ended:
+        """Run the installed `dm` in a process of its own."""
+        return run_script(DM, *words, environment={**self.environment(), **variables}, answer=answer)
+
+    def on_terminal(self, *words: str, **variables: str) -> str:
+        """Run the installed `dm` on a terminal and return everything that it prints there."""
+        return on_terminal(DM, *words, environment={**self.environment(), **variables})
+
+    def into_a_closed_pipe(self, *words: str) -> str:
+        """Run the installed `dm` whose output nobody reads; return its standard error."""
+        return into_a_closed_pipe(DM, *words, environment=self.environment())
 
     def listing(self) -> list[str]:
         """Return every path below the root, but for what looking may leave: locks, and the database's own files."""
@@ -96,6 +85,34 @@ class Machine:
     def commit(self, dot: str, message: str) -> str:
         """Commit a dot and return the id."""
         return self("--dot", dot, "commit", "-m", message).out.strip()
+
+    def chain(self, *contents: str) -> list[str]:
+        """Commit `file` of the dot `a` with each content in turn, which is the message too; return the ids."""
+        ids = []
+        for content in contents:
+            self.write("a", "file", content)
+            ids.append(self.commit("a", content))
+        return ids
+
+    def messages(self, *words: str) -> list[str]:
+        """Return the lines of the messages in a log."""
+        return [line.strip() for line in self("log", *words).lines if line.startswith("    ")]
+
+    def is_dirty(self) -> bool:
+        """Return whether the current dot has uncommitted changes."""
+        return bool(self("status", "--json").json()["dirty"])
+
+    def objects(self) -> list[Path]:
+        """Return the files that hold what was committed."""
+        return sorted(path for path in (self.home / "objects").rglob("*") if path.is_file())
+
+
+def overwrite(path: Path) -> None:
+    """Overwrite a file with as many other bytes."""
+    mode = path.stat().st_mode
+    path.chmod(0o600)
+    path.write_bytes(b"x" * path.stat().st_size)
+    path.chmod(mode)
 
 
 def _run(words: tuple[str, ...], answer: str, environment: Mapping[str, str]) -> Ended:

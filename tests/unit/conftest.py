@@ -6,7 +6,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,8 @@ from tests.support import filesystems
 from tests.support.filesystems import Mount, Unavailable
 from tests.support.hubs import Hub, commit
 from tests.support.machines import Machine
-from tests.support.stores import Bench, Stores, open_bench
+from tests.support.places import Place
+from tests.support.stores import Stores
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,34 +53,6 @@ def whole_seconds_mount() -> Iterator[Mount]:
     """A file system whose time stamps are whole seconds."""
     with filesystems.mounted(available(filesystems.make_whole_seconds)) as mount:
         yield mount
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a test has its trees and its store. `reflinks` when files of one can be clones of files of the other."""
-
-    name: str
-    trees: Path
-    stores: Path
-    reflinks: bool
-    benches: list[Bench] = field(default_factory=list)
-
-    def tree(self, name: str = "data") -> Path:
-        """Return a new empty directory."""
-        path = self.trees / name
-        path.mkdir()
-        return path
-
-    def bench(self, **directories: Path) -> Bench:
-        """Return a bench on a store beside the trees."""
-        bench = open_bench(self.stores / "store", **directories)
-        self.benches.append(bench)
-        return bench
-
-    def close(self) -> None:
-        """Close the stores."""
-        for bench in self.benches:
-            bench.store.close()
 
 
 def _fresh(mount: Mount) -> Path:

@@ -19,6 +19,7 @@ from dm_compose.core.units import size
 from dm_compose.errors import DamagedError, DmError, UsageError
 
 if TYPE_CHECKING:
+    from dm_compose.remotes.base import Remote
     from dm_compose.remotes.names import RemoteName
     from dm_compose.sharing.named_remotes import Remotes
 
@@ -126,6 +127,13 @@ def switch(*, name: str, as_json: bool) -> None:
         print_json({"name": name})
 
 
+def _tell_where(opened: Remote) -> None:
+    """Say that there are no dots at an address, and at which longer ones there are."""
+    click.echo(f"no dots at {printable(str(opened.url))}", err=True)
+    for url in opened.below():
+        click.echo(f"  there are dots at {printable(str(url))}", err=True)
+
+
 @remote.command("ls")
 @click.argument("name", metavar="REMOTE")
 @json_option
@@ -135,6 +143,8 @@ def list_dots(*, name: str, as_json: bool) -> None:
 
     with _remotes(quiet=True).opened(name) as opened:
         dots = list_remote(opened)
+        if not dots:
+            _tell_where(opened)
     if as_json:
         print_json(dots)
         return
@@ -142,6 +152,16 @@ def list_dots(*, name: str, as_json: bool) -> None:
         (str(d.name), b.name, b.head.short, size(b.size_bytes), age(b.created), str(d.commits)) for d in dots for b in d.branches
     ]
     table(("DOT", "BRANCH", "HEAD", "SIZE OF A CLONE", "COMMITTED", "COMMITS"), rows)
+
+
+def _dots(opened: Remote, named: str | None) -> list[RemoteName]:
+    """Return the dot that was named, or all of a remote."""
+    if named is not None:
+        return [_name(named)]
+    found = opened.repositories()
+    if not found:
+        _tell_where(opened)
+    return found
 
 
 @remote.command("rm-dot")
@@ -175,7 +195,7 @@ def collect(*, name: str, theirs: str | None, dry_run: bool, as_json: bool) -> N
 
     found = {}
     with _remotes(quiet=as_json).opened(name) as opened:
-        for dot in [_name(theirs)] if theirs is not None else opened.repositories():
+        for dot in _dots(opened, theirs):
             found[str(dot)] = remote_garbage(opened, dot) if dry_run else collect_remote(opened, dot)
     if as_json:
         print_json(found)
@@ -196,8 +216,7 @@ def verify(*, name: str, theirs: str | None, as_json: bool) -> int:
     from dm_compose.transfer import verify_remote
 
     with _remotes(quiet=as_json).opened(name) as opened:
-        dots = [_name(theirs)] if theirs is not None else opened.repositories()
-        found = {str(dot): verify_remote(opened, dot, Narrator(quiet=as_json)) for dot in dots}
+        found = {str(dot): verify_remote(opened, dot, Narrator(quiet=as_json)) for dot in _dots(opened, theirs)}
     damage = sum(len(checkup.damage) for checkup in found.values())
     if as_json:
         print_json({"sound": not damage, "dots": found})

@@ -1,1 +1,1 @@
-"""The datastores that dm-compose knows: one module each, registered through the hook that plugins use."""
+"""The datastores that dm-compose knows: one module for each, registered through the hook that plugins use."""

@@ -1,6 +1,6 @@
-"""Apache ActiveMQ, Classic and Artemis: one wire format, two brokers.
+"""Apache ActiveMQ: the brokers Classic and Artemis, which share a wire format.
 
-A persistent message is in the journal's file when it is acknowledged.
+A broker acknowledges a persistent message when the message is in the journal's file.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _WIRE_FORMAT = _MAGIC + struct.pack("!i?", 12, False)  # version 12, no properti
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """OpenWire: a WireFormatInfo is answered with the broker's own. Artemis tells by it what the client speaks."""
+    """Ask in OpenWire: the broker answers a WireFormatInfo with its own. Artemis recognizes OpenWire clients by it."""
     answer = exchange(host, port, timeout_s, struct.pack("!i", len(_WIRE_FORMAT)) + _WIRE_FORMAT, at_least=13)
     return answer[4:13] == _MAGIC
 
 
 def classic_paths(service: Service) -> tuple[str, ...]:
-    """Return the vendor's data path."""
+    """Return the data path of the image's vendor."""
     repository = service.image.repository
     if "bitnami" in repository:
         return ("/bitnami/activemq/data",)
@@ -30,7 +30,7 @@ def classic_paths(service: Service) -> tuple[str, ...]:
 
 
 def artemis_paths(service: Service) -> tuple[str, ...]:
-    """Return the broker's instance, which the image creates at its first start: journal, settings and users."""
+    """Return the broker's instance: journal, settings and users. The image creates it at its first start."""
     return ("/var/lib/artemis/data",) if service.image.repository.startswith("vromero/") else ("/var/lib/artemis-instance",)
 
 

@@ -1,4 +1,4 @@
-"""ArangoDB. A write is in the write-ahead log's file when it is acknowledged; waitForSync only adds an fsync."""
+"""ArangoDB. It acknowledges a write when the write is in the write-ahead log's file; waitForSync only adds an fsync."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dm_compose.hookspecs import hookimpl
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """The database directory, and the Foxx applications beside it, which are state as well."""
+    """Return the database directory and the Foxx applications beside it. `--database.directory` and `--javascript.app-path` move
+    them.
+    """
     directory = service.option("--database.directory") or "/var/lib/arangodb3"
     return (directory, service.option("--javascript.app-path") or "/var/lib/arangodb3-apps")
 

@@ -1,4 +1,4 @@
-"""Cassandra, and ScyllaDB, which speaks its protocol and has files of its own."""
+"""Cassandra, and ScyllaDB, which speaks the same protocol and has files of its own."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _UNSUPPORTED_VERSION = 0x000A
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """CQL binary protocol: OPTIONS is answered by SUPPORTED, before any login; by a protocol error where version 4 is too new.
+    """Ask in the CQL binary protocol: a server answers OPTIONS with SUPPORTED, before any login.
 
-    Other errors (overloaded, still bootstrapping) mean not yet.
+    A server for which version 4 is too new answers with a protocol error, which counts as ready. Other errors (overloaded, still
+    bootstrapping) mean not yet.
     """
     answer = exchange(host, port, timeout_s, _OPTIONS, at_least=13)
     if len(answer) < 9 or not 0x80 < answer[0] < 0x88:
@@ -28,10 +29,10 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
 
 
 def flush(running: Running) -> None:
-    """Write all memtables to SSTables.
+    """Write all memtables to SSTables with `nodetool flush`.
 
-    By default the commit log is synchronized up to ten seconds after the acknowledgement (commitlog_sync: periodic), and what
-    it has not marked as synchronized is not replayed.
+    By default the server synchronizes its commit log up to ten seconds after it has acknowledged a write (commitlog_sync:
+    periodic). After a crash it does not replay the part of the log that it had not yet marked as synchronized.
     """
     code, output = running.run(["nodetool", "flush"])
     if code:
@@ -42,12 +43,12 @@ def flush(running: Running) -> None:
 
 
 def cassandra_paths(service: Service) -> tuple[str, ...]:
-    """Return the vendor's data path."""
+    """Return the data path of the image's vendor."""
     return ("/bitnami/cassandra/data",) if "bitnami" in service.image.repository else ("/var/lib/cassandra",)
 
 
 def scylla_paths(service: Service) -> tuple[str, ...]:
-    """Return the vendor's data path. Bitnami notes beside the data that it is initialized."""
+    """Return the data path of the image's vendor. Bitnami's includes the mark that says that the data is initialized."""
     return ("/bitnami/scylladb",) if "bitnami" in service.image.repository else ("/var/lib/scylla",)
 
 

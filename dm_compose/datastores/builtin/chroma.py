@@ -1,4 +1,4 @@
-"""Chroma. A record is in the SQLite file when it is acknowledged; indexes are rebuilt from there."""
+"""Chroma. It acknowledges a record when the record is in the SQLite file, and rebuilds its indexes from there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOVED_IN = 1  # version 1 is a server of its own (Rust), whose configuration fil
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Before version 1, PERSIST_DIRECTORY, by default ./chroma in the image's working directory, /chroma."""
+    """Return `/data`; before version 1, `PERSIST_DIRECTORY`, by default `chroma` in the image's working directory, `/chroma`."""
     version = DATASTORE.version(service)
     if version is None or int(version.split(".")[0]) >= MOVED_IN:
         return ("/data",)

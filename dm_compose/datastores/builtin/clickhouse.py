@@ -1,4 +1,7 @@
-"""ClickHouse."""
+"""ClickHouse. It acknowledges an insert when the insert's part is in files.
+
+An asynchronous insert is no exception, unless the client asks not to wait (wait_for_async_insert=0).
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ FLUSH_TIMEOUT_S = 30.0
 
 
 def flush_inserts(running: Running) -> None:
-    """Write what asynchronous inserts wait for, as well as the server lets the user whom the service's settings name.
+    """Write out queued asynchronous inserts (`SYSTEM FLUSH ASYNC INSERT QUEUE`); a refusal is ignored.
 
-    An insert is acknowledged when its part is in files, an asynchronous one too, unless the client asks not to wait
-    (wait_for_async_insert=0). Only those are at stake, for a fraction of a second: a refusal is no reason to give up.
+    The user is the one that the service's settings name. Only inserts of clients that do not wait for them are at stake, for a
+    fraction of a second. So a refusal is no reason to give the commit up.
     """
     environment = running.service.environment
     user = environment.get("CLICKHOUSE_USER") or environment.get("CLICKHOUSE_ADMIN_USER") or "default"
@@ -27,7 +30,7 @@ def flush_inserts(running: Running) -> None:
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Return the vendor's data path."""
+    """Return the data path of the image's vendor."""
     return ("/bitnami/clickhouse/data",) if "bitnami" in service.image.repository else ("/var/lib/clickhouse",)
 
 

@@ -1,4 +1,4 @@
-"""CockroachDB, which speaks PostgreSQL's protocol. A write is in the store's log, synchronized, before it is acknowledged."""
+"""CockroachDB, which speaks PostgreSQL's protocol. It synchronizes its log before it acknowledges a write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _HOME = "/cockroach"
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`--store`, once for each store: a path, or fields like path=/a,size=1GiB; type=mem keeps nothing on disk."""
+    """Return the stores that `--store` names, as paths or fields like `path=/a,size=1GiB`; `type=mem` keeps nothing on disk."""
     stores = re.findall(r"(?:^|\s)(?:--store|-s)[=\s]+(\S+)", " ".join(service.command))
     paths = []
     for store in stores or [f"{_HOME}/cockroach-data"]:

@@ -1,4 +1,4 @@
-"""HashiCorp Consul. A write is in the raft log's file when it is acknowledged; an agent with -dev keeps it in memory."""
+"""HashiCorp Consul. It acknowledges a write when the write is in the raft log's file; with -dev it keeps writes in memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dm_compose.hookspecs import hookimpl
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """/v1/status/leader, which needs no token, answers with the leader's address in quotes; with "" while there is none."""
+    """Ask for /v1/status/leader, which needs no token. It gives the leader's address in quotes, and "" while there is none."""
     status, body = http_call(host, port, timeout_s, "/v1/status/leader")
     return status == 200 and b":" in body
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`-data-dir` wins; Bitnami has its own layout."""
+    """Return `-data-dir`, else the vendor's data path; nothing with `-dev`, which keeps no data on disk."""
     words = " ".join(service.command).split()
     if "-dev" in words or "--dev" in words:
         return ()

@@ -1,7 +1,7 @@
-"""Apache CouchDB. A document is in its database's file, header and all, when it is acknowledged.
+"""Apache CouchDB. It acknowledges a document when the document is in its database's file, header and all.
 
-Unchanged files do not prove that nothing changed: replications started with POST /_replicate exist in memory only, and settings
-changed over HTTP are written to /opt/couchdb/etc/local.d, outside the data.
+Unchanged files do not prove that nothing changed. Replications that POST /_replicate has started exist in memory only, and the
+server writes settings that are changed over HTTP to /opt/couchdb/etc/local.d, outside the data.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dm_compose.hookspecs import hookimpl
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Version 1 had another layout; Bitnami keeps its configuration beside the data."""
+    """Return the vendor's data path; version 1 had another one. Bitnami's includes the configuration."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/couchdb",)
     if (DATASTORE.version(service) or "").startswith("1."):

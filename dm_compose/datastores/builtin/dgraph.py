@@ -1,4 +1,6 @@
-"""Dgraph: its Zero and Alpha servers share an image and the directory in which they work. Readiness is asked of an Alpha."""
+"""Dgraph. Its Zero and Alpha servers share an image and the directory in which they work. Only an Alpha is asked whether it is
+ready.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Elasticsearch."""
+"""Elasticsearch. By default it acknowledges a write when the write is in the translog's file.
+
+The default is index.translog.durability=request. An index with `async` keeps up to five seconds of acknowledged writes in memory.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,14 @@ from dm_compose.hookspecs import hookimpl
 
 FLUSH_TIMEOUT_S = 30.0
 
-# Any answer below 500 shows a node that works: 401 and 403 come from its security, 503 from a node without master.
+# Any status below 500 shows a node that works. Its security answers 401 or 403. A node without a master answers 503.
 ready = http_or_https("/", below=500)
 
 
 def flush(running: Running) -> None:
-    """Flush every index, as well as the node lets one without knowing more than the service's own settings.
+    """Flush every index (`POST /_flush`) with the password of the service's own settings; a refusal is ignored.
 
-    By default (index.translog.durability=request) a write is in the translog's file before it is acknowledged, so nothing is
-    lost when the node refuses. Only indices with the setting `async` keep up to five seconds of acknowledged writes in memory.
+    Only indices with index.translog.durability=async need it. All others lose nothing when the node refuses.
     """
     environment = running.service.environment
     headers = {}
@@ -31,7 +33,7 @@ def flush(running: Running) -> None:
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`path.data` may be set in the environment, under this very name; Bitnami has its own layout."""
+    """Return the environment's `path.data` (the variable has this very name), else the vendor's data path."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/elasticsearch/data",)
     return (service.environment.get("path.data") or "/usr/share/elasticsearch/data",)

@@ -1,8 +1,8 @@
 """etcd.
 
-Unchanged files prove that nothing changed: whatever a client can change (keys, leases, users, members, alarms, compaction, even
-a login) is a raft entry, and an entry is in the write-ahead log's file before it is acknowledged. Only memory knows how long a
-lease has left, and a restart would give every lease its full time again.
+Unchanged files prove that nothing changed. Everything that a client can change (keys, leases, users, members, alarms, compaction,
+even a login) is a raft entry. The server acknowledges an entry when it is in the write-ahead log's file. Only memory knows how
+long a lease has left, and a restart would give every lease its full time again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ WORKING_DIRECTORY_SINCE = (3, 5)  # from then on the image's working directory i
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`--data-dir` wins over ETCD_DATA_DIR; the default is <member's name>.etcd in the image's working directory."""
+    """Return `--data-dir`, else `ETCD_DATA_DIR`, else the member's name with `.etcd` in the image's working directory."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/etcd/data",)
     name = service.option("--name", "-name") or service.environment.get("ETCD_NAME") or "default"

@@ -1,4 +1,4 @@
-"""immudb. A transaction is in the log's file, synchronized, when it is acknowledged."""
+"""immudb. It synchronizes its log's file before it acknowledges a transaction."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _PREFACE = (
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """gRPC is HTTP/2: the preface is answered by a SETTINGS frame of stream 0."""
+    """Ask in HTTP/2, on which gRPC stands: the server answers the preface with a SETTINGS frame of stream 0."""
     answer = exchange(host, port, timeout_s, _PREFACE, at_least=9)
     return len(answer) >= 9 and answer[3] == _SETTINGS and answer[5:9] == b"\0\0\0\0"
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`--dir` wins over IMMUDB_DIR."""
+    """Return `--dir`, else `IMMUDB_DIR`, else the image's data path."""
     return (service.option("--dir") or service.environment.get("IMMUDB_DIR") or "/var/lib/immudb",)
 
 

@@ -1,6 +1,6 @@
-"""InfluxDB, three databases under one name: 1 and 2 with the TSM engine, 3 with an object store.
+"""InfluxDB: three databases under one name. Versions 1 and 2 have the TSM engine, version 3 has an object store.
 
-A write is in the write-ahead log's file when it is acknowledged, unless a client of version 3 asks for no_sync.
+All acknowledge a write when the write is in the write-ahead log's file, unless a client of version 3 asks for no_sync.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ _CORE = "/var/lib/influxdb3"
 
 
 def _tops(default: str, chosen: list[str | None]) -> tuple[str, ...]:
-    """Return the chosen directories, those below `default` as `default` itself; unset ones are there."""
+    """Return the chosen directories, each once. Those below `default`, and those that are not set, become `default`."""
     paths = [path if path and not f"{path}/".startswith(f"{default}/") else default for path in chosen]
     return tuple(dict.fromkeys(paths))
 
 
 def generation(service: Service) -> int:
-    """Return 1, 2 or 3: by version, else by the volumes that the image declares, else by its name."""
+    """Return 1, 2 or 3: by the version, else by the volumes that the image declares, else by its name."""
     version = INFLUXDB.version(service)
     if version:
         return int(version.split(".")[0])
@@ -30,7 +30,7 @@ def generation(service: Service) -> int:
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Each version takes its directories from other settings; version 3 may keep its objects in memory or in a cloud."""
+    """Return the directories that the version's settings name; nothing if a version 3 has its objects in memory or a cloud."""
     environment = service.environment
     if "bitnami" in service.image.repository:
         return ("/bitnami/influxdb",)

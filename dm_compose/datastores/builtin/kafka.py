@@ -1,4 +1,4 @@
-"""Apache Kafka."""
+"""Apache Kafka. A broker writes a record to the log's file before it acknowledges the record."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _NO_SETTINGS = {
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """ApiVersions is the one request that a broker answers before any login; the answer repeats its correlation id."""
+    """Send ApiVersions, the one request that a broker answers before any login; the answer repeats its correlation id."""
     answer = exchange(host, port, timeout_s, struct.pack("!i", len(_API_VERSIONS)) + _API_VERSIONS, at_least=10)
     return answer[4:10] == struct.pack("!ih", _CORRELATION, 0)
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`log.dirs`, from the environment as each vendor spells it, else the vendor's default.
+    """Return `log.dirs`, from the environment as each vendor spells it, else the vendor's default.
 
     The apache/kafka images use their own settings (/tmp/kraft-combined-logs) only while the environment has no broker setting
-    at all; otherwise what is not set has the broker's own default, /tmp/kafka-logs.
+    at all. With one broker setting in the environment, all others have the broker's defaults: /tmp/kafka-logs.
     """
     repository, environment = service.image.repository, service.environment
     bitnami = "bitnami" in repository

@@ -1,4 +1,4 @@
-"""LocalStack. It keeps its state in memory; with PERSISTENCE (not in the community edition) it saves that to files."""
+"""LocalStack. It keeps its state in memory. With PERSISTENCE (not in the community edition) it saves its state to files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ SAVE_TIMEOUT_S = 120.0
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Return the volume that has the saved state (below state/); nothing unless PERSISTENCE is switched on."""
+    """Return the volume that has the saved state; nothing unless `PERSISTENCE` is on."""
     on = (service.environment.get("PERSISTENCE") or "").strip().lower() in ("1", "true")
     return ("/var/lib/localstack",) if on else ()
 
 
 def save(running: Running) -> None:
-    """Have all services saved, which by itself happens every 15 seconds (SNAPSHOT_SAVE_STRATEGY).
+    """Have all services save their state (`POST /_localstack/state/save`), if `PERSISTENCE` is on.
 
-    An edition without persistence does not know the address (404) and has nothing to lose on disk.
+    By itself LocalStack saves every 15 seconds (SNAPSHOT_SAVE_STRATEGY). An edition without persistence does not know the address
+    (404) and has nothing to lose on disk.
     """
     if not data_paths(running.service):
         return

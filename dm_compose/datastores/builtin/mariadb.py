@@ -1,7 +1,8 @@
-"""MariaDB and MySQL: one protocol and one data directory layout, but data files that do not fit each other.
+"""MariaDB and MySQL: one protocol and one layout of the data directory, but data files that do not fit each other.
 
-With `innodb_flush_log_at_trx_commit` at 2 the log of a transaction is written before it is acknowledged, and not synced; at 0 it
-would stay in memory for a second. The doublewrite buffer stays on: a kill can leave half of a page.
+With `innodb_flush_log_at_trx_commit` at 2 the server writes the log of a transaction before it acknowledges the transaction, and
+does not wait for the disk. At 0 the log would stay in memory for up to a second. The doublewrite buffer stays on, because a kill
+can leave half of a page.
 """
 
 from __future__ import annotations
@@ -21,13 +22,17 @@ _RELAXED = Relaxed(programs=("mariadbd", "mysqld"), words=("--innodb-flush-log-a
 
 
 def greeting(host: str, port: int, timeout_s: float) -> bool:
-    """The server speaks first: a packet with protocol version 10. An error packet (0xff) means that it turns clients away."""
+    """Wait for the greeting: a packet with protocol version 10. An error packet (0xff) means that clients are turned away."""
     answer = exchange(host, port, timeout_s, b"", at_least=5)
     return answer[3:5] == b"\x00\x0a"  # first packet of the connection, protocol version 10
 
 
 def flush_redo(running: Running) -> None:
-    """With innodb_flush_log_at_trx_commit=0 acknowledged commits wait in memory for up to a second."""
+    """Write the log to its file (`FLUSH ENGINE LOGS`), if the server runs with
+    `innodb_flush_log_at_trx_commit=0`.
+
+    With that setting acknowledged transactions wait in memory for up to a second.
+    """
     if running.service.option("--innodb-flush-log-at-trx-commit", "--innodb_flush_log_at_trx_commit") != "0":
         return
     environment = running.service.environment
@@ -41,7 +46,8 @@ def flush_redo(running: Running) -> None:
         )
 
 
-def _data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: Service) -> tuple[str, ...]:
+    """Return the data path of the image's vendor; `--datadir` moves it."""
     repository = service.image.repository
     if "bitnami" in repository:
         return (f"/bitnami/{repository.rpartition('/')[2].partition('-')[0]}",)
@@ -53,7 +59,7 @@ def _data_paths(service: Service) -> tuple[str, ...]:
 MARIADB = Datastore(
     name="mariadb",
     images=("mariadb", "*/mariadb", "bitnami*/mariadb", "bitnami*/mariadb-galera", "linuxserver/mariadb", "*/alpine-mariadb"),
-    data=_data_paths,
+    data=data_paths,
     port=3306,
     ready=greeting,
     volatile=_VOLATILE,
@@ -62,6 +68,7 @@ MARIADB = Datastore(
     version_from=("MARIADB_VERSION", "MARIADB_MAJOR"),
     quiesce=flush_redo,
     relaxed=_RELAXED,
+    tried=("10.11",),
 )
 MYSQL = Datastore(
     name="mysql",
@@ -75,7 +82,7 @@ MYSQL = Datastore(
         "percona/percona-server",
         "weaveworksdemos/catalogue-db",
     ),
-    data=_data_paths,
+    data=data_paths,
     port=3306,
     ready=greeting,
     volatile=_VOLATILE,

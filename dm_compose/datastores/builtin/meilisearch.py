@@ -1,4 +1,4 @@
-"""Meilisearch. A task is in its LMDB file when it is accepted; what is not done yet is done after a restart."""
+"""Meilisearch. It accepts a task when the task is in its LMDB file, and does unfinished tasks after a restart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dm_compose.hookspecs import hookimpl
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """The image's working directory, to which the default ./data.ms is relative, unless `--db-path` or MEILI_DB_PATH leave it."""
+    """Return the image's working directory, unless `--db-path` or `MEILI_DB_PATH` leave it. The default is `./data.ms`."""
     chosen = service.option("--db-path") or service.environment.get("MEILI_DB_PATH") or ""
     return (chosen if chosen.startswith("/") and not chosen.startswith("/meili_data/") else "/meili_data",)
 

@@ -1,4 +1,4 @@
-"""Memcached. It keeps nothing on disk: a restart empties it, and so does a restore."""
+"""Memcached. It keeps nothing on disk, so a restart empties it, and so does a restore."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dm_compose.hookspecs import hookimpl
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """Text protocol: `version` is answered with it, or refused by a server that wants a login."""
+    """Ask for `version` in the text protocol. A server that wants a login refuses, which counts as ready."""
     return exchange(host, port, timeout_s, b"version\r\n", at_least=8).startswith((b"VERSION ", b"CLIENT_ERROR"))
 
 

@@ -1,4 +1,4 @@
-"""Milvus, standalone. Beside its own directory its state is in the etcd and the object store that it is told to use."""
+"""Milvus, standalone. Its state is in its own directory, and in the etcd and the object store that it is told to use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MinIO. An object is in its drives' files when it is acknowledged."""
+"""MinIO. It acknowledges an object when the object is in its drives' files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _RANGE = re.compile(r"\{(\d+)\.\.\.(\d+)\}")
 
 
 def _drives(words: list[str]) -> list[str]:
-    """Return the paths that `server` is given, those of other nodes (http://host/path) included: each node has the same."""
+    """Return the paths that `server` is given. Those of other nodes (http://host/path) count: each node has the same paths."""
     drives = []
     position = 0
     while position < len(words) and words[position] not in ("&&", "||", ";", "|", "&"):
@@ -32,7 +32,7 @@ def _drives(words: list[str]) -> list[str]:
 
 
 def _expanded(path: str) -> list[str]:
-    """Expand MinIO's ranges: /data{1...4} names four drives."""
+    """Return all paths that a word with MinIO's ranges names: /data{1...4} is four drives."""
     match = _RANGE.search(path)
     if match is None:
         return [path]
@@ -41,7 +41,7 @@ def _expanded(path: str) -> list[str]:
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """The paths after `server`, also inside `sh -c "..."`; else MINIO_VOLUMES; else the vendor's default."""
+    """Return the paths after `server` (also inside `sh -c "..."`), else `MINIO_VOLUMES`, else the vendor's default."""
     words = re.split(r"\s+", " ".join(service.command).replace('"', " ").replace("'", " ").replace(";", " ; ").strip())
     drives = _drives(words[words.index("server") + 1 :]) if "server" in words else []
     drives = drives or _drives((service.environment.get("MINIO_VOLUMES") or "").split())

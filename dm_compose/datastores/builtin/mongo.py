@@ -1,7 +1,7 @@
-"""MongoDB.
+"""MongoDB. It acknowledges a write while the write is in memory, and writes its journal every 100 ms.
 
-Nothing sound turns its durability down. Only a client that asks for it (`j: true`, or a majority) waits for the disk, and a
-longer interval of the journal has it wait longer; a journal that is off, where a version allows that, is not there after a kill.
+No sound setting has it wait less for the disk. Only a client that asks for it (`j: true`, or a majority) waits, and a longer
+interval of the journal would make such a client wait longer. Without a journal, where a version allows that, a kill loses writes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _text(name: str, value: str) -> bytes:
 
 
 def _request(*elements: bytes) -> bytes:
-    """One command as an OP_MSG: header, flags, one section of kind 0 with the BSON document."""
+    """Return one command as an OP_MSG: header, flags, one section of kind 0 with the BSON document."""
     body = b"".join((*elements, _text("$db", "admin")))
     document = struct.pack("<i", len(body) + 5) + body + b"\0"
     payload = struct.pack("<i", 0) + b"\0" + document
@@ -36,7 +36,7 @@ def _request(*elements: bytes) -> bytes:
 
 
 def _ask(host: str, port: int, timeout_s: float, request: bytes) -> bytes:
-    """Send one message and return the whole answer, whose first four bytes are its length; less when the server closes."""
+    """Send one message and return the whole answer, or a part of it if the server closes. Its first four bytes are its length."""
     with socket.create_connection((host, port), timeout=timeout_s) as connection:
         connection.sendall(request)
         answer = b""
@@ -49,7 +49,7 @@ def _ask(host: str, port: int, timeout_s: float, request: bytes) -> bytes:
 
 
 def _flag(answer: bytes, name: str) -> bool | None:
-    """Return a boolean or number of the answer's document as a truth value, None where it is not there."""
+    """Return a boolean or number of the answer's document as a truth value; None if the document does not have it."""
     key = name.encode() + b"\0"
     for kind, size in ((b"\x08", 1), (b"\x10", 4), (b"\x12", 8), (b"\x01", 8)):
         position = answer.find(kind + key)
@@ -60,7 +60,7 @@ def _flag(answer: bytes, name: str) -> bool | None:
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """`hello` is answered with ok; a member of a replica set must also have become writable, or be a secondary of several."""
+    """Send `hello`, which a ready server answers with ok. A member of a replica set must also be writable, or a secondary."""
     answer = _ask(host, port, timeout_s, _request(_int32("hello", 1)))
     if not _flag(answer, "ok"):
         return False
@@ -68,7 +68,10 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
 
 
 def flush_journal(running: Running) -> None:
-    """`fsync`: the journal is written every 100 ms only, so an acknowledged write may still be in memory."""
+    """Have the server write its journal (`fsync`).
+
+    If the server wants a login, its own shell does it inside the container, as the root user that the image was given.
+    """
     try:
         answer = _ask(running.host, running.port, FSYNC_TIMEOUT_S, _request(_int32("fsync", 1)))
     except OSError as error:
@@ -78,7 +81,7 @@ def flush_journal(running: Running) -> None:
 
 
 def _flush_logged_in(running: Running) -> None:
-    """The server wants a login: use its own shell with the root user that the image was given."""
+    """Run `fsync` with the server's own shell, as the root user that the image was given."""
     environment = running.service.environment
     user, secret = environment.get("MONGO_INITDB_ROOT_USERNAME", ""), environment.get("MONGO_INITDB_ROOT_PASSWORD", "")
     script = (
@@ -91,7 +94,7 @@ def _flush_logged_in(running: Running) -> None:
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`--dbpath` wins; Bitnami has its own layout. /data/configdb holds data of config servers only."""
+    """Return `--dbpath`, else the vendor's data path; `/data/configdb` for config servers of a sharded cluster only."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/mongodb",)
     if service.image.repository == "weaveworksdemos/user-db":

@@ -1,4 +1,4 @@
-"""Microsoft SQL Server. An acknowledged commit is in the transaction log's file, unless it has delayed durability."""
+"""Microsoft SQL Server. It acknowledges a commit when it is in the transaction log's file, unless it has delayed durability."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _HOME = "/var/opt/mssql"
 
 
 def _request() -> bytes:
-    """A PRELOGIN packet (MS-TDS 2.2.6.5): the options VERSION and ENCRYPTION ("not supported"), then their values."""
+    """Return a PRELOGIN packet (MS-TDS 2.2.6.5): the options VERSION and ENCRYPTION ("not supported"), then their values."""
     table = struct.pack("!BHH", 0, 11, 6) + struct.pack("!BHH", 1, 17, 1) + b"\xff"
     payload = table + struct.pack("!IH", 0x10000000, 0) + b"\x02"
     return struct.pack("!BBHHBB", _PRELOGIN, 1, len(payload) + 8, 0, 0, 0) + payload
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """TDS: the first packet is answered by a tabular result, which starts with the option VERSION. The port opens late."""
+    """Send the first packet of TDS. The server answers with a tabular result, which starts with the option VERSION."""
     answer = exchange(host, port, timeout_s, _request(), at_least=9)
     return len(answer) > 8 and answer[0] == _RESPONSE and answer[8] == 0
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """System databases and keys have their place; new databases go where MSSQL_DATA_DIR and MSSQL_LOG_DIR say."""
+    """Return the place of system databases and keys, and `MSSQL_DATA_DIR` and `MSSQL_LOG_DIR` for new databases."""
     chosen = [service.environment.get(name) or _HOME for name in ("MSSQL_DATA_DIR", "MSSQL_LOG_DIR")]
     outside = [path.rstrip("/") for path in chosen if not f"{path}/".startswith(f"{_HOME}/")]
     return tuple(dict.fromkeys([_HOME, *outside]))

@@ -1,4 +1,4 @@
-"""NATS. Without JetStream the server keeps nothing; with it, streams are files below the store directory."""
+"""NATS. Without JetStream the server keeps nothing. With it, streams are files below the store directory."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _OWN_CONFIGURATION = {"nats-server.conf", "/nats-server.conf", "/etc/nats/nats-s
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """The server speaks first: INFO with a JSON object."""
+    """Wait for the server's first line: INFO with a JSON object."""
     return exchange(host, port, timeout_s, b"", at_least=6).startswith(b"INFO {")
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """The store directory of the command line, /tmp/nats/jetstream where it names none.
+    """Return the command line's store directory; without one, `/tmp/nats/jetstream`; nothing if JetStream is off.
 
-    What a configuration file says cannot be seen from here: with one of the user's own, /data is assumed.
+    A configuration file cannot be read from here. If the user has one, /data is assumed.
     """
     if directory := service.option("-sd", "--sd", "-store_dir", "--store_dir"):
         return (directory,)
@@ -33,10 +33,10 @@ def data_paths(service: Service) -> tuple[str, ...]:
 
 
 def await_flush(running: Running) -> None:
-    """Wait until the server has written by itself, now that nobody asks it anything.
+    """Wait 0.3 s, in which the server writes by itself, if it uses JetStream.
 
-    A message is in its file when it is acknowledged, but how far a consumer is gets written every 100 ms
-    (consumerFileStore.flushLoop), and so do streams with replicas.
+    The server acknowledges a message when the message is in its file. It writes the positions of consumers, and streams with
+    replicas, every 100 ms (consumerFileStore.flushLoop). Nobody asks it anything during the wait.
     """
     if data_paths(running.service):
         time.sleep(FLUSHED_AFTER_S)

@@ -1,4 +1,4 @@
-"""Neo4j. A transaction is in the transaction log's file before its commit is acknowledged."""
+"""Neo4j. It acknowledges a commit when the transaction is in the transaction log's file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _HANDSHAKE = b"\x60\x60\xb0\x17" + b"\x00\x08\x08\x05" + b"\x00\x02\x04\x04" + b
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """Bolt handshake: the server answers with the version that it chose, four zero bytes if it knows none of them."""
+    """Shake hands in Bolt: the server answers with the version that it chose, or four zero bytes if it knows none of them."""
     answer = exchange(host, port, timeout_s, _HANDSHAKE, at_least=4)
     return len(answer) == 4 and answer[:2] == b"\0\0" and (answer == b"\0\0\0\0" or answer[3] in (3, 4, 5))
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """server.directories.data may be set in the environment (dbms.directories.data before version 5)."""
+    """Return the environment's `server.directories.data` (`dbms.directories.data` before version 5), else the vendor's path."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/neo4j",)
     environment = service.environment

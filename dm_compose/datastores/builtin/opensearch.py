@@ -1,4 +1,4 @@
-"""OpenSearch: Elasticsearch's fork of 2021, with the same HTTP interface and node directory."""
+"""OpenSearch: a fork of Elasticsearch (2021) with the same HTTP interface and node directory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dm_compose.hookspecs import hookimpl
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`path.data` may be set in the environment, under this very name; Bitnami has its own layout."""
+    """Return the environment's `path.data` (the variable has this very name), else the vendor's data path."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/opensearch/data",)
     return (service.environment.get("path.data") or "/usr/share/opensearch/data",)

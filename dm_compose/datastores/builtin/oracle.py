@@ -1,4 +1,4 @@
-"""Oracle Database: Oracle's own images, and those of Gerald Venzl. An acknowledged commit is in the redo log's file."""
+"""Oracle Database: Oracle's own images and those of Gerald Venzl. It acknowledges a commit when it is in the redo log's file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dm_compose.datastores.base import Datastore, Service
 from dm_compose.datastores.protocols import exchange
 from dm_compose.hookspecs import hookimpl
 
-# The listener's default service (Free and Express set one), and the instances of the images by their default names.
+# The listener's default service (Free and Express set one), then the default names of the images' instances.
 _SERVICES = ("", "FREE", "XE", "ORCLCDB")
 _CONNECT = 1
 _ACCEPT, _REDIRECT, _RESEND = 2, 5, 11
@@ -17,7 +17,7 @@ _DATA_OFFSET = 58
 
 
 def _request(service_name: str) -> bytes:
-    """A TNS CONNECT packet: version 310, compatible with 300; what is wanted follows at a fixed offset."""
+    """Return a TNS CONNECT packet: version 310, compatible with 300. The wanted service follows at a fixed offset."""
     me = "(CID=(PROGRAM=dm-compose)(HOST=dm-compose)(USER=dm-compose))"
     wanted = f"(DESCRIPTION=(CONNECT_DATA=(SERVICE_NAME={service_name}){me}))".encode()
     settings = struct.pack("!HHHHHHHHHH", 310, 300, 0, 2048, 32767, 0x7F08, 0, 1, len(wanted), _DATA_OFFSET)
@@ -26,10 +26,10 @@ def _request(service_name: str) -> bytes:
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """TNS: the listener hands a connection for a service on only when the instance has registered it; until then it refuses.
+    """Ask the listener in TNS for a service. It refuses until the instance has registered the service, then hands us on.
 
-    Handed on means accepted, redirected, or asked to send the request again. An instance with another name than the images
-    give it (ORACLE_SID) never answers so.
+    "Handed on" means accepted, redirected, or asked to send the request again. An instance with another name than the images
+    give it (ORACLE_SID) never counts as ready.
     """
     deadline = time.monotonic() + timeout_s
     for name in _SERVICES:
@@ -42,7 +42,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Express Edition 11 is installed elsewhere than all that came later."""
+    """Return the image's data path; Express Edition 11 has another one than all later versions."""
     version = DATASTORE.version(service) or ""
     return ("/u01/app/oracle/oradata",) if version.split(".")[0] == "11" else ("/opt/oracle/oradata",)
 

@@ -1,7 +1,8 @@
 """PostgreSQL and the images built on it.
 
-Without fsync it still writes its log before it answers, and before the pages that the log is about. So `synchronous_commit` stays
-on: off, commits would wait in memory for nothing gained. `full_page_writes` stays on too: a kill can leave half of a page.
+Without fsync the server still writes its log before it answers, and before the pages that the log is about. `synchronous_commit`
+stays on: without it commits would wait in memory, and nothing would be gained. `full_page_writes` stays on too: a kill can leave
+half of a page.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ MOVED_IN = 18  # from this version on the image's volume is /var/lib/postgresql,
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """PGDATA wins where it is set to something else; otherwise the image's own layout by vendor and version."""
+    """Return `PGDATA` if it leaves the image's own place, else that place. From version 18 on it is `/var/lib/postgresql`."""
     repository = service.image.repository
     if "bitnami" in repository:
         return ("/bitnami/postgresql",)
@@ -36,12 +37,15 @@ def data_paths(service: Service) -> tuple[str, ...]:
 
 
 def asynchronous(service: Service) -> bool:
-    """Whether the service's own settings let a commit be acknowledged before it is in a file."""
+    """Return whether the service's settings let the server acknowledge a commit before it is in a file."""
     return any("synchronous_commit=off" in word.replace(" ", "") for word in service.command)
 
 
 def flush_wal(running: Running) -> None:
-    """With synchronous_commit=off acknowledged commits wait in memory; a synchronous one flushes all before it."""
+    """Write the log to its file by one synchronous commit, if the service runs with `synchronous_commit=off`.
+
+    With that setting acknowledged commits wait in memory. A synchronous commit flushes all commits before it.
+    """
     if not asynchronous(running.service):
         return
     user = running.service.environment.get("POSTGRES_USER") or "postgres"
@@ -96,6 +100,7 @@ DATASTORE = Datastore(
     version_parts=1,
     quiesce=flush_wal,
     relaxed=Relaxed(programs=("postgres", "postmaster"), words=("-c", "fsync=off")),
+    tried=("15",),
 )
 
 

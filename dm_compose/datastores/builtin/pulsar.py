@@ -1,6 +1,6 @@
-"""Apache Pulsar. A message is in BookKeeper's journal when it is acknowledged.
+"""Apache Pulsar. It acknowledges a message when the message is in BookKeeper's journal.
 
-How far a subscription is gets written once a second: a restored stack may see the last messages again, as after any crash.
+It writes the positions of subscriptions once a second. So a restored stack may see the last messages again, as after any crash.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WANTS_LOGIN = (b"\x10\x03", b"\x10\x04")  # error AuthenticationError, Authoriz
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """Binary protocol (PulsarApi.proto): CONNECT is answered by CONNECTED, or refused for want of a login."""
+    """Ask in the binary protocol (PulsarApi.proto): a broker answers CONNECT with CONNECTED, or refuses for want of a login."""
     request = struct.pack("!ii", len(_COMMAND) + 4, len(_COMMAND)) + _COMMAND
     answer = exchange(host, port, timeout_s, request, at_least=10)
     refused = answer[8:10] == _ERROR and any(code in answer for code in _WANTS_LOGIN)

@@ -1,4 +1,4 @@
-"""Qdrant. An update is in the write-ahead log's file when it is acknowledged."""
+"""Qdrant. It acknowledges an update when the update is in the write-ahead log's file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dm_compose.hookspecs import hookimpl
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`storage.storage_path` of the configuration, relative to the image's working directory."""
+    """Return `QDRANT__STORAGE__STORAGE_PATH`, relative to the image's working directory."""
     chosen = service.environment.get("QDRANT__STORAGE__STORAGE_PATH") or "storage"
     return (chosen if chosen.startswith("/") else f"/qdrant/{chosen.removeprefix('./')}",)
 

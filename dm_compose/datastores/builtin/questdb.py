@@ -1,4 +1,4 @@
-"""QuestDB. A commit is in memory-mapped files when it is acknowledged, so the files' contents have it."""
+"""QuestDB. It acknowledges a commit when the commit is in memory-mapped files, so the files' contents have it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dm_compose.hookspecs import hookimpl
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """QUESTDB_DATA_DIR, which has configuration and tables."""
+    """Return `QUESTDB_DATA_DIR`, which has configuration and tables."""
     return (service.environment.get("QUESTDB_DATA_DIR") or "/var/lib/questdb",)
 
 

@@ -1,8 +1,9 @@
-"""RabbitMQ. Its data path contains the node's host name: a service without a fixed `hostname` loses its queues when it is
-recreated.
+"""RabbitMQ. It confirms a persistent message when the message is on the disk.
 
-Nothing sound turns its durability down. What a publisher waits for is decided by queue and message, which are its own; the broker
-syncs before it confirms, with no setting for that on its command line or in its environment.
+Its data path contains the node's host name, so a service without a fixed `hostname` loses its queues when it is recreated.
+
+No sound setting has it wait less for the disk. The publisher decides by queue and message how long it waits. The broker syncs
+before it confirms, and neither its command line nor its environment has a setting for that.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ _CONNECTION_START = b"\x00\x0a\x00\x0a"  # class 10, method 10
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """AMQP 0-9-1: the protocol header is answered by a Connection.Start method frame. The listener is the broker's last boot
-    step.
+    """Ask in AMQP 0-9-1: the broker answers the protocol header with a Connection.Start method frame.
+
+    The listener is the last step of the broker's boot.
     """
     answer = exchange(host, port, timeout_s, _PROTOCOL_HEADER, at_least=11)
     return answer[:1] == b"\x01" and answer[7:11] == _CONNECTION_START
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Return the vendor's data path."""
+    """Return the data path of the image's vendor."""
     return ("/bitnami/rabbitmq",) if "bitnami" in service.image.repository else ("/var/lib/rabbitmq",)
 
 
@@ -38,6 +40,7 @@ DATASTORE = Datastore(
     own_files=("mnesia", "mnesia/*"),
     markers=("RABBITMQ_VERSION", "RABBITMQ_DATA_DIR"),
     version_from=("RABBITMQ_VERSION",),
+    tried=("3.10",),
 )
 
 

@@ -1,4 +1,4 @@
-"""RavenDB. A transaction is in its journal's file when it is acknowledged."""
+"""RavenDB. It acknowledges a transaction when the transaction is in its journal's file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOVED_IN = 6  # from this version on the image installs the Debian package, with
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """RAVEN_DataDir, where it is an absolute path; else the image's own place by version."""
+    """Return `RAVEN_DataDir` if it is an absolute path, else the image's own place, which depends on the version."""
     chosen = service.environment.get("RAVEN_DataDir") or ""
     if chosen.startswith("/"):
         return (chosen,)

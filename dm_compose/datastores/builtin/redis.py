@@ -1,4 +1,7 @@
-"""Redis, and what speaks its protocol and keeps a dump.rdb: KeyDB, Dragonfly."""
+"""Redis, and KeyDB and Dragonfly, which speak its protocol and keep a dump.rdb.
+
+Without an append-only file the changes since the last save are in memory only.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from dm_compose.hookspecs import hookimpl
 
 RELAXED = Relaxed(
     programs=("redis-server", "valkey-server", "keydb-server"),
-    words=("--appendfsync", "no"),  # the append-only file is written before the answer all the same
+    words=("--appendfsync", "no"),  # the server writes the append-only file before it answers all the same
     unless=("--sentinel",),
 )
 SAVE_TIMEOUT_S = 300.0
@@ -21,13 +24,13 @@ APPEND_TIMEOUT_S = 10.0
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """RESP PING: `+PONG`, or a refusal that only a working server gives; `-LOADING` means not yet."""
+    """Send PING in RESP: `+PONG`, or a refusal that only a working server gives, is yes; `-LOADING` means not yet."""
     answer = exchange(host, port, timeout_s, b"PING\r\n", at_least=5)
     return answer.startswith((b"+PONG", b"-NOAUTH", b"-NOPERM", b"-ERR", b"-DENIED"))
 
 
 class Connection:
-    """A minimal RESP client: inline replies, bulk strings and arrays of them are all that SAVE and its kin need."""
+    """A minimal RESP client: inline replies, bulk strings and arrays of them, which is all that the commands here need."""
 
     def __init__(self, host: str, port: int) -> None:
         self._socket = socket.create_connection((host, port), timeout=SAVE_TIMEOUT_S)
@@ -38,7 +41,7 @@ class Connection:
         self._socket.close()
 
     def call(self, *words: str) -> str | list[str]:
-        """Send a command; return its answer. An error reply is an Error."""
+        """Send a command and return its answer. Raises Error for an error reply."""
         request = b"*%d\r\n" % len(words)
         for word in words:
             data = word.encode()
@@ -71,12 +74,15 @@ def password(service: Service) -> str | None:
 
 
 def save(running: Running) -> Resume | None:
-    """Have the append-only file hold every write, or bring the data set to dump.rdb unless nothing changed since the last save.
+    """Write the append-only file to its end, or `SAVE` where there is none; writers wait until the freeze.
 
-    Redis writes to the append-only file before it answers a client; but with `appendfsync everysec` not while a sync is under
-    way, for up to two seconds. So writers are held off by CLIENT PAUSE until the freeze (Redis 6.2 and later), and what is left
-    to be written is waited for. Without that file it saves; then writers are held off, and what they wrote during the first
-    save is saved once more. The pause is as short as the saves allow and ends by itself.
+    Redis writes to the append-only file before it answers a client. With `appendfsync everysec` it does not while a sync is under
+    way, for up to two seconds. So CLIENT PAUSE holds writers off until the freeze (Redis 6.2 and later), and we wait until the
+    rest of the buffer is written.
+
+    A Redis without that file saves its data set to dump.rdb, unless nothing changed since the last save. Then CLIENT PAUSE holds
+    writers off, and a second save takes in the changes that they made during the first. The pause is as short as the saves allow
+    and ends by itself.
     """
     try:
         connection = Connection(running.host, running.port)
@@ -146,7 +152,7 @@ def _release_writers(running: Running) -> None:
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`--dir` wins; Bitnami has its own layout."""
+    """Return `--dir`, else the vendor's data path."""
     if "bitnami" in service.image.repository:
         return (f"/bitnami/{service.image.repository.rpartition('/')[2]}/data",)
     return (service.option("--dir") or "/data",)
@@ -180,6 +186,7 @@ DATASTORE = Datastore(
     version_from=("REDIS_VERSION",),
     quiesce=save,
     relaxed=RELAXED,
+    tried=("7.0",),
 )
 
 

@@ -1,4 +1,4 @@
-"""Redpanda: Kafka's protocol, files of its own."""
+"""Redpanda, which speaks Kafka's protocol and has files of its own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FLUSHED_AFTER_S = 0.5
 
 
 def await_flush(running: Running) -> None:
-    """Wait until the broker has flushed by itself, now that nobody writes.
+    """Wait 0.5 s, in which the broker flushes by itself.
 
-    With write caching, which development mode switches on, and for acks=0 and 1 records are acknowledged in memory; the broker
-    flushes a partition at most 100 ms later (raft_replica_max_flush_delay_ms).
+    With write caching, which development mode switches on, and for acks=0 and 1 the broker acknowledges records that are in
+    memory. It flushes a partition at most 100 ms later (raft_replica_max_flush_delay_ms). Nobody writes during the wait.
     """
     time.sleep(FLUSHED_AFTER_S)
 

@@ -1,4 +1,4 @@
-"""RethinkDB. A write is in the table's file when it is acknowledged, unless its durability is `soft`."""
+"""RethinkDB. It acknowledges a write when the write is in the table's file, unless its durability is `soft`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _V1_0 = struct.pack("<I", 0x34C2BDC3)
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """Handshake 1.0: the magic number is answered by a JSON object with the server's version. Servers before 2.3 say ERROR."""
+    """Send the magic number of handshake 1.0. The server answers with its version as JSON; before version 2.3, with ERROR."""
     answer = exchange(host, port, timeout_s, _V1_0, at_least=64)
     return (answer.startswith(b"{") and b"_version" in answer) or answer.startswith(b"ERROR: ")
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`--directory`, relative to the image's working directory; by default there is rethinkdb_data in that."""
+    """Return `--directory`, relative to the image's working directory. By default the data is in `rethinkdb_data` there."""
     chosen = service.option("--directory", "-d") or "/data"
     return (chosen if chosen.startswith("/") else f"/data/{chosen}",)
 

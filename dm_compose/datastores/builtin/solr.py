@@ -1,4 +1,4 @@
-"""Apache Solr. An update is in the update log's file when it is acknowledged, and is replayed from there."""
+"""Apache Solr. It acknowledges an update when the update is in the update log's file, and replays the log after a restart."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOVED_IN = 8  # from this version on everything that changes is below /var/solr
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """SOLR_HOME has the cores, by default below the image's volume; Bitnami has its own layout."""
+    """Return `SOLR_HOME`, which has the cores, if it leaves the image's own place; else that place."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/solr",)
     version = DATASTORE.version(service)

@@ -1,4 +1,4 @@
-"""SurrealDB. It keeps its data in memory unless `start` is given the path of a store on disk."""
+"""SurrealDB. It keeps its data in memory, unless `start` is given the path of a store on disk."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _STORE = re.compile(r"(?:rocksdb|surrealkv(?:\+versioned)?|file|speedb):(?://)?(
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`rocksdb:/data/db` and its kin on the command line, else in SURREAL_PATH; relative to the working directory, the root.
+    """Return the path of a `rocksdb:/data/db` (or the like) on the command line, else in `SURREAL_PATH`; nothing without one.
 
-    Newer images declare /data as volume and let their user write nowhere else, so what is below is that volume.
+    The path is relative to the working directory, which is the root. Newer images declare /data as a volume and let their user
+    write nowhere else. So any path below /data is that volume.
     """
     words = [*" ".join(service.command).split(), service.environment.get("SURREAL_PATH") or ""]
     stores = [f"/{match[1].strip('/')}" for word in words if (match := _STORE.match(word))]
@@ -25,9 +26,10 @@ def data_paths(service: Service) -> tuple[str, ...]:
 
 
 def await_flush(running: Running) -> None:
-    """Wait until the store has flushed by itself, now that nobody writes.
+    """Wait 0.5 s, in which the store flushes by itself, if there is one on disk.
 
-    Where a commit does not wait for the disk (SURREAL_SYNC_DATA), its log is flushed in the background every 200 ms.
+    If commits do not wait for the disk (SURREAL_SYNC_DATA), the server flushes its log in the background every 200 ms. Nobody
+    writes during the wait.
     """
     if data_paths(running.service):
         time.sleep(FLUSHED_AFTER_S)

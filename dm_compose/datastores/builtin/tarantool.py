@@ -1,4 +1,4 @@
-"""Tarantool. A transaction is in the write-ahead log's file when it is acknowledged, unless wal_mode is `none`."""
+"""Tarantool. It acknowledges a transaction when it is in the write-ahead log's file, unless wal_mode is `none`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dm_compose.hookspecs import hookimpl
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """The server speaks first: a greeting of 128 bytes, which starts with its name and version."""
+    """Wait for the server's greeting of 128 bytes, which starts with its name and version."""
     return exchange(host, port, timeout_s, b"", at_least=10).startswith(b"Tarantool ")
 
 

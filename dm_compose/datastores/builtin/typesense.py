@@ -1,4 +1,4 @@
-"""Typesense. A write is in the raft log's file when it is acknowledged."""
+"""Typesense. It acknowledges a write when the write is in the raft log's file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dm_compose.hookspecs import hookimpl
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`--data-dir` wins over TYPESENSE_DATA_DIR. The server has no default; /data is what its documentation uses."""
+    """Return `--data-dir`, else `TYPESENSE_DATA_DIR`, else `/data`, which the documentation uses. The server has no default."""
     return (service.option("--data-dir", "-d") or service.environment.get("TYPESENSE_DATA_DIR") or "/data",)
 
 

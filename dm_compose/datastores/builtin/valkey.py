@@ -1,4 +1,4 @@
-"""Valkey: Redis' fork of 2024, with the same protocol, files and ways to save them."""
+"""Valkey: a fork of Redis (2024) with the same protocol, files and ways to save them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dm_compose.hookspecs import hookimpl
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """`--dir` wins; the images of Bitnami take VALKEY_DATA_DIR."""
+    """Return `--dir`, else the vendor's data path. `VALKEY_DATA_DIR` moves that of Bitnami."""
     if "bitnami" in service.image.repository:
         return (service.environment.get("VALKEY_DATA_DIR") or "/bitnami/valkey/data",)
     return (service.option("--dir") or "/data",)

@@ -1,4 +1,4 @@
-"""HashiCorp Vault with file or raft storage. After a restart, so after a restore, it is sealed until somebody unseals it."""
+"""HashiCorp Vault with file or raft storage. After a restart, and so after a restore, it is sealed until somebody unseals it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ _STORAGE = re.compile(r"\b(?:file|raft)\b[^}]*?\bpath\b[\s\"':=]+([^\s\"',}]+)")
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """The storage's path in VAULT_LOCAL_CONFIG, else the image's volume; configuration files cannot be seen from here."""
+    """Return the storage's path in `VAULT_LOCAL_CONFIG`, else the image's volume; nothing with `-dev`, which uses memory only.
+
+    Configuration files cannot be read from here.
+    """
     words = " ".join(service.command).split()
     if "-dev" in words or "--dev" in words:
         return ()

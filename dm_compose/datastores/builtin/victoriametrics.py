@@ -1,4 +1,4 @@
-"""VictoriaMetrics, single node, and the cluster's storage node."""
+"""VictoriaMetrics: the single node, and the storage node of a cluster. Accepted samples stay in memory for up to five seconds."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _ready = http_or_https("/health", also=(401,))
 
 
 def flush(running: Running) -> None:
-    """Make a snapshot and delete it: the first step of making one is to write out all samples and index entries.
+    """Make a snapshot and delete it: the server first writes out all samples and index entries for it.
 
     Otherwise accepted samples stay in memory for up to five seconds (-inmemoryDataFlushInterval). /internal/force_flush is not
-    enough: it makes them visible to queries, not durable.
+    enough: it makes samples visible to queries, not durable.
     """
     key = running.service.option("-snapshotAuthKey", "--snapshotAuthKey") or ""
     try:
@@ -42,8 +42,17 @@ def _call(running: Running, path: str) -> tuple[int, bytes]:
     return http_call(running.host, running.port, SNAPSHOT_TIMEOUT_S, path)
 
 
+def single_paths(service: Service) -> tuple[str, ...]:
+    """Return `-storageDataPath`, relative to the image's working directory, which is the root."""
+    return _paths(service, "victoria-metrics-data")
+
+
+def storage_paths(service: Service) -> tuple[str, ...]:
+    """Return `-storageDataPath`, relative to the image's working directory, which is the root."""
+    return _paths(service, "vmstorage-data")
+
+
 def _paths(service: Service, default: str) -> tuple[str, ...]:
-    """-storageDataPath, relative to the image's working directory, the root."""
     chosen = service.option("-storageDataPath", "--storageDataPath") or default
     return (chosen if chosen.startswith("/") else f"/{chosen}",)
 
@@ -51,7 +60,7 @@ def _paths(service: Service, default: str) -> tuple[str, ...]:
 SINGLE = Datastore(
     name="victoriametrics",
     images=("victoria-metrics", "victoriametrics", "victoriametrics/victoria-metrics"),
-    data=lambda service: _paths(service, "victoria-metrics-data"),
+    data=single_paths,
     port=8428,
     ready=_ready,
     volatile=_VOLATILE,
@@ -60,7 +69,7 @@ SINGLE = Datastore(
 STORAGE = Datastore(
     name="vmstorage",
     images=("vmstorage", "victoriametrics/vmstorage"),
-    data=lambda service: _paths(service, "vmstorage-data"),
+    data=storage_paths,
     port=8482,
     ready=_ready,
     volatile=_VOLATILE,

@@ -1,4 +1,4 @@
-"""Weaviate. A batch is in the write-ahead logs' files when it is acknowledged."""
+"""Weaviate. It acknowledges a batch when the batch is in the write-ahead logs' files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dm_compose.hookspecs import hookimpl
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """PERSISTENCE_DATA_PATH, by default ./data in the image's working directory, the root."""
+    """Return `PERSISTENCE_DATA_PATH`, by default `data`, relative to the image's working directory, which is the root."""
     chosen = service.environment.get("PERSISTENCE_DATA_PATH") or "data"
     return (chosen if chosen.startswith("/") else f"/{chosen.removeprefix('./')}",)
 

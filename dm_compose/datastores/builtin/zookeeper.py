@@ -1,4 +1,4 @@
-"""Apache ZooKeeper. A transaction is in the log's file before it is acknowledged (forceSync)."""
+"""Apache ZooKeeper. It acknowledges a transaction when the transaction is in the log's file (forceSync)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ _ALL = 4096
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """The four-letter word `srvr`, the only one that is allowed by default, is answered with the server's version and mode.
+    """Send `srvr`, the only four-letter word that is allowed by default; the server answers with its version and mode.
 
-    "This ZooKeeper instance is not currently serving requests" means not yet. A server that forbids the word says so: it works.
+    "This ZooKeeper instance is not currently serving requests" means not yet. A server that forbids the word says so, which
+    counts as ready.
     """
     answer = exchange(host, port, timeout_s, b"srvr", at_least=_ALL)
     return answer.startswith(b"Zookeeper version") or b"is not executed because it is not in the whitelist" in answer
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Snapshots and transaction logs may be in different directories; both are needed."""
+    """Return the directories of snapshots and of transaction logs; `ZOO_DATA_DIR` and `ZOO_DATA_LOG_DIR` move them."""
     repository, environment = service.image.repository, service.environment
     logs = environment.get("ZOO_DATA_LOG_DIR")
     if "bitnami" in repository:

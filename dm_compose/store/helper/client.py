@@ -1,7 +1,8 @@
 """The store in a helper container: the same interface over the container's standard input and output.
 
 The helper is one `docker run -i --rm`: it mounts the store and the subdots' volumes, gets our own code as its first input, and
-ends when its input ends, so a client that is killed leaves no container behind. Frames: docs/architecture.md, section 6.
+ends when its input ends, so a client that is killed leaves no container behind.
+docs/decisions/0015-file-work-in-process-or-in-a-helper.md says why.
 """
 
 from __future__ import annotations

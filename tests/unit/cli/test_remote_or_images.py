@@ -12,7 +12,7 @@ from dm_compose.cli.targets import ComposeTarget
 from dm_compose.cli.verbs.remote import is_remote
 from dm_compose.compose import ComposeOptions
 from dm_compose.store.local.store import LocalStore
-from tests.support.machines import NO_ENGINE
+from tests.support.commands import NO_ENGINE
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from dm_compose.cli.output import Narrator, print_error, printable, subject
 from dm_compose.core.events import Event
 from dm_compose.errors import UntrustedError
+from tests.support.commands import Ended
 from tests.support.hubs import Hub, branches
-from tests.support.machines import Ended, Machine
+from tests.support.machines import Machine
 
 EVIL = "red\x1b[31m, back\r, title\x1b]0;x\x07, C1 \x9b2J, bidi \u202egpj.exe\u2069, hidden \u200b\U000e0041"
 SHOWN = "red\\x1b[31m, back\\r, title\\x1b]0;x\\x07, C1 \\x9b2J, bidi \\u202egpj.exe\\u2069, hidden \\u200b\\U000e0041"

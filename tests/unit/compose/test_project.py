@@ -15,9 +15,7 @@ from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.compose.model import parse_project
 from dm_compose.core.project import Project, ServiceMount
 from dm_compose.errors import ComposeError
-from tests.support.capabilities import capabilities
-
-needs_compose = pytest.mark.skipif(capabilities()["compose"] != "yes", reason=f"compose: {capabilities()['compose']}")
+from tests.support.capabilities import capabilities, needs_compose
 
 
 def _compose_is_there_for_every_user() -> bool:

@@ -8,9 +8,7 @@ import subprocess
 import pytest
 
 from dm_compose.compose.words import SHORT, WITH_VALUE, read_words
-from tests.support.capabilities import capabilities
-
-needs_compose = pytest.mark.skipif(capabilities()["compose"] != "yes", reason=f"compose: {capabilities()['compose']}")
+from tests.support.capabilities import needs_compose
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,9 @@ from dm_compose.core.containers import Image
 from dm_compose.core.project import ComposeService, ComposeVolume, Project
 from dm_compose.discovery.settings import Settings, read_settings
 from dm_compose.errors import UsageError
-from tests.support.capabilities import capabilities
+from tests.support.capabilities import needs_compose
 
 ENGINES = ["mongo", "mysql", "postgres", "redis"]
-needs_compose = pytest.mark.skipif(capabilities()["compose"] != "yes", reason=f"compose: {capabilities()['compose']}")
 
 
 def read(

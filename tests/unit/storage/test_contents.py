@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from dm_compose.storage import contents
 from dm_compose.storage.contents import BLOCK_BYTES, CHUNK_BYTES, clone, copy_extents, differing_bytes, extents, patch
 from tests.support.filesystems import Mount, leave_free
+from tests.support.places import Place
 from tests.support.trees import allocated
-from tests.unit.conftest import Place
 
 KIB, MIB = 1 << 10, 1 << 20
 Layout = tuple[int, tuple[tuple[int, int, int], ...]]  # size, and (offset, length, filler) of each piece of data

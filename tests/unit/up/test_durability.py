@@ -12,9 +12,7 @@ from dm_compose.core.containers import Image
 from dm_compose.datastores.base import Relaxed
 from dm_compose.datastores.registry import registry
 from dm_compose.up.durability import Relaxation, relax, relaxation, told
-from tests.support.capabilities import capabilities
-
-needs_compose = pytest.mark.skipif(capabilities()["compose"] != "yes", reason=f"compose: {capabilities()['compose']}")
+from tests.support.capabilities import needs_compose
 
 OFF = ("-c", "fsync=off")
 POSTGRES = Relaxed(programs=("postgres",), words=OFF)

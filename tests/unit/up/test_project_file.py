@@ -21,9 +21,8 @@ from dm_compose.datastores.registry import registry
 from dm_compose.discovery.subdots import make_plan
 from dm_compose.up.project_file import Situation, generate
 from dm_compose.up.run import generated_file
-from tests.support.capabilities import capabilities
+from tests.support.capabilities import needs_compose
 
-needs_compose = pytest.mark.skipif(capabilities()["compose"] != "yes", reason=f"compose: {capabilities()['compose']}")
 HASH = "0f3a" * 16
 
 

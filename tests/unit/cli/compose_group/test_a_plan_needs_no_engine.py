@@ -1,0 +1,58 @@
+"""`dm-compose plan` needs no engine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.capabilities import needs_compose
+from tests.support.commands import (
+    script,
+)
+
+
+@needs_compose
+def test_a_plan_needs_no_engine() -> None:
+    ended = script("plan")
+    assert ended.code == 0
+    lines = ended.out.splitlines()
+    assert lines[0] == "dot shop (project shop)"
+    assert re.match(r"SUBDOT +SERVICES +PATH +KIND +WHERE +ENGINE +REASON$", lines[2])
+    assert [line.split()[0] for line in lines[3:5]] == ["cache", "pg"]
+    assert re.match(r"pg +db +/var/lib/postgresql/data +named +shop_pg +postgres +data path of postgres$", lines[4])
+    assert re.match(r"NOT STATE +PATH +REASON$", lines[6])
+    assert re.match(r"db +/docker-entrypoint-initdb.d +initialisation scripts$", lines[7])
+
+
+@needs_compose
+def test_a_plan_as_json_is_one_document_with_the_documented_keys() -> None:
+    found = script("plan", "--json").json()
+    assert list(found) == ["dot", "project", "subdots", "skipped"]
+    assert [list(s) for s in found["subdots"]] == [
+        ["name", "services", "path", "kind", "volume", "source", "engine", "reason"] for _ in range(2)
+    ]
+    assert found["skipped"] == [{"service": "db", "path": "/docker-entrypoint-initdb.d", "reason": "initialisation scripts"}]
+
+
+@needs_compose
+def test_a_plan_takes_composes_own_options(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("services: {db: {image: '${IMAGE}', volumes: ['./d:/data']}, x: {image: x, profiles: [p]}}")
+    (tmp_path / "b.yaml").write_text("services: {x: {volumes: [/uploads]}}")
+    (tmp_path / "env").write_text("IMAGE=redis:7")
+    (tmp_path / "elsewhere").mkdir()
+    words = ("-f", str(tmp_path / "a.yaml"), "--file", str(tmp_path / "b.yaml"), "-p", "mine", "--profile", "p")
+    more = ("--env-file", str(tmp_path / "env"), "--project-directory", str(tmp_path / "elsewhere"))
+    found = script(*words, *more, "plan", "--json").json()
+    assert (found["dot"], found["project"]) == ("mine", "mine")
+    assert [(s["name"], s["source"]) for s in found["subdots"]] == [("db", str(tmp_path / "elsewhere/d")), ("x", "")]
+
+
+@needs_compose
+@pytest.mark.parametrize("words", [("plan",), ("status",), ("commit", "-m", "x"), ("up",), ("down", "-v")])
+def test_a_broken_compose_file_exits_with_3_and_names_file_and_line(words: tuple[str, ...]) -> None:
+    Path("compose.yaml").write_text("services:\n  db: [\n")
+    ended = script(*words)
+    assert (ended.code, ended.out) == (3, "")
+    assert re.match(r"error: compose\.yaml: yaml: line \d+: .*\n", ended.err)

@@ -1,0 +1,100 @@
+"""`dm fsck` names damage and repairs it where it can."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.support.commands import (
+    DAMAGED,
+)
+from tests.support.machines import Machine, overwrite
+
+
+def _of_size(machine: Machine, size: int) -> Path:
+    (found,) = [path for path in machine.objects() if path.stat().st_size == size]
+    return found
+
+
+def test_fsck_finds_a_sound_store_sound(used: Machine) -> None:
+    assert re.fullmatch(r"2 commits, \d+ objects, [\d.]+ kiB; [1-9]\d* seen first\n", used("fsck").out)
+    assert used("fsck").out.endswith("; 0 seen first\n")
+    found = used("fsck", "--json").json()
+    assert (found["sound"], found["checkup"]["damage"]) == (True, [])
+
+
+def test_fsck_says_what_is_damaged_and_whose_it_is(used: Machine) -> None:
+    used("fsck")
+    overwrite(_of_size(used, 3000))
+    head = used("log", "--json").json()[0]["id"]
+    for words in (("fsck",), ("fsck", "--no-repair")):
+        ended = used(*words, code=DAMAGED)
+        assert re.search(rf"damaged: \w+/\w+: does not hold what was written \(commits {head[:12]}\)", ended.out)
+        assert ended.err.startswith("error: 1 things in the store are damaged\n")
+    found = used("fsck", "--json", code=DAMAGED).json()
+    assert found["sound"] is False
+    assert [d["commits"] for d in found["checkup"]["damage"]] == [[head]]
+    used("reset", "--hard", "v1")
+    assert used.read("a", "file") == "one"
+
+
+def test_a_shortened_or_missing_object_is_seen_at_the_first_look(used: Machine) -> None:
+    path = _of_size(used, 3000)
+    path.chmod(0o600)
+    path.write_bytes(b"two")
+    assert "damaged" in used("fsck", code=DAMAGED).out
+    path.unlink()
+    assert "missing" in used("fsck", code=DAMAGED).out
+
+
+def test_fsck_repairs_an_object_from_a_live_file(used: Machine) -> None:
+    used("reset", "--hard", "HEAD")
+    used("fsck")
+    path = _of_size(used, 3000)
+    overwrite(path)
+    assert "damaged" in used("fsck", "--no-repair", code=DAMAGED).out
+    assert path.read_bytes() == b"x" * 3000
+    assert "repaired: " in used("fsck").out
+    assert path.read_bytes() == b"two" * 1000
+    assert used("fsck", "--no-repair").code == 0
+
+
+def test_fsck_repairs_an_object_from_another_branchs_files(used: Machine) -> None:
+    used("reset", "--hard", "HEAD")
+    used("fsck")
+    used("checkout", "other")
+    overwrite(_of_size(used, 3000))
+    assert used("fsck", "--json").json()["sound"] is True
+    used("checkout", "master")
+    assert used.read("a", "file") == "two" * 1000
+
+
+def test_a_damaged_commit_does_not_keep_the_others_from_being_used(used: Machine) -> None:
+    used("fsck")
+    overwrite(_of_size(used, 3000))
+    used("checkout", "other")
+    assert used.read("a", "file") == "one"
+    used("commit", "-m", "goes on")
+    used("gc", "--yes", "--keep-days", "0")
+    assert used("fsck", code=DAMAGED).code == DAMAGED
+
+
+def test_a_commit_whose_manifest_is_damaged_is_named_and_everything_else_goes_on(used: Machine) -> None:
+    used("init", "b")
+    head = used("log", "--json").json()[0]["id"]
+    overwrite(used.home / "objects" / head / "__default__.manifest")
+    ended = used("list", "-H")
+    assert [row[0] for row in ended.fields()] == ["a", "b"]
+    assert ended.fields()[0][6] == ended.fields()[0][4]
+    assert "warning: dot a" in ended.err
+    assert used("dot", "show", "a").lines[0] == "Dot admin/a:"
+    for verb in ("status", "diff", "reset --hard HEAD"):
+        assert head in used("--dot", "a", *verb.split(), code=DAMAGED).err
+    assert f"damaged: {head}/__default__.manifest" in used("fsck", code=DAMAGED).out
+    assert used("debug", "Unfinished").json() == {"a": [], "b": []}
+    assert used.read("a", "file") == "uncommitted"
+    used("--dot", "a", "commit", "-m", "three")
+    used("--dot", "a", "reset", "v1")
+    used("--dot", "a", "undo")
+    assert used.read("a", "file") == "uncommitted"
+    assert used("list").err == ""
