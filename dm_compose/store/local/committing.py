@@ -95,8 +95,9 @@ class Committing(Parts):
 
     def will_disturb(self, entry_id: EntryId, paused: Sequence[str], stopped: Sequence[str]) -> None:
         pending = self._in_the_making(entry_id)
-        pending.entry = replace(pending.entry, paused=tuple(paused), stopped=tuple(stopped))
-        self._database.put_journal(pending.entry)
+        if paused or stopped:
+            pending.entry = replace(pending.entry, paused=tuple(paused), stopped=tuple(stopped))
+            self._database.put_journal(pending.entry)
 
     def capture(self, entry_id: EntryId) -> Captured:
         pending = self._in_the_making(entry_id)
