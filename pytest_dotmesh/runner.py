@@ -133,8 +133,8 @@ class Runner:
 
     # Around a test
 
-    def touched(self) -> None:
-        """Say that a test ran, or is about to, that may have changed the stack."""
+    def forget_pristine(self) -> None:
+        """Forget that the stack is as a restore left it, because a test that may change it has run or is about to."""
         self._pristine = None
 
     @property

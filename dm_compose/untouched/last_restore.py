@@ -94,7 +94,7 @@ class LastRestore:
         """Return what may have changed since the last restore, which was to `commit`, if given. Takes no lock."""
         if self._live is None or self._commit is None or commit not in (None, self._commit):
             return EVERYTHING
-        containers = self._witness.touched(self._watched)
+        containers = self._witness.touches(self._watched)
         written = self._live.store.written_files(self._live.directories)
         return Touched(containers, written, {c.id for c in self._watched}, self._others_started(self._live))
 
@@ -105,7 +105,7 @@ class LastRestore:
         """Return the live worktree as it was observed last, if no container has come, gone, stopped or moved since."""
         if self._commit is None or self._live is None:
             return None
-        self._witness.touched(())  # looks at what happened
+        self._witness.touches(())  # looks at what happened
         return None if self._witness.moved or self._others_started(self._live) else self._live
 
     def leaves(self) -> None:
@@ -132,16 +132,16 @@ class LastRestore:
         members = tuple(replace(m, container=now.get(m.container.id, m.container)) for m in live.members)
         self._live, self._commit = replace(live, members=members), commit.id
 
-    def touches(self) -> Mapping[str, str]:
+    def touched_containers(self) -> Mapping[str, str]:
         """Return the containers (ids) that may have been touched, with the reason. Looks at no file; called now and then, it
         keeps the engine's events from being lost.
         """
-        return self._witness.touched(self._watched)
+        return self._witness.touches(self._watched)
 
     def paused(self) -> Mapping[str, str]:
         """Say that we have just paused all containers; return those (ids) that may have been touched otherwise."""
         self._witness.disregard("pause", self._watched)
-        return self.touches()
+        return self.touched_containers()
 
     def thawed(self) -> None:
         """Say that we have just unpaused all containers that we had paused, and asked whether they answer."""

@@ -112,7 +112,7 @@ class Witness:
             except (OSError, ValueError, LookupError):
                 self._blame(container.id, _UNSEEN)
 
-    def touched(self, containers: Iterable[Container]) -> dict[str, str]:
+    def touches(self, containers: Iterable[Container]) -> dict[str, str]:
         """Return why containers, described as they are now, may have been changed since they were remembered, by id.
 
         One that is absent is proven untouched. Called now and then during a long test, for no container even, it keeps the
