@@ -63,7 +63,7 @@ class Runner:
         self.stack = Stack(config.compose, self._listen)
 
     def _listen(self, event: Event) -> None:
-        if event.what in ("wait", "warning", "recover", "adopt", "settle", "durability", "spares"):
+        if event.what in ("wait", "warning", "recover", "carry", "settle", "durability", "spares"):
             self._tell(f"dm: {event.what}: {event.text}")
 
     @property

@@ -170,7 +170,7 @@ def _judge(candidate: _Candidate, project: Project, service: ComposeService, set
         if candidate.key in settings.include:
             return None, f"{never}{in_vain}"
     if named is not None and named.external:
-        return None, "external volume; name it in x-dotmesh.include to adopt it"
+        return None, "external volume; to include it, name it in x-dotmesh.include"
     if candidate.datastore is not None and (reason := candidate.datastore.not_data.get(candidate.path)):
         return None, reason
     if candidate.task:

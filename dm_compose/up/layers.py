@@ -66,7 +66,7 @@ def refuse_to_overwrite(engine: Engine, layers: Sequence[Layer]) -> None:
 
 
 @contextlib.contextmanager
-def adopted(engine: Engine, layers: Sequence[Layer], listener: Listener) -> Iterator[None]:
+def carried_over(engine: Engine, layers: Sequence[Layer], listener: Listener) -> Iterator[None]:
     """Copy data out of writable layers into new volumes; in the block Compose replaces the containers.
 
     ExistsError when a volume is there already. A container that Compose has not begun to replace when the block ends, because
@@ -77,7 +77,7 @@ def adopted(engine: Engine, layers: Sequence[Layer], listener: Listener) -> Iter
     try:
         for layer in layers:
             container, path = layer.container, layer.subdot.path
-            listener(Event("adopt", f"{layer.subdot.name}: copying {path} of {container.name} into volume {layer.volume}"))
+            listener(Event("carry", f"{layer.subdot.name}: copying {path} of {container.name} into volume {layer.volume}"))
             stopped[container.id] = container
             if container.running:
                 engine.stop(container.id, STOP_TIMEOUT_S)
