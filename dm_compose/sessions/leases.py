@@ -43,12 +43,16 @@ class CloneSession(StackSession):
     @contextlib.contextmanager
     def _brought_up(self) -> Iterator[None]:
         self._mine = set(self.stack.project.services)
-        self._compose(["up", "-d"], creates=True, rewrites=[self._relax, self._supervise])
-        self.wait_until_ready()
-        self._check_versions()
-        self._has_arrived()
-        with self._kept_up():
-            yield
+        try:
+            self._compose(["up", "-d"], creates=True, rewrites=[self._relax, self._supervise])
+            self.wait_until_ready()
+            self._check_versions()
+            self._has_arrived()
+            with self._kept_up():
+                yield
+        finally:
+            if self.stack.project.providers:  # `made` removes the containers, but only Compose can tell a provider
+                self._compose(["down"], creates=False)
 
     def _check_versions(self) -> None:
         assert self.commit is not None

@@ -152,7 +152,11 @@ class StackSession:
                 yield
             return
         self._brought = frozenset(down)
-        self._compose(["up", "-d", "--no-recreate", *down], creates=True, rewrites=[self._relax, self._supervise, self._own])
+        self._compose(
+            ["up", "-d", "--no-recreate", *down, *(() if existing else stack.project.providers)],
+            creates=True,
+            rewrites=[self._relax, self._supervise, self._own],
+        )
         try:
             self.wait_until_ready()
             self._has_arrived()
@@ -181,7 +185,7 @@ class StackSession:
     def _has_arrived(self) -> None:
         """Note that the stack came up on the commit's files, unless there are others that may have written something by now."""
         assert self.commit is not None
-        if self.stack.project.services.keys() != self.stack.stateful_services():
+        if self.stack.project.providers or self.stack.project.services.keys() != self.stack.stateful_services():
             return
         if self._last_restore is None:
             self._last_restore = LastRestore(self.stack.engine)
