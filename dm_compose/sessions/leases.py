@@ -13,7 +13,7 @@ from dm_compose.clones.running import running_clone
 from dm_compose.core.commit import SESSION, Commit
 from dm_compose.core.containers import Container
 from dm_compose.core.names import session_lock
-from dm_compose.discovery.plan import StackPlan
+from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import InUseError
 from dm_compose.live.access import open_access
@@ -24,6 +24,7 @@ from dm_compose.operations.uncommitted import mark_quiet, save_uncommitted
 from dm_compose.sessions.containers import SessionContainers
 from dm_compose.sessions.options import SessionOptions
 from dm_compose.sessions.session import Session
+from dm_compose.up.run import require_compose
 
 
 @contextlib.contextmanager
@@ -53,7 +54,7 @@ def on_clone(clone: Clone, options: SessionOptions) -> Iterator[Session]:
 
     Leases of clones do not exclude each other, nor one of the original.
     """
-    with running_clone(clone, options.commit) as running:
+    with running_clone(clone, options.commit) as running, _providers_told(clone):
         containers = SessionContainers(clone, options)
         containers.made = set(clone.facts.project.services)
         session = Session(running.opened, running.commit, options, containers)
@@ -62,6 +63,16 @@ def on_clone(clone: Clone, options: SessionOptions) -> Iterator[Session]:
         containers.tell_durability()
         session.keep_up()
         yield session
+
+
+@contextlib.contextmanager
+def _providers_told(clone: Clone) -> Iterator[None]:
+    """Have Compose take a clone down at the end where a provider made a part of it: nobody else can tell the provider."""
+    try:
+        yield
+    finally:
+        if clone.facts.project.providers:
+            require_compose(clone, ["down"], creates=False)
 
 
 @contextlib.contextmanager
@@ -119,7 +130,8 @@ def _brought_up(session: Session) -> Iterator[None]:
     containers.brought_up = frozenset(services_to_bring_up(facts.project.services, facts.plan, found))
     try:
         if containers.brought_up:
-            containers.up([name for name in facts.project.services if name in containers.brought_up])
+            names = [name for name in facts.project.services if name in containers.brought_up]
+            containers.up([*names, *(() if existing else facts.project.providers)])
             session.wait_until_ready()
             session.arrived()
         containers.tell_durability()

@@ -91,7 +91,8 @@ class Session:
 
     def arrived(self) -> None:
         """Note that the stack came up on the commit's files, unless there are others that may have written something by now."""
-        if self.stack.facts.project.services.keys() == self.stack.facts.plan.stateful_services():
+        project = self.stack.facts.project
+        if not project.providers and project.services.keys() == self.stack.facts.plan.stateful_services():
             with self.live() as live:
                 self.last_restore.arrived(live, self.commit, EVERYTHING, Plan(()))
 
