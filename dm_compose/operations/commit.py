@@ -17,8 +17,6 @@ from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations.checks import before_commit
 from dm_compose.store.api import Captured
 
-STOP_TIMEOUT_S = 60
-
 
 @dataclass(frozen=True)
 class CommitReport:
@@ -85,7 +83,7 @@ def _capture_stopped(live: LiveWorktree, entry: EntryId, timeout_s: float) -> Ca
     def stop(member: Member) -> None:
         assert engine is not None
         live.listener(Event("stop", member.container.label))
-        engine.stop(member.container.id, STOP_TIMEOUT_S)
+        engine.stop(member.container.id)
 
     def start(member: Member) -> None:
         assert engine is not None

@@ -15,8 +15,6 @@ from dm_compose.discovery.stack_plan import Subdot
 from dm_compose.engine import Engine
 from dm_compose.errors import DmError, ExistsError, NotFoundError
 
-STOP_TIMEOUT_S = 60
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -80,7 +78,7 @@ def carried_over(engine: Engine, layers: Sequence[Layer], listener: Listener) ->
             listener(Event("carry", f"{layer.subdot.name}: copying {path} of {container.name} into volume {layer.volume}"))
             stopped[container.id] = container
             if container.running:
-                engine.stop(container.id, STOP_TIMEOUT_S)
+                engine.stop(container.id)
             engine.copy_into_new_volume(container.id, path, layer.volume, layer.labels)
             copies.append(layer)
         yield
