@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.commit import Commit, Move
 from dm_compose.core.events import Listener
 from dm_compose.core.names import MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName, SubdotName, WorktreeName
@@ -48,8 +48,7 @@ def fill_volumes(
         store = access.store
         directories = {subdot: access.directory(place) for subdot, place in places.items()}
         entry = store.begin_restore(*worktree, files, [], move, None)
-        with ThreadPoolExecutor(FILLED_AT_ONCE) as pool:
-            list(pool.map(lambda subdot: store.restore(entry, subdot, directories), directories))
+        at_once(lambda subdot: store.restore(entry, subdot, directories), list(directories), most=FILLED_AT_ONCE)
         store.sync_restored(entry)
         store.end_restore(entry)
     finally:

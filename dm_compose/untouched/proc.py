@@ -8,8 +8,8 @@ import os
 import stat
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.containers import Container
 from dm_compose.untouched.traffic import Traffic, any_socket, closing, parse_frames, parse_snmp6, traffic
 
@@ -24,9 +24,7 @@ def _settle(pids: Iterable[int], settle_s: float) -> None:
             while time.monotonic() < deadline and any(closing(_text(pid, name)) for name in ("tcp", "tcp6")):
                 time.sleep(0.001)
 
-    if pids := list(pids):
-        with ThreadPoolExecutor(len(pids)) as pool:  # the kernel takes 2 ms for each of the two
-            list(pool.map(settled, pids))
+    at_once(settled, list(pids))  # the kernel takes 2 ms for each of the two files
 
 
 def _text(pid: int, name: str) -> str:
