@@ -24,7 +24,7 @@ from dm_compose.core.events import Event
 from dm_compose.core.labels import CLONE_LABEL, RUN_LABEL
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, DotName, SubdotName, WorktreeName, session_lock
 from dm_compose.core.project import Project
-from dm_compose.discovery.plan import StackPlan
+from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.dots.stack import OpenStack, Stack
 from dm_compose.engine import OWNER_LABEL, Engine, Owner
 from dm_compose.errors import ComposeError, NotFoundError

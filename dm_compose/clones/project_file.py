@@ -19,7 +19,7 @@ from dm_compose.core.names import DotName, SubdotName
 from dm_compose.core.project import Project
 from dm_compose.discovery.mount_rules import related
 from dm_compose.discovery.naming import GENERATED_PREFIX
-from dm_compose.discovery.plan import Kind, StackPlan, Subdot
+from dm_compose.discovery.stack_plan import Kind, StackPlan, Subdot
 from dm_compose.errors import UsageError
 from dm_compose.up.project_file import mount_volume
 

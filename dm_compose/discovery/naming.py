@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from dm_compose.core.names import _LONGEST_NAME, DotName, SubdotName, _free
 from dm_compose.core.project import Project
-from dm_compose.discovery.plan import Kind, Subdot
+from dm_compose.discovery.stack_plan import Kind, Subdot
 from dm_compose.errors import UsageError
 
 GENERATED_PREFIX = "dm-"

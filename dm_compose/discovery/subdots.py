@@ -14,8 +14,8 @@ from dm_compose.datastores.registry import Registry
 from dm_compose.discovery.client_services import awaited_to_end, other_program, task_of
 from dm_compose.discovery.mount_rules import NEVER_STATE, bind_reason, is_aside, related, tidy, volume_reason
 from dm_compose.discovery.naming import ANCESTOR_DRIVER, ancestor_names, subdot_name, unique
-from dm_compose.discovery.plan import Kind, PlannedService, Skipped, StackPlan, Subdot
 from dm_compose.discovery.settings import Settings, read_settings
+from dm_compose.discovery.stack_plan import Kind, PlannedService, Skipped, StackPlan, Subdot
 
 _NO_FILES = {"tmpfs": "in memory", "secret": "secret", "config": "configuration"}
 _IN_VAIN = "; named in x-dotmesh.include, to no effect"

@@ -13,7 +13,7 @@ from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import MAIN_WORKTREE, DotName, SubdotName, WorktreeName
 from dm_compose.discovery.naming import ANCESTOR_DRIVER
-from dm_compose.discovery.plan import Kind
+from dm_compose.discovery.stack_plan import Kind
 from dm_compose.dots.dot import Dot
 from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.errors import InUseError, NotFoundError

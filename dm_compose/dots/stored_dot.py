@@ -10,7 +10,7 @@ from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.labels import PROJECT_LABEL
 from dm_compose.core.names import DotName, RefName, SubdotName, WorktreeName, worktree_name
-from dm_compose.discovery.plan import StackPlan
+from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.dots.dot import Dot
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError

@@ -11,7 +11,7 @@ from dm_compose.core.containers import Image
 from dm_compose.core.labels import PROJECT_LABEL, VOLUME_LABEL
 from dm_compose.core.project import Project
 from dm_compose.datastores.registry import registry
-from dm_compose.discovery.plan import StackPlan, Subdot
+from dm_compose.discovery.stack_plan import StackPlan, Subdot
 from dm_compose.discovery.subdots import make_plan
 from dm_compose.engine import Engine
 from dm_compose.errors import EngineError

@@ -12,7 +12,7 @@ from dm_compose.core.names import ROOT_SUBDOT, SubdotName
 from dm_compose.core.volumes import VolumeName
 from dm_compose.datastores import Service
 from dm_compose.datastores.registry import registry
-from dm_compose.discovery.plan import Kind, PlannedService, StackPlan, Subdot
+from dm_compose.discovery.stack_plan import Kind, PlannedService, StackPlan, Subdot
 from dm_compose.discovery.subdots import running_datastore
 from dm_compose.engine import Engine
 from dm_compose.errors import UsageError

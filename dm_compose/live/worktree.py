@@ -11,7 +11,7 @@ from dm_compose.core.events import Event, Listener
 from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, CommitId, DotName, SubdotName, WorktreeName
 from dm_compose.core.tree import TreeDiff
 from dm_compose.datastores import Datastore, Service
-from dm_compose.discovery.plan import StackPlan
+from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.engine import Engine
 from dm_compose.live.access import Access
 from dm_compose.live.locks import user_name

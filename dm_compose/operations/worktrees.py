@@ -5,7 +5,7 @@ from __future__ import annotations
 from dm_compose.core.commit import Move, Worktree
 from dm_compose.core.labels import PROJECT_LABEL, SUBDOT_LABEL, VOLUME_LABEL, WORKTREE_LABEL
 from dm_compose.core.names import SubdotName, WorktreeName
-from dm_compose.discovery.plan import Kind, StackPlan
+from dm_compose.discovery.stack_plan import Kind, StackPlan
 from dm_compose.engine import Engine
 from dm_compose.errors import ExistsError, NotFoundError, UsageError
 from dm_compose.live.worktree import LiveWorktree

@@ -13,7 +13,7 @@ from dm_compose.clones.running import running_clone
 from dm_compose.core.commit import SESSION, Commit
 from dm_compose.core.containers import Container
 from dm_compose.core.names import session_lock
-from dm_compose.discovery.plan import StackPlan
+from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import InUseError
 from dm_compose.live.access import open_access

@@ -17,7 +17,7 @@ import yaml
 from dm_compose.compose.words import VerbWords, read_words
 from dm_compose.core.containers import Container
 from dm_compose.core.names import SubdotName
-from dm_compose.discovery.plan import Kind, Subdot
+from dm_compose.discovery.stack_plan import Kind, Subdot
 from dm_compose.dots.stack import Rewrite, Stack
 from dm_compose.errors import ComposeError
 from dm_compose.live.access import store_exists

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections import defaultdict
@@ -11,6 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
+from benchmarks import plot
 from dm_compose.cli.compose_group import cli as compose_cli
 from dm_compose.cli.dm_group import cli as dm_cli
 from dm_compose.cli.passing import CREATING, REMOVING
@@ -147,6 +149,11 @@ def test_every_setting_of_the_plugin_is_documented_with_its_three_names() -> Non
             setting.name
         )
     assert len(rows) == len(SETTINGS)
+
+
+def test_the_plot_is_drawn_from_the_kept_samples() -> None:
+    drawn = plot.svg(json.loads(plot.FIGURES.read_text()))
+    assert plot.PICTURE.read_text() == drawn, "python -m benchmarks.plot draws it anew"
 
 
 def test_the_page_of_datastores_is_what_the_modules_say() -> None:
