@@ -1,4 +1,4 @@
-"""Where dots are kept besides the local store: kinds of remote behind one interface. The only package that speaks HTTP."""
+"""Places outside the local store that keep dots: kinds of remote behind one interface. The only package that speaks HTTP."""
 
 from dm_compose.remotes.base import Blob, Context, Credentials, Remote, RemoteKind, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of

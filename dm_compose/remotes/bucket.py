@@ -1,7 +1,7 @@
-"""Buckets through obstore: `PREFIX/NAMESPACE/DOT/` is an OCI image layout each. The only module that imports obstore.
+"""A bucket as remote, by obstore. Each `PREFIX/NAMESPACE/DOT/` is an OCI image layout. The only module that imports obstore.
 
-Tags are in `index.json`, which is replaced by a conditional put: of two writers one finds that it has changed and looks again.
-Credentials are those of the provider's environment variables (AWS_..., GOOGLE_..., AZURE_...) or of the machine.
+Tags are in `index.json`, which is replaced by a conditional put. Of two writers one finds that the file has changed, and looks
+again. Credentials come from the provider's environment variables (AWS_..., GOOGLE_..., AZURE_...) or from the machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PASSING = ("GenericError", "JoinError")
 
 
 class BucketRemote:
-    """See Remote."""
+    """A remote that is a bucket, or a prefix in one; see Remote."""
 
     guarantee = "exact: tags move by a conditional put"
     connections = CONNECTIONS
@@ -89,7 +89,7 @@ def _store(url: RemoteUrl, **more: Any) -> ObjectStore:
         config["account_name"] = url.options["account"]
     plain_http = bool(endpoint) and RemoteUrl.parse(endpoint or "").loopback
     client: Any = {"allow_http": plain_http or url.flag("insecure"), "connect_timeout": timedelta(seconds=10)}
-    retry: Any = {"max_retries": 1, "retry_timeout": timedelta(seconds=20)}  # the remote's own retries are above this
+    retry: Any = {"max_retries": 1, "retry_timeout": timedelta(seconds=20)}  # remotes.retry tries again above this
     try:
         return from_url(f"{url.scheme}://{url.host}", config=config, client_options=client, retry_config=retry)
     except (exceptions.BaseError, ValueError) as error:
@@ -97,7 +97,7 @@ def _store(url: RemoteUrl, **more: Any) -> ObjectStore:
 
 
 class BucketRepository:
-    """See Repository."""
+    """An image layout in a bucket; see Repository."""
 
     def __init__(self, store: ObjectStore, prefix: str, where: str) -> None:
         self._store = store
@@ -153,10 +153,10 @@ class BucketRepository:
         return found[0] if found else None
 
     def _index(self) -> tuple[Index, Any]:
-        """Return the tags, and what a conditional put needs to know of the file; None when there is none."""
+        """Return the tags, and the version of the file for a conditional put. The version is None when there is no file."""
         try:
             return self._read_index()
-        except DamagedError:  # perhaps only this answer was
+        except DamagedError:  # perhaps only this one answer was damaged
             return self._read_index()
 
     def _read_index(self) -> tuple[Index, Any]:
@@ -173,7 +173,7 @@ class BucketRepository:
         for attempt in range(UPDATE_ATTEMPTS):
             index, version = self._index()
             if attempt and all((index.tags.get(tag) or (None,))[0] == digest for tag, digest in changes.items()):
-                return  # it was our own write that was in the way: done, but its answer was lost
+                return  # our own write had succeeded, and its answer was lost
             index.check(expected)
             for tag, digest in changes.items():
                 if digest is None:
@@ -183,10 +183,10 @@ class BucketRepository:
                         index.tags[tag] = digest, obstore.head(self._store, self._path(digest))["size"]
             if self._replace(index, version):
                 return
-        raise RemoteError(f"moving tags of {self}: others did so {UPDATE_ATTEMPTS} times meanwhile", passing=True)
+        raise RemoteError(f"moving tags of {self}: others moved tags {UPDATE_ATTEMPTS} times meanwhile", passing=True)
 
     def _replace(self, index: Index, version: Any) -> bool:
-        """Write the tags; False when somebody else has written them since they were read."""
+        """Write the tags. Return False when somebody else has written them since they were read."""
         with _errors(f"writing {self}", ""):
             try:
                 if version is None:
@@ -211,7 +211,7 @@ class BucketRepository:
             obstore.delete(self._store, self._path(digest))
 
     def remove(self) -> None:
-        """Remove `index.json` first: without it nobody sees a repository."""
+        """Remove `index.json` first, because nobody sees a repository without it."""
         with contextlib.suppress(NotFoundError), _errors(f"removing {self}", ""):
             obstore.delete(self._store, self._index_path)
         with _errors(f"removing {self}", ""):
@@ -221,7 +221,7 @@ class BucketRepository:
 
 @contextlib.contextmanager
 def _errors(doing: str, what: str) -> Iterator[None]:
-    """Turn what obstore raises into our errors; `what` is missing when something is."""
+    """Turn the errors of obstore into ours. `what` names the thing that is missing in a NotFoundError."""
     try:
         yield
     except (FileNotFoundError, exceptions.NotFoundError):
@@ -239,5 +239,5 @@ def _errors(doing: str, what: str) -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    """Return what an error says in one line, without what follows: requests and debugging output."""
+    """Return the first line of an error. Requests and debugging output follow it."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -1,4 +1,4 @@
-"""The kinds of remote that come with dm-compose. What needs a large library is imported when a remote of the kind is opened."""
+"""The kinds of remote that come with dm-compose. A kind that needs a large library is imported when somebody opens it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A directory as remote: `NAMESPACE/DOT/` below it is an OCI image layout each.
+"""A directory as remote. Each `NAMESPACE/DOT/` below it is an OCI image layout.
 
-Several processes on one machine may write at once: files appear by rename, and tags move under a kernel lock.
+Several processes of one machine may write at once: files appear by rename, and tags move under a kernel lock.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _errors(doing: str) -> Iterator[None]:
 
 
 class DirectoryRemote:
-    """See Remote."""
+    """A remote that is a directory of this machine; see Remote."""
 
     guarantee = "exact for all writers on this machine: tags move under a kernel lock"
     connections = 2
@@ -81,7 +81,10 @@ class DirectoryRemote:
 
 
 class DirectoryRepository:
-    """See Repository. Modes follow those of the remote's directory, which is private when it is made here."""
+    """An image layout in a directory; see Repository.
+
+    Files get the mode of the remote's directory. A directory that is made here is private.
+    """
 
     def __init__(self, root: Path, name: RemoteName) -> None:
         self._root = root
@@ -106,7 +109,7 @@ class DirectoryRepository:
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EACCES, errno.EROFS):
                 raise RemoteError(f"looking into {self._top}: {error.strerror}") from error
-            return False  # somebody else's: our own copy will be new
+            return False  # the file is somebody else's: a copy of our own will have a new time stamp
         return True
 
     def put(self, digest: Digest, data: bytes) -> None:
@@ -253,7 +256,7 @@ def _sync(directory: Path) -> None:
 
 
 def _names(directory: Path) -> list[DotName]:
-    """Return the names of directories in a directory that are names of dots or namespaces."""
+    """Return the directories in a directory whose names can be those of dots or namespaces, sorted."""
     if not directory.is_dir():
         return []
     names = [item.name for item in os.scandir(directory) if item.is_dir() and DotName.pattern.fullmatch(item.name)]

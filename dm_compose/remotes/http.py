@@ -1,4 +1,4 @@
-"""HTTP for registries: authentication as they ask for it, and errors in our words. The only module that imports requests."""
+"""HTTP for registries: it authenticates as they ask, and turns their errors into ours. The only module that imports requests."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ _PARAMETER = re.compile(r'([a-z_]+)="([^"]*)"')
 
 
 class RegistryApi:
-    """Requests to one registry. Thread-safe. Secrets go to it and to the token server that it names only, and only over https,
-    unless it is asked over http itself.
+    """Requests to one registry. Thread-safe.
+
+    Secrets go to the registry and to the token server that it names, and to nobody else. They go over https only, unless the
+    registry itself is asked over http (on loopback, or with ?insecure=1).
     """
 
     def __init__(self, url: RemoteUrl, context: Context, connections: int) -> None:
@@ -67,9 +69,10 @@ class RegistryApi:
         stream: bool = False,
         anonymous: bool = False,
     ) -> requests.Response:
-        """Return the answer to a request, an answer of success. `path` may be a whole address that the registry gave.
+        """Send a request and return its answer, which is one of success.
 
-        NotFoundError for 404; RemoteError otherwise, passing for what may be gone at the next try. `doing` is for messages.
+        `path` may be a whole address that the registry gave. Messages begin with `doing`. NotFoundError for 404. RemoteError for
+        other refusals and broken connections; it is `passing` if another try may succeed.
         """
         url = urllib.parse.urljoin(self._base, path)
         ours = urllib.parse.urlsplit(url).netloc == urllib.parse.urlsplit(self._base).netloc
@@ -102,7 +105,7 @@ class RegistryApi:
             raise self._failed(error, doing) from None
 
     def chunks(self, response: requests.Response, doing: str) -> Iterator[bytes]:
-        """Yield the body of a streamed answer; a body that is cut short is a passing error."""
+        """Yield the body of a streamed answer. A body that is cut short raises a passing RemoteError."""
         try:
             with response:
                 yield from response.iter_content(CHUNK_BYTES)
@@ -137,7 +140,7 @@ class RegistryApi:
     # Authentication: https://distribution.github.io/distribution/spec/auth/token/
 
     def _authorize(self, challenge: str, scope: str, *, anonymous: bool) -> str | None:
-        """Return what to send after a challenge, None when nothing can help."""
+        """Return the Authorization header that answers a challenge. None when we have nothing that could."""
         scheme, _, rest = challenge.partition(" ")
         found = None if anonymous else self._own_credentials()
         if scheme.lower() == "basic":
@@ -187,7 +190,7 @@ class RegistryApi:
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep requests from sending what a .netrc says: Docker's own configuration is the one place of credentials."""
+    """Keep requests from sending passwords of a .netrc. Docker's own configuration is the only place of credentials."""
     return request
 
 
@@ -196,7 +199,7 @@ def _basic(found: Credentials) -> str:
 
 
 def _brief(error: Exception) -> str:
-    """Return what went wrong in a few words: the names of the causes, without addresses or memory."""
+    """Return the kind of failure in a few words, without addresses of hosts or of memory."""
     if isinstance(error, requests.exceptions.Timeout):
         return "no answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
@@ -207,7 +210,7 @@ def _brief(error: Exception) -> str:
 
 
 def _message(response: requests.Response) -> str:
-    """Return what a registry says of an error, shortened and on one line."""
+    """Return the registry's own words about an error in parentheses, shortened, on one line; '' if it says nothing."""
     try:
         errors: Any = response.json()["errors"]
         text = "; ".join(str(e.get("message") or e.get("code")) for e in errors)

@@ -1,4 +1,4 @@
-"""The documents of an OCI image layout (image specification 1.1): `oci-layout` and `index.json`, where the tags are."""
+"""The documents of an OCI image layout (image specification 1.1): `oci-layout`, and `index.json`, which has the tags."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ REF_NAME = "org.opencontainers.image.ref.name"
 
 
 class Index:
-    """The tags of an image layout. Entries that other programs made are kept as they are."""
+    """The tags of an image layout, read from its `index.json` and written back. Entries of other programs are kept as they are.
+
+    `data` is None for a layout that does not exist yet. DamagedError names the file as `where` when it cannot be read.
+    """
 
     def __init__(self, data: bytes | None, *, where: str) -> None:
         self._others: list[Any] = []
@@ -38,14 +41,14 @@ class Index:
             self._others.append(entry)
 
     def check(self, expected: Mapping[Tag, Digest | None]) -> None:
-        """Raise DivergedError when a tag is not what it is expected to be."""
+        """Raise DivergedError when a tag does not name the expected digest, or exists where None is expected."""
         for tag, wanted in expected.items():
             found = self.tags.get(tag)
             if (found[0] if found else None) != wanted:
                 raise changed(tag)
 
     def encode(self) -> bytes:
-        """Return the file."""
+        """Return the bytes of `index.json`."""
         manifests = [
             {
                 "mediaType": MANIFEST_TYPE,

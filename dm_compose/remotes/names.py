@@ -1,4 +1,4 @@
-"""Names on remotes as types: what has passed `parse` is safe in paths, URLs and messages."""
+"""Names on remotes as types. A name that has passed `parse` is safe in paths, URLs and messages."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SLASH = re.compile(r"\.\.(?!\.)")
 
 
 class Digest(str):
-    """Digest of a blob: `sha256:` and 64 lower-case hex digits."""
+    """The digest of a blob: `sha256:` and 64 lower-case hex digits."""
 
     __slots__ = ()
     _pattern = re.compile(r"sha256:[0-9a-f]{64}")
 
     @classmethod
     def parse(cls, text: object) -> Self:
-        """Return `text` as this type; UntrustedError for anything else, because digests come from remotes."""
+        """Return `text` as this type. UntrustedError if it is no digest, because digests come from remotes."""
         if not isinstance(text, str) or not cls._pattern.fullmatch(text):
             raise UntrustedError(f"{str(text)[:100]!r} is not a sha256 digest")
         return cls(text)
@@ -34,7 +34,7 @@ class Digest(str):
 
     @property
     def short(self) -> str:
-        """The first twelve digits, for people."""
+        """The first twelve hex digits, for messages."""
         return self[7:19]
 
 
@@ -44,23 +44,26 @@ def digest_of(data: bytes) -> Digest:
 
 
 class Tag(str):
-    """Name of a manifest in a repository. A branch's tag is its name with `..` for `/`; a commit's is `_` and its id."""
+    """The name of a manifest in a repository.
+
+    The tag of a branch is the branch's name with `..` for each `/`. The tag of a commit is `_` and the commit's id.
+    """
 
     __slots__ = ()
     _pattern = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
     @classmethod
     def parse(cls, text: object) -> Self:
-        """Return `text` as this type, or raise UntrustedError."""
+        """Return `text` as this type. UntrustedError if it is no tag, because tags come from remotes."""
         if not isinstance(text, str) or not cls._pattern.fullmatch(text):
             raise UntrustedError(f"{str(text)[:200]!r} is not a tag")
         return cls(text)
 
     @classmethod
     def of_branch(cls, branch: RefName) -> Self:
-        """Return the tag of a branch; UsageError when the name is too long for one.
+        """Return the tag of a branch. UsageError when the branch's name is too long for a tag.
 
-        `..` is free to stand for `/`, because no branch name has it, nor a `.` after a `/`.
+        `..` can stand for `/`, because no branch name has `..`, or a `.` after a `/`.
         """
         text = branch.replace("/", "..")
         if len(text) > MAX_TAG:
@@ -74,7 +77,7 @@ class Tag(str):
 
     @property
     def branch(self) -> RefName | None:
-        """The branch whose tag this is, None when it is no branch's."""
+        """The branch that has this tag. None when it is not the tag of a branch."""
         try:
             return RefName.parse(_SLASH.sub("/", self))
         except UsageError:
@@ -82,21 +85,21 @@ class Tag(str):
 
     @property
     def commit_id(self) -> CommitId | None:
-        """The commit whose tag this is, None when it is no commit's."""
+        """The commit that has this tag. None when it is not the tag of a commit."""
         match = _COMMIT.fullmatch(self)
         return CommitId(match[1]) if match else None
 
 
 @dataclass(frozen=True, order=True)
 class RemoteName:
-    """Name of a dot on a remote: `NAMESPACE/DOT`."""
+    """The name of a dot on a remote: `NAMESPACE/DOT`."""
 
     namespace: DotName
     dot: DotName
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the name that `text` is; UsageError for anything but two names with a slash between them."""
+        """Return `text` as this type. UsageError for anything but two names with a slash between them."""
         namespace, slash, dot = text.partition("/")
         if not slash:
             raise UsageError(f"invalid name of a dot on a remote {text!r}", hint="It has two parts: NAMESPACE/DOT.")

@@ -1,7 +1,7 @@
-"""An OCI registry as remote: `PREFIX/NAMESPACE/DOT` is a repository each (distribution specification 1.1).
+"""An OCI registry as remote (distribution specification 1.1). Each `PREFIX/NAMESPACE/DOT` is a repository.
 
-A registry has no compare-and-swap for tags. `update` looks right before it writes, and the caller looks again after: of two
-pushes within the same milliseconds the last one has the branch, and the other one's commits stay there under their ids.
+A registry has no compare-and-swap for tags. `update` reads a tag right before it writes, and the caller reads it again after.
+When two push within the same milliseconds, the last one has the branch. The commits of the other one stay there under their ids.
 The repository `PREFIX/dm-dots` has a tag for each dot, because not every registry lists its repositories.
 """
 
@@ -35,18 +35,18 @@ _ENCODED = "x--"
 
 
 def component(name: str) -> str:
-    """Return a name as a part of a repository's path: itself where the specification allows it, else in base32 after `x--`."""
+    """Return a name as one part of a repository's path: itself where the specification allows it, else `x--` and its base32."""
     if _COMPONENT.fullmatch(name) and not name.startswith(_ENCODED):
         return name
     return _ENCODED + base64.b32encode(name.encode()).decode().rstrip("=").lower()
 
 
 class OciRemote:
-    """See Remote."""
+    """A remote that is a registry, or a prefix in one; see Remote."""
 
     guarantee = (
-        "a registry cannot compare and swap: a push looks right before and after it moves a branch, and of two within the same"
-        " milliseconds the last has the branch; the other's commits stay there under their ids"
+        "a registry cannot compare and swap, so a push reads a branch right before and right after it moves it; if two push"
+        " within the same milliseconds, the last one has the branch, and the other one's commits stay there under their ids"
     )
     connections = CONNECTIONS
     local = False
@@ -111,7 +111,10 @@ class OciRemote:
 
 
 class OciRepository:
-    """See Repository. `listing` is where a tag is put when the first branch is pushed."""
+    """A repository of a registry; see Repository.
+
+    `listing` is the repository and the tag by which others find this one. The first branch that is pushed sets that tag.
+    """
 
     def __init__(self, api: RegistryApi, path: str, listing: tuple[OciRepository, Tag] | None) -> None:
         self._api = api
@@ -151,15 +154,15 @@ class OciRepository:
         with self._api.call("POST", f"/v2/{self._path}/blobs/uploads/", scope=self._push, doing=doing, data=b"") as begun:
             location = begun.headers.get("Location", "")
         if not location:
-            raise RemoteError(f"{doing}: the registry does not say where to")
+            raise RemoteError(f"{doing}: the registry does not say where the upload goes")
         parts = urllib.parse.urlsplit(location)
         query = f"{parts.query}&" if parts.query else ""
         target = urllib.parse.urlunsplit(parts._replace(query=f"{query}digest={urllib.parse.quote(digest)}"))
         headers = {"Content-Type": "application/octet-stream"}
         try:
             self._api.call("PUT", target, scope=self._push, doing=doing, headers=headers, data=data).close()
-        except NotFoundError:  # the registry has given the upload up
-            raise RemoteError(f"{doing}: the registry has given it up", passing=True) from None
+        except NotFoundError:  # the registry has forgotten the upload
+            raise RemoteError(f"{doing}: the registry has forgotten the upload", passing=True) from None
 
     def get(self, digest: Digest, start: int = 0) -> Iterator[bytes]:
         doing = f"downloading from {self}"
@@ -236,7 +239,7 @@ class OciRepository:
                 self._put_manifest(tag, data)
 
     def _list_dot(self) -> None:
-        """Put the dot on the list; who may not write there can push all the same."""
+        """Put the dot on the list of dots. A user who may not write to the list can push all the same."""
         if self._listing is None:
             return
         repository, tag = self._listing
@@ -249,7 +252,7 @@ class OciRepository:
                 raise
 
     def put_manifest_as(self, tag: Tag, data: bytes) -> None:
-        """Store a manifest under a tag."""
+        """Store a manifest under a tag. Atomic; the blobs of the manifest are there already."""
         self._put_manifest(tag, data)
 
     def _remove_tag(self, tag: Tag) -> None:
@@ -268,7 +271,7 @@ class OciRepository:
                 self._delete(path, f"removing a blob from {self}")
 
     def remove(self) -> None:
-        """Remove every manifest, which takes its tags along; the registry's own garbage collection frees the blobs."""
+        """Remove every manifest. The registry removes its tags with it, and its own garbage collection frees the blobs later."""
         for digest in {self.resolve(tag) for tag in self.tags()} - {None}:
             assert digest is not None
             self._delete(self._manifest(digest), f"removing {self}")

@@ -1,4 +1,4 @@
-"""Which kinds of remote there are, and opening one by its address."""
+"""The kinds of remote by the schemes of their addresses, and opening a remote by its address."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Kinds:
 
     def __init__(self, manager: pluggy.PluginManager) -> None:
         self._by_scheme: dict[str, RemoteKind] = {}
-        # pluggy calls the newest plugin first: the built-in one comes last, so that a user's plugin may replace a kind.
+        # pluggy calls the plugin that was registered last first. So the built-in kinds are registered last, and a plugin of the
+        # user, which is called after them, replaces theirs.
         manager.register(builtin)
         try:
             manager.check_pending()
@@ -32,7 +33,7 @@ class Kinds:
             self._by_scheme[scheme] = kind
 
     def schemes(self) -> list[str]:
-        """All schemes, sorted."""
+        """Return all schemes, sorted."""
         return sorted(self._by_scheme)
 
     def kind(self, scheme: str) -> RemoteKind:
@@ -44,7 +45,7 @@ class Kinds:
 
 @functools.cache
 def kinds() -> Kinds:
-    """Return the kinds of this process: built-in ones and those of installed plugins."""
+    """Return the kinds that this process knows: the built-in ones and those of installed plugins. Read once per process."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     manager.load_setuptools_entrypoints(hookspecs.PROJECT)
@@ -52,5 +53,5 @@ def kinds() -> Kinds:
 
 
 def open_remote(url: RemoteUrl, context: Context | None = None) -> Remote:
-    """Return the remote at an address; errors that can pass are tried again. Does not talk to it yet."""
+    """Return the remote at an address, without talking to it yet. Its methods try again after passing errors. UsageError."""
     return retrying(kinds().kind(url.scheme).open(url, context or Context()))

@@ -1,4 +1,4 @@
-"""Trying again what can succeed at the next try, around any kind of remote."""
+"""Trying again after errors that may pass, for any kind of remote."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ T = TypeVar("T")
 
 
 def persistently(work: Callable[[], T]) -> T:
-    """Return what `work` returns, tried up to ATTEMPTS times while its errors are passing ones.
+    """Call `work` until it succeeds, and return its result. Tries up to ATTEMPTS times as long as its errors are passing ones.
 
-    Waits twice as long each time, by chance up to half less, so that many clients do not come back at once.
+    Each wait is twice as long as the one before, up to LONGEST_WAIT_S. A random part of it, up to half, is left out, so that many
+    clients do not come back at once.
     """
     for attempt in range(1, ATTEMPTS):
         try:
@@ -34,12 +35,12 @@ def persistently(work: Callable[[], T]) -> T:
 
 
 def pause(attempt: int) -> None:
-    """Wait before the next try after `attempt` failed ones."""
+    """Wait before the next try, when `attempt` tries have failed."""
     time.sleep(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1)) * random.uniform(0.5, 1))
 
 
 def retrying(remote: Remote) -> Remote:
-    """Return a remote that does what `remote` does, and tries again."""
+    """Return a remote that calls `remote`, and calls it again after passing errors."""
     return _Remote(remote)
 
 
@@ -78,7 +79,7 @@ class _Repository:
         persistently(lambda: self._inner.put(digest, data))
 
     def get(self, digest: Digest, start: int = 0) -> Iterator[bytes]:
-        """A stream that breaks goes on where it broke; each step forward makes the tries count anew."""
+        """Go on where a stream broke. The count of tries begins anew whenever bytes have come."""
         attempt = 1
         while True:
             try:
@@ -106,7 +107,7 @@ class _Repository:
         return persistently(lambda: self._inner.resolve(tag))
 
     def update(self, changes: Mapping[Tag, Digest | None], expected: Mapping[Tag, Digest | None]) -> None:
-        """After an error that left open whether the update happened, a tag that is already what it should be is no conflict."""
+        """Try again. A failed try may have changed the tags all the same, so tags that are as they should be are no conflict."""
         for attempt in range(1, ATTEMPTS):
             try:
                 return self._inner.update(changes, expected)

@@ -1,4 +1,4 @@
-"""The tests that every kind of remote passes. For the author of a kind:
+"""The tests that every kind of remote passes. The author of a kind runs them like this:
 
     from dm_compose.remotes.testing import RemoteContract
 
@@ -7,7 +7,8 @@
         def remote(self):
             yield MyRemote(...)  # empty at the start of each test
 
-Set `lists_blobs` or `removes_tags` to False where the kind cannot do that.
+The fixture `remote` gives each test a Remote without repositories. Each test checks one promise of dm_compose.remotes.base. Set
+`lists_blobs` to False if the kind cannot list blobs, and `removes_tags` to False if it cannot remove tags.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MAIN, OTHER = Tag("master"), Tag("feature..x")
 
 
 def sample_manifest(repository: Repository, number: int = 0) -> Digest:
-    """Store a small commit-like manifest and return its digest."""
+    """Store a small manifest that looks like that of a commit, and return its digest. Another `number` gives another digest."""
     config = f'{{"number":{number}}}'.encode()
     digest = digest_of(config)
     repository.put(digest, config)
@@ -38,7 +39,7 @@ def sample_manifest(repository: Repository, number: int = 0) -> Digest:
 
 
 class RemoteContract:
-    """Tests of a `remote` fixture, which is empty when a test begins."""
+    """Tests of the fixture `remote`, which is empty when a test begins. A subclass provides it."""
 
     lists_blobs = True
     removes_tags = True

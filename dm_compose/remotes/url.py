@@ -1,4 +1,4 @@
-"""The address of a remote, from the user's words."""
+"""The address of a remote, as the user writes it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
 
 @dataclass(frozen=True)
 class RemoteUrl:
-    """A parsed address. `host` is '' for directories; `path` has no slash at its ends, but an absolute directory's first one.
+    """A parsed address.
 
-    `options` are what follows `?`. There are never credentials in it: they would end up in messages and configuration.
+    `host` is '' for a directory. `path` has no slash at its ends, except the first one of a directory, which is absolute.
+    `options` has the names and values that follow `?`. An address never has credentials in it: they would end up in messages
+    and configuration.
     """
 
     scheme: str
@@ -30,9 +32,9 @@ class RemoteUrl:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an address: `scheme://host[:port]/path?name=value`, or a directory's path (absolute, `./...` or `../...`).
+        """Read an address: `scheme://host[:port]/path?name=value`, or the path of a directory (/..., ./..., ../... or ~/...).
 
-        UsageError says what is wrong, and never repeats what may be a password.
+        UsageError names the mistake. It never repeats words that may be a password.
         """
         match = _SCHEME.match(text)
         if match is None:
@@ -43,7 +45,7 @@ class RemoteUrl:
                     hint="Give a directory (/path, ./path), oci://HOST/PREFIX, s3://BUCKET/PREFIX, gs:// or az://.",
                 )
             return cls("file", "", _directory(text))
-        if match[1] != "file" and "@" in text:  # wherever it is: secrets have slashes in them
+        if match[1] != "file" and "@" in text:  # anywhere in the text: a secret may have slashes in it
             raise UsageError(
                 "the address of the remote has a user or password in it, which would be stored and shown",
                 hint="Use `docker login` for a registry, the provider's environment variables for object storage.",
@@ -68,7 +70,7 @@ class RemoteUrl:
 
     @property
     def location(self) -> str:
-        """Host and port."""
+        """The host, with the port if there is one: `HOST[:PORT]`."""
         return f"{self.host}:{self.port}" if self.port is not None else self.host
 
     @property
@@ -82,7 +84,7 @@ class RemoteUrl:
             return False
 
     def flag(self, name: str) -> bool:
-        """Whether an option is switched on."""
+        """Whether an option is switched on: by 1, true or yes, or by its name without a value."""
         return self.options.get(name, "0").lower() in ("1", "true", "yes", "")
 
     def __str__(self) -> str:
