@@ -252,6 +252,8 @@ def test_a_compose_file_of_the_ancestor_runs_with_plain_compose(bench: DriverBen
     (dot,) = json.loads(dm("list", "--json").stdout)
     assert dot["dot"] == "proj_sockshop"
     assert len(dot["containers"]) == 5
+    for name in services:
+        eventually((bench.store_path / "trees/proj_sockshop/main" / name / "mine").exists, f"the file of {name}")
     made = dm("commit", "-m", "five").stdout.strip()
     assert set(json.loads(dm("log", "--json").stdout)[0]["subdots"]) == {"__root__", *services}
     status = json.loads(_run(bench, "dm-compose", "status", "--json", cwd=tmp_path).stdout)

@@ -381,6 +381,7 @@ def test_next(dm_stack):
     done = tests.run("--dm-strategy=restart")
     assert "1 failed, 1 passed" in outcome(done), done.stdout  # the last one sees that containers were started anew
     tests.project.dm("up", "-d")
+    tests.project.wait_ready()
     assert is_seed(tests.project)
 
 
