@@ -16,6 +16,7 @@ from typing import Any
 import docker
 import pytest
 
+from tests.support.processes import python_path
 from tests.support.projects import TestProject, eventually
 
 pytestmark = pytest.mark.engine
@@ -83,7 +84,7 @@ def slow_commit(cache_only: TestProject, tmp_path: Path) -> Callable[..., subpro
             "    return False\n"
             "sys.addaudithook(hook)\n"
         )
-        child = start(cache_only, "commit", "-m", "slow", PYTHONPATH=str(hook), HANG="1", **environment)
+        child = start(cache_only, "commit", "-m", "slow", PYTHONPATH=python_path(hook), HANG="1", **environment)
         eventually(lambda: cache_only.state("cache") == "paused", "the commit to freeze the stack")
         return child
 
