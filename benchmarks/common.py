@@ -31,14 +31,19 @@ def arguments(description: str, *, rounds: int) -> argparse.Namespace:
 
 
 def headline(title: str) -> None:
-    """Print what is measured, where and when."""
-    cpus = os.cpu_count()
-    when = datetime.now(UTC).strftime("%Y-%m-%d")
+    """Print the title of what is measured, where, when and by which command."""
+    now = circumstances()
+    print(f"{title}\n{now['date']}, {now['machine']}\nrepeat: {now['command']}\n", flush=True)
+
+
+def circumstances() -> dict[str, str]:
+    """Return when, where and by which command something is measured."""
     module = Path(sys.argv[0]).stem
-    print(f"{title}\n{when}, {cpus} cores, Linux {platform.release()}, Python {platform.python_version()}")
-    print(
-        f"repeat: tools/with-engine .venv/bin/python -m benchmarks.{module} {' '.join(sys.argv[1:])}".rstrip() + "\n", flush=True
-    )
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}",
+        "command": f"tools/with-engine .venv/bin/python -m benchmarks.{module} {' '.join(sys.argv[1:])}".rstrip(),
+    }
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

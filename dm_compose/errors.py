@@ -138,6 +138,13 @@ class CommandError(DmError):
     kind = "command"
 
 
+class PluginError(DmError):
+    """A plugin cannot be loaded, or its code raised an exception that is not a DmError."""
+
+    exit_code = 20
+    kind = "plugin"
+
+
 class UntrustedError(DmError):
     """A remote offers what nobody may accept: a name that leads elsewhere, a device, an absurd size."""
 

@@ -11,12 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pluggy
-
-from dm_compose import hookspecs
 from dm_compose.core.containers import Image
 from dm_compose.datastores import Datastore, Service
 from dm_compose.datastores.registry import Registry
+from dm_compose.plugins import Plugins
 
 OF_VENDOR = "Return the data path of the image's vendor."  # a rule that the paths show by themselves
 PAGE = Path(__file__).parents[1] / "docs" / "datastores.md"
@@ -55,9 +53,7 @@ the real server yet.
 
 def built_in() -> list[Datastore]:
     """Return the built-in datastores by name, without those of installed plugins."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    return sorted(Registry(manager), key=lambda datastore: datastore.name)
+    return sorted(Registry(Plugins([])), key=lambda datastore: datastore.name)
 
 
 def page() -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from dm_compose.cli.output import colour, print_error
-from dm_compose.errors import DmError
+from dm_compose.errors import DmError, PluginError
 
 BUG = 70
 INTERRUPTED = 130
@@ -52,6 +52,8 @@ def run(work: Callable[[], object], words: Sequence[str]) -> int:
         return result if isinstance(result, int) else 0
     except DmError as error:
         print_error(error, as_json=as_json)
+        if isinstance(error, PluginError):
+            click.echo(f"the plugin's traceback is {_keep_traceback(words)}", err=True)
         return error.exit_code
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -82,16 +84,20 @@ def _terminated(*_: object) -> None:
 
 
 def _bug(words: Sequence[str]) -> int:
-    """Keep the traceback of an unexpected error where the user can find it."""
+    """Say that an unexpected error is ours."""
+    click.echo(f"error: this is a bug in dm-compose; the details are {_keep_traceback(words)}", err=True)
+    return BUG
+
+
+def _keep_traceback(words: Sequence[str]) -> str:
+    """Write the traceback of the current exception to a file that the user can send to somebody; return where it is, in words."""
     base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "dm-compose"
     file = base / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     text = f"{' '.join(words)}\n{traceback.format_exc()}"
     try:
         base.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-        where = f"the details are in {file}"
     except OSError:
         click.echo(text, err=True)
-        where = "the details are above"
-    click.echo(f"error: this is a bug in dm-compose; {where}", err=True)
-    return BUG
+        return "above"
+    return f"in {file}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
+from dm_compose.core.names import CommitId, DotName, EntryId, RefName, SubdotName, WorktreeName
 from dm_compose.errors import UsageError
 
 COMMIT, RESTORE, SWITCH, SESSION = "commit", "restore", "switch", "session"  # operations of the journal
@@ -141,14 +141,14 @@ class Move:
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """An operation that has begun and has not said that it is over. Its id is the id of the commit it makes, if any.
+    """An operation that has begun and has not said that it is over.
 
     `paused` and `stopped` are ids of the containers it was about to pause or take down. A restore has a `target`, the commit
     whose files it puts in place, and a `move`. A switch has a `move` and makes its worktree the one that the dot's volumes
     follow. A session is a test run that goes back to `target` when it ends.
     """
 
-    id: CommitId
+    id: EntryId
     dot: DotName
     worktree: WorktreeName
     operation: str
@@ -156,6 +156,14 @@ class JournalEntry:
     stopped: tuple[str, ...] = ()
     target: CommitId | None = None
     move: Move | None = None
+
+    @property
+    def makes(self) -> CommitId | None:
+        """The id of the commit that the operation makes, which has the same digits; None for every other operation.
+
+        The commit may be published while its entry is still open.
+        """
+        return CommitId(self.id) if self.operation == COMMIT else None
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import uuid
+from collections.abc import Collection
 from typing import Self
 
 from dm_compose.errors import UsageError
@@ -65,11 +67,10 @@ class RefName(_Name):
     pattern = re.compile(r"(?!HEAD$)(?!.*(\.\.|//|/\.))[A-Za-z0-9](?:[A-Za-z0-9_./-]{0,198}[A-Za-z0-9_-])?")
 
 
-class CommitId(_Name):
-    """Identity of a commit: 32 lower-case hex digits, random, the same on every machine the commit reaches."""
+class _Id(_Name):
+    """A random identity: 32 lower-case hex digits."""
 
     __slots__ = ()
-    what = "commit id"
     allowed = "32 hex digits"
     pattern = re.compile(r"[0-9a-f]{32}")
 
@@ -84,7 +85,40 @@ class CommitId(_Name):
         return self[:12]
 
 
+class CommitId(_Id):
+    """Identity of a commit. It is the same on every machine that the commit reaches."""
+
+    __slots__ = ()
+    what = "commit id"
+
+
+class EntryId(_Id):
+    """Identity of an entry of a store's journal: of an operation that has begun."""
+
+    __slots__ = ()
+    what = "operation id"
+
+
 DEFAULT_BRANCH = RefName("master")
 MAIN_WORKTREE = WorktreeName("main")
 DEFAULT_SUBDOT = SubdotName("__default__")
 ROOT_SUBDOT = SubdotName("__root__")
+
+
+_LONGEST_NAME = 100
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return `name`, with a number where it is taken."""
+    numbered = (f"{name[: _LONGEST_NAME - 4]}-{number}" for number in itertools.count(2))
+    return name if name not in taken else next(other for other in numbered if other not in taken)
+
+
+def worktree_name(branch: RefName, taken: Collection[str]) -> WorktreeName:
+    """Return a free name for a worktree of a branch."""
+    return WorktreeName.parse(_free(branch.replace("/", "-")[:_LONGEST_NAME], taken))
+
+
+def session_lock(dot: DotName) -> str:
+    """Return the name of the lock that a test session of a dot holds while it lives."""
+    return f"{dot}.session"

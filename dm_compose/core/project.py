@@ -53,7 +53,9 @@ class ComposeVolume:
 class Project:
     """A resolved project. `document` is Compose's whole model, `digest` its sha256, `settings` the top-level `x-dotmesh`.
 
-    `inactive` are the names of services and volumes that only profiles that are not enabled use.
+    `services` are those that run in containers. `providers` are those that a provider of Compose makes, which have neither a
+    container nor an image, each with its `x-dotmesh`. `inactive` are the names of services and volumes that only profiles that
+    are not enabled use.
     """
 
     name: str
@@ -62,4 +64,5 @@ class Project:
     document: Mapping[str, object]
     digest: str
     settings: Mapping[str, object] = field(default_factory=dict)
+    providers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     inactive: frozenset[str] = frozenset()

@@ -11,7 +11,7 @@ from typing import Protocol
 from dm_compose.core.containers import Image
 
 Probe = Callable[[str, int, float], bool]
-"""`probe(host, port, timeout_s)` returns whether the server answers its own protocol. It may raise OSError, which means no."""
+"""`probe(host, port, timeout_s)` returns whether the server answers its own protocol. An OSError means no."""
 
 
 @dataclass(frozen=True)

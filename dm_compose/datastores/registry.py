@@ -5,31 +5,25 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
-import pluggy
-
-from dm_compose import hookspecs
 from dm_compose.datastores import builtin
-from dm_compose.datastores.base import Datastore, Service
-from dm_compose.errors import UsageError
+from dm_compose.datastores.base import Datastore, Resume, Running, Service
+from dm_compose.plugins import Blame, Plugins, plugins
 
 
 class Registry:
     """The registered datastores by name, in the order in which they were registered."""
 
-    def __init__(self, manager: pluggy.PluginManager) -> None:
+    def __init__(self, plugins: Plugins) -> None:
         self._by_name: dict[str, Datastore] = {}
-        # pluggy calls the newest plugin first. The built-in modules come last here, so that a user's plugin may replace one.
-        for plugin in _built_in_modules():
-            manager.register(plugin)
-        try:
-            manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            raise UsageError(f"plugin {error.plugin} does not fit: {error}", hint="docs/plugins.md lists the hooks.") from None
-        manager.hook.dm_register_datastores(register=self._register)
+        plugins.ask("dm_register_datastores", _built_in_modules(), self._register)
 
-    def _register(self, datastore: Datastore) -> None:
+    def _register(self, plugin: str | None, datastore: Datastore) -> None:
+        if plugin is not None:
+            datastore = _blaming(plugin, datastore)
         self._by_name.pop(datastore.name, None)
         self._by_name[datastore.name] = datastore
 
@@ -68,10 +62,30 @@ def _built_in_modules() -> list[object]:
     return [importlib.import_module(f"{builtin.__name__}.{name}") for name in names]
 
 
+def _blaming(plugin: str, datastore: Datastore) -> Datastore:
+    """Return a plugin's datastore whose functions, when they fail, name the plugin and raise PluginError."""
+    if re.compile(datastore.tag_version).groups == 0:
+        raise ValueError(f"tag_version of datastore {datastore.name} has no group: {datastore.tag_version!r}")
+
+    def blame(part: str, *unless: type[Exception]) -> Blame:
+        return Blame(plugin, f"{part} of datastore {datastore.name}", unless)
+
+    def quiesce(running: Running) -> Resume | None:
+        assert datastore.quiesce is not None
+        with blame("quiesce"):
+            resume = datastore.quiesce(running)
+        return None if resume is None else blame("the end of quiesce").around(resume)
+
+    return replace(
+        datastore,
+        data=blame("data").around(datastore.data) if callable(datastore.data) else datastore.data,
+        port=blame("port").around(datastore.port) if callable(datastore.port) else datastore.port,
+        ready=None if datastore.ready is None else blame("ready", OSError).around(datastore.ready),
+        quiesce=None if datastore.quiesce is None else quiesce,
+    )
+
+
 @functools.cache
 def registry() -> Registry:
     """Return the datastores of this process: built-in ones and those of installed plugins."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.load_setuptools_entrypoints(hookspecs.PROJECT)
-    return Registry(manager)
+    return Registry(plugins())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 
-import pluggy
-
-from dm_compose import hookspecs
 from dm_compose.errors import UsageError
+from dm_compose.plugins import Blame, Plugins, plugins
 from dm_compose.remotes import builtin
 from dm_compose.remotes.base import Context, Remote, RemoteKind
 from dm_compose.remotes.retry import retrying
@@ -17,41 +16,38 @@ from dm_compose.remotes.url import RemoteUrl
 class Kinds:
     """The registered kinds by scheme. A plugin's kind replaces a built-in one of the same scheme."""
 
-    def __init__(self, manager: pluggy.PluginManager) -> None:
+    def __init__(self, plugins: Plugins) -> None:
         self._by_scheme: dict[str, RemoteKind] = {}
-        # pluggy calls the plugin that was registered last first. So the built-in kinds are registered last, and a plugin of the
-        # user, which is called after them, replaces theirs.
-        manager.register(builtin)
-        try:
-            manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            raise UsageError(f"plugin {error.plugin} does not fit: {error}", hint="docs/plugins.md lists the hooks.") from None
-        manager.hook.dm_register_remotes(register=self._register)
+        self._plugins: dict[str, str | None] = {}  # by scheme
+        plugins.ask("dm_register_remotes", [builtin], self._register)
 
-    def _register(self, kind: RemoteKind) -> None:
+    def _register(self, plugin: str | None, kind: RemoteKind) -> None:
         for scheme in kind.schemes:
-            self._by_scheme[scheme] = kind
+            self._by_scheme[scheme], self._plugins[scheme] = kind, plugin
 
     def schemes(self) -> list[str]:
         """Return all schemes, sorted."""
         return sorted(self._by_scheme)
 
-    def kind(self, scheme: str) -> RemoteKind:
-        """Return the kind of a scheme, or raise UsageError."""
-        if (found := self._by_scheme.get(scheme)) is None:
-            raise UsageError(f"no kind of remote has addresses with {scheme}://", hint=f"Known: {', '.join(self.schemes())}.")
-        return found
+    def open(self, url: RemoteUrl, context: Context) -> Remote:
+        """Return the remote at an address. It tries again after passing errors, and tells a plugin's failures as that plugin's.
+
+        UsageError when no kind has the address's scheme.
+        """
+        if (kind := self._by_scheme.get(url.scheme)) is None:
+            raise UsageError(f"no kind of remote has addresses with {url.scheme}://", hint=f"Known: {', '.join(self.schemes())}.")
+        plugin = self._plugins[url.scheme]
+        blame = Blame(plugin, f"its remote {url.scheme}://") if plugin is not None else contextlib.nullcontext()
+        with blame:
+            return retrying(kind.open(url, context), blame)
 
 
 @functools.cache
 def kinds() -> Kinds:
     """Return the kinds that this process knows: the built-in ones and those of installed plugins. Read once per process."""
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.load_setuptools_entrypoints(hookspecs.PROJECT)
-    return Kinds(manager)
+    return Kinds(plugins())
 
 
 def open_remote(url: RemoteUrl, context: Context | None = None) -> Remote:
     """Return the remote at an address, without talking to it yet. Its methods try again after passing errors. UsageError."""
-    return retrying(kinds().kind(url.scheme).open(url, context or Context()))
+    return kinds().open(url, context or Context())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from dm_compose.errors import DivergedError, RemoteError
@@ -39,54 +40,66 @@ def pause(attempt: int) -> None:
     time.sleep(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1)) * random.uniform(0.5, 1))
 
 
-def retrying(remote: Remote) -> Remote:
-    """Return a remote that calls `remote`, and calls it again after passing errors."""
-    return _Remote(remote)
+def retrying(remote: Remote, context: AbstractContextManager[None]) -> Remote:
+    """Return a remote that calls `remote` within `context`, which is entered for each call, and again after passing errors."""
+    return _RetryingRemote(remote, context)
 
 
-class _Remote:
-    def __init__(self, inner: Remote) -> None:
+class _RetryingRemote:
+    def __init__(self, inner: Remote, context: AbstractContextManager[None]) -> None:
         self._inner = inner
+        self._context = context
         self.url: RemoteUrl = inner.url
         self.guarantee = inner.guarantee
         self.connections = inner.connections
         self.local = inner.local
 
     def repositories(self) -> list[RemoteName]:
-        return persistently(self._inner.repositories)
+        with self._context:
+            return persistently(self._inner.repositories)
 
     def repository(self, name: RemoteName) -> Repository:
-        return _Repository(self._inner.repository(name))
+        with self._context:
+            return _RetryingRepository(self._inner.repository(name), self._context)
 
     def below(self) -> list[RemoteUrl]:
-        return persistently(self._inner.below)
+        with self._context:
+            return persistently(self._inner.below)
 
     def exposed(self) -> str | None:
-        return self._inner.exposed()
+        with self._context:
+            return self._inner.exposed()
 
     def close(self) -> None:
-        self._inner.close()
+        with self._context:
+            self._inner.close()
 
 
-class _Repository:
-    def __init__(self, inner: Repository) -> None:
+class _RetryingRepository:
+    def __init__(self, inner: Repository, context: AbstractContextManager[None]) -> None:
         self._inner = inner
+        self._context = context
+
+    def _persistently(self, work: Callable[[], T]) -> T:
+        with self._context:
+            return persistently(work)
 
     def has(self, digest: Digest) -> bool:
-        return persistently(lambda: self._inner.has(digest))
+        return self._persistently(lambda: self._inner.has(digest))
 
     def put(self, digest: Digest, data: bytes) -> None:
-        persistently(lambda: self._inner.put(digest, data))
+        self._persistently(lambda: self._inner.put(digest, data))
 
     def get(self, digest: Digest, start: int = 0) -> Iterator[bytes]:
         """Go on where a stream broke. The count of tries begins anew whenever bytes have come."""
         attempt = 1
         while True:
             try:
-                for data in self._inner.get(digest, start):
-                    start += len(data)
-                    attempt = 1
-                    yield data
+                with self._context:
+                    for data in self._inner.get(digest, start):
+                        start += len(data)
+                        attempt = 1
+                        yield data
                 return
             except RemoteError as error:
                 if not error.passing or attempt >= ATTEMPTS:
@@ -95,22 +108,23 @@ class _Repository:
             attempt += 1
 
     def put_manifest(self, data: bytes) -> Digest:
-        return persistently(lambda: self._inner.put_manifest(data))
+        return self._persistently(lambda: self._inner.put_manifest(data))
 
     def get_manifest(self, digest: Digest) -> bytes:
-        return persistently(lambda: self._inner.get_manifest(digest))
+        return self._persistently(lambda: self._inner.get_manifest(digest))
 
     def tags(self) -> list[Tag]:
-        return persistently(self._inner.tags)
+        return self._persistently(self._inner.tags)
 
     def resolve(self, tag: Tag) -> Digest | None:
-        return persistently(lambda: self._inner.resolve(tag))
+        return self._persistently(lambda: self._inner.resolve(tag))
 
     def update(self, changes: Mapping[Tag, Digest | None], expected: Mapping[Tag, Digest | None]) -> None:
         """Try again. A failed try may have changed the tags all the same, so tags that are as they should be are no conflict."""
         for attempt in range(1, ATTEMPTS):
             try:
-                return self._inner.update(changes, expected)
+                with self._context:
+                    return self._inner.update(changes, expected)
             except DivergedError:
                 if attempt > 1 and self._is_done(changes):
                     return None
@@ -121,16 +135,23 @@ class _Repository:
             pause(attempt)
         if self._is_done(changes):
             return None
-        return self._inner.update(changes, expected)
+        with self._context:
+            return self._inner.update(changes, expected)
 
     def _is_done(self, changes: Mapping[Tag, Digest | None]) -> bool:
         return all(self.resolve(tag) == digest for tag, digest in changes.items())
 
     def blobs(self) -> Iterator[Blob] | None:
-        return self._inner.blobs()
+        with self._context:
+            found = self._inner.blobs()
+        return None if found is None else self._each(found)
+
+    def _each(self, found: Iterator[Blob]) -> Iterator[Blob]:
+        with self._context:
+            yield from found
 
     def delete(self, digest: Digest) -> None:
-        persistently(lambda: self._inner.delete(digest))
+        self._persistently(lambda: self._inner.delete(digest))
 
     def remove(self) -> None:
-        persistently(self._inner.remove)
+        self._persistently(self._inner.remove)

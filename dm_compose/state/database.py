@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dm_compose.core.commit import Commit, JournalEntry, ReflogEntry, Worktree
-from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
+from dm_compose.core.names import CommitId, DotName, EntryId, RefName, SubdotName, WorktreeName
 from dm_compose.core.plain import from_plain, to_plain
 from dm_compose.errors import DamagedError, DiskFullError, ExistsError, NotFoundError, StoreError, UsageError
 from dm_compose.state.schema import MIGRATIONS, SCHEMA_VERSION
 
 BUSY_TIMEOUT_S = 30.0
+_WORKTREES = """
+    SELECT w.dot, w.name, w.branch, b.commit_id, w.places, w.project, w.tree
+    FROM worktrees w LEFT JOIN refs b ON b.dot = w.dot AND b.kind = 'branch' AND b.name = w.branch
+"""
 T = TypeVar("T")
 
 
@@ -112,6 +116,10 @@ class Database:
         """Names of all dots, sorted."""
         return [DotName(name) for (name,) in self._all("SELECT name FROM dots ORDER BY name")]
 
+    def has_dot(self, dot: DotName) -> bool:
+        """Whether there is a dot of that name."""
+        return bool(self._all("SELECT 1 FROM dots WHERE name = ?", dot))
+
     def owners(self) -> dict[DotName, str]:
         """The dots that go with an owner, and who that is."""
         return {DotName(name): owner for name, owner in self._all("SELECT name, owner FROM dots WHERE owner IS NOT NULL")}
@@ -121,7 +129,7 @@ class Database:
     ) -> None:
         """Register a dot with one worktree, the current one, on an unborn branch; ExistsError when the name is taken."""
         with self.transaction():
-            if dot in self.dots():
+            if self.has_dot(dot):
                 raise ExistsError(f"dot {dot} exists already")
             now = datetime.now(UTC).isoformat()
             self._write("INSERT INTO dots (name, created, current, owner) VALUES (?, ?, ?, ?)", dot, now, worktree, owner)
@@ -200,6 +208,11 @@ class Database:
         rows = self._all("SELECT name, commit_id FROM refs WHERE dot = ? AND kind = ? ORDER BY name", dot, kind)
         return {RefName(name): CommitId(commit_id) for name, commit_id in rows}
 
+    def ref(self, dot: DotName, kind: str, name: RefName) -> CommitId | None:
+        """Return the commit that a ref of a kind names; None when there is no such ref."""
+        rows = self._all("SELECT commit_id FROM refs WHERE dot = ? AND kind = ? AND name = ?", dot, kind, name)
+        return CommitId(rows[0][0]) if rows else None
+
     def set_ref(self, dot: DotName, kind: str, name: RefName, commit_id: CommitId) -> None:
         """Create or move a ref."""
         self._write("INSERT OR REPLACE INTO refs VALUES (?, ?, ?, ?)", dot, kind, name, commit_id)
@@ -212,22 +225,32 @@ class Database:
 
     def worktrees(self, dot: DotName) -> dict[WorktreeName, Worktree]:
         """All worktrees of a dot by name. NotFoundError when there is no such dot."""
-        rows = self._all("SELECT name, branch, places, project, tree FROM worktrees WHERE dot = ? ORDER BY name", dot)
-        if not rows and dot not in self.dots():
+        found = [_worktree(row) for row in self._all(f"{_WORKTREES} WHERE w.dot = ? ORDER BY w.name", dot)]
+        if not found and not self.has_dot(dot):
             raise _no_dot(dot)
-        heads = self.refs(dot, "branch")
-        return {
-            WorktreeName(name): Worktree(
-                dot,
-                WorktreeName(name),
-                RefName(branch),
-                heads.get(RefName(branch)),
-                {SubdotName(k): v for k, v in json.loads(places).items()},
-                project,
-                bool(tree),
-            )
-            for name, branch, places, project, tree in rows
-        }
+        return {worktree.name: worktree for worktree in found}
+
+    def worktree(self, dot: DotName, name: WorktreeName) -> Worktree:
+        """Return a worktree; NotFoundError when the dot or the worktree does not exist."""
+        found = self.find_worktree(dot, name)
+        if found is None:
+            raise NotFoundError(f"dot {dot} has no worktree {name}") if self.has_dot(dot) else _no_dot(dot)
+        return found
+
+    def find_worktree(self, dot: DotName, name: WorktreeName) -> Worktree | None:
+        """Return a worktree; None when the dot or the worktree does not exist."""
+        rows = self._all(f"{_WORKTREES} WHERE w.dot = ? AND w.name = ?", dot, name)
+        return _worktree(rows[0]) if rows else None
+
+    def worktree_of(self, project: str) -> Worktree | None:
+        """Return the worktree whose places are the volumes of a Compose project; None when there is none."""
+        rows = self._all(f"{_WORKTREES} WHERE w.project = ? ORDER BY w.dot, w.name LIMIT 1", project)
+        return _worktree(rows[0]) if rows else None
+
+    def worktree_on(self, dot: DotName, branch: RefName) -> Worktree | None:
+        """Return the worktree of a dot that has a branch checked out; None when there is none."""
+        rows = self._all(f"{_WORKTREES} WHERE w.dot = ? AND w.branch = ? ORDER BY w.name LIMIT 1", dot, branch)
+        return _worktree(rows[0]) if rows else None
 
     def put_worktree(self, worktree: Worktree) -> None:
         """Create or replace a worktree; its head is the branch's."""
@@ -268,18 +291,23 @@ class Database:
 
     # Journal
 
-    def journal(self, dot: DotName) -> list[JournalEntry]:
-        """Operations on a dot that have not said that they are over."""
-        rows = self._all("SELECT document FROM journal WHERE dot = ? ORDER BY rowid", dot)
+    def journal(self, dot: DotName | None = None) -> list[JournalEntry]:
+        """Operations on a dot, or on any dot of the store, that have not said that they are over. The oldest comes first."""
+        rows = self._all("SELECT document FROM journal WHERE ? IS NULL OR dot = ? ORDER BY rowid", dot, dot)
         return [_decoded(JournalEntry, document) for (document,) in rows]
+
+    def journal_entry(self, entry_id: EntryId) -> JournalEntry | None:
+        """Return an operation that has not said that it is over; None when it has, or when it never began."""
+        rows = self._all("SELECT document FROM journal WHERE id = ?", entry_id)
+        return _decoded(JournalEntry, rows[0][0]) if rows else None
 
     def put_journal(self, entry: JournalEntry) -> None:
         """Write down an operation, or its progress, before it touches anything; NotFoundError when there is no such dot."""
-        if entry.dot not in self.dots():
+        if not self.has_dot(entry.dot):
             raise _no_dot(entry.dot)
         self._write("INSERT OR REPLACE INTO journal VALUES (?, ?, ?)", entry.id, entry.dot, json.dumps(to_plain(entry)))
 
-    def remove_journal(self, entry_id: CommitId) -> None:
+    def remove_journal(self, entry_id: EntryId) -> None:
         """Say that an operation is over. Idempotent."""
         self._write("DELETE FROM journal WHERE id = ?", entry_id)
 
@@ -303,7 +331,7 @@ class Database:
     def add_volume(self, name: str, dot: DotName) -> None:
         """Register a volume. Idempotent. NotFoundError when there is no such dot."""
         with self.transaction():
-            if dot not in self.dots():
+            if not self.has_dot(dot):
                 raise _no_dot(dot)
             self._write("INSERT OR REPLACE INTO volumes VALUES (?, ?)", name, dot)
 
@@ -338,6 +366,20 @@ class Database:
 
 def _no_dot(dot: DotName) -> NotFoundError:
     return NotFoundError(f"there is no dot {dot}", hint="`dm-compose commit` or `dm init` makes it; `dm list` lists all.")
+
+
+def _worktree(row: tuple[Any, ...]) -> Worktree:
+    """Build a worktree from a row of _WORKTREES."""
+    dot, name, branch, head, places, project, tree = row
+    return Worktree(
+        DotName(dot),
+        WorktreeName(name),
+        RefName(branch),
+        None if head is None else CommitId(head),
+        {SubdotName(subdot): place for subdot, place in json.loads(places).items()},
+        project,
+        bool(tree),
+    )
 
 
 def _decoded(kind: type[T], document: str) -> T:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from dm_compose.core.commit import Commit, CommitDraft, JournalEntry, Move, ReflogEntry, Worktree
-from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
+from dm_compose.core.names import CommitId, DotName, EntryId, RefName, SubdotName, WorktreeName
 from dm_compose.core.tree import TreeDiff
 from dm_compose.core.upkeep import Checkup, Garbage, Probe
 from dm_compose.store.exchange import Exchange
@@ -61,6 +61,9 @@ class Store(Protocol):
 
     def dots(self) -> list[DotName]:
         """Names of all dots, sorted, clones among them. Needs no lock."""
+
+    def has_dot(self, dot: DotName) -> bool:
+        """Whether there is a dot of that name. Needs no lock."""
 
     def create_dot(self, dot: DotName, *, tree: bool = False, owner: str | None = None) -> None:
         """Make a dot with its main worktree on an unborn default branch; ExistsError when there is one. Needs no lock, but while
@@ -235,33 +238,35 @@ class Store(Protocol):
 
     # Making a commit: prepare, [will_disturb, pause], capture, [thaw], publish; or abandon.
 
-    def prepare_commit(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> CommitId:
-        """Begin a commit and copy what changed so far, while writers run. Journals it under the returned id.
+    def prepare_commit(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> EntryId:
+        """Begin a commit and copy what changed so far, while writers run. Return the id of its journal entry.
 
         The subdots of a tree are those that it has when it is captured.
         """
 
-    def will_disturb(self, commit_id: CommitId, paused: Sequence[str], stopped: Sequence[str]) -> None:
+    def will_disturb(self, entry_id: EntryId, paused: Sequence[str], stopped: Sequence[str]) -> None:
         """Write down which containers are about to be paused or stopped, so that recovery can put them back."""
 
-    def capture(self, commit_id: CommitId) -> Captured:
+    def capture(self, entry_id: EntryId) -> Captured:
         """Take the trees as they are. The caller has made sure that nobody writes to them until this returns."""
 
-    def captured_changes(self, commit_id: CommitId, ignore: Mapping[SubdotName, Sequence[str]]) -> list[SubdotName]:
+    def captured_changes(self, entry_id: EntryId, ignore: Mapping[SubdotName, Sequence[str]]) -> list[SubdotName]:
         """Return the subdots of a captured commit that differ from the head, contents not compared where time stamps moved."""
 
-    def publish(self, commit_id: CommitId, draft: CommitDraft) -> Commit:
-        """Make the captured trees a commit: child of the worktree's head, and its branch's new head unless the draft is hidden
-        or names a branch of its own, which must not be there yet.
+    def publish(self, entry_id: EntryId, draft: CommitDraft) -> Commit:
+        """Make the captured trees a commit, a child of the worktree's head. Its id has the same digits as the entry's.
 
-        The journal entry of a hidden commit stays open, because its containers are still paused: `begin_restore` takes it
-        over, or `abandon` closes it and keeps the commit.
+        The worktree's branch moves to the commit. There are two exceptions: a hidden commit moves no branch, and a draft with
+        a `branch` starts that branch, which must not exist yet.
+
+        The entry is closed, unless the commit is hidden. Then containers may still be paused: either `begin_restore` takes the
+        entry over, or `abandon` closes it and keeps the commit.
         """
 
     def note(self, dot: DotName, worktree: WorktreeName, action: str, saved: CommitId) -> None:
         """Add a reflog entry that moves nothing, so that `saved` can be found again."""
 
-    def abandon(self, commit_id: CommitId) -> None:
+    def abandon(self, entry_id: EntryId) -> None:
         """Close the journal entry of a commit, and forget the commit if it has not been published. Idempotent."""
 
     # Restoring: begin, restore each subdot, sync, end.
@@ -273,16 +278,19 @@ class Store(Protocol):
         target: CommitId,
         stopped: Sequence[str],
         move: Move | None,
-        takes_over: CommitId | None,
-    ) -> CommitId:
-        """Journal a restore before anything is taken down; return the id of the journal entry.
+        takes_over: EntryId | None,
+    ) -> EntryId:
+        """Journal a restore before anything is taken down. Return the id of its entry.
 
-        Without a `move` the worktree's head and reflog stay as they are: its files are a visit to `target`. The entry of the
-        commit `takes_over` is closed in the same transaction, its paused containers become this one's. NotFoundError for what
-        the journal could not carry out, InUseError for a move to a branch that another worktree has checked out.
+        With a `move` the worktree's head and branch follow, and the reflog has the move. Without one they stay as they are:
+        only the files become those of `target`, for a while. `takes_over` is the entry of a commit; it is closed in the same
+        transaction, and its paused containers become this entry's.
+
+        NotFoundError for a commit that does not exist, because the restore could never end. InUseError for a move to a branch
+        that another worktree has checked out.
         """
 
-    def restore(self, entry_id: CommitId, subdot: SubdotName, directories: Directories) -> Restored:
+    def restore(self, entry_id: EntryId, subdot: SubdotName, directories: Directories) -> Restored:
         """Make one subdot's directory equal to the target. The containers that write to it are down. Not atomic, idempotent.
 
         `directories` are those of all subdots, because one may hold another's. Subdots may be restored concurrently. A subdot
@@ -290,28 +298,28 @@ class Store(Protocol):
         restore of `__root__`.
         """
 
-    def sync_restored(self, entry_id: CommitId) -> None:
+    def sync_restored(self, entry_id: EntryId) -> None:
         """Make the restored files durable and remember their time stamps. May run while the datastores start."""
 
-    def end_restore(self, entry_id: CommitId) -> None:
+    def end_restore(self, entry_id: EntryId) -> None:
         """Carry out the journalled move, if any (head and reflog), and close the entry, in one transaction.
 
         A move to another head than the files restored forgets what `mark_quiet` noted: the files are uncommitted.
         """
 
-    def close_entry(self, entry_id: CommitId) -> None:
+    def close_entry(self, entry_id: EntryId) -> None:
         """Close the entry of a restore that touched no file, of a switch or session that is over. Idempotent."""
 
-    def begin_switch(self, dot: DotName, worktree: WorktreeName, stopped: Sequence[str], action: str) -> CommitId:
+    def begin_switch(self, dot: DotName, worktree: WorktreeName, stopped: Sequence[str], action: str) -> EntryId:
         """Journal that the dot's volumes are about to follow another worktree; return the entry's id.
 
         `stopped` are the containers that go down and up for it; `close_entry` closes the entry when they are up.
         """
 
-    def switch(self, entry_id: CommitId) -> None:
+    def switch(self, entry_id: EntryId) -> None:
         """Have the dot's volumes follow the entry's worktree, and log it as `action`. Idempotent."""
 
-    def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> CommitId:
+    def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> EntryId:
         """Journal that the worktree is lent to tests and goes back to `target` afterwards; return the entry's id for
         `close_entry`.
 

@@ -19,9 +19,9 @@ def write(store: Store, dot: DotName, files: Mapping[str, str], worktree: Worktr
 
 def commit(store: Store, dot: DotName, worktree: WorktreeName = MAIN_WORKTREE) -> CommitId:
     """Commit a worktree that nobody writes to."""
-    commit_id = store.prepare_commit(dot, worktree, store.tree(dot, worktree))
-    store.capture(commit_id)
-    return store.publish(commit_id, CommitDraft("c", "tester")).id
+    entry = store.prepare_commit(dot, worktree, store.tree(dot, worktree))
+    store.capture(entry)
+    return store.publish(entry, CommitDraft("c", "tester")).id
 
 
 def dot_with_branches(store: Store, dot: DotName, *branches: str) -> CommitId:

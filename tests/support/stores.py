@@ -12,7 +12,7 @@ from typing import cast
 from dm_compose import process
 from dm_compose.core.commit import CommitDraft, Move
 from dm_compose.core.events import Event
-from dm_compose.core.names import MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName, SubdotName, WorktreeName
+from dm_compose.core.names import MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, EntryId, RefName, SubdotName, WorktreeName
 from dm_compose.store.api import Captured, Directories, Restored, Store
 from dm_compose.store.helper.client import HelperStore, bundle
 from dm_compose.store.local.store import LocalStore
@@ -63,29 +63,30 @@ class Bench:
     def local(self) -> LocalStore:
         return cast(LocalStore, self.store)
 
-    def prepare(self) -> CommitId:
+    def prepare(self) -> EntryId:
         return self.store.prepare_commit(self.dot, self.worktree, self.directories)
 
-    def publish(self, commit_id: CommitId, message: str = "c", *, hidden: bool = False) -> CommitId:
-        return self.store.publish(commit_id, CommitDraft(message, "tester", hidden=hidden)).id
+    def publish(self, entry: EntryId, message: str = "c", *, hidden: bool = False) -> CommitId:
+        return self.store.publish(entry, CommitDraft(message, "tester", hidden=hidden)).id
 
     def commit(self, message: str = "c", *, hidden: bool = False) -> CommitId:
         """Make a commit; nobody writes meanwhile."""
-        commit_id = self.prepare()
-        self.store.capture(commit_id)
-        return self.publish(commit_id, message, hidden=hidden)
+        entry = self.prepare()
+        self.store.capture(entry)
+        return self.publish(entry, message, hidden=hidden)
 
-    def capture(self) -> tuple[CommitId, Captured]:
-        commit_id = self.prepare()
-        return commit_id, self.store.capture(commit_id)
+    def capture(self) -> tuple[EntryId, Captured]:
+        entry = self.prepare()
+        return entry, self.store.capture(entry)
 
     def aside(self) -> CommitId:
         """Keep the state in a hidden commit that nothing names."""
-        commit_id = self.commit("aside", hidden=True)
-        self.store.abandon(commit_id)
+        entry, _ = self.capture()
+        commit_id = self.publish(entry, "aside", hidden=True)
+        self.store.abandon(entry)
         return commit_id
 
-    def begin(self, target: CommitId, *, move: bool = False, takes_over: CommitId | None = None) -> CommitId:
+    def begin(self, target: CommitId, *, move: bool = False, takes_over: EntryId | None = None) -> EntryId:
         moves = Move("reset", self.branch, target) if move else None
         return self.store.begin_restore(self.dot, self.worktree, target, [], moves, takes_over)
 
@@ -93,14 +94,14 @@ class Bench:
         """Restore all directories to a commit."""
         return self.finish(self.begin(target, move=move))
 
-    def finish(self, entry: CommitId) -> dict[SubdotName, Restored]:
+    def finish(self, entry: EntryId) -> dict[SubdotName, Restored]:
         """Restore all directories for a journal entry, and end it."""
         done = self.put_in_place(entry)
         self.store.sync_restored(entry)
         self.store.end_restore(entry)
         return done
 
-    def put_in_place(self, entry: CommitId) -> dict[SubdotName, Restored]:
+    def put_in_place(self, entry: EntryId) -> dict[SubdotName, Restored]:
         return {subdot: self.store.restore(entry, subdot, self.directories) for subdot in self.directories}
 
     def checkout(self, branch: RefName, head: CommitId | None = None) -> CommitId | None:
@@ -147,7 +148,7 @@ class TreeBench(Bench):
     def top(self) -> Path:
         return Path(self.directories[ROOT_SUBDOT])
 
-    def put_in_place(self, entry: CommitId) -> dict[SubdotName, Restored]:
+    def put_in_place(self, entry: EntryId) -> dict[SubdotName, Restored]:
         """Restore what the tree has and what the target has, in any order."""
         (target,) = (e.target for e in self.store.unfinished(self.dot) if e.id == entry)
         assert target is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +12,15 @@ from pathlib import Path
 import click
 import pytest
 
+from benchmarks import plot
 from dm_compose.cli.compose_group import cli as compose_cli
 from dm_compose.cli.dm_group import cli as dm_cli
 from dm_compose.cli.passing import CREATING, REMOVING
-from dm_compose.datastores.registry import registry
-from dm_compose.errors import error_classes
+from dm_compose.datastores.registry import Registry
+from dm_compose.errors import DmError, error_classes
+from dm_compose.plugins import Plugins, plugins
 from pytest_dotmesh.config import SETTINGS
+from tests.support.plugins import install
 from tools import datastores_page
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -146,13 +151,18 @@ def test_every_setting_of_the_plugin_is_documented_with_its_three_names() -> Non
     assert len(rows) == len(SETTINGS)
 
 
+def test_the_plot_is_drawn_from_the_kept_samples() -> None:
+    drawn = plot.svg(json.loads(plot.FIGURES.read_text()))
+    assert plot.PICTURE.read_text() == drawn, "python -m benchmarks.plot draws it anew"
+
+
 def test_the_page_of_datastores_is_what_the_modules_say() -> None:
     assert datastores_page.PAGE.read_text() == datastores_page.page(), "python -m tools.datastores_page writes it anew"
 
 
 def test_the_changelog_says_how_many_datastores_are_known() -> None:
     found = re.findall(r"\b([\w-]+) datastores are known", (DOCS.parent / "CHANGELOG.md").read_text())
-    assert found == [str(len(registry().names()))]
+    assert found == [str(len(Registry(Plugins([])).names()))]
 
 
 def test_links_between_pages_lead_somewhere() -> None:
@@ -168,3 +178,23 @@ def test_links_between_pages_lead_somewhere() -> None:
                 headings = re.findall(r"^#+ (.*)$", other.read_text(), re.MULTILINE)
                 slugs = {re.sub(r"[^\w -]", "", title).lower().strip().replace(" ", "-") for title in headings}
                 assert heading in slugs, f"{page.name}: {target}"
+
+
+def test_the_example_of_a_plugin_is_one_that_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hook says by a DmError what is wrong, as the page asks for."""
+    example = re.findall(r"```python\n(.*?)```", (DOCS / "plugins.md").read_text(), re.DOTALL)[0]
+    monkeypatch.syspath_prepend(str(install(tmp_path, example)))
+    plugins.cache_clear()
+    found = Registry(plugins()).get("acmedb")
+    assert found is not None
+    assert found.quiesce is not None
+
+    class Full:
+        def run(self, command: list[str]) -> tuple[int, str]:
+            return 1, f"{' '.join(command)}: no space left"
+
+    with pytest.raises(DmError, match="acmectl flush: no space left") as raised:
+        found.quiesce(Full())  # type: ignore[arg-type]
+    assert type(raised.value) is DmError
+    sys.modules.pop("acme_dm")
+    plugins.cache_clear()

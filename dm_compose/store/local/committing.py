@@ -20,6 +20,7 @@ from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import (
     CommitId,
     DotName,
+    EntryId,
     SubdotName,
     WorktreeName,
 )
@@ -36,7 +37,7 @@ from dm_compose.store.local.parts import Parts, nested
 
 @dataclass
 class _Pending:
-    """A commit between prepare and publish."""
+    """A commit between prepare and publish. `entry` is its journal entry, `batch` holds its objects under the entry's id."""
 
     entry: JournalEntry
     batch: Batch
@@ -50,22 +51,21 @@ class Committing(Parts):
 
     def __init__(self, root: Path, listener: Listener = ignore) -> None:
         super().__init__(root, listener)
-        self._pending: dict[CommitId, _Pending] = {}
+        self._pending: dict[EntryId, _Pending] = {}
 
-    def prepare_commit(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> CommitId:
-        commit_id = CommitId.new()
-        entry = JournalEntry(commit_id, dot, worktree, COMMIT)
+    def prepare_commit(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> EntryId:
+        entry = JournalEntry(EntryId.new(), dot, worktree, COMMIT)
         self._database.put_journal(entry)
         try:
-            pending = self._pending[commit_id] = _Pending(
-                entry, self._objects.new_batch(commit_id), {}, {}, self._is_tree(dot, worktree)
+            pending = self._pending[entry.id] = _Pending(
+                entry, self._objects.new_batch(entry.id), {}, {}, self._is_tree(dot, worktree)
             )
             self._follow(pending, directories)
             self._copy_early(pending)
         except BaseException:
-            self.abandon(commit_id)
+            self.abandon(entry.id)
             raise
-        return commit_id
+        return entry.id
 
     def _follow(self, pending: _Pending, directories: Directories) -> None:
         """Have a capture for each of these directories, and for no other."""
@@ -80,8 +80,6 @@ class Committing(Parts):
             captures[subdot].without = inner[subdot]
 
     def _copy_early(self, pending: _Pending) -> None:
-        progress = self._counting("copy")
-
         def copy(subdot: SubdotName, directory: str) -> None:
             try:
                 pending.captures[subdot].prepare(progress)
@@ -89,18 +87,20 @@ class Committing(Parts):
                 if not pending.is_tree or os.path.isdir(directory):
                     raise
 
-        self._each({subdot: capture.root for subdot, capture in pending.captures.items()}, copy, "copying into the store")
+        with self._counting("copy") as progress:
+            self._each({subdot: capture.root for subdot, capture in pending.captures.items()}, copy, "copying into the store")
         if pending.batch.copied_bytes:  # or the sync inside the freeze would have to write them back
             with file_errors("copying into the store"):
                 sync_filesystem(pending.batch.directory)
 
-    def will_disturb(self, commit_id: CommitId, paused: Sequence[str], stopped: Sequence[str]) -> None:
-        pending = self._in_the_making(commit_id)
-        pending.entry = replace(pending.entry, paused=tuple(paused), stopped=tuple(stopped))
-        self._database.put_journal(pending.entry)
+    def will_disturb(self, entry_id: EntryId, paused: Sequence[str], stopped: Sequence[str]) -> None:
+        pending = self._in_the_making(entry_id)
+        if paused or stopped:
+            pending.entry = replace(pending.entry, paused=tuple(paused), stopped=tuple(stopped))
+            self._database.put_journal(pending.entry)
 
-    def capture(self, commit_id: CommitId) -> Captured:
-        pending = self._in_the_making(commit_id)
+    def capture(self, entry_id: EntryId) -> Captured:
+        pending = self._in_the_making(entry_id)
         if pending.is_tree:  # its subdots come and go while writers run
             with file_errors("reading a tree"):
                 self._follow(pending, self._trees.subdots(pending.entry.dot, pending.entry.worktree))
@@ -109,8 +109,8 @@ class Committing(Parts):
         )
         return Captured(sum(c.new_bytes for c in pending.captures.values()), pending.batch.copied_bytes)
 
-    def captured_changes(self, commit_id: CommitId, ignore: Mapping[SubdotName, Sequence[str]]) -> list[SubdotName]:
-        pending = self._in_the_making(commit_id)
+    def captured_changes(self, entry_id: EntryId, ignore: Mapping[SubdotName, Sequence[str]]) -> list[SubdotName]:
+        pending = self._in_the_making(entry_id)
         worktree = self.worktree(pending.entry.dot, pending.entry.worktree)
         head = self._database.commit(pending.entry.dot, worktree.head) if worktree.head else None
 
@@ -124,9 +124,11 @@ class Committing(Parts):
         gone = head.subdots.keys() - pending.taken.keys() if head is not None and worktree.tree else ()
         return [*(subdot for subdot, answer in answers.items() if answer), *sorted(gone)]
 
-    def publish(self, commit_id: CommitId, draft: CommitDraft) -> Commit:
-        pending = self._in_the_making(commit_id)
-        del self._pending[commit_id]
+    def publish(self, entry_id: EntryId, draft: CommitDraft) -> Commit:
+        pending = self._in_the_making(entry_id)
+        del self._pending[entry_id]
+        commit_id = pending.entry.makes
+        assert commit_id is not None
         dot, name = pending.entry.dot, pending.entry.worktree
         worktree = self.worktree(dot, name)
         parent = self._database.commit(dot, worktree.head) if worktree.head else None
@@ -156,11 +158,11 @@ class Committing(Parts):
             self._database.add_commit(commit)
             if draft.branch is not None:
                 self._database.set_ref(dot, "branch", draft.branch, commit_id)
-                self._database.remove_journal(commit_id)
+                self._database.remove_journal(entry_id)
             elif not draft.hidden:
                 self._database.set_ref(dot, "branch", worktree.branch, commit_id)
                 self._log(worktree, "commit", commit_id, None)
-                self._database.remove_journal(commit_id)
+                self._database.remove_journal(entry_id)
         for subdot, (_, tree) in pending.taken.items():
             self._remember((dot, name, subdot), tree)
         return commit
@@ -172,17 +174,19 @@ class Committing(Parts):
         found = self.worktree(dot, worktree)
         self._log(found, action, found.head, saved)
 
-    def abandon(self, commit_id: CommitId) -> None:
-        if commit_id in {entry.id for dot in self._database.dots() for entry in self._database.journal(dot)}:
-            self._discard_unpublished(commit_id)  # and not what was published and collected, for others may share its objects
-        self._database.remove_journal(commit_id)
+    def abandon(self, entry_id: EntryId) -> None:
+        entry = self._database.journal_entry(entry_id)
+        if entry is not None:
+            self._discard_unpublished(entry)
+        self._database.remove_journal(entry_id)
 
-    def _discard_unpublished(self, commit_id: CommitId) -> None:
-        self._pending.pop(commit_id, None)
-        if not self._database.has_commit(commit_id):
-            self._objects.discard(commit_id)
+    def _discard_unpublished(self, entry: JournalEntry) -> None:
+        """Remove the objects of a commit that has not been published; others may share those of one that has."""
+        self._pending.pop(entry.id, None)
+        if entry.makes is not None and not self._database.has_commit(entry.makes):
+            self._objects.discard(entry.makes)
 
-    def _in_the_making(self, commit_id: CommitId) -> _Pending:
-        if (pending := self._pending.get(commit_id)) is None:
-            raise StoreError(f"commit {commit_id.short} is not being made here", hint="It was published or abandoned.")
+    def _in_the_making(self, entry_id: EntryId) -> _Pending:
+        if (pending := self._pending.get(entry_id)) is None:
+            raise StoreError(f"commit {entry_id.short} is not being made here", hint="It was published or abandoned.")
         return pending

@@ -33,6 +33,9 @@ class History(Parts):
     def dots(self) -> list[DotName]:
         return self._database.dots()
 
+    def has_dot(self, dot: DotName) -> bool:
+        return self._database.has_dot(dot)
+
     def clones(self) -> dict[DotName, str]:
         return self._database.owners()
 
@@ -50,7 +53,7 @@ class History(Parts):
         self._database.remove_dot(dot)
         left = None
         with self._database.transaction(), file_errors("removing a dot"):
-            if dot not in self._database.dots():  # nobody has made it anew meanwhile: that takes no lock
+            if not self._database.has_dot(dot):  # nobody has made it anew meanwhile: that takes no lock
                 left = self._trees.set_aside(dot)
                 self._indexes.remove(dot)
         self._discard(left)
@@ -66,8 +69,7 @@ class History(Parts):
         return self._database.worktrees(dot)
 
     def worktree_of(self, project: str) -> Worktree | None:
-        found = (w for dot in self._database.dots() for w in self._database.worktrees(dot).values() if w.project == project)
-        return next(found, None)
+        return self._database.worktree_of(project)
 
     def tree(self, dot: DotName, name: WorktreeName) -> dict[SubdotName, str]:
         self._require_tree(dot, name)
@@ -92,19 +94,19 @@ class History(Parts):
 
     def add_worktree(self, worktree: Worktree, start: CommitId, entry: JournalEntry | None = None) -> None:
         dot, name = worktree.dot, worktree.name
-        if name in self._database.worktrees(dot):
+        if self._database.find_worktree(dot, name) is not None:
             raise ExistsError(f"dot {dot} has a worktree {name} already")
         self._refuse_branch_in_use(dot, worktree.branch)
-        commit = self._database.commit(dot, self.branches(dot).get(worktree.branch, start))
+        commit = self._database.commit(dot, self._database.ref(dot, "branch", worktree.branch) or start)
         built = left = None
         if worktree.tree:
-            uncommitted = self.uncommitted(dot).get(worktree.branch)
+            uncommitted = self._database.ref(dot, "uncommitted", worktree.branch)
             built = self._build_tree(dot, name, self._database.commit(dot, uncommitted) if uncommitted else commit)
         with self._database.transaction():
             if built is not None:
                 with file_errors("making a tree"):
                     left = self._trees.adopt(dot, name, built)
-            if worktree.branch not in self._database.refs(dot, "branch"):
+            if self._database.ref(dot, "branch", worktree.branch) is None:
                 self._database.set_ref(dot, "branch", worktree.branch, start)
             if worktree.tree:
                 self._database.remove_ref(dot, "uncommitted", worktree.branch)
@@ -180,7 +182,7 @@ class History(Parts):
     def begin_branch(self, dot: DotName, worktree: WorktreeName, name: RefName) -> None:
         with self._database.transaction():
             self._refuse_branch_in_use(dot, name, but_for=worktree)
-            if name in self._database.refs(dot, "branch"):
+            if self._database.ref(dot, "branch", name) is not None:
                 raise ExistsError(f"branch {name} of dot {dot} exists already", hint=f"To go there: checkout {name}")
             self._database.put_worktree(replace(self.worktree(dot, worktree), branch=name))
 
@@ -192,7 +194,7 @@ class History(Parts):
     def remove_branch(self, dot: DotName, name: RefName) -> None:
         with self._database.transaction():
             self._refuse_branch_in_use(dot, name)
-            held = self.uncommitted(dot).get(name) or self.branches(dot).get(name)
+            held = self._database.ref(dot, "uncommitted", name) or self._database.ref(dot, "branch", name)
             if held is None:
                 raise NotFoundError(f"dot {dot} has no branch {name}", hint="`branch` lists what there is.")
             for kind in ("branch", "uncommitted"):
@@ -213,12 +215,12 @@ class History(Parts):
 
     def set_tag(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
         with self._database.transaction():
-            if name in self._database.refs(dot, "tag"):
+            if self._database.ref(dot, "tag", name) is not None:
                 raise ExistsError(f"tag {name} of dot {dot} exists already", hint="`tag -d` removes it.")
             self._database.set_ref(dot, "tag", name, self._database.commit(dot, commit_id).id)
 
     def remove_tag(self, dot: DotName, name: RefName) -> None:
-        if name not in self._database.refs(dot, "tag"):
+        if self._database.ref(dot, "tag", name) is None:
             raise NotFoundError(f"dot {dot} has no tag {name}", hint="`tag` lists what there is.")
         self._database.remove_ref(dot, "tag", name)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +21,13 @@ from dm_compose.core.names import (
     ROOT_SUBDOT,
     CommitId,
     DotName,
+    EntryId,
     RefName,
     SubdotName,
     WorktreeName,
 )
 from dm_compose.core.tree import Entry, Manifest
-from dm_compose.errors import DamagedError, InUseError, NotFoundError, StoreError
+from dm_compose.errors import DamagedError, InUseError, StoreError
 from dm_compose.state import Database
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.restore import restore_tree
@@ -66,28 +68,24 @@ class Parts:
         self._database.close()
 
     def worktree(self, dot: DotName, name: WorktreeName) -> Worktree:
-        found = self._database.worktrees(dot)
-        if name not in found:
-            raise NotFoundError(f"dot {dot} has no worktree {name}")
-        return found[name]
+        return self._database.worktree(dot, name)
 
     def _refuse_branch_in_use(self, dot: DotName, branch: RefName, but_for: WorktreeName | None = None) -> None:
-        for worktree in self._database.worktrees(dot).values():
-            if worktree.branch == branch and worktree.name != but_for:
-                raise InUseError(
-                    f"branch {branch} of dot {dot} is checked out in worktree {worktree.name}",
-                    hint="A branch can be checked out once; make another one for a second worktree.",
-                )
+        worktree = self._database.worktree_on(dot, branch)
+        if worktree is not None and worktree.name != but_for:
+            raise InUseError(
+                f"branch {branch} of dot {dot} is checked out in worktree {worktree.name}",
+                hint="A branch can be checked out once; make another one for a second worktree.",
+            )
 
-    def _entry(self, entry_id: CommitId) -> JournalEntry:
-        for dot in self._database.dots():
-            for entry in self._database.journal(dot):
-                if entry.id == entry_id:
-                    return entry
-        raise StoreError(
-            f"operation {entry_id.short} is not in the journal any more",
-            hint="Another command finished it; look at `status`.",
-        )
+    def _entry(self, entry_id: EntryId) -> JournalEntry:
+        entry = self._database.journal_entry(entry_id)
+        if entry is None:
+            raise StoreError(
+                f"operation {entry_id.short} is not in the journal any more",
+                hint="Another command finished it; look at `status`.",
+            )
+        return entry
 
     def _log(
         self,
@@ -118,10 +116,10 @@ class Parts:
     def _known(self, dot: DotName, worktree: WorktreeName, subdot: SubdotName) -> Tree:
         key = dot, worktree, subdot
         tree = self._indexes.load(key)
-        if tree or dot not in self._database.dots():
+        found = None if tree else self._database.find_worktree(dot, worktree)
+        if found is None or found.head is None:
             return tree
-        head = self.worktree(dot, worktree).head
-        return self._indexes.known(key, self._readable(self._database.commit(dot, head) if head else None, subdot))
+        return self._indexes.known(key, self._readable(self._database.commit(dot, found.head), subdot))
 
     def _readable(self, commit: Commit | None, subdot: SubdotName) -> Manifest | None:
         """Return what a commit holds of a subdot; None when it holds nothing, and also when that is damaged, for uses where
@@ -136,7 +134,7 @@ class Parts:
             return None
 
     def _is_tree(self, dot: DotName, name: WorktreeName) -> bool:
-        worktree = self._database.worktrees(dot).get(name) if dot in self._database.dots() else None
+        worktree = self._database.find_worktree(dot, name)
         return worktree is not None and worktree.tree
 
     def _directories(self, dot: DotName, name: WorktreeName, directories: Directories, target: Commit) -> Directories:
@@ -167,8 +165,9 @@ class Parts:
             jobs = {subdot: pool.submit(work, subdot, directory) for subdot, directory in directories.items()}
             return {subdot: job.result() for subdot, job in jobs.items()}
 
-    def _counting(self, what: str) -> Callable[[int], None]:
-        """Return a callback that adds bytes up and tells the sum."""
+    @contextlib.contextmanager
+    def _counting(self, what: str) -> Iterator[Callable[[int], None]]:
+        """Give a callback that adds bytes up and tells the sum. The last sum is told as the total: nothing more will come."""
         done = 0
 
         def progress(size: int) -> None:
@@ -176,7 +175,9 @@ class Parts:
             done += size
             self.listener(Event(what, done=done, unit="bytes"))
 
-        return progress
+        yield progress
+        if done:
+            self.listener(Event(what, done=done, total=done, unit="bytes"))
 
 
 def nested(directories: Directories) -> dict[SubdotName, frozenset[str]]:

@@ -33,15 +33,12 @@ def resolve(database: Database, dot: DotName, worktree: WorktreeName, ref: str) 
 
 def _base(database: Database, dot: DotName, worktree: WorktreeName, name: str) -> CommitId:
     if name == "HEAD":
-        found_worktree = database.worktrees(dot).get(worktree)
-        if found_worktree is None:
-            raise NotFoundError(f"dot {dot} has no worktree {worktree}")
-        head = found_worktree.head
+        head = database.worktree(dot, worktree).head
         if head is None:
             raise NotFoundError(f"dot {dot} has no commit yet", hint='Make one: commit -m "seed".')
         return head
     for kind in ("branch", "tag"):
-        if (found := database.refs(dot, kind).get(RefName(name))) is not None:
+        if (found := database.ref(dot, kind, RefName(name))) is not None:
             return found
     if MIN_PREFIX <= len(name) <= 32 and re.fullmatch("[0-9a-f]+", name):
         candidates = database.commits_by_prefix(dot, name)

@@ -20,6 +20,7 @@ from dm_compose.core.names import (
     ROOT_SUBDOT,
     CommitId,
     DotName,
+    EntryId,
     SubdotName,
     WorktreeName,
 )
@@ -37,7 +38,7 @@ class Restoring(Committing):
 
     def __init__(self, root: Path, listener: Listener = ignore) -> None:
         super().__init__(root, listener)
-        self._restored: dict[CommitId, dict[SubdotName, tuple[str, Tree]]] = {}
+        self._restored: dict[EntryId, dict[SubdotName, tuple[str, Tree]]] = {}
 
     def begin_restore(
         self,
@@ -46,25 +47,26 @@ class Restoring(Committing):
         target: CommitId,
         stopped: Sequence[str],
         move: Move | None,
-        takes_over: CommitId | None,
-    ) -> CommitId:
+        takes_over: EntryId | None,
+    ) -> EntryId:
         self.worktree(dot, worktree)
-        for commit_id in (target, *((move.head, move.saved) if move is not None else ())):
-            if commit_id is not None:  # a move to what is not there could never be ended
+        for commit_id in dict.fromkeys((target, *((move.head, move.saved) if move is not None else ()))):
+            if commit_id is not None:  # a move to a commit that does not exist could never be ended
                 self._database.commit(dot, commit_id)
         if move is not None:
             self._refuse_branch_in_use(dot, move.branch, but_for=worktree)
         with self._database.transaction():
-            paused = self._entry(takes_over).paused if takes_over is not None else ()
-            entry = JournalEntry(CommitId.new(), dot, worktree, RESTORE, paused, tuple(stopped), target, move)
+            taken_over = self._entry(takes_over) if takes_over is not None else None
+            paused = taken_over.paused if taken_over is not None else ()
+            entry = JournalEntry(EntryId.new(), dot, worktree, RESTORE, paused, tuple(stopped), target, move)
             self._database.put_journal(entry)
-            if takes_over is not None:
-                self._database.remove_journal(takes_over)
-        if takes_over is not None:
-            self._discard_unpublished(takes_over)
+            if taken_over is not None:
+                self._database.remove_journal(taken_over.id)
+        if taken_over is not None:
+            self._discard_unpublished(taken_over)
         return entry.id
 
-    def restore(self, entry_id: CommitId, subdot: SubdotName, directories: Directories) -> Restored:
+    def restore(self, entry_id: EntryId, subdot: SubdotName, directories: Directories) -> Restored:
         entry = self._entry(entry_id)
         assert entry.target is not None
         commit = self._database.commit(entry.dot, entry.target)
@@ -83,7 +85,7 @@ class Restoring(Committing):
         self._restored.setdefault(entry_id, {})[subdot] = directory, tree
         return Restored(outcome.paths, outcome.changed_bytes)
 
-    def sync_restored(self, entry_id: CommitId) -> None:
+    def sync_restored(self, entry_id: EntryId) -> None:
         entry = self._entry(entry_id)
         restored = self._restored.get(entry_id, {})
         with file_errors("writing back a volume"):
@@ -92,7 +94,7 @@ class Restoring(Committing):
         for subdot, (_, tree) in restored.items():
             self._remember((entry.dot, entry.worktree, subdot), tree)
 
-    def end_restore(self, entry_id: CommitId) -> None:
+    def end_restore(self, entry_id: EntryId) -> None:
         entry = self._entry(entry_id)
         if entry.move is not None and entry.move.head != entry.target:  # marks of before would pass for this head's
             with file_errors("writing to the store"):
@@ -114,14 +116,14 @@ class Restoring(Committing):
             self._database.set_ref(dot, "uncommitted", worktree.branch, move.saved)
         self._database.put_worktree(replace(worktree, branch=move.branch))
 
-    def begin_switch(self, dot: DotName, worktree: WorktreeName, stopped: Sequence[str], action: str) -> CommitId:
+    def begin_switch(self, dot: DotName, worktree: WorktreeName, stopped: Sequence[str], action: str) -> EntryId:
         found = self.worktree(dot, worktree)
         move = Move(action, found.branch, found.head)
-        entry = JournalEntry(CommitId.new(), dot, worktree, SWITCH, stopped=tuple(stopped), move=move)
+        entry = JournalEntry(EntryId.new(), dot, worktree, SWITCH, stopped=tuple(stopped), move=move)
         self._database.put_journal(entry)
         return entry.id
 
-    def switch(self, entry_id: CommitId) -> None:
+    def switch(self, entry_id: EntryId) -> None:
         entry = self._entry(entry_id)
         assert entry.move is not None
         with self._database.transaction():
@@ -134,13 +136,13 @@ class Restoring(Committing):
         with file_errors("pointing to a worktree"):
             self._trees.point(entry.dot, entry.worktree)
 
-    def close_entry(self, entry_id: CommitId) -> None:
+    def close_entry(self, entry_id: EntryId) -> None:
         self._database.remove_journal(entry_id)
         self._restored.pop(entry_id, None)
 
-    def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> CommitId:
+    def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> EntryId:
         self.worktree(dot, worktree)
-        entry = JournalEntry(CommitId.new(), dot, worktree, SESSION, target=self._database.commit(dot, target).id)
+        entry = JournalEntry(EntryId.new(), dot, worktree, SESSION, target=self._database.commit(dot, target).id)
         self._database.put_journal(entry)
         return entry.id
 

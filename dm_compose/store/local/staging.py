@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from dm_compose.core.commit import RESTORE, Commit, JournalEntry, Move
-from dm_compose.core.names import MAIN_WORKTREE, CommitId, DotName
+from dm_compose.core.names import MAIN_WORKTREE, DotName, EntryId
 from dm_compose.errors import DamagedError, InUseError
 from dm_compose.state import Database
 from dm_compose.storage.contents import CHUNK_BYTES, clone
@@ -216,7 +216,7 @@ class LocalStaging:
             if new is not None:
                 move = Move("clone", new.branch, new.head)
                 self._database.put_journal(
-                    JournalEntry(CommitId.new(), self._dot, MAIN_WORKTREE, RESTORE, target=new.head, move=move)
+                    JournalEntry(EntryId.new(), self._dot, MAIN_WORKTREE, RESTORE, target=new.head, move=move)
                 )
                 for name, value in new.settings.items():
                     self._database.set_setting(name, value)

@@ -104,7 +104,7 @@ class Upkeep:
         return found
 
     def _making(self) -> set[str]:
-        return {entry.id for dot in self._database.dots() for entry in self._database.journal(dot)}
+        return {entry.id for entry in self._database.journal()}
 
     def _leftovers(self) -> list[Path]:
         """Return what killed commands left: unpublished batches, half-built and half-removed trees, half-repaired objects,
@@ -125,7 +125,7 @@ class Upkeep:
 
 
 def _named_by(entry: JournalEntry) -> list[CommitId]:
-    named = [entry.id, entry.target]
+    named = [entry.makes, entry.target]
     if entry.move is not None:
         named += [entry.move.head, entry.move.saved]
     return [commit_id for commit_id in named if commit_id is not None]
