@@ -242,7 +242,8 @@ def _refuse_strangers(live: LiveWorktree, *, readers_too: bool) -> None:
         ours = live.project is None or (container.project == live.project and not container.one_off)
         if container.running and member.mounts and not ours and (readers_too or any(member.mounts.values())):
             owner = f"project {container.project}" if container.project else "no Compose project"
-            owner = "a `compose run`" if container.one_off and container.project == live.project else owner
+            if container.one_off and container.project == live.project:
+                owner = f"a {container.hook} hook" if container.hook else "a `compose run`"
             raise InUseError(
                 f"container {container.name} ({owner}) has {', '.join(member.mounts)} of dot {live.dot} mounted",
                 hint=f"Stop it first: docker stop {container.name}",

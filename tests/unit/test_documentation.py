@@ -165,6 +165,16 @@ def test_the_changelog_says_how_many_datastores_are_known() -> None:
     assert found == [str(len(Registry(Plugins([])).names()))]
 
 
+def test_lines_of_text_have_at_most_120_characters() -> None:
+    """Tables and code are as wide as they have to be."""
+    for page in (*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"):
+        text = re.sub(
+            r"^ *```.*?^ *```", lambda code: "\n" * code[0].count("\n"), page.read_text(), flags=re.DOTALL | re.MULTILINE
+        )
+        for number, line in enumerate(text.splitlines(), 1):
+            assert len(line) <= 120 or line.startswith(("|", "    ")), f"{page.name}:{number} has {len(line)} characters"
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     """To a heading too."""
     for page in (*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"):
