@@ -165,9 +165,38 @@ def test_the_changelog_says_how_many_datastores_are_known() -> None:
     assert found == [str(len(Registry(Plugins([])).names()))]
 
 
+def pages() -> list[Path]:
+    return sorted((*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"))
+
+
+def prose(page: Path) -> Iterator[str]:
+    """Yield the lines of a page that are no table and no code."""
+    fenced = False
+    for line in page.read_text().splitlines():
+        fence = line.lstrip().startswith("```")
+        fenced ^= fence
+        if not fenced and not fence and not line.startswith(("|", "    ")):
+            yield line
+
+
+def test_lines_have_at_most_120_characters() -> None:
+    """But for tables and code."""
+    assert [(page.name, line) for page in pages() for line in prose(page) if len(line) > 120] == []
+
+
+def test_no_sentence_begins_with_what_or_who_unless_it_asks() -> None:
+    """Such a sentence names its subject last: "What a test did not touch is left alone"."""
+    sentence = re.compile(r"(?:^|[.!?:] |[-*] |\*\*)(?:What|Whatever|Who|Whoever|Whom)\b[^.?!]*(?:\?|)")
+    for page in pages():
+        text = re.sub(r"\n(?=[^\n])", " ", "\n".join(prose(page)))
+        for line in text.splitlines():
+            if not line.startswith("#"):  # a heading is a name
+                assert [m for m in sentence.findall(line) if not m.endswith("?")] == [], page.name
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     """To a heading too."""
-    for page in (*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"):
+    for page in pages():
         for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
             if "://" in target:
                 continue
