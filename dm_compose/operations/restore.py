@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from dm_compose.core.commit import Commit, JournalEntry, Move
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, EntryId, RefName, SubdotName
-from dm_compose.core.plan import Action, Plan, Step
+from dm_compose.core.plan import Action, Plan
 from dm_compose.errors import DmError
 from dm_compose.live.executor import Done, Work, carry_out
 from dm_compose.live.freeze import Freeze
 from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.live.worktree import LiveWorktree
-from dm_compose.operations.plans import plan_restore
+from dm_compose.operations.plans import also_bring_up, plan_restore
 from dm_compose.operations.uncommitted import capture, mark_quiet
 from dm_compose.store.api import Restored
 
@@ -123,16 +123,9 @@ def finish_restore(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float)
     assert entry.target is not None
     target = live.store.commit(live.dot, entry.target)
     plan = plan_to(live, target, live.wanted(target))
-    taken_down = [m for m in live.members if m.container.id in entry.stopped and m.container.id not in plan.targets(Action.KILL)]
-    steps = list(plan.steps)
-    for member in taken_down:
-        after = tuple(step.number for step in steps if step.action is Action.RESTORE)
-        start = Step(len(steps) + 1, Action.START, member.container.id, member.container.label, "it had been taken down", after)
-        steps.append(start)
-        steps.append(
-            Step(len(steps) + 1, Action.AWAIT, start.target, start.label, "it must answer before anyone asks it", (start.number,))
-        )
-    _carry_out(live, entry.id, Plan(tuple(steps)), timeout_s, Freeze(live))
+    killed = plan.targets(Action.KILL)
+    fallen = [m for m in live.members if m.container.id in entry.stopped and m.container.id not in killed]
+    _carry_out(live, entry.id, also_bring_up(plan, fallen, Action.RESTORE), timeout_s, Freeze(live))
     live.store.end_restore(entry.id)
 
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from dm_compose.core.commit import SWITCH, JournalEntry, Move, Worktree
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, EntryId, RefName, WorktreeName, worktree_name
-from dm_compose.core.plan import Action, Plan, Step
+from dm_compose.core.plan import Action, Plan
 from dm_compose.errors import ExistsError, InUseError, NotReadyError
 from dm_compose.live.executor import Done, Work, carry_out
 from dm_compose.live.freeze import Freeze
 from dm_compose.live.ready import await_ready
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import before_removing_tree
-from dm_compose.operations.plans import plan_switch
+from dm_compose.operations.plans import also_bring_up, plan_switch
 from dm_compose.operations.uncommitted import save_uncommitted
 
 
@@ -74,14 +74,9 @@ def _carry_out(live: LiveWorktree, entry: EntryId, plan: Plan, freeze: Freeze, t
 def finish_switch(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float) -> None:
     """Carry out a switch that an earlier process began: whoever it took down, or was about to, goes down and up again."""
     members = [m for m in live.members if m.container.id in entry.stopped]
-    steps = list(plan_switch(members, entry.worktree).steps)
-    switched = next(step.number for step in steps if step.action is Action.SWITCH)
-    for member in members:
-        if not member.container.running:
-            number = len(steps) + 1
-            label = member.container.label
-            steps.append(Step(number, Action.START, member.container.id, label, "it had been taken down", (switched,)))
-    _carry_out(live, entry.id, Plan(tuple(steps)), Freeze(live), timeout_s)
+    plan = plan_switch(members, entry.worktree)
+    down = [m for m in members if not m.container.running]
+    _carry_out(live, entry.id, also_bring_up(plan, down, Action.SWITCH), Freeze(live), timeout_s)
     live.store.close_entry(entry.id)
 
 
