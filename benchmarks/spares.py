@@ -1,4 +1,4 @@
-"""Measure warm spares: the time until the next stack is ready while spares stand by, and the tests per second that they sustain."""
+"""Measure warm spares: the time until the next stack is ready while spares stand by, and the tests per second."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ class Victim:
     # When all is over
 
     def check(self, chance: Random) -> None:
-        """Check, after a `prune` and a run that is not killed, that everything is as the user left it, and nothing else is there."""
+        """Check, after a `prune` and a run that is not killed, that everything is as the user left it, and nothing more."""
         self.await_ends()
         words = [("prune",), *([("status",)] if chance.random() < 0.5 else [])]
         chance.shuffle(words)

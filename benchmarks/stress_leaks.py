@@ -70,7 +70,7 @@ class Original:
 
 
 def bring_up(project: TestProject) -> dict[str, stores.View]:
-    """Start the stack, give every datastore a seed, commit, and write something without committing; return the seed's contents."""
+    """Start the stack, give every datastore a seed, commit, and write something uncommitted; return the seed's contents."""
     project.dm("up", "-d")
     stack = Original(project)
     services = [service for service in stores.SEED if service in project.file.read_text()]
