@@ -165,9 +165,13 @@ def test_the_changelog_says_how_many_datastores_are_known() -> None:
     assert found == [str(len(Registry(Plugins([])).names()))]
 
 
+def pages() -> list[Path]:
+    return sorted((*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"))
+
+
 def test_lines_of_text_have_at_most_120_characters() -> None:
     """Tables and code are as wide as they have to be."""
-    for page in (*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"):
+    for page in pages():
         text = re.sub(
             r"^ *```.*?^ *```", lambda code: "\n" * code[0].count("\n"), page.read_text(), flags=re.DOTALL | re.MULTILINE
         )
@@ -175,9 +179,19 @@ def test_lines_of_text_have_at_most_120_characters() -> None:
             assert len(line) <= 120 or line.startswith(("|", "    ")), f"{page.name}:{number} has {len(line)} characters"
 
 
+def test_no_sentence_begins_with_what_or_who_unless_it_asks() -> None:
+    """Such a sentence names its actor late: "What a test did not touch is left alone"."""
+    for page in pages():
+        text = re.sub(r"^ *```.*?^ *```|^(?:\||    |#).*?$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+        for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", text):
+            words = " ".join(paragraph.split())
+            found = re.findall(r"(?:^|^\W+|[.!?:] \W*)((?:What|Whatever|Who|Whoever|Whom)\b[^.?!]*[.?!]?)", words)
+            assert [sentence for sentence in found if not sentence.endswith("?")] == [], page.name
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     """To a heading too."""
-    for page in (*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"):
+    for page in pages():
         for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
             if "://" in target:
                 continue
