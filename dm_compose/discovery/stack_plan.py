@@ -5,8 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dm_compose.core.names import DotName, SubdotName
+from dm_compose.core.plain import to_plain
 from dm_compose.datastores import Datastore, Service
 
 
@@ -87,3 +89,7 @@ class StackPlan:
     def subdot(self, name: str) -> Subdot | None:
         """Return a subdot by name."""
         return next((s for s in self.subdots if s.name == name), None)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the plan in its documented JSON form, which has no row for each service."""
+        return {name: to_plain(getattr(self, name)) for name in ("dot", "project", "subdots", "skipped")}
