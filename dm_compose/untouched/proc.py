@@ -33,19 +33,19 @@ def _text(pid: int, name: str) -> str:
 
 
 def _is_process_of(container: Container) -> bool:
-    """Whether the process of that number here is the container's, and no other of the same number."""
+    """Whether the container's process id, looked up here, names a process of the container. On another machine it would not."""
     with open(f"/proc/{container.pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
         return container.id in file.read()
 
 
 def _read(pid: int) -> Traffic:
-    """Read a baseline: what is counted between two files must not be missed later."""
+    """Read a baseline, in an order by which a later comparison misses nothing that arrives between two of these reads."""
     frames = parse_frames(_text(pid, "dev"))
     return traffic(_text(pid, "snmp"), _snmp6(pid), frames, _frames6(pid, frames))
 
 
 def _read_again(pid: int, before: Traffic) -> Traffic:
-    """Read what is compared with a baseline, in the other order."""
+    """Read the counters to compare with a baseline, in the opposite order."""
     snmp, snmp6, frames = _text(pid, "snmp"), _snmp6(pid), parse_frames(_text(pid, "dev"))
     now = traffic(snmp, snmp6, frames, before.frames6)
     if now.payload == before.payload:
@@ -87,7 +87,7 @@ def _is_socket(path: str) -> bool:
 
 
 def _resolved(pid: int, path: str) -> str | None:
-    """Follow the symbolic links in a container's path to a socket; None for a relative path and for a loop."""
+    """Follow the symbolic links in a container's path to a socket. Return None for a relative path and for a circle of links."""
     if not path.startswith("/"):
         return None
     root, done, links = f"/proc/{pid}/root", "", 0
