@@ -1,6 +1,6 @@
-"""Putting a commit's files where nothing is that anybody needs.
+"""Put a commit's files where there is nothing that anybody needs.
 
-Each of these is journalled: the next command finishes what is interrupted.
+Each function is journalled. If it is interrupted, the next command finishes it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def fill_volumes(
     files: CommitId,
     move: Move,
 ) -> None:
-    """Put a commit's files into the volumes of a worktree that is new, so that no container uses them yet."""
+    """Put a commit's files into the volumes of a new worktree. No container may use them yet."""
     access = open_access(engine, places.values(), listener)
     try:
         store = access.store
@@ -56,7 +56,7 @@ def fill_volumes(
 
 
 def fill_tree(store: Store, dot: DotName) -> None:
-    """Put the files of a dot that was just cloned into its tree, as its journal says."""
+    """Put the files of a dot that was just cloned into its tree. The dot's journal says which commit they come from."""
     (entry,) = store.unfinished(dot)
     assert entry.target is not None
     subdots = store.commit(dot, entry.target).subdots
