@@ -1,4 +1,4 @@
-"""What it costs to prove that containers are untouched, beside one call of Docker's own API that reads statistics."""
+"""Measure the proof that containers are untouched, beside one call of Docker's own API that reads statistics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def figures(samples: list[float]) -> tuple[str, str]:
 
 
 def own_cpu(since_s: float, rounds: int) -> str:
-    """Return the mean CPU time of this process, which says more than wall time on a busy machine."""
+    """Return the mean CPU time of this process. On a busy machine it says more than wall time."""
     return f"{(time.process_time() - since_s) / rounds * 1000:.1f} ms"
 
 
