@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import docker
@@ -33,7 +33,7 @@ def exists(volume: str) -> bool:
 
 
 @pytest.fixture
-def shop(new_project: NewProject) -> Iterator[TestProject]:
+def shop(new_project: NewProject) -> TestProject:
     """MongoDB and Redis, down, with one commit."""
     project = new_project({"services": {"files": MONGO, "cache": REDIS}})
     project.dm("up", "-d")
@@ -42,7 +42,7 @@ def shop(new_project: NewProject) -> Iterator[TestProject]:
     project.wait_ready()
     project.dm("commit", "-m", "seed")
     project.down()
-    yield project
+    return project
 
 
 def test_of_a_stack_that_was_down_no_volume_is_left_that_the_session_made(shop: TestProject) -> None:
