@@ -14,12 +14,12 @@ from typing import IO
 
 from dm_compose.errors import DmError
 
-WITNESS_TIMEOUT_S = 0.2
+BYSTANDER_TIMEOUT_S = 0.2
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a child left: exit code and decoded output."""
+    """The exit code and the decoded output of a child that has ended."""
 
     code: int
     stdout: str
@@ -29,7 +29,7 @@ class Finished:
 def capture(command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Finished:
     """Run a command without input and return its output.
 
-    FileNotFoundError when there is no such program; DmError that names the command after `timeout_s`.
+    FileNotFoundError when there is no such program. DmError, which names the command, when it has not ended after `timeout_s`.
     """
     try:
         done = subprocess.run(
@@ -43,8 +43,8 @@ def capture(command: Sequence[str], *, timeout_s: float, environment: Mapping[st
 def pass_through(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
     """Run a command on our own terminal and return its exit code (128 + signal when a signal ended it).
 
-    SIGINT and SIGTERM are the command's matter: it gets each once, whether it was sent to us alone or to all of us. Not so in
-    another thread than the main one, which gets no signals.
+    The command decides about SIGINT and SIGTERM. It gets each of them once, whether it was sent to this process alone or to the
+    whole process group. That holds in the main thread only, because no other thread gets signals.
     """
     if threading.current_thread() is not threading.main_thread():
         code = subprocess.run(command, env=environment, check=False).returncode
@@ -57,10 +57,11 @@ def pass_through(command: Sequence[str], environment: Mapping[str, str] | None =
 
 
 class _Relay:
-    """Hands SIGINT and SIGTERM on to a child, unless it has got the signal by itself: ^C goes to the whole process group, and
-    so does what `timeout` sends; systemd's goes to all of a unit. A second signal means to Compose: kill at once.
+    """Hands SIGINT and SIGTERM on to a child, unless the child has got the signal already.
 
-    A *witness* tells, a process beside the child that does nothing: what ends it has reached the child too.
+    ^C and `timeout` send to the whole process group, and systemd sends to all processes of a unit. The child must not get such
+    a signal twice, because a second one tells Compose to kill at once. A *bystander* shows whether it did: a process beside the
+    child that does nothing. A signal that ends the bystander has reached the child too.
     """
 
     def __enter__(self) -> _Relay:
@@ -68,16 +69,16 @@ class _Relay:
         self._early: list[int] = []
         # Handlers, not SIG_IGN: children must not inherit the deafness.
         self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._witness = _start_witness()
+        self._bystander = _start_bystander()
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        self._witness.communicate()
+        self._bystander.communicate()
 
     def begin(self, child: int) -> None:
-        """Hand on what came, and will come."""
+        """Hand on the signals that have come so far, and from now on each one that comes."""
         self._child = child
         while self._early:
             _send(child, self._early.pop(0))
@@ -87,24 +88,25 @@ class _Relay:
             self._early.append(number)
             return
         try:
-            everybody = self._witness.wait(timeout=WITNESS_TIMEOUT_S) == -number
+            everybody = self._bystander.wait(timeout=BYSTANDER_TIMEOUT_S) == -number
         except subprocess.TimeoutExpired:
             everybody = False
-        if self._witness.returncode is not None:
-            self._witness.communicate()
-            self._witness = _start_witness()
+        if self._bystander.returncode is not None:
+            self._bystander.communicate()
+            self._bystander = _start_bystander()
         if not everybody:
             _send(self._child, number)
 
 
-def _start_witness() -> subprocess.Popen[bytes]:
-    """Start a process that ends with its input, which only this process holds."""
+def _start_bystander() -> subprocess.Popen[bytes]:
+    """Start a process that ends when its input does. Only this process holds that input open."""
     return subprocess.Popen(["/bin/sh", "-c", "read -r _"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
 def _send(child: int, number: int) -> None:
-    """Send a signal to a child; to its children instead, where it has some: `docker` waits for its plugin whatever happens,
-    and leaves it to the terminal to tell it.
+    """Send a signal to a child, or to its children where it has some.
+
+    `docker` waits for its plugin whatever happens, and relies on the terminal to send the plugin the signal.
     """
     with contextlib.suppress(OSError):
         found = [int(pid) for file in Path(f"/proc/{child}/task").glob("*/children") for pid in file.read_text().split()]
@@ -114,10 +116,10 @@ def _send(child: int, number: int) -> None:
 
 
 class Watchdog:
-    """A child that runs a command when this process dies before `release` is called, SIGKILL included.
+    """A child that runs a command if this process dies before it calls `release`, by SIGKILL for example.
 
-    It waits on a pipe whose other end only this process holds, in a session of its own so that a kill of our process group
-    misses it.
+    The child waits on a pipe whose other end only this process holds. It is in a session of its own, so that a signal to our
+    process group does not reach it.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -131,7 +133,7 @@ class Watchdog:
         )
 
     def release(self) -> None:
-        """Say that all is well; the child ends without doing anything."""
+        """Tell the child that all is well. It ends without doing anything."""
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(b"released\n")
@@ -141,7 +143,7 @@ class Watchdog:
 
 @dataclass
 class Pipe:
-    """A child that is talked to over its standard input and output; its messages go to our standard error."""
+    """A child that we talk to over its standard input and output. Its messages go to our standard error."""
 
     child: subprocess.Popen[bytes]
 
@@ -156,7 +158,7 @@ class Pipe:
         return self.child.stdout
 
     def close(self, timeout_s: float) -> int:
-        """Close its input, wait for it to end, kill it after `timeout_s`; return its exit code."""
+        """Close the child's input, wait until it ends, and return its exit code. After `timeout_s` it is killed."""
         with contextlib.suppress(BrokenPipeError):
             self.to_child.close()
         try:
@@ -169,14 +171,15 @@ class Pipe:
 
 
 def start_pipe(command: Sequence[str]) -> Pipe:
-    """Start a child to talk to. FileNotFoundError when there is no such program."""
+    """Start a child and return the pipe to it. FileNotFoundError when there is no such program."""
     return Pipe(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True))
 
 
 def start_background(command: Sequence[str], log: Path) -> int:
-    """Start a program that outlives us: in a session of its own, in `/`, its output appended to `log`. Return its process id.
+    """Start a program that outlives this process, and return its process id.
 
-    It is nobody's child, so nobody has to wait for it. OSError when the log cannot be written.
+    It runs in a session of its own, with `/` as its directory, and appends its output to `log`. It is not our child, so nobody
+    has to wait for it. OSError when the log cannot be written.
     """
     with open(log, "ab") as output:
         started = subprocess.run(
@@ -192,5 +195,5 @@ def start_background(command: Sequence[str], log: Path) -> int:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return our environment with changes."""
+    """Return this process's environment with `changes` in it."""
     return {**os.environ, **changes}
