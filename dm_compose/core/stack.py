@@ -40,7 +40,7 @@ class Subdot:
 
 
 @dataclass(frozen=True)
-class Skipped:
+class SkippedMount:
     """One mount that is not a subdot, and why."""
 
     service: str
@@ -55,7 +55,7 @@ class StackPlan:
     dot: DotName
     project: str
     subdots: tuple[Subdot, ...]
-    skipped: tuple[Skipped, ...]
+    skipped: tuple[SkippedMount, ...]
 
     def subdot(self, name: str) -> Subdot | None:
         """Return a subdot by name."""

@@ -124,3 +124,14 @@ class TreeDiff:
 
     def __bool__(self) -> bool:
         return bool(self.changes)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a restore of one subdot changed: a number of paths, and the bytes of contents that were not as committed.
+
+    Where the file system can share blocks (reflink), nobody reads a changed file, so it counts with its whole size.
+    """
+
+    paths: int
+    changed_bytes: int

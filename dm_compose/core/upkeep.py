@@ -56,7 +56,7 @@ class Checkup:
 
 
 @dataclass(frozen=True)
-class Probe:
+class FileSystemProbe:
     """What a store's file system can do, tried on a scratch file of `size_bytes`: whether it clones files (reflink), and what a
     copy of that file cost. `shared` are the directories that are on the same file system.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from dm_compose.core.containers import Image
 from dm_compose.core.names import DotName, SubdotName
 from dm_compose.core.project import ComposeService, ComposeVolume, Project
-from dm_compose.core.stack import Kind, Skipped, StackPlan, Subdot
+from dm_compose.core.stack import Kind, SkippedMount, StackPlan, Subdot
 from dm_compose.datastores import Datastore, Service
 from dm_compose.datastores.registry import Registry
 from dm_compose.discovery.client_services import awaited_to_end, other_program, task_of
@@ -59,7 +59,7 @@ def make_plan(project: Project, images: Mapping[str, Image], registry: Registry)
     state that the compose file does not mention. UsageError for settings that make no sense.
     """
     settings = read_settings(project, registry.names())
-    skipped: list[Skipped] = []
+    skipped: list[SkippedMount] = []
     uses: dict[str, list[_Use]] = defaultdict(list)
     unseen = {item for item in settings.include if ":/" in item}
     ending = awaited_to_end(project)
@@ -73,12 +73,12 @@ def make_plan(project: Project, images: Mapping[str, Image], registry: Registry)
     for users in uses.values():
         is_state = any(use.verdict for use in users)
         mine = [use for use in users if is_state and use.verdict is not False]
-        skipped += [Skipped(u.candidate.service, u.candidate.path, u.reason) for u in users if u not in mine]
+        skipped += [SkippedMount(u.candidate.service, u.candidate.path, u.reason) for u in users if u not in mine]
         if is_state:
             subdots.append(_subdot(project, mine, names))
     for item in unseen - {f"{s.service}:{s.path}" for s in skipped}:
         service_name, _, path = item.partition(":")
-        skipped.append(Skipped(service_name, path, "named in x-dotmesh.include, but nothing is mounted there"))
+        skipped.append(SkippedMount(service_name, path, "named in x-dotmesh.include, but nothing is mounted there"))
     return StackPlan(
         dot=settings.dot or dot or DotName.parse(project.name),
         project=project.name,
@@ -114,7 +114,7 @@ def datastore_of(service: ComposeService, image: Image, settings: Settings, regi
 
 
 def _candidates(
-    service: ComposeService, image: Image, settings: Settings, registry: Registry, skipped: list[Skipped], *, ends: bool
+    service: ComposeService, image: Image, settings: Settings, registry: Registry, skipped: list[SkippedMount], *, ends: bool
 ) -> Iterable[_Candidate]:
     facts = service_facts(service, image)
     datastore = datastore_of(service, image, settings, registry)
@@ -129,7 +129,7 @@ def _candidates(
             reason = _NO_FILES.get(mount.kind, f"{mount.kind} mount")
             wholesale = f"{service.name}:*" in settings.include and mount.kind == "tmpfs"
             in_vain = _IN_VAIN if wholesale or f"{service.name}:{mount.target}" in settings.include else ""
-            skipped.append(Skipped(service.name, mount.target, reason + in_vain))
+            skipped.append(SkippedMount(service.name, mount.target, reason + in_vain))
             continue
         kind = Kind.BIND if mount.kind == "bind" else Kind.NAMED if mount.source else Kind.ANONYMOUS
         holds_data = not task and mount.target in covering and any(related(mount.target, path) for path in data)

@@ -10,7 +10,7 @@ from dm_compose.core.commit import Commit, JournalEntry, Move, Origin
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, EntryId, RefName, SubdotName
 from dm_compose.core.plan import Action, Plan, Step
-from dm_compose.core.tree import TreeDiff
+from dm_compose.core.tree import Restored, TreeDiff
 from dm_compose.errors import DmError, UncommittedError, VersionMismatchError
 from dm_compose.live.executor import Done, Work
 from dm_compose.live.freeze import Freeze, promptly, quiesce
@@ -19,7 +19,7 @@ from dm_compose.live.steps import carry_out
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.commit import hidden_draft
 from dm_compose.operations.plans import plan_restore, put_back_anyway
-from dm_compose.store.api import COMPARE_BUDGET_BYTES, Restored
+from dm_compose.store.api import COMPARE_BUDGET_BYTES
 from dm_compose.untouched.last_restore import Touched
 
 
@@ -322,7 +322,7 @@ def _put_back(
 
 def _carry_out(live: LiveWorktree, entry: EntryId, plan: Plan, timeout_s: float, freeze: Freeze | None) -> list[Done]:
     def restore(subdot: str) -> Restored:
-        return live.store.restore(entry, SubdotName(subdot), live.directories)
+        return live.store.restore_subdot(entry, SubdotName(subdot), live.directories)
 
     work: dict[Action, Work] = {Action.RESTORE: restore, Action.SYNC: lambda _: live.store.sync_restored(entry)}
     return carry_out(live, plan, freeze, timeout_s, work)

@@ -102,7 +102,7 @@ def fill(
         directories = {subdot: access.directory(place) for subdot, place in places.items()}
         entry = store.begin_restore(*worktree, files, [], move, None)
         with ThreadPoolExecutor(FILLED_AT_ONCE) as pool:
-            list(pool.map(lambda subdot: store.restore(entry, subdot, directories), directories))
+            list(pool.map(lambda subdot: store.restore_subdot(entry, subdot, directories), directories))
         store.sync_restored(entry)
         store.end_restore(entry)
     finally:

@@ -266,6 +266,6 @@ def _fill(store: Store, dot: DotName) -> None:
     assert entry.target is not None
     subdots = store.commit(dot, entry.target).subdots
     for subdot in sorted(subdots, key=lambda s: s == ROOT_SUBDOT):  # it is put back last: see LiveWorktree.inner
-        store.restore(entry.id, subdot, store.tree(dot, MAIN_WORKTREE))
+        store.restore_subdot(entry.id, subdot, store.tree(dot, MAIN_WORKTREE))
     store.sync_restored(entry.id)
     store.end_restore(entry.id)

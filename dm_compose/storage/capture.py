@@ -11,7 +11,7 @@ from dm_compose.core.tree import FILE, UNKNOWN, Entry, Manifest
 from dm_compose.errors import DamagedError
 from dm_compose.storage.contents import differing_bytes, patch
 from dm_compose.storage.objects import Batch, ObjectStore
-from dm_compose.storage.scan import BECAME_ANOTHER, RACY, Found, Tree, join, scan, scan_synced
+from dm_compose.storage.scan import BECAME_ANOTHER, RACY, FoundPath, Tree, join, scan, scan_synced
 from dm_compose.storage.system import coarse_clock_ns, file_errors, sync_filesystem
 
 COPY_THREADS = 4
@@ -29,7 +29,7 @@ class Capture:
     store: ObjectStore
     batch: Batch
     without: Collection[str] = ()
-    early: dict[str, tuple[Found, str]] = field(default_factory=dict)
+    early: dict[str, tuple[FoundPath, str]] = field(default_factory=dict)
     new_bytes: int = 0
 
     def prepare(self, progress: Callable[[int], None] = lambda _: None) -> None:
@@ -43,7 +43,7 @@ class Capture:
         tree = scan(self.root, self.known, without=self.without, quiet_since_ns=clock)
         jobs = [found for found in tree.values() if self._needs_object(found)]
 
-        def copy(found: Found) -> None:
+        def copy(found: FoundPath) -> None:
             ref = self.batch.reserve()
             try:
                 self.batch.add(ref, join(self.root, found.entry.path))
@@ -62,7 +62,7 @@ class Capture:
         refs: dict[str, str] = {}
         jobs = [found for found in tree.values() if found.entry.kind == FILE and found.entry.ref == UNKNOWN]
 
-        def settle(found: Found) -> None:
+        def settle(found: FoundPath) -> None:
             refs[found.entry.path] = self._object_for(found)
 
         _in_threads(settle, jobs)
@@ -80,10 +80,10 @@ class Capture:
         for _, ref in self.early.values():
             self.batch.drop(ref)
 
-    def _needs_object(self, found: Found) -> bool:
+    def _needs_object(self, found: FoundPath) -> bool:
         return found.entry.kind == FILE and found.entry.ref == UNKNOWN and self._same_as_before(found) is None
 
-    def _object_for(self, found: Found) -> str:
+    def _object_for(self, found: FoundPath) -> str:
         path = found.entry.path
         source = join(self.root, path)
         if path not in self.early:
@@ -110,7 +110,7 @@ class Capture:
         finally:
             os.close(source_fd)
 
-    def _same_as_before(self, found: Found) -> str | None:
+    def _same_as_before(self, found: FoundPath) -> str | None:
         """Return the object of a file whose time stamps prove nothing but whose contents are still the object's."""
         old = self.known.get(found.entry.path)
         if old is None or old.ctime_ns != RACY or old.entry.kind != FILE or old.entry.size != found.entry.size:
@@ -140,11 +140,11 @@ def same_contents(store: ObjectStore, ref: str, path: bytes) -> bool:
         os.close(object_fd)
 
 
-def _stamp(found: Found) -> tuple[int, int, int, Entry]:
+def _stamp(found: FoundPath) -> tuple[int, int, int, Entry]:
     return found.inode, found.ctime_ns, found.entry.size, found.entry
 
 
-def _in_threads(work: Callable[[Found], None], jobs: Iterable[Found]) -> None:
+def _in_threads(work: Callable[[FoundPath], None], jobs: Iterable[FoundPath]) -> None:
     with ThreadPoolExecutor(COPY_THREADS, thread_name_prefix="copy") as pool:
         for future in [pool.submit(work, job) for job in jobs]:
             future.result()

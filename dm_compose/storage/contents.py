@@ -1,4 +1,4 @@
-"""Contents of one file: clone, copy, compare and patch in place, holes kept."""
+"""Contents of one file: copy_file, copy, compare and patch in place, holes kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHUNK_BYTES = 256 << 10  # at 1 MiB each read gets fresh memory of the kernel: c
 BLOCK_BYTES = 4096  # database pages are multiples of it; the unit of comparing and patching
 
 
-def clone(source: bytes, destination: bytes) -> bool:
+def copy_file(source: bytes, destination: bytes) -> bool:
     """Make `destination` (which must not exist) a file with the contents of `source`; True when it shares its blocks.
 
     Not atomic and not durable; the destination is private (0600) until the caller publishes it.
@@ -34,21 +34,21 @@ def clone(source: bytes, destination: bytes) -> bool:
         os.close(source_fd)
 
 
-_cloning: set[tuple[int, int]] = set()  # pairs of file systems that have cloned in this process
+_reflinking: set[tuple[int, int]] = set()  # pairs of file systems that have cloned in this process
 
 
-def become_clone(fd: int, object_fd: int) -> bool:
-    """Make an open file a clone of another; False, with the file as it was, where the file systems cannot clone.
+def reflink_onto(fd: int, object_fd: int) -> bool:
+    """Make an open file a copy_file of another; False, with the file as it was, where the file systems cannot copy_file.
 
     Where they are known to, the file is emptied first: the kernel then throws its unwritten pages away, which it would
     otherwise write to the disk before it clones (4 ms against 1 ms for a file of 1.3 MiB with 64 KiB dirty, xfs).
     """
     pair = os.fstat(fd).st_dev, os.fstat(object_fd).st_dev
-    if pair in _cloning:
+    if pair in _reflinking:
         os.ftruncate(fd, 0)
     if not reflink(fd, object_fd):
         return False
-    _cloning.add(pair)
+    _reflinking.add(pair)
     os.ftruncate(fd, os.fstat(object_fd).st_size)
     return True
 

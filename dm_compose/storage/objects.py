@@ -3,7 +3,7 @@
 Layout below the store's directory: `incoming/<batch>/` while a batch is being made, `objects/<batch>/` for ever after.
 A batch belongs to one commit and is named after it. An object's id is `<batch>/<number>`, a manifest's
 `<batch>/<subdot>.manifest`. One rename publishes a batch, so there are no half-made ones, and what no commit in the database
-names is garbage. Nothing here is hashed: on the hot path a changed file costs one clone or copy.
+names is garbage. Nothing here is hashed: on the hot path a changed file costs one copy_file or copy.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dm_compose.core.tree import Manifest
 from dm_compose.errors import DamagedError
-from dm_compose.storage.contents import clone
+from dm_compose.storage.contents import copy_file
 from dm_compose.storage.system import file_errors, sync_directory, sync_filesystem
 
 _UNREADABLE = {errno.EIO, errno.EISDIR, errno.EUCLEAN, errno.EBADMSG}  # what a damaged disk or file system answers
@@ -151,7 +151,7 @@ class Batch:
 
     def add(self, ref: str, source: bytes) -> None:
         """Clone or copy the file `source` into the reserved object `ref`; a file that vanished raises FileNotFoundError."""
-        if not clone(source, self.path(ref)):
+        if not copy_file(source, self.path(ref)):
             size = os.stat(self.path(ref)).st_size
             with self._lock:
                 self.copied_bytes += size

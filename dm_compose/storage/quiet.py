@@ -11,12 +11,12 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from dm_compose.core.tree import DIRECTORY, FILE
-from dm_compose.storage.scan import RACY, Found, Tree, scan, to_bytes
+from dm_compose.storage.scan import RACY, FoundPath, Tree, scan, to_bytes
 from dm_compose.storage.system import coarse_clock_ns, file_errors, read_xattrs, sync_filesystem
 
 
 @dataclass(frozen=True)
-class Skipped:
+class LeftOut:
     """The paths of a tree that are left out: those that are somebody else's, and those that mean nothing."""
 
     without: Container[str]
@@ -31,7 +31,7 @@ class Watched:
     """A tree as it was found, what was left out of it, and its paths as the file system has them."""
 
     tree: Tree
-    paths: tuple[tuple[bytes, Found], ...]
+    paths: tuple[tuple[bytes, FoundPath], ...]
     skipped: Container[str]
 
 
@@ -81,7 +81,7 @@ def written_to(root: str, before: Watched) -> bool:
     return False
 
 
-def _same_directory(before: Found, now: os.stat_result, place: bytes) -> bool:
+def _same_directory(before: FoundPath, now: os.stat_result, place: bytes) -> bool:
     """Whether a directory whose time stamps have moved is what it was, but perhaps for the names in it."""
     entry = before.entry
     same = stat.S_ISDIR(now.st_mode) and (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid) == (entry.mode, entry.uid, entry.gid)

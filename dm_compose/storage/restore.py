@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from dm_compose.core.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Entry, Manifest
-from dm_compose.storage.contents import become_clone, clone, patch
+from dm_compose.core.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Entry, Manifest, Restored
+from dm_compose.storage.contents import copy_file, patch, reflink_onto
 from dm_compose.storage.objects import ObjectStore
-from dm_compose.storage.scan import Found, Tree, join, proving, scan
+from dm_compose.storage.scan import FoundPath, Tree, join, proving, scan
 from dm_compose.storage.system import coarse_clock_ns, wait_for_clock_past, write_xattrs
 
 RESTORE_THREADS = 4
@@ -121,17 +121,6 @@ def _around(target: Manifest, without: Collection[str], above: Collection[str]) 
     return Manifest.of(kept)
 
 
-@dataclass(frozen=True)
-class Restored:
-    """What a restore did: paths touched, and bytes of content that were not as committed.
-
-    Where the file system clones, a changed file counts with its size, because nobody reads it.
-    """
-
-    paths: int
-    changed_bytes: int
-
-
 def restore_tree(
     root: str, known: Tree, target: Manifest, store: ObjectStore, *, without: Collection[str] = ()
 ) -> tuple[Tree, Restored]:
@@ -157,7 +146,7 @@ def restore_tree(
         if entry.kind not in (FILE, HARDLINK):
             _make_special(root, entry)
     with ThreadPoolExecutor(RESTORE_THREADS, thread_name_prefix="restore") as pool:
-        creating = [pool.submit(clone, store.path(e.ref), join(root, e.path)) for e in new_files]
+        creating = [pool.submit(copy_file, store.path(e.ref), join(root, e.path)) for e in new_files]
         rewriting = [pool.submit(_rewrite, store, root, e) for e in plan.rewrite]
         for made in creating:
             made.result()
@@ -216,7 +205,7 @@ def _rewrite(store: ObjectStore, root: str, entry: Entry) -> int:
         fd = os.open(join(root, entry.path), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             old_size = os.fstat(fd).st_size
-            if become_clone(fd, object_fd):
+            if reflink_onto(fd, object_fd):
                 return max(old_size, entry.size)
             return patch(fd, object_fd)
         finally:
@@ -247,5 +236,5 @@ def _new_index(root: str, tree: Tree, target: Manifest, touched: set[str]) -> Tr
         if (info := infos.get(path)) is None:
             index[path] = tree[path]
         else:
-            index[path] = Found(entry, info.st_ino, proving(info.st_ctime_ns, clock), info.st_nlink)
+            index[path] = FoundPath(entry, info.st_ino, proving(info.st_ctime_ns, clock), info.st_nlink)
     return index

@@ -39,7 +39,7 @@ RACY = 0
 BECAME_ANOTHER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL}  # what a writer does to a path while it is looked at
 
 
-class Found(NamedTuple):
+class FoundPath(NamedTuple):
     """One path as it was found. `ctime_ns` is RACY when a later write could leave the same time stamps behind."""
 
     entry: Entry
@@ -48,7 +48,7 @@ class Found(NamedTuple):
     links: int
 
 
-Tree = dict[str, Found]
+Tree = dict[str, FoundPath]
 
 
 def to_bytes(path: str) -> bytes:
@@ -61,7 +61,7 @@ def join(root: str, path: str) -> bytes:
     return to_bytes(f"{root}/{path}") if path else to_bytes(root)
 
 
-def scan(root: str, known: Mapping[str, Found], *, without: Container[str] = (), quiet_since_ns: int | None = None) -> Tree:
+def scan(root: str, known: Mapping[str, FoundPath], *, without: Container[str] = (), quiet_since_ns: int | None = None) -> Tree:
     """Return every path below `root` in walk order (names sorted, a directory before what it holds), the root first.
 
     A file whose inode, size, mtime and ctime are those in `known` keeps the object recorded there; any other file has
@@ -118,7 +118,7 @@ def proving(ctime_ns: int, clock_ns: int) -> int:
     return ctime_ns if ctime_ns + grain < clock_ns else RACY
 
 
-def scan_synced(root: str, known: Mapping[str, Found], *, without: Collection[str] = ()) -> Tree:
+def scan_synced(root: str, known: Mapping[str, FoundPath], *, without: Collection[str] = ()) -> Tree:
     """Scan a tree so that the result vouches for it: any later write, through a mapped page too, shows in the time stamps.
 
     Whatever was written before the call counts as before, unless time stamps are of whole seconds. Writes meanwhile are RACY.
@@ -131,8 +131,8 @@ def scan_synced(root: str, known: Mapping[str, Found], *, without: Collection[st
 
 
 def _found(
-    path: str, full: bytes, info: os.stat_result, known: Mapping[str, Found], clock: int, first_names: dict[int, str]
-) -> Found:
+    path: str, full: bytes, info: os.stat_result, known: Mapping[str, FoundPath], clock: int, first_names: dict[int, str]
+) -> FoundPath:
     old = known.get(path)
     if old is not None and old.ctime_ns == info.st_ctime_ns and _is_same(old, info):
         return old
@@ -147,14 +147,14 @@ def _found(
         and (old.entry.size == info.st_size or kind != FILE)
         and (old.entry.ref == ref or kind == FILE)
     ):
-        return Found(old.entry, info.st_ino, ctime, info.st_nlink)
+        return FoundPath(old.entry, info.st_ino, ctime, info.st_nlink)
     size = info.st_size if kind == FILE else 0
     xattrs = read_xattrs(full) if kind != HARDLINK else ()
     entry = Entry(path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns, size, ref, xattrs)
-    return Found(entry, info.st_ino, ctime, info.st_nlink)
+    return FoundPath(entry, info.st_ino, ctime, info.st_nlink)
 
 
-def _is_same(old: Found, info: os.stat_result) -> bool:
+def _is_same(old: FoundPath, info: os.stat_result) -> bool:
     """Whether a file or directory is what was found before, its ctime being the proven one of then: nearly all of a tree is."""
     entry = old.entry
     if old.inode != info.st_ino or old.links != info.st_nlink or entry.mtime_ns != info.st_mtime_ns:
@@ -202,6 +202,6 @@ def load_index(path: Path) -> Tree:
         document = json.loads(data)
         if document["format"] != INDEX_FORMAT:
             return {}
-        return {row[0]: Found(entry_from_row(row[:-3]), row[-3], row[-2], row[-1]) for row in document["rows"]}
+        return {row[0]: FoundPath(entry_from_row(row[:-3]), row[-3], row[-2], row[-1]) for row in document["rows"]}
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return {}

@@ -14,8 +14,8 @@ from typing import Protocol
 
 from dm_compose.core.commit import Commit, CommitDraft, JournalEntry, Move, ReflogEntry, Worktree
 from dm_compose.core.names import CommitId, DotName, EntryId, RefName, SubdotName, WorktreeName
-from dm_compose.core.tree import TreeDiff
-from dm_compose.core.upkeep import Checkup, Garbage, Probe
+from dm_compose.core.tree import Restored, TreeDiff
+from dm_compose.core.upkeep import Checkup, FileSystemProbe, Garbage
 from dm_compose.store.exchange import Exchange
 
 Directories = Mapping[SubdotName, str]
@@ -30,14 +30,6 @@ class Captured:
 
     new_bytes: int
     copied_bytes: int
-
-
-@dataclass(frozen=True)
-class Restored:
-    """What restoring a subdot touched: paths, and bytes that were not as committed."""
-
-    paths: int
-    changed_bytes: int
 
 
 class Store(Protocol):
@@ -290,7 +282,7 @@ class Store(Protocol):
         that another worktree has checked out.
         """
 
-    def restore(self, entry_id: EntryId, subdot: SubdotName, directories: Directories) -> Restored:
+    def restore_subdot(self, entry_id: EntryId, subdot: SubdotName, directories: Directories) -> Restored:
         """Make one subdot's directory equal to the target. The containers that write to it are down. Not atomic, idempotent.
 
         `directories` are those of all subdots, because one may hold another's. Subdots may be restored concurrently. A subdot
@@ -351,7 +343,7 @@ class Store(Protocol):
         made, or is empty: ExistsError. Not atomic. Needs no lock.
         """
 
-    def probe(self, directories: Directories) -> Probe:
+    def probe(self, directories: Directories) -> FileSystemProbe:
         """Try what the file system of the store can do, with a scratch file that is removed. Needs no lock."""
 
     def exchange(self) -> Exchange:

@@ -14,16 +14,16 @@ from dm_compose.core.tree import FILE, Manifest
 from dm_compose.core.upkeep import Checkup, Damage
 from dm_compose.errors import DamagedError, DmError
 from dm_compose.state import Database
-from dm_compose.storage.contents import clone
+from dm_compose.storage.contents import copy_file
 from dm_compose.storage.objects import ObjectStore
-from dm_compose.storage.scan import Found, join, scan_synced
+from dm_compose.storage.scan import FoundPath, join, scan_synced
 from dm_compose.storage.system import sync_file
 from dm_compose.store.api import Directories
-from dm_compose.store.local.indexes import Indexes, Key
+from dm_compose.store.local.indexes import Indexes, IndexKey
 
 HASH_THREADS = 4
 CHUNK_BYTES = 256 << 10
-Live = Mapping[DotName, Mapping[WorktreeName, Directories]]
+LiveDirectories = Mapping[DotName, Mapping[WorktreeName, Directories]]
 
 
 class Checking:
@@ -34,7 +34,7 @@ class Checking:
         self._objects = objects
         self._indexes = indexes
 
-    def check(self, live: Live, progress: Callable[[int], None], *, repair: bool) -> Checkup:
+    def check(self, live: LiveDirectories, progress: Callable[[int], None], *, repair: bool) -> Checkup:
         """Read every manifest and every object and compare it with its digest; the first look records the digest.
 
         With `repair`, what is damaged is taken from where its contents are known to be as well: another object or manifest with
@@ -46,7 +46,7 @@ class Checking:
         for commit in commits:
             for state in commit.subdots.values():
                 users[state.manifest].add(commit.id)
-        manifests = _Look(dict.fromkeys(users), self._database, self._objects, progress)
+        manifests = _Inspection(dict.fromkeys(users), self._database, self._objects, progress)
         damage += self._damage(manifests, users, live if repair else None)
         sizes: dict[str, int | None] = {}
         for ref in manifests.sizes.keys() - manifests.bad.keys():
@@ -54,20 +54,20 @@ class Checking:
                 if entry.kind == FILE:
                     users[entry.ref] |= users[ref]
                     sizes[entry.ref] = entry.size
-        objects = _Look(sizes, self._database, self._objects, progress)
+        objects = _Inspection(sizes, self._database, self._objects, progress)
         damage += self._damage(objects, users, live if repair else None)
         total = sum(size or 0 for size in sizes.values())
         seen = len(manifests.sizes) + len(objects.sizes)
         return Checkup(len(commits), seen, total, manifests.first_seen + objects.first_seen, tuple(damage))
 
-    def _damage(self, look: _Look, users: Mapping[str, set[CommitId]], live: Live | None) -> list[Damage]:
+    def _damage(self, look: _Inspection, users: Mapping[str, set[CommitId]], live: LiveDirectories | None) -> list[Damage]:
         """Return what a look has found, and where there is a `live` repair what can be: that is not `bad` any more."""
         found = dict(look.bad)
         if live is not None and found:
             self._repair(look, live)
         return [Damage(ref, what, tuple(sorted(users[ref])), ref not in look.bad) for ref, what in sorted(found.items())]
 
-    def _repair(self, look: _Look, live: Live) -> None:
+    def _repair(self, look: _Inspection, live: LiveDirectories) -> None:
         twins: dict[str, list[str]] = defaultdict(list)
         for ref, digest in look.digests.items():
             if ref not in look.bad:
@@ -82,7 +82,7 @@ class Checking:
                     if look.bad:
                         self._repair_from(look, (dot, worktree, subdot), directory)
 
-    def _repair_from(self, look: _Look, key: Key, directory: str) -> None:
+    def _repair_from(self, look: _Inspection, key: IndexKey, directory: str) -> None:
         """Take what is damaged from the files of a subdot that its index proves to hold it."""
         known = self._indexes.load(key)
         if not any(found.entry.ref in look.bad for found in known.values()):
@@ -97,12 +97,12 @@ class Checking:
                 if self._replace(look, found.entry.ref, source, functools.partial(_is_still, source, found)):
                     del look.bad[found.entry.ref]
 
-    def _replace(self, look: _Look, ref: str, source: bytes, still: Callable[[], bool] = lambda: True) -> bool:
+    def _replace(self, look: _Inspection, ref: str, source: bytes, still: Callable[[], bool] = lambda: True) -> bool:
         """Make an object anew from a file, atomically, if that holds the right contents and `still` does when it is copied."""
         copy = self._objects.incoming / f"repair.{ref.replace('/', '.')}"
         try:
             copy.unlink(missing_ok=True)
-            clone(source, os.fsencode(copy))
+            copy_file(source, os.fsencode(copy))
             size, digest = look.sizes[ref], _digest(os.fsencode(copy), lambda _: None)
             if size not in (None, copy.stat().st_size) or look.digests.get(ref, digest) != digest or not still():
                 return False
@@ -115,7 +115,7 @@ class Checking:
         return True
 
 
-class _Look:
+class _Inspection:
     """What reading some objects and manifests has found: `bad` are those that are not as written, and in what way.
 
     `sizes` says what to look at, None being the size of a manifest. `digests` holds what is known of them and their neighbours.
@@ -161,7 +161,7 @@ class _Look:
             return "", f"cannot be read: {error.strerror}"
 
 
-def _is_still(path: bytes, found: Found) -> bool:
+def _is_still(path: bytes, found: FoundPath) -> bool:
     info = os.lstat(path)
     return (info.st_ino, info.st_ctime_ns) == (found.inode, found.ctime_ns)
 

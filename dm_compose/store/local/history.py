@@ -105,7 +105,7 @@ class History(Parts):
         with self._database.transaction():
             if built is not None:
                 with file_errors("making a tree"):
-                    left = self._trees.adopt(dot, name, built)
+                    left = self._trees.install(dot, name, built)
             if self._database.ref(dot, "branch", worktree.branch) is None:
                 self._database.set_ref(dot, "branch", worktree.branch, start)
             if worktree.tree:
@@ -119,7 +119,7 @@ class History(Parts):
         with file_errors("making a tree"):
             place = self._trees.begin(dot, name)
             try:
-                made = self._fill(str(place), commit)
+                made = self._write_out(str(place), commit)
                 sync_filesystem(place)
             except BaseException:
                 self._trees.discard(place)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from dm_compose.core.names import DotName, SubdotName, WorktreeName
 from dm_compose.core.tree import FILE, Manifest
-from dm_compose.storage.scan import RACY, Found, Tree, load_index, save_index
+from dm_compose.storage.scan import RACY, FoundPath, Tree, load_index, save_index
 from dm_compose.storage.system import sync_filesystem
 
-Key = tuple[DotName, WorktreeName, SubdotName]
+IndexKey = tuple[DotName, WorktreeName, SubdotName]
 
 
 class Indexes:
@@ -22,11 +22,11 @@ class Indexes:
         self._root = root / "index"
         self._cache: dict[Path, tuple[tuple[int, int], Tree]] = {}
 
-    def _path(self, key: Key, kind: str) -> Path:
+    def _path(self, key: IndexKey, kind: str) -> Path:
         dot, worktree, subdot = key
         return self._root / dot / worktree / f"{subdot}.{kind}"
 
-    def load(self, key: Key, kind: str = "index") -> Tree:
+    def load(self, key: IndexKey, kind: str = "index") -> Tree:
         """Return the index of a subdot, empty where nothing is known."""
         path = self._path(key, kind)
         try:
@@ -39,7 +39,7 @@ class Indexes:
             cached = self._cache[path] = stamp, load_index(path)
         return cached[1]
 
-    def save(self, key: Key, tree: Tree, kind: str = "index") -> None:
+    def save(self, key: IndexKey, tree: Tree, kind: str = "index") -> None:
         """Replace the index of a subdot."""
         path = self._path(key, kind)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,7 +47,7 @@ class Indexes:
         info = os.stat(path)
         self._cache[path] = (info.st_ino, info.st_mtime_ns), tree
 
-    def forget(self, key: Key, kind: str) -> None:
+    def forget(self, key: IndexKey, kind: str) -> None:
         """Remove an index; idempotent."""
         self._path(key, kind).unlink(missing_ok=True)
 
@@ -81,9 +81,9 @@ class Indexes:
         if self._root.is_dir():
             sync_filesystem(self._root)  # before the objects go
 
-    def known(self, key: Key, head: Manifest | None) -> Tree:
+    def known(self, key: IndexKey, head: Manifest | None) -> Tree:
         """Return the index, or where there is none the head's entries as guesses, to be compared before they are believed."""
         tree = self.load(key)
         if tree or head is None:
             return tree
-        return {path: Found(entry, 0, RACY, 0) for path, entry in head.entries.items()}
+        return {path: FoundPath(entry, 0, RACY, 0) for path, entry in head.entries.items()}

@@ -33,7 +33,7 @@ from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree, join
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
-from dm_compose.store.local.indexes import Indexes, Key
+from dm_compose.store.local.indexes import Indexes, IndexKey
 from dm_compose.store.local.trees import Trees
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ class Parts:
         entry = ReflogEntry(0, datetime.now(UTC), action, branch or left, worktree.head, new, saved, left)
         self._database.add_reflog(worktree.dot, worktree.name, entry)
 
-    def _remember(self, key: Key, tree: Tree) -> None:
+    def _remember(self, key: IndexKey, tree: Tree) -> None:
         """Save an index. It is a cache: without it the next look compares contents, so a failure is told and not raised."""
         try:
             with file_errors("writing an index to the store"):
@@ -142,7 +142,7 @@ class Parts:
             return {subdot: str(self._trees.subdot(dot, name, subdot)) for subdot in target.subdots}
         return directories
 
-    def _fill(self, directory: str, commit: Commit) -> dict[SubdotName, Tree]:
+    def _write_out(self, directory: str, commit: Commit) -> dict[SubdotName, Tree]:
         """Put a commit's subdots into an empty directory and return their indexes."""
         places = {s: directory if s == ROOT_SUBDOT else os.path.join(directory, s) for s in commit.subdots}
         for place in places.values():

@@ -16,7 +16,7 @@ from dm_compose.core.commit import RESTORE, Commit, JournalEntry, Move
 from dm_compose.core.names import MAIN_WORKTREE, DotName, EntryId
 from dm_compose.errors import DamagedError, InUseError
 from dm_compose.state import Database
-from dm_compose.storage.contents import CHUNK_BYTES, clone
+from dm_compose.storage.contents import CHUNK_BYTES, copy_file
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import begin_writing_back, file_errors, punch_hole, sync_directory, sync_filesystem
 from dm_compose.store.exchange import NewDot, Run, Whole
@@ -112,7 +112,7 @@ class LocalStaging:
             if base is not None and take:
                 os.rename(self._path(base, finished=False), path)
             elif base is not None:
-                clone(self._base(base), path)
+                copy_file(self._base(base), path)
             else:
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             os.truncate(path, size)

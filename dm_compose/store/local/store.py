@@ -14,8 +14,8 @@ from dm_compose.core.names import (
     DotName,
     WorktreeName,
 )
-from dm_compose.core.upkeep import Checkup, Garbage, Probe
-from dm_compose.storage.contents import clone
+from dm_compose.core.upkeep import Checkup, FileSystemProbe, Garbage
+from dm_compose.storage.contents import copy_file
 from dm_compose.storage.system import file_errors
 from dm_compose.store.api import Directories
 from dm_compose.store.local.checking import Checking
@@ -69,7 +69,7 @@ class LocalStore(History, Looking, Restoring):
     def check(self, live: Mapping[DotName, Mapping[WorktreeName, Directories]], *, repair: bool) -> Checkup:
         return self._checking.check(live, self._counting("check"), repair=repair)
 
-    def probe(self, directories: Directories) -> Probe:
+    def probe(self, directories: Directories) -> FileSystemProbe:
         with (
             file_errors("probing the store's file system"),
             tempfile.TemporaryDirectory(dir=self.root, prefix="probe-") as scratch,
@@ -79,10 +79,10 @@ class LocalStore(History, Looking, Restoring):
             with open(source, "wb") as file:
                 file.write(os.urandom(PROBE_BYTES))
             began = time.monotonic()
-            cloned = clone(os.fsencode(source), os.fsencode(copy))
+            cloned = copy_file(os.fsencode(source), os.fsencode(copy))
             took = time.monotonic() - began
             shared = tuple(str(name) for name, path in directories.items() if os.stat(path).st_dev == device)
-        return Probe(cloned, PROBE_BYTES, took, shared)
+        return FileSystemProbe(cloned, PROBE_BYTES, took, shared)
 
     def exchange(self) -> LocalExchange:
         return self._exchange

@@ -64,12 +64,12 @@ SHAPES: list[Callable[[Path], None]] = [
 
 def restore_root_first(bench: TreeBench, entry: CommitId, subdots: list[SubdotName]) -> None:
     for subdot in sorted(subdots, key=lambda s: s != ROOT):
-        bench.store.restore(entry, subdot, bench.directories)
+        bench.store.restore_subdot(entry, subdot, bench.directories)
 
 
 def restore_root_last(bench: TreeBench, entry: CommitId, subdots: list[SubdotName]) -> None:
     for subdot in sorted(subdots, key=lambda s: s == ROOT):
-        bench.store.restore(entry, subdot, bench.directories)
+        bench.store.restore_subdot(entry, subdot, bench.directories)
 
 
 def restore_at_once(bench: TreeBench, entry: CommitId, subdots: list[SubdotName]) -> None:
