@@ -1,4 +1,4 @@
-"""What a stack's state is: the plan that `dm-compose plan` prints. Its JSON form is stable and documented in docs/plan.md."""
+"""The state of a stack, as `dm-compose plan` prints it. The JSON form is stable and documented in docs/plan.md."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from dm_compose.core.names import DotName, SubdotName
 
 
 class Kind(enum.Enum):
-    """How a compose file came to give a directory: a named volume, a volume line without a name, the image alone, or a host
-    directory.
+    """The origin of a directory of state.
+
+    The compose file mounts a named volume (NAMED), an anonymous volume (ANONYMOUS) or a host directory (BIND), or only the image
+    declares a volume there (IMAGE).
     """
 
     NAMED = "named"
@@ -23,10 +25,10 @@ class Kind(enum.Enum):
 class Subdot:
     """One directory of durable state.
 
-    services: who mounts it, the one that owns the data first. path: where in that service's container.
-    volume: the Docker volume that holds it (for anonymous and image volumes the one that `dm-compose up` gives), None for a bind.
-    source: the volume's key in the compose file, or the bind's host path, or ''. engine: the datastore whose data it is, if
-    known.
+    `services` are those that mount it. The first one owns the data, and its container has the directory at `path`. `volume` is
+    the Docker volume that holds it, None for a bind mount; anonymous and image volumes get theirs from `dm-compose up`.
+    `source` is the volume's key in the compose file, the host path of a bind mount, or ''. `engine` is the name of the datastore
+    that the data belongs to, None when it is not known. `reason` says why the directory is state.
     """
 
     name: SubdotName
@@ -41,7 +43,7 @@ class Subdot:
 
 @dataclass(frozen=True)
 class SkippedMount:
-    """One mount that is not a subdot, and why."""
+    """One mount that is not a subdot, and the reason."""
 
     service: str
     path: str
@@ -50,7 +52,7 @@ class SkippedMount:
 
 @dataclass(frozen=True)
 class StackPlan:
-    """Everything that is known of a stack's state from its files."""
+    """All state of a stack, as its compose files and images tell it."""
 
     dot: DotName
     project: str
@@ -58,5 +60,5 @@ class StackPlan:
     skipped: tuple[SkippedMount, ...]
 
     def subdot(self, name: str) -> Subdot | None:
-        """Return a subdot by name."""
+        """Return a subdot by name; None when there is none of that name."""
         return next((s for s in self.subdots if s.name == name), None)
