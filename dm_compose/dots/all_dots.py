@@ -18,7 +18,8 @@ from dm_compose.engine import Engine
 from dm_compose.errors import DamagedError, DmError, EngineError, InUseError, NotFoundError, UsageError
 from dm_compose.live.access import HOME_VARIABLE, LOCK_TIMEOUT_S, locked, open_access
 from dm_compose.operations.restore import uncommitted
-from dm_compose.store.api import Directories, Store
+from dm_compose.store.api import Store
+from dm_compose.store.history import Directories
 
 CURRENT_DOT = "current-dot"
 UPSTREAM = "upstream."

@@ -14,7 +14,8 @@ from dm_compose.datastores import Datastore, Service
 from dm_compose.engine import Engine
 from dm_compose.errors import EngineError, InUseError, NotFoundError
 from dm_compose.live.access import Access
-from dm_compose.store.api import Directories, Store
+from dm_compose.store.api import Store
+from dm_compose.store.history import Directories
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dm_compose.storage.system import coarse_clock_ns, file_errors, read_xattrs,
 
 @dataclass(frozen=True)
 class LeftOut:
-    """The paths of a tree that are left out. Paths in `without` belong to other subdots, and changes of `ignored` ones mean nothing."""
+    """Paths of a tree that are left out. Those in `without` belong to other subdots. Changes of `ignored` ones mean nothing."""
 
     without: Container[str]
     ignored: Callable[[str], bool]

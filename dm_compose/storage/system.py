@@ -160,7 +160,7 @@ def sync_file(path: bytes) -> None:
 
 
 def make_directory(path: str | Path) -> None:
-    """Make a directory unless it exists. A file or symlink of its name is removed, because a link leads to somebody else's files."""
+    """Make a directory unless it exists. A file or symlink there is removed, because a link leads to somebody else's files."""
     try:
         os.mkdir(path, 0o755)
     except FileExistsError:

@@ -18,7 +18,7 @@ from dm_compose.storage.contents import copy_file
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.scan import FoundPath, join, scan_synced
 from dm_compose.storage.system import sync_file
-from dm_compose.store.api import Directories
+from dm_compose.store.history import Directories
 from dm_compose.store.local.indexes import Indexes, IndexKey
 
 HASH_THREADS = 4

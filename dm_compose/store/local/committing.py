@@ -31,7 +31,8 @@ from dm_compose.storage.diff import diff_trees
 from dm_compose.storage.objects import Batch
 from dm_compose.storage.scan import Tree
 from dm_compose.storage.system import file_errors, sync_filesystem
-from dm_compose.store.api import Captured, Directories
+from dm_compose.store.api import Captured
+from dm_compose.store.history import Directories
 from dm_compose.store.local.parts import Parts, nested
 
 

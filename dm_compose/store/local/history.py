@@ -27,8 +27,8 @@ from dm_compose.store.local.parts import Parts
 from dm_compose.store.local.refs import resolve
 
 
-class History(Parts):
-    """See dm_compose.store.api.Store."""
+class LocalHistory(Parts):
+    """See dm_compose.store.history.History."""
 
     def dots(self) -> list[DotName]:
         return self._database.dots()

@@ -22,7 +22,7 @@ from dm_compose.storage.quiet import LeftOut, Watched, look, watched, written_to
 from dm_compose.storage.restore import plan_tree
 from dm_compose.storage.scan import RACY, scan, scan_synced
 from dm_compose.storage.system import file_errors, wait_for_clock_past
-from dm_compose.store.api import Directories
+from dm_compose.store.history import Directories
 from dm_compose.store.local.parts import Parts, nested, opener
 
 

@@ -32,7 +32,7 @@ from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree, join
 from dm_compose.storage.system import file_errors
-from dm_compose.store.api import Directories
+from dm_compose.store.history import Directories
 from dm_compose.store.local.indexes import Indexes, IndexKey
 from dm_compose.store.local.trees import Trees
 

@@ -17,9 +17,9 @@ from dm_compose.core.names import (
 from dm_compose.core.upkeep import Checkup, FileSystemProbe, Garbage
 from dm_compose.storage.contents import copy_file
 from dm_compose.storage.system import file_errors
-from dm_compose.store.api import Directories
+from dm_compose.store.history import Directories
 from dm_compose.store.local.checking import Checking
-from dm_compose.store.local.history import History
+from dm_compose.store.local.history import LocalHistory
 from dm_compose.store.local.locks import Locks
 from dm_compose.store.local.looking import Looking
 from dm_compose.store.local.restoring import Restoring
@@ -29,7 +29,7 @@ from dm_compose.store.local.upkeep import Upkeep
 PROBE_BYTES = 16 << 20
 
 
-class LocalStore(History, Looking, Restoring):
+class LocalStore(LocalHistory, Looking, Restoring):
     """See dm_compose.store.api.Store. Creates the directory when it is missing. Thread-safe, several processes may use one."""
 
     def __init__(self, root: Path, listener: Listener = ignore) -> None:
