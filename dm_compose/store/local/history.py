@@ -1,4 +1,4 @@
-"""Dots, worktrees, branches, tags and commits of a local store: rows of its database, and the trees that belong to them."""
+"""The history of a local store: rows of its database, and the trees that belong to them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LocalHistory(Parts):
         return self._database.owners()
 
     def create_dot(self, dot: DotName, *, tree: bool = False, owner: str | None = None) -> None:
-        left = None  # by a deletion that was killed
+        left = None  # the trees that a killed deletion has left
         with self._database.transaction(), file_errors("making a dot"):
             self._database.add_dot(dot, branch=DEFAULT_BRANCH, worktree=MAIN_WORKTREE, tree=tree, owner=owner)
             left = self._trees.set_aside(dot)
@@ -53,7 +53,7 @@ class LocalHistory(Parts):
         self._database.remove_dot(dot)
         left = None
         with self._database.transaction(), file_errors("removing a dot"):
-            if not self._database.has_dot(dot):  # nobody has made it anew meanwhile: that takes no lock
+            if not self._database.has_dot(dot):  # somebody may have made it anew meanwhile, which takes no lock
                 left = self._trees.set_aside(dot)
                 self._indexes.remove(dot)
         self._discard(left)

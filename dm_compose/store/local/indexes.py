@@ -1,4 +1,4 @@
-"""What is known about the live trees of worktrees: see storage.scan for what an index proves."""
+"""The indexes of live trees, one file each. An index proves what the files of a subdot hold: see storage.scan."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ IndexKey = tuple[DotName, WorktreeName, SubdotName]
 
 
 class Indexes:
-    """Index files below `index/` of a store, cached; a file that another process replaced is read again."""
+    """The index files of a store, below `index/`. They are cached, and read again when another process has replaced them.
+
+    There are two kinds for a subdot: `index`, and `quiet` for the mark of Store.mark_quiet.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root / "index"
@@ -27,7 +30,7 @@ class Indexes:
         return self._root / dot / worktree / f"{subdot}.{kind}"
 
     def load(self, key: IndexKey, kind: str = "index") -> Tree:
-        """Return the index of a subdot, empty where nothing is known."""
+        """Return the index of a subdot. It is empty if nothing is known."""
         path = self._path(key, kind)
         try:
             info = os.stat(path)
@@ -48,16 +51,16 @@ class Indexes:
         self._cache[path] = (info.st_ino, info.st_mtime_ns), tree
 
     def forget(self, key: IndexKey, kind: str) -> None:
-        """Remove an index; idempotent."""
+        """Remove the index of a subdot. Idempotent."""
         self._path(key, kind).unlink(missing_ok=True)
 
     def forget_quiet(self, dot: DotName, worktree: WorktreeName) -> None:
-        """Remove the marks of all subdots of a worktree. Idempotent."""
+        """Remove the quiet marks of all subdots of a worktree. Idempotent."""
         for path in (self._root / dot / worktree).glob("*.quiet"):
             path.unlink(missing_ok=True)
 
     def forget_others(self, dot: DotName, worktree: WorktreeName, kept: Container[str], kind: str) -> None:
-        """Remove the indexes of a worktree's other subdots."""
+        """Remove the indexes of one kind of all subdots of a worktree that are not in `kept`. Idempotent."""
         for path in (self._root / dot / worktree).glob(f"*.{kind}"):
             if path.name.removesuffix(f".{kind}") not in kept:
                 path.unlink(missing_ok=True)
@@ -69,20 +72,26 @@ class Indexes:
         self._cache.clear()
 
     def forget_objects(self, gone: Container[str]) -> None:
-        """Have no index name any of these objects, which are about to go: it would vouch for files that a commit then lacks."""
+        """Remove objects from all indexes. Call this before the objects are removed from the store.
+
+        Otherwise a later commit would name a removed object, because the index proves that a file holds it. Durable.
+        """
         for path in self._root.glob("*/*/*.index"):
             tree = load_index(path)
             kept = {name: found for name, found in tree.items() if found.entry.kind != FILE or found.entry.ref not in gone}
             if len(kept) < len(tree):
                 try:
                     save_index(path, kept)
-                except OSError:  # for example because the disk is full, which is why objects are to go
+                except OSError:  # the disk may be full, which is a reason to remove objects
                     path.unlink()
         if self._root.is_dir():
-            sync_filesystem(self._root)  # before the objects go
+            sync_filesystem(self._root)
 
     def known(self, key: IndexKey, head: Manifest | None) -> Tree:
-        """Return the index, or where there is none the head's entries as guesses, to be compared before they are believed."""
+        """Return the index of a subdot. Without one, return the head's entries as guesses.
+
+        Guesses are RACY, so contents are compared before anybody relies on them.
+        """
         tree = self.load(key)
         if tree or head is None:
             return tree

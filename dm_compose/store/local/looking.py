@@ -1,4 +1,4 @@
-"""Looking at the trees of a local store: what differs from what."""
+"""Comparing trees and commits of a local store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a REF of the command line means."""
+"""Resolving a REF of the command line to a commit."""
 
 from __future__ import annotations
 

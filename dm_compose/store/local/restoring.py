@@ -1,4 +1,4 @@
-"""Putting commits in place, and switching between trees, in a local store."""
+"""Restores, switches between trees and sessions in a local store."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Restoring(Committing):
         directory = directories[subdot]
         with file_errors(f"restoring {subdot}"):
             if self._is_tree(entry.dot, entry.worktree):
-                # all before the root's time stamps are put back, or those made after it would move them
+                # a directory that is made after the root's time stamps are restored would change them again
                 made = commit.subdots if subdot == ROOT_SUBDOT else [subdot]
                 self._trees.make_room(entry.dot, entry.worktree, made)
             target = self._objects.read_manifest(state.manifest)
@@ -97,7 +97,7 @@ class Restoring(Committing):
 
     def end_restore(self, entry_id: EntryId) -> None:
         entry = self._entry(entry_id)
-        if entry.move is not None and entry.move.head != entry.target:  # marks of before would pass for this head's
+        if entry.move is not None and entry.move.head != entry.target:  # the marks belong to another commit
             with file_errors("writing to the store"):
                 self._indexes.forget_quiet(entry.dot, entry.worktree)
         with self._database.transaction():

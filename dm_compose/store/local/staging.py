@@ -1,4 +1,4 @@
-"""Where objects arrive that come from elsewhere: `incoming/fetch.DOT/` of a store in this process."""
+"""The staging place of a dot in a local store, `incoming/fetch.DOT/`: received objects on their way into the store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ZEROS = bytes(CHUNK_BYTES)
 
 
 class LocalStaging:
-    """See dm_compose.store.exchange.Staging. The place is held by a kernel lock."""
+    """See dm_compose.store.exchange.Staging. A kernel lock keeps other processes out of the place."""
 
     def __init__(
         self, database: Database, objects: ObjectStore, directory: Path, dot: DotName, make_tree: Callable[[DotName], None]
@@ -230,7 +230,7 @@ class LocalStaging:
 
 
 def in_use(directory: Path) -> bool:
-    """Whether a living process receives into a directory of `incoming`."""
+    """Return whether a living process receives into a directory of `incoming`."""
     if not directory.name.startswith(STAGING_PREFIX):
         return False
     try:
@@ -244,7 +244,7 @@ def in_use(directory: Path) -> bool:
 
 
 def _lock(fd: int) -> bool:
-    """Take the lock of a staging place, which ends with its descriptor; False when somebody has it."""
+    """Take the lock of a staging place. Return False when somebody else has it. Closing the descriptor gives it back."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

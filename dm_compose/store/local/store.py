@@ -30,7 +30,7 @@ PROBE_BYTES = 16 << 20
 
 
 class LocalStore(LocalHistory, Looking, Restoring):
-    """See dm_compose.store.api.Store. Creates the directory when it is missing. Thread-safe, several processes may use one."""
+    """See dm_compose.store.api.Store. Its directory is made when it is missing. Thread-safe. Several processes may use one."""
 
     def __init__(self, root: Path, listener: Listener = ignore) -> None:
         super().__init__(root, listener)
@@ -48,7 +48,7 @@ class LocalStore(LocalHistory, Looking, Restoring):
     def delete_dot(self, dot: DotName) -> None:
         is_clone = dot in self.clones()
         super().delete_dot(dot)
-        if is_clone:  # nobody will ever have one of this name again
+        if is_clone:  # no dot will ever have this name again
             self._locks.forget(dot)
 
     def lock(self, name: str, who: str, timeout_s: float) -> str:
