@@ -18,10 +18,11 @@ from benchmarks.common import headline, spread, table, timed
 from benchmarks.seeds import Amounts, Seeds
 from benchmarks.stacks import STACKS, Dirtying, Writers, projects, stack_parser
 from benchmarks.today import WAYS
-from dm_compose.clones.settle import settled
+from dm_compose.clones.settle import SettleOptions, settled
 from dm_compose.core.plan import Action
 from dm_compose.operations.restore import RestoreReport
-from dm_compose.sessions.session import SessionOptions, StackSession
+from dm_compose.sessions.leases import own_stack
+from dm_compose.sessions.options import SessionOptions
 from tests.support.projects import TestProject
 
 BROKER = "rabbitmq"
@@ -85,7 +86,7 @@ def measure_plugin(project: TestProject, amounts: Amounts, rounds: int, figures:
         project.dm("down")
         writers = Writers(project).by_service()
         stack, options = project.stack(), SessionOptions()
-        options = replace(options, commit=settled(stack, options, project.run_id))
+        options = replace(options, commit=settled(stack, SettleOptions(), project.run_id))
         figures.one = next(service for service in ("db", "catalogue-db") if service in writers)
         touched = {
             ALL: list(writers),
@@ -95,8 +96,7 @@ def measure_plugin(project: TestProject, amounts: Amounts, rounds: int, figures:
         }
         if BROKER not in writers:
             del touched[NO_BROKER]
-        with StackSession(stack, options) as session:
-            assert session.commit is not None
+        with own_stack(stack, options) as session:
             seeds.verify()
             for what, services in touched.items():
                 samples = figures.plugin[what] = []

@@ -13,8 +13,9 @@ import pymysql
 from benchmarks.common import arguments, headline, spread, table
 from benchmarks.restore import THREE, bring_up
 from benchmarks.sessions import restores
-from dm_compose.clones.settle import settled
-from dm_compose.sessions.session import SessionOptions, StackSession
+from dm_compose.clones.settle import SettleOptions, settled
+from dm_compose.sessions.leases import own_stack
+from dm_compose.sessions.options import SessionOptions
 from dm_compose.up.durability import DURABILITIES
 from tests.support.projects import Run, TestProject, project_in
 
@@ -55,12 +56,12 @@ def main() -> None:
             for project in project_in(Path(base) / "project", run, "bench", THREE):
                 writers = bring_up(project)
                 project.dm("down")
-                commits = {"settled": settled(project.stack(), SessionOptions(), "bench"), "as committed": project.seed}
+                commits = {"settled": settled(project.stack(), SettleOptions(), "bench"), "as committed": project.seed}
                 rows = []
                 for durability in DURABILITIES:
                     for label, commit in commits.items():
                         options = SessionOptions(commit=commit, durability=durability)
-                        with StackSession(project.stack(), options) as session:
+                        with own_stack(project.stack(), options) as session:
                             took = {s: [timed(work) for _ in range(rounds)] for s, work in transactions(project).items()}
                             back, _ = restores(session, writers, list(writers), rounds)
                         rows.append((durability, label, spread(took["db"]), spread(took["maria"]), spread(back)))

@@ -22,24 +22,24 @@ def own_boot(project: TestProject, service: str, rounds: int) -> list[float]:
     """Return the seconds from killing one container, alone, to its first answer."""
     stack = project.stack()
     samples = []
-    with stack.opened(lock=True) as checkout:
-        (member,) = [m for m in checkout.members if m.container.service == service]
+    with stack.opened(lock=True) as live:
+        (member,) = [m for m in live.members if m.container.service == service]
         for _ in range(rounds):
             began = time.perf_counter()
-            stack.engine.kill(member.container.id)
-            stack.engine.start(member.container.id)
-            await_ready(stack.engine, member, lambda _: None, 120)
+            stack.facts.engine.kill(member.container.id)
+            stack.facts.engine.start(member.container.id)
+            await_ready(stack.facts.engine, member, lambda _: None, 120)
             samples.append(time.perf_counter() - began)
     return samples
 
 
 def restores(project: TestProject, writers: Dirtying, rounds: int) -> tuple[list[float], list[RestoreReport]]:
     """Dirty everything and restore it, as the pytest plugin does, and return how long each call took."""
-    from dm_compose.sessions.session import SessionOptions, StackSession
+    from dm_compose.sessions.leases import own_stack
+    from dm_compose.sessions.options import SessionOptions
 
     seconds, reports = [], []
-    with StackSession(project.stack(), SessionOptions()) as session:
-        assert session.commit is not None
+    with own_stack(project.stack(), SessionOptions()) as session:
         for _ in range(rounds):
             for service, write in writers.items():
                 write(service)
@@ -80,19 +80,19 @@ def bare(project: TestProject, rounds: int) -> list[float]:
     """Return the seconds of the engine's own kill and start of all datastores at once: no file work, no waiting for answers."""
     stack = project.stack()
     samples = []
-    with stack.opened(lock=True) as checkout, ThreadPoolExecutor(8) as pool:
-        members = [m for m in checkout.members if m.mounts]
+    with stack.opened(lock=True) as live, ThreadPoolExecutor(8) as pool:
+        members = [m for m in live.members if m.mounts]
 
         def again(member: Member) -> None:
-            stack.engine.kill(member.container.id)
-            stack.engine.start(member.container.id)
+            stack.facts.engine.kill(member.container.id)
+            stack.facts.engine.start(member.container.id)
 
         for _ in range(rounds):
             began = time.perf_counter()
             list(pool.map(again, members))
             samples.append(time.perf_counter() - began)
             for member in members:
-                await_ready(stack.engine, member, lambda _: None, 120)
+                await_ready(stack.facts.engine, member, lambda _: None, 120)
     return samples
 
 

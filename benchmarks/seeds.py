@@ -354,7 +354,7 @@ class Seeds:
 
     def __init__(self, project: TestProject, amounts: Amounts) -> None:
         self.project = project
-        subdots = project.stack().plan.subdots
+        subdots = project.stack().facts.plan.subdots
         self.datastores = [KINDS[str(subdot.engine)](subdot.services[0], amounts) for subdot in subdots]
         self.dumps: dict[str, Any] = {}
         self.expected: dict[str, object] = {}

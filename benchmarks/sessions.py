@@ -15,12 +15,14 @@ from pathlib import Path
 
 from benchmarks.common import headline, spread, table
 from benchmarks.stacks import Dirtying, bring_up, projects, stack_arguments
-from dm_compose.clones.settle import settled
+from dm_compose.clones.settle import SettleOptions, settled
 from dm_compose.core.plan import Action
 from dm_compose.engine import Supervisor
 from dm_compose.live.ready import await_ready
 from dm_compose.live.worktree import Member
-from dm_compose.sessions.session import SessionOptions, StackSession
+from dm_compose.sessions.leases import own_stack
+from dm_compose.sessions.options import SessionOptions
+from dm_compose.sessions.session import Session
 from tests.support.projects import TestProject
 
 TESTS = 100
@@ -48,17 +50,17 @@ def pytest_sessionfinish():
 """
 
 
-def boots(session: StackSession, writers: Dirtying, services: list[str], rounds: int) -> list[float]:
+def boots(session: Session, writers: Dirtying, services: list[str], rounds: int) -> list[float]:
     """Return the seconds of these engines' own boot on the commit's files, all at once, until the last one answers."""
     found: list[float] = []
-    engine, commit = session.stack.engine, session.commit
+    engine, commit = session.stack.facts.engine, session.commit
     assert commit is not None
     for _ in range(rounds):
         for service in services:
             writers[service](service)
         session.restore(commit)
-        with session.stack.opened(lock=False) as checkout:
-            members = [m for m in checkout.members if m.container.service in services]
+        with session.stack.opened(lock=False) as live:
+            members = [m for m in live.members if m.container.service in services]
 
         def down(member: Member) -> None:
             with Supervisor(engine, member.container) as supervisor:
@@ -77,9 +79,8 @@ def boots(session: StackSession, writers: Dirtying, services: list[str], rounds:
     return found
 
 
-def restores(session: StackSession, writers: Dirtying, dirty: list[str], rounds: int) -> tuple[list[float], set[str]]:
+def restores(session: Session, writers: Dirtying, dirty: list[str], rounds: int) -> tuple[list[float], set[str]]:
     """Dirty some services and restore; return how long it took, and which services were taken down."""
-    assert session.commit is not None
     seconds, down = [], set()
     for _ in range(rounds):
         for service in dirty:
@@ -94,8 +95,8 @@ def restores(session: StackSession, writers: Dirtying, dirty: list[str], rounds:
 def run_stack(name: str, project: TestProject, rounds: int) -> None:
     writers = bring_up(project)
     project.dm("down")
-    for label, commit in (("settled", settled(project.stack(), SessionOptions(), "bench")), ("as committed", project.seed)):
-        with StackSession(project.stack(), SessionOptions(commit=commit)) as session:
+    for label, commit in (("settled", settled(project.stack(), SettleOptions(), "bench")), ("as committed", project.seed)):
+        with own_stack(project.stack(), SessionOptions(commit=commit)) as session:
             choices = {"all": list(writers), **{s: [s] for s in writers}, "nothing": []}
             if "rabbitmq" in writers:
                 choices["all but rabbitmq"] = [s for s in writers if s != "rabbitmq"]

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from benchmarks.common import headline, ms, table, timed
 from benchmarks.stacks import Writers, bring_up, projects, stack_arguments
-from dm_compose.clones.settle import settled
+from dm_compose.clones.settle import SettleOptions, settled
 from dm_compose.core.events import Event
-from dm_compose.sessions.session import SessionOptions
-from dm_compose.sessions.spares import SpareSession
+from dm_compose.sessions.options import SessionOptions
+from dm_compose.sessions.spares import SpareStacks, with_spares
 from tests.support.projects import TestProject, eventually
 
 SPARES = 2
@@ -27,19 +27,19 @@ def percentiles(samples: list[float]) -> tuple[str, str]:
     return ms(statistics.median(samples)), ms(statistics.quantiles(samples, n=20)[-1])
 
 
-def dirty(session: SpareSession, project: TestProject, services: Collection[str]) -> None:
+def dirty(stacks: SpareStacks, project: TestProject, services: Collection[str]) -> None:
     """Write to services of the clone in use."""
-    writers = Writers(replace(project, name=session.stack.name, directory=project.directory))
+    writers = Writers(replace(project, name=stacks.session.stack.name, directory=project.directory))
     writers.count = time.monotonic_ns()
-    for service, write in writers.by_service_of(session.stack).items():
+    for service, write in writers.by_service_of(stacks.session.stack).items():
         if service in services:
             write(service)
 
 
-def bare(session: SpareSession, rounds: int) -> list[float]:
+def bare(stacks: SpareStacks, rounds: int) -> list[float]:
     """Return the seconds of the engine's own unpause of the clone in use, all containers at once."""
-    engine, samples = session.stack.engine, []
-    containers = [c.id for c in session.stack.containers() if c.state == "running"]
+    engine, samples = stacks.session.stack.facts.engine, []
+    containers = [c.id for c in stacks.session.stack.containers() if c.state == "running"]
     with ThreadPoolExecutor(len(containers)) as pool:
         for _ in range(rounds):
             list(pool.map(engine.pause, containers))
@@ -47,9 +47,9 @@ def bare(session: SpareSession, rounds: int) -> list[float]:
     return samples
 
 
-def standing_by(session: SpareSession) -> Callable[[], bool]:
+def standing_by(stacks: SpareStacks) -> Callable[[], bool]:
     """Whether all spares stand by."""
-    return lambda: len(session._rotation._fresh) == SPARES
+    return lambda: len(stacks._rotation._fresh) == SPARES
 
 
 def run_stack(name: str, project: TestProject, rounds: int) -> list[tuple[str, ...]]:
@@ -59,21 +59,20 @@ def run_stack(name: str, project: TestProject, rounds: int) -> list[tuple[str, .
     rows = []
     said: list[Event] = []
     stack.listener = said.append
-    options = replace(SessionOptions(), commit=settled(stack, SessionOptions(), "bench"))
-    with SpareSession(stack, options, SPARES, "bench", "main") as session:
-        assert session.commit is not None
+    options = replace(SessionOptions(), commit=settled(stack, SettleOptions(), "bench"))
+    with with_spares(stack, options, SPARES, "bench", "main") as stacks:
         for what, services in (("all", every), *((f"all but {s}", every - {s}) for s in left_alone)):
             seconds = []
             for _ in range(rounds):
-                eventually(standing_by(session), "spares", timeout_s=STANDING_BY_S)
-                dirty(session, project, services)
-                seconds.append(timed(lambda: session.restore(session.commit)))
+                eventually(standing_by(stacks), "spares", timeout_s=STANDING_BY_S)
+                dirty(stacks, project, services)
+                seconds.append(timed(lambda: stacks.restore(stacks.commit)))
             began = time.monotonic()
             for _ in range(rounds):
-                dirty(session, project, services)
-                session.restore(session.commit)
+                dirty(stacks, project, services)
+                stacks.restore(stacks.commit)
             rate = rounds / (time.monotonic() - began)
-            rows.append((name, what, *percentiles(seconds), *percentiles(bare(session, rounds)), f"{rate:.2f}"))
+            rows.append((name, what, *percentiles(seconds), *percentiles(bare(stacks, rounds)), f"{rate:.2f}"))
             print(rows[-1], flush=True)
     print("; ".join(e.text for e in said if e.what in ("spares", "warning")), flush=True)
     return rows

@@ -82,7 +82,7 @@ class Writers:
             "mongo": self.mongo,
             "rabbitmq": self.rabbitmq,
         }
-        plan = stack.plan
+        plan = stack.facts.plan
         return {s.services[0]: known[str(s.engine)] for s in plan.subdots}
 
 

@@ -12,7 +12,7 @@ import pytest
 from dm_compose.compose import ComposeOptions
 from dm_compose.errors import UsageError
 from dm_compose.sessions.evidence import Limits
-from dm_compose.sessions.session import STRATEGIES, SessionOptions
+from dm_compose.sessions.options import STRATEGIES, SessionOptions
 from dm_compose.sharing.remote_ref import RemoteRef
 from dm_compose.up.durability import DURABILITIES, FULL
 from pytest_dotmesh.environment import Environment

@@ -16,7 +16,7 @@ from dm_compose.dots.all_dots import Dots
 from dm_compose.errors import DmError, UsageError
 from dm_compose.remotes.names import RemoteName
 from dm_compose.sessions.evidence import Failure
-from dm_compose.sessions.session import StackSession
+from dm_compose.sessions.session import Session
 from dm_compose.sharing.named_remotes import Remotes
 from dm_compose.sharing.remote_ref import RemoteRef
 from pytest_dotmesh.config import KeepFailed
@@ -26,7 +26,7 @@ _RUN_DIGITS = 8
 _failed_key = pytest.StashKey[bool]()
 
 
-def keep(session: StackSession, start: Commit, settings: KeepFailed, run: str, test: str, what: str) -> KeptState:
+def keep(session: Session, start: Commit, settings: KeepFailed, run: str, test: str, what: str) -> KeptState:
     """Commit what a failed test left, and push it if that is wanted. Raises nothing: what goes wrong is in the result."""
     command = None
     try:

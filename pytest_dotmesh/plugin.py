@@ -47,7 +47,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     if not any(run.wants_main(item) for item in items):
         return []
     try:
-        plan = run.main.stack.plan
+        plan = run.main.stack.facts.plan
     except DmError as error:
         return [f"dm: {error.message}"]
     subdots = ", ".join(s.name for s in plan.subdots)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dm_compose.core.commit import Commit
 from dm_compose.core.names import SubdotName
 from dm_compose.core.tree import TreeDiff
-from dm_compose.sessions.session import StackSession
+from dm_compose.sessions.session import Lease
 
 DEFAULT_LOG_LINES = 100
 
@@ -29,12 +29,12 @@ class DmStack:
 
     def __init__(
         self,
-        session: StackSession,
+        lease: Lease,
         commit: Commit,
         restore: Callable[[Commit], object],
         start_at: Callable[[Commit], object] = lambda _: None,
     ) -> None:
-        self._session = session
+        self._lease = lease
         self._commit = commit
         self._restore = restore
         self._start_at = start_at
@@ -47,7 +47,7 @@ class DmStack:
     @property
     def project(self) -> str:
         """Name of the Compose project."""
-        return self._session.stack.project.name
+        return self._lease.session.stack.facts.project.name
 
     @property
     def start(self) -> Commit:
@@ -56,7 +56,7 @@ class DmStack:
 
     def address(self, service: str, port: int) -> tuple[str, int]:
         """Return (host, port) to connect to a port of a service: its published port, else the container's own address."""
-        return self._session.endpoint(service, port)
+        return self._lease.endpoint(service, port)
 
     def host(self, service: str, port: int) -> str:
         """Return the host of `address`."""
@@ -68,25 +68,25 @@ class DmStack:
 
     def exec(self, service: str, *command: str, user: str = "") -> ExecResult:
         """Run a command in the service's container and wait for it; a failing command is not an error."""
-        return ExecResult(*self._session.run(service, command, user=user))
+        return ExecResult(*self._lease.session.run(service, command, user=user))
 
     def logs(self, service: str, lines: int = DEFAULT_LOG_LINES) -> str:
         """Return the last lines of the service's log."""
-        return self._session.logs(service, lines)
+        return self._lease.session.logs(service, lines)
 
     def commit(self, message: str) -> str:
         """Commit the state as it is now and return the commit's id; no branch moves, and gc may forget it one day."""
-        return self._session.keep(message).id
+        return self._lease.session.keep(message).id
 
     def reset(self, ref: str | None = None) -> None:
         """Put the stack to a commit, by default the one the test started from, and return when all of it answers."""
-        self._restore(self._commit if ref is None else self._session.resolve(ref))
+        self._restore(self._commit if ref is None else self._lease.session.resolve(ref))
 
     def start_here(self) -> str:
         """Commit the state as it is now, as `commit` does, and start from there: `reset` and, of a stack of a wider scope than a
         test, every test within that scope. Returns the commit's id.
         """
-        self._commit = self._session.keep("start of tests")
+        self._commit = self._lease.session.keep("start of tests")
         self._start_at(self._commit)
         return self._commit.id
 
@@ -95,7 +95,7 @@ class DmStack:
 
         A service that is not there is proven to be as it was. Reading from one reaches it.
         """
-        return self._session.reached()
+        return self._lease.session.touched_services()
 
     def changed(self) -> set[str]:
         """Return the subdots that were written to since the stack was last put to a commit.
@@ -104,8 +104,8 @@ class DmStack:
         as nobody has reached it. For data in memory only, as in a memcached, ask `touched`; for a plain file
         that was removed, `diff`.
         """
-        return {str(name) for name in self._session.written()}
+        return {str(name) for name in self._lease.session.written_subdots()}
 
     def diff(self) -> Mapping[SubdotName, TreeDiff]:
         """Return the files that changed since the test started, per subdot; subdots without changes are falsy."""
-        return self._session.diff(self._commit)
+        return self._lease.session.diff(self._commit)

@@ -110,6 +110,9 @@ class Narrator:
             self._open_line = False
 
     def _count(self, event: Event) -> None:
+        if self._terminal and event.total and event.done >= event.total:
+            self.close()  # nothing more will come, and the result may be the next thing that is printed
+            return
         text = self._progress.tell(event, time.monotonic())
         if text is None:
             return

@@ -128,7 +128,7 @@ class StoreTarget:
         try:
             with dots.store() as store:
                 name = stack.identity(store)[0]
-                return (stack, name) if name in store.dots() else None
+                return (stack, name) if store.has_dot(name) else None
         except ComposeError as error:
             error.hint = f"{error.hint or ''} To work with another dot: --dot NAME.".strip()
             raise

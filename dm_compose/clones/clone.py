@@ -12,34 +12,30 @@ import contextlib
 import copy
 import functools
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from itertools import groupby
+from dataclasses import replace
 from typing import Any
 
 from dm_compose.clones.project_file import Original, clone_document, clone_plan
+from dm_compose.clones.sweep import remove_clone, sweep
 from dm_compose.core.commit import Commit, Move
-from dm_compose.core.containers import Image, Resource
-from dm_compose.core.events import Event, Listener
-from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, DotName, SubdotName, WorktreeName
+from dm_compose.core.containers import Image
+from dm_compose.core.events import Event
+from dm_compose.core.labels import CLONE_LABEL, RUN_LABEL
+from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, DotName, SubdotName, WorktreeName, session_lock
 from dm_compose.core.project import Project
-from dm_compose.core.stack import StackPlan
-from dm_compose.discovery.settings import Settings
-from dm_compose.dots.stack import Stack
-from dm_compose.engine import OWNER_LABEL, Engine, Owner, abandoned
-from dm_compose.errors import ComposeError, DmError, InUseError, NotFoundError, UsageError
-from dm_compose.live.access import Access, locked, open_access, who_am_i
+from dm_compose.discovery.stack_plan import StackPlan
+from dm_compose.dots.stack import OpenStack, Stack
+from dm_compose.engine import OWNER_LABEL, Engine, Owner
+from dm_compose.errors import ComposeError, NotFoundError
+from dm_compose.live.access import open_access
+from dm_compose.live.facts import StackFacts
+from dm_compose.live.locks import locked
 from dm_compose.live.worktree import LiveWorktree
-from dm_compose.operations.recovery import session_lock
-from dm_compose.operations.worktrees import fill
+from dm_compose.operations.fill import fill_volumes
 from dm_compose.store.api import Store
-from dm_compose.up.run import forget_generated_files, get_images
+from dm_compose.up.run import get_images
 
-CLONE_LABEL = "dev.dotmesh.clone"  # the clone's name, on all that is the clone's
-RUN_LABEL = "dev.dotmesh.run"  # the test run's id
-REMOVED_AT_ONCE = 8
 _LONGEST_PROJECT = 60
 
 
@@ -47,6 +43,31 @@ def clone_name(project: str, run: str, worker: str) -> DotName:
     """Return the name of the clone of a project that a worker of a test run gets."""
     run, worker = (re.sub(r"[^a-z0-9]", "", word.lower())[:12] for word in (run, worker))
     return DotName.parse(f"{project[:_LONGEST_PROJECT]}-t{run}-{worker}")
+
+
+class CloneFacts(StackFacts):
+    """The facts of a clone: the original's, as another Compose project on volumes of its own."""
+
+    def __init__(self, original: StackFacts, name: DotName) -> None:
+        super().__init__(original.compose)
+        self._original = original
+        self._name = name
+
+    @functools.cached_property
+    def project(self) -> Project:
+        return replace(self._original.project, name=str(self._name))
+
+    @property
+    def engine(self) -> Engine:
+        return self._original.engine
+
+    @property
+    def images(self) -> Mapping[str, Image]:
+        return self._original.images
+
+    @functools.cached_property
+    def plan(self) -> StackPlan:
+        return clone_plan(self._original.plan, self._name)
 
 
 class Clone(Stack):
@@ -57,6 +78,7 @@ class Clone(Stack):
 
     def __init__(self, original: Stack, name: DotName, run: str) -> None:
         super().__init__(replace(original.compose.options, project_name=str(name)), original.listener)
+        self.facts = CloneFacts(original.facts, name)
         self.original = original
         self.run = run
         self.rewrites = (self._rewrite,)
@@ -65,26 +87,6 @@ class Clone(Stack):
     @property
     def name(self) -> DotName:
         return self._name
-
-    @functools.cached_property
-    def project(self) -> Project:
-        return replace(self.original.project, name=str(self._name))
-
-    @property
-    def engine(self) -> Engine:
-        return self.original.engine
-
-    @property
-    def settings(self) -> Settings:
-        return self.original.settings
-
-    @property
-    def images(self) -> Mapping[str, Image]:
-        return self.original.images
-
-    @functools.cached_property
-    def plan(self) -> StackPlan:
-        return clone_plan(self.original.plan, self._name)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -95,9 +97,9 @@ class Clone(Stack):
         self.problems(document)
 
     def problems(self, document: dict[str, Any]) -> list[str]:
-        """Make a document of the original this clone's; return warnings. See cloning.clone_document."""
-        original = Original(self.original.project, self.original.plan)
-        return clone_document(document, original, self.plan, self.labels)
+        """Make a document of the original this clone's; return warnings. See project_file.clone_document."""
+        original = Original(self.original.facts.project, self.original.facts.plan)
+        return clone_document(document, original, self.facts.plan, self.labels)
 
     def identity(self, store: Store) -> tuple[DotName, WorktreeName]:
         return self._name, MAIN_WORKTREE
@@ -121,11 +123,11 @@ class Clone(Stack):
 
     def places(self, *, make_volumes: bool) -> dict[SubdotName, str]:
         """Return the clone's own volumes, whatever is mounted where; nothing is made."""
-        return {s.name: s.volume for s in self.plan.subdots if s.volume is not None}
+        return {s.name: s.volume for s in self.facts.plan.subdots if s.volume is not None}
 
-    def open(self, *, make_volumes: bool) -> tuple[Access, Mapping[SubdotName, str] | None]:
+    def open(self, *, make_volumes: bool) -> OpenStack:
         places = self.places(make_volumes=False)
-        return open_access(self.engine, places.values(), self.listener), places
+        return OpenStack(self, open_access(self.facts.engine, places.values(), self.listener), places)
 
 
 @contextlib.contextmanager
@@ -135,10 +137,10 @@ def made(clone: Clone, ref: str) -> Iterator[Commit]:
     Yields the commit, as the clone's dot has it. UsageError for a stack that cannot be cloned, NotFoundError for a commit that
     there is not, ExistsError for a clone of that name. Clones whose owners have gone are swept first.
     """
-    original, engine = clone.original, clone.engine
+    original, engine = clone.original, clone.facts.engine
     if code := get_images(original):
         raise ComposeError(f"getting the stack's images failed with exit code {code}", hint="Its own output says why.")
-    for problem in clone.problems(copy.deepcopy(dict(original.project.document))):
+    for problem in clone.problems(copy.deepcopy(dict(original.facts.project.document))):
         clone.listener(Event("warning", problem))
     access = open_access(engine, [], clone.listener)
     store = access.store
@@ -149,85 +151,20 @@ def made(clone: Clone, ref: str) -> Iterator[Commit]:
             store.create_dot(clone.name, owner=str(Owner.me()))
             try:
                 commit = store.share_commit(found.dot, found.id, clone.name)
-                _fill(clone, store, commit)
+                _make_volumes(clone, store, commit)
                 store.begin_session(clone.name, MAIN_WORKTREE, commit.id)  # what tests put aside stays for as long as the clone
                 yield commit
             finally:
-                _remove(engine, store, clone.listener, clone.name, engine.labelled(f"{CLONE_LABEL}={clone.name}"))
+                remove_clone(engine, store, clone.listener, clone.name, engine.labelled(f"{CLONE_LABEL}={clone.name}"))
     finally:
         store.close()
 
 
-def _fill(clone: Clone, store: Store, commit: Commit) -> None:
+def _make_volumes(clone: Clone, store: Store, commit: Commit) -> None:
     places = clone.places(make_volumes=False)
-    for subdot in clone.plan.subdots:
+    for subdot in clone.facts.plan.subdots:
         assert subdot.volume is not None
-        clone.engine.create_new_volume(subdot.volume, {**clone.volume_labels(subdot), **clone.labels})
+        clone.facts.engine.create_new_volume(subdot.volume, {**clone.facts.volume_labels(subdot), **clone.labels})
     store.set_places(clone.name, MAIN_WORKTREE, places)
     move = Move("clone", DEFAULT_BRANCH, commit.id)
-    fill(clone.engine, clone.listener, (clone.name, MAIN_WORKTREE), places, commit.id, move)
-
-
-# What has outlived its owner
-
-
-@dataclass(frozen=True)
-class Leftover:
-    """A clone whose owner has gone, and what of it the engine still has."""
-
-    name: DotName
-    resources: tuple[Resource, ...]
-
-
-def sweep(engine: Engine, store: Store, listener: Listener, *, thorough: bool = False, dry_run: bool = False) -> list[Leftover]:
-    """Remove the clones whose owners have gone, and nothing else; return them. Several may sweep at once.
-
-    Of a clone that the store knows the kernel tells whether its owner lives: by its lock. Of others, of another store for
-    example, the labels have to tell. Only a `thorough` sweep finds volumes of those, when nothing else of them is left.
-    Containers that killed commands had made for a moment go as well.
-    """
-    if not dry_run:
-        engine.remove_abandoned()
-    known = store.clones()
-    by_clone: dict[DotName, list[Resource]] = defaultdict(list)
-    for resource in engine.labelled(CLONE_LABEL, volumes=thorough):
-        with contextlib.suppress(UsageError):  # not a name that we gave
-            by_clone[DotName.parse(resource.labels[CLONE_LABEL])].append(resource)
-    found = []
-    for name in sorted({*known, *by_clone}):
-        if name not in known and not all(abandoned(r.labels) for r in by_clone[name]):
-            continue
-        with contextlib.ExitStack() as locks:
-            if name in known:
-                try:
-                    locks.callback(store.unlock, store.lock(session_lock(name), who_am_i(), 0))
-                except InUseError:
-                    continue
-            resources = engine.labelled(f"{CLONE_LABEL}={name}")
-            if name not in store.clones() and not resources:
-                continue  # somebody else has just done it
-            found.append(Leftover(name, tuple(resources)))
-            if not dry_run:
-                _remove(engine, store, listener, name, resources)
-    return found
-
-
-def _remove(engine: Engine, store: Store, listener: Listener, name: DotName, resources: list[Resource]) -> None:
-    """Remove a clone. What cannot be removed is told, and the clone stays known, so that the next sweep tries again."""
-
-    def remove(resource: Resource) -> bool:
-        try:
-            engine.remove(resource)
-        except DmError as error:
-            listener(Event("warning", error.message))
-            return False
-        return True
-
-    done = True
-    with ThreadPoolExecutor(REMOVED_AT_ONCE) as pool:
-        for _, kind in groupby(resources, key=lambda resource: resource.kind):
-            done = all(list(pool.map(remove, kind))) and done
-    forget_generated_files(name)
-    if done and name in store.clones():
-        with locked(store, name, listener):
-            store.delete_dot(name)
+    fill_volumes(clone.facts.engine, clone.listener, (clone.name, MAIN_WORKTREE), places, commit.id, move)

@@ -17,9 +17,9 @@ from typing import Any
 
 from dm_compose.core.names import DotName, SubdotName
 from dm_compose.core.project import Project
-from dm_compose.core.stack import Kind, StackPlan, Subdot
 from dm_compose.discovery.mount_rules import related
 from dm_compose.discovery.naming import GENERATED_PREFIX
+from dm_compose.discovery.stack_plan import Kind, StackPlan, Subdot
 from dm_compose.errors import UsageError
 from dm_compose.up.project_file import mount_volume
 
@@ -66,14 +66,16 @@ def clone_document(document: dict[str, Any], original: Original, plan: StackPlan
     Every container, volume and network gets `labels`. UsageError for a service that cannot be there twice.
     """
     document["name"] = plan.project
-    services = {key: s for key, s in (document.get("services") or {}).items() if key in original.project.services}
+    active = original.project.services.keys() | original.project.providers
+    services = {key: s for key, s in (document.get("services") or {}).items() if key in active}
     document["services"] = services
     warnings = [*_this_machine(services), *_networks(document, plan.project, labels)]
     warnings += _volumes(document, original, plan, labels)
     warnings += _mounts(services, original, plan)
     _containers(services)
     for key, service in services.items():
-        _image(service, original.project.services[key].image.reference)
+        if key not in original.project.providers:
+            _image(service, original.project.services[key].image.reference)
         for port in service.get("ports") or ():
             port["published"], port["host_ip"] = "0", "127.0.0.1"
         if "depends_on" in service:

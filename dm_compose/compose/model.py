@@ -36,14 +36,17 @@ def parse_project(as_json: str, as_yaml: str) -> Project:
     plain = _unescape(document)
     extended = _unescape(yaml.load(as_yaml, Loader=_Loader) or {})  # noqa: S506 (it builds strings only)
     name = plain["name"]
+    named = plain.get("services") or {}
+    providers = {key: _settings(extended, "services", key) for key, value in named.items() if value.get("provider")}
     services = {
         key: _service(name, key, value, _settings(extended, "services", key))
-        for key, value in (plain.get("services") or {}).items()
+        for key, value in named.items()
+        if key not in providers
     }
     volumes = {
         key: _volume(key, value or {}, _settings(extended, "volumes", key)) for key, value in (plain.get("volumes") or {}).items()
     }
-    services = {key: _with_borrowed(service, plain["services"][key], services) for key, service in services.items()}
+    services = {key: _with_borrowed(service, named[key], services) for key, service in services.items()}
     everything = {*(extended.get("services") or ()), *(extended.get("volumes") or ())}
     return Project(
         name=name,
@@ -52,7 +55,8 @@ def parse_project(as_json: str, as_yaml: str) -> Project:
         document=document,
         digest=hashlib.sha256(as_json.encode()).hexdigest(),
         settings=_mapping(extended.get(EXTENSION)),
-        inactive=frozenset(everything - services.keys() - volumes.keys()),
+        providers=providers,
+        inactive=frozenset(everything - named.keys() - volumes.keys()),
     )
 
 

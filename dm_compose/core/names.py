@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import uuid
+from collections.abc import Collection
 from typing import Self
 
 from dm_compose.errors import UsageError
@@ -103,3 +105,22 @@ DEFAULT_BRANCH = RefName("master")
 MAIN_WORKTREE = WorktreeName("main")
 DEFAULT_SUBDOT = SubdotName("__default__")
 ROOT_SUBDOT = SubdotName("__root__")
+
+
+_LONGEST_NAME = 100
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return `name`, with a number where it is taken."""
+    numbered = (f"{name[: _LONGEST_NAME - 4]}-{number}" for number in itertools.count(2))
+    return name if name not in taken else next(other for other in numbered if other not in taken)
+
+
+def worktree_name(branch: RefName, taken: Collection[str]) -> WorktreeName:
+    """Return a free name for a worktree of a branch."""
+    return WorktreeName.parse(_free(branch.replace("/", "-")[:_LONGEST_NAME], taken))
+
+
+def session_lock(dot: DotName) -> str:
+    """Return the name of the lock that a test session of a dot holds while it lives."""
+    return f"{dot}.session"

@@ -54,7 +54,8 @@ class Project:
     """A resolved project. `document` is Compose's whole model and `digest` is its sha256. `settings` is the top-level
     `x-dotmesh`.
 
-    `inactive` names the services and volumes that belong only to profiles that are not enabled.
+    `services` run in containers. `providers` are made by a provider of Compose, so they have neither a container nor an image;
+    each comes with its `x-dotmesh`. `inactive` names the services and volumes that belong only to profiles that are not enabled.
     """
 
     name: str
@@ -63,4 +64,5 @@ class Project:
     document: Mapping[str, object]
     digest: str
     settings: Mapping[str, object] = field(default_factory=dict)
+    providers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     inactive: frozenset[str] = frozenset()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from dm_compose.core.names import DotName, RefName, SubdotName, WorktreeName
+from dm_compose.core.names import _LONGEST_NAME, DotName, SubdotName, _free
 from dm_compose.core.project import Project
-from dm_compose.core.stack import Kind, Subdot
+from dm_compose.discovery.stack_plan import Kind, Subdot
 from dm_compose.errors import UsageError
 
 GENERATED_PREFIX = "dm-"
 ANCESTOR_DRIVER = "dm"
-_LONGEST_NAME = 100
 
 
 def ancestor_names(project: Project) -> tuple[DotName | None, dict[str, SubdotName]]:
@@ -65,14 +63,3 @@ def unique(project: Project, subdots: list[Subdot], names: Mapping[str, SubdotNa
             volume = prefix + _free(f"{GENERATED_PREFIX}{name}", keys)
         found.append(replace(subdot, name=name, volume=volume))
     return found
-
-
-def _free(name: str, taken: Collection[str]) -> str:
-    """Return `name`, with a number where it is taken."""
-    numbered = (f"{name[: _LONGEST_NAME - 4]}-{number}" for number in itertools.count(2))
-    return name if name not in taken else next(other for other in numbered if other not in taken)
-
-
-def worktree_name(branch: RefName, taken: Collection[str]) -> WorktreeName:
-    """Return a free name for a worktree of a branch."""
-    return WorktreeName.parse(_free(branch.replace("/", "-")[:_LONGEST_NAME], taken))

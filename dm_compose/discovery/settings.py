@@ -45,6 +45,9 @@ def read_settings(project: Project, engine_names: list[str]) -> Settings:
         for word, items in marked.items():
             if word in volume.settings and _truth(where, word, volume.settings[word]):
                 items.add(key)
+    for name, found in project.providers.items():
+        if found:
+            raise UsageError(f"services.{name}.x-dotmesh: a provider makes this service, so it has no state here")
     for name, service in project.services.items():
         where = f"services.{name}.x-dotmesh"
         _check_keys(where, service.settings, _SERVICE)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from dm_compose.core.containers import Image
 from dm_compose.core.names import DotName, SubdotName
 from dm_compose.core.project import ComposeService, ComposeVolume, Project
-from dm_compose.core.stack import Kind, SkippedMount, StackPlan, Subdot
 from dm_compose.datastores import Datastore, Service
 from dm_compose.datastores.registry import Registry
 from dm_compose.discovery.client_services import awaited_to_end, other_program, task_of
 from dm_compose.discovery.mount_rules import NEVER_STATE, bind_reason, is_aside, related, tidy, volume_reason
 from dm_compose.discovery.naming import ANCESTOR_DRIVER, ancestor_names, subdot_name, unique
 from dm_compose.discovery.settings import Settings, read_settings
+from dm_compose.discovery.stack_plan import Kind, PlannedService, Skipped, StackPlan, Subdot
 
 _NO_FILES = {"tmpfs": "in memory", "secret": "secret", "config": "configuration"}
 _IN_VAIN = "; named in x-dotmesh.include, to no effect"
@@ -59,13 +59,14 @@ def make_plan(project: Project, images: Mapping[str, Image], registry: Registry)
     state that the compose file does not mention. UsageError for settings that make no sense.
     """
     settings = read_settings(project, registry.names())
-    skipped: list[SkippedMount] = []
+    skipped: list[Skipped] = []
     uses: dict[str, list[_Use]] = defaultdict(list)
     unseen = {item for item in settings.include if ":/" in item}
     ending = awaited_to_end(project)
+    services: dict[str, PlannedService] = {}
     for service in project.services.values():
-        image = images.get(service.name, service.image)
-        for candidate in _candidates(service, image, settings, registry, skipped, ends=service.name in ending):
+        planned = services[service.name] = plan_service(service, images.get(service.name, service.image), settings, registry)
+        for candidate in _candidates(service, planned, settings, registry, skipped, ends=service.name in ending):
             unseen.discard(candidate.key)
             uses[_identity(project, candidate)].append(_Use(candidate, *_judge(candidate, project, service, settings)))
     dot, names = ancestor_names(project)
@@ -73,17 +74,18 @@ def make_plan(project: Project, images: Mapping[str, Image], registry: Registry)
     for users in uses.values():
         is_state = any(use.verdict for use in users)
         mine = [use for use in users if is_state and use.verdict is not False]
-        skipped += [SkippedMount(u.candidate.service, u.candidate.path, u.reason) for u in users if u not in mine]
+        skipped += [Skipped(u.candidate.service, u.candidate.path, u.reason) for u in users if u not in mine]
         if is_state:
             subdots.append(_subdot(project, mine, names))
     for item in unseen - {f"{s.service}:{s.path}" for s in skipped}:
         service_name, _, path = item.partition(":")
-        skipped.append(SkippedMount(service_name, path, "named in x-dotmesh.include, but nothing is mounted there"))
+        skipped.append(Skipped(service_name, path, "named in x-dotmesh.include, but nothing is mounted there"))
     return StackPlan(
         dot=settings.dot or dot or DotName.parse(project.name),
         project=project.name,
         subdots=tuple(sorted(unique(project, subdots, names), key=lambda s: s.name)),
         skipped=tuple(sorted(skipped, key=lambda s: (s.service, s.path))),
+        services=services,
     )
 
 
@@ -95,33 +97,37 @@ def _identity(project: Project, candidate: _Candidate) -> str:
     return candidate.source if candidate.kind is Kind.BIND else candidate.key
 
 
-def service_facts(service: ComposeService, image: Image) -> Service:
-    """Return what a service runs, image and compose file taken together."""
-    return Service(image, {**image.environment, **service.environment}, service.command or image.command)
-
-
-def datastore_of(service: ComposeService, image: Image, settings: Settings, registry: Registry) -> Datastore | None:
-    """Return the datastore that a service runs, as the compose file says or as its image tells; None for a client of it that
-    runs in the datastore's own image.
-    """
-    told = settings.engines.get(service.name)
-    facts = service_facts(service, image)
-    found = registry.get(told) if told is not None else registry.find(facts)
-    if told is None and other_program(facts.command):
-        return None
+def plan_service(service: ComposeService, image: Image, settings: Settings, registry: Registry) -> PlannedService:
+    """Return what a service runs, with the datastore that the compose file names or that its image tells."""
+    facts = Service(image, {**image.environment, **service.environment}, service.command or image.command)
     port = settings.ports.get(service.name)
-    return replace(found, port=port) if found is not None and port is not None else found
+    told = settings.engines.get(service.name)
+    if told is not None:
+        return PlannedService(facts, _at_port(registry.get(told), port), told=True, port=port)
+    return PlannedService(facts, running_datastore(facts, registry, port), port=port)
+
+
+def running_datastore(facts: Service, registry: Registry, port: int | None = None) -> Datastore | None:
+    """Return the datastore that an image runs with these words; None for a client of it. `port` replaces its own."""
+    return None if other_program(facts.command) else _at_port(registry.find(facts), port)
+
+
+def _at_port(datastore: Datastore | None, port: int | None) -> Datastore | None:
+    return replace(datastore, port=port) if datastore is not None and port is not None else datastore
 
 
 def _candidates(
-    service: ComposeService, image: Image, settings: Settings, registry: Registry, skipped: list[SkippedMount], *, ends: bool
+    service: ComposeService,
+    planned: PlannedService,
+    settings: Settings,
+    registry: Registry,
+    skipped: list[Skipped],
+    *,
+    ends: bool,
 ) -> Iterable[_Candidate]:
-    facts = service_facts(service, image)
-    datastore = datastore_of(service, image, settings, registry)
-    task = ""
-    if service.name not in settings.engines:
-        datastore = registry.find(facts)
-        task = task_of(facts, datastore, ends=ends)
+    facts, image = planned.facts, planned.facts.image
+    datastore = planned.datastore if planned.told else registry.find(facts)  # of its image, whether or not it runs it
+    task = "" if planned.told else task_of(facts, datastore, ends=ends)
     data = [tidy(path) for path in datastore.data_paths(facts)] if datastore else []
     covering = [mount.target for mount in service.mounts if not is_aside(mount, data)]
     for mount in service.mounts:
@@ -129,7 +135,7 @@ def _candidates(
             reason = _NO_FILES.get(mount.kind, f"{mount.kind} mount")
             wholesale = f"{service.name}:*" in settings.include and mount.kind == "tmpfs"
             in_vain = _IN_VAIN if wholesale or f"{service.name}:{mount.target}" in settings.include else ""
-            skipped.append(SkippedMount(service.name, mount.target, reason + in_vain))
+            skipped.append(Skipped(service.name, mount.target, reason + in_vain))
             continue
         kind = Kind.BIND if mount.kind == "bind" else Kind.NAMED if mount.source else Kind.ANONYMOUS
         holds_data = not task and mount.target in covering and any(related(mount.target, path) for path in data)

@@ -16,8 +16,9 @@ from dm_compose.core.upkeep import Checkup, Garbage
 from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.engine import Engine
 from dm_compose.errors import DamagedError, DmError, EngineError, InUseError, NotFoundError, UsageError
-from dm_compose.live.access import HOME_VARIABLE, LOCK_TIMEOUT_S, locked, open_access
-from dm_compose.operations.restore import uncommitted
+from dm_compose.live.access import HOME_VARIABLE, open_access
+from dm_compose.live.locks import LOCK_TIMEOUT_S, locked
+from dm_compose.operations.uncommitted import uncommitted
 from dm_compose.store.api import Store
 from dm_compose.store.history import Directories
 
@@ -83,7 +84,7 @@ class Dots:
     def switch(self, dot: DotName) -> None:
         """Make a dot the current one. NotFoundError."""
         with self.store() as store:
-            if dot not in store.dots():
+            if not store.has_dot(dot):
                 raise NotFoundError(f"dot {dot} doesn't exist", hint="`dm list` shows what there is.")
             store.set_setting(CURRENT_DOT, dot)
 
@@ -122,7 +123,7 @@ class Dots:
         driver: Docker forgets these first, or it would ask the driver for them at each of its starts. Docker's own volumes stay.
         """
         with self.store() as store:
-            if dot not in store.dots():
+            if not store.has_dot(dot):
                 raise NotFoundError(f"No such filesystem: there is no dot {dot}", hint="`dm list` shows what there is.")
             with locked(store, dot, self.listener):
                 for worktree in store.worktrees(dot).values():
@@ -167,8 +168,7 @@ class Dots:
         with self.dot(name).opened(lock=False) as live:
             state = live.state()
             log = live.store.log(name, state.head) if state.head is not None else []
-            where = name, live.worktree, live.directories
-            found = live.store.diff_live(*where, None, {}, 0)
+            found = live.diff(None, {}, 0)
             size = sum(change.size_bytes for diff in found.values() for change in diff.changes)
             try:
                 dirty = sum(changes.diff.changed_bytes for changes in uncommitted(live).values() if changes.by_user)

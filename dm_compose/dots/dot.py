@@ -17,17 +17,10 @@ from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, arrive, drop_branch
+from dm_compose.operations.checks import before_reset, before_save, before_undo
 from dm_compose.operations.commit import CommitReport, make_commit
-from dm_compose.operations.restore import (
-    RestoreReport,
-    Uncommitted,
-    check_versions,
-    move_to,
-    plan_reset,
-    refuse_to_lose,
-    save_uncommitted,
-    uncommitted,
-)
+from dm_compose.operations.restore import RestoreReport, move_to, plan_reset
+from dm_compose.operations.uncommitted import Uncommitted, save_uncommitted, uncommitted
 
 UNDOABLE = ("reset", "checkout", "pull", "undo", "up")
 
@@ -113,12 +106,7 @@ class Dot(abc.ABC):
         """
         with self.opened(lock=True, make_volumes=hard) as live:
             target = self._target(live, ref)
-            live.refuse_strangers(readers_too=True)
-            live.require_places()
-            if not any_version:
-                check_versions(live, target)
-            if not hard:
-                refuse_to_lose(live)
+            before_reset(live, target, hard=hard, any_version=any_version)
             return move_to(live, target, "reset", timeout_s=timeout_s)
 
     def plan_reset(self, ref: str) -> Plan:
@@ -129,7 +117,7 @@ class Dot(abc.ABC):
     def save(self, why: str) -> CommitId | None:
         """Keep what is uncommitted as a hidden commit that the reflog names; None when there is nothing to keep."""
         with self.opened(lock=True) as live:
-            live.refuse_strangers(readers_too=False)
+            before_save(live)
             return save_uncommitted(live, why)
 
     def undo(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport | Arrival:
@@ -141,8 +129,7 @@ class Dot(abc.ABC):
                 raise NotFoundError("there is nothing to undo", hint="`reflog` lists what has happened.")
             if last.left != last.branch:
                 return arrive(live, last.left, action="undo", timeout_s=timeout_s)
-            live.refuse_strangers(readers_too=True)
-            live.require_places()
+            before_undo(live)
             target = live.store.commit(live.dot, last.saved or last.old)
             return move_to(live, target, "undo", head=last.old, timeout_s=timeout_s)
 
@@ -167,7 +154,7 @@ class Dot(abc.ABC):
             first = self._target(live, base).id
             if other is not None:
                 return live.store.diff_commits(live.dot, first, self._target(live, other).id, patterns)
-            return live.store.diff_live(live.dot, live.worktree, live.directories, first, patterns, None)
+            return live.diff(first, patterns, None)
 
     def log(self, ref: str = "HEAD") -> list[Commit]:
         """Return a commit and its ancestors, newest first; the result is empty for a dot without commits."""
@@ -194,7 +181,7 @@ class Dot(abc.ABC):
             store, dot, state = live.store, live.dot, live.state()
             heads: dict[RefName, CommitId | None] = {state.branch: None}
             worktrees = {state.branch: state.name}
-            if dot in store.dots():
+            if store.has_dot(dot):
                 heads.update(store.branches(dot))
                 worktrees = {w.branch: w.name for w in store.worktrees(dot).values() if not w.tree}
             left = store.uncommitted(dot)

@@ -14,6 +14,7 @@ from dm_compose.core.volumes import VolumeName
 from dm_compose.dots.all_dots import Dots
 from dm_compose.errors import ExistsError, NotFoundError, StoreError
 from dm_compose.live.worktree import LiveWorktree
+from dm_compose.operations.checks import require_places
 from dm_compose.storage.system import file_errors
 from dm_compose.store.local.trees import CURRENT
 
@@ -36,7 +37,7 @@ def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:
         _require_reach(live)
         with file_errors(f"mounting {name} at {path}"):
             if not live.tree:
-                live.require_places()
+                require_places(live)
                 return _link_places(live, name, path)
             directory = live.store.make_subdot(name.dot, live.worktree, name.subdot)
             if name.branch is None:

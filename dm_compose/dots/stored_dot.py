@@ -8,19 +8,18 @@ from collections.abc import Iterator, Mapping
 from dm_compose.core.commit import Worktree
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
-from dm_compose.core.names import DotName, RefName, SubdotName, WorktreeName
-from dm_compose.core.stack import StackPlan
-from dm_compose.discovery.naming import worktree_name
+from dm_compose.core.labels import PROJECT_LABEL
+from dm_compose.core.names import DotName, RefName, SubdotName, WorktreeName, worktree_name
+from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.dots.dot import Dot
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError
-from dm_compose.live.access import Access, locked, open_access
+from dm_compose.live.access import Access, open_access
+from dm_compose.live.locks import locked
 from dm_compose.live.observe import make_member, observe_tree, subdots_of
 from dm_compose.live.worktree import LiveWorktree, Member, mounted_subdots
 from dm_compose.operations.recovery import recover, recover_if_left
-from dm_compose.operations.worktrees import add_tree
-
-PROJECT_LABEL = "com.docker.compose.project"
+from dm_compose.operations.trees import add_tree
 
 
 class StoredDot(Dot):
@@ -121,7 +120,7 @@ class StoredDot(Dot):
             dot=self.name,
             worktree=worktree.name,
             project=project,
-            plan=StackPlan(self.name, project or str(self.name), subdots_of({**worktree.places, **places}, head), ()),
+            plan=StackPlan(self.name, project or str(self.name), subdots_of({**worktree.places, **places}, head)),
             members=tuple(self._describe(c, mounted_subdots(c, places), pinned=False) for c in containers),
             places=places,
             listener=self.listener,

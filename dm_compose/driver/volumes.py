@@ -13,9 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Worktree
-from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName, SubdotName, WorktreeName
+from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName, SubdotName, WorktreeName, worktree_name
 from dm_compose.core.volumes import VolumeName
-from dm_compose.discovery.naming import worktree_name
 from dm_compose.errors import DmError, ExistsError, InUseError, NotFoundError
 from dm_compose.store.api import Store
 
@@ -116,7 +115,7 @@ class Volumes:
         return DotVolume(text, dot, name.subdot, name.branch, worktree.branch, worktree.name, directory)
 
     def _ensure_dot(self, name: VolumeName) -> None:
-        if name.dot in self._store.dots():
+        if self._store.has_dot(name.dot):
             return
         if name.branch not in (None, DEFAULT_BRANCH):
             raise NotFoundError(

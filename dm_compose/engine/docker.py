@@ -12,8 +12,9 @@ import docker.errors
 import requests.exceptions
 
 from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Image, Resource
+from dm_compose.core.labels import PROJECT_LABEL
 from dm_compose.engine.calls import API_TIMEOUT_S, QuickApi, engine_errors
-from dm_compose.engine.reading import PROJECT_LABEL, read_container, read_event, read_image, read_place
+from dm_compose.engine.reading import read_container, read_event, read_image, read_place
 from dm_compose.engine.volumes import ROLE_LABEL, Volumes
 from dm_compose.errors import EngineError, NotFoundError
 

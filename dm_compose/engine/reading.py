@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dm_compose.core.containers import Container, EngineEvent, Image, Mount
+from dm_compose.core.labels import PROJECT_LABEL
 
-PROJECT_LABEL = "com.docker.compose.project"
 RESPAWN_LABEL = "dev.dotmesh.respawn"  # on containers whose first process is supervisor.SCRIPT
 _SERVICE = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"

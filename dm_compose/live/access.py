@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import os
-import socket
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dm_compose.core.events import Event, Listener
+from dm_compose.core.events import Listener
 from dm_compose.engine import ROLE_LABEL, Engine
-from dm_compose.errors import InUseError, NotFoundError, StoreError, UsageError
+from dm_compose.errors import NotFoundError, StoreError, UsageError
 from dm_compose.store.api import Store
 from dm_compose.store.helper.client import HELPER_STORE, connect_helper, helper_directory
 from dm_compose.store.local.store import LocalStore
@@ -21,7 +17,7 @@ from dm_compose.store.local.store import LocalStore
 STORE_VOLUME = "dotmesh"
 HOME_VARIABLE = "DM_HOME"
 FILES_VARIABLE = "DM_FILES"
-LOCK_TIMEOUT_S = 600.0
+
 _VOLUMES = Path("/var/lib/docker/volumes")
 
 
@@ -135,33 +131,3 @@ def _reachable(engine: Engine, directories: list[str]) -> bool:
     if os.geteuid() != 0 or not engine.facts().local:
         return False
     return all(os.access(d if os.path.exists(d) else os.path.dirname(d), os.R_OK | os.W_OK | os.X_OK) for d in directories)
-
-
-def who_am_i() -> str:
-    """Return how others that wait for us should call us."""
-    return f"{Path(sys.argv[0]).name or 'python'} (process {os.getpid()} of {user_name()} on {socket.gethostname()})"
-
-
-def user_name() -> str:
-    """Return the user's name for authors and messages."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
-@contextlib.contextmanager
-def locked(store: Store, name: str, listener: Listener, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-    """Hold a lock of the store; says whom it waits for. InUseError after `timeout_s`."""
-    who = who_am_i()
-    try:
-        token = store.lock(name, who, 0)
-    except InUseError as busy:
-        if timeout_s <= 0:
-            raise
-        listener(Event("wait", f"{busy.message}; waiting up to {timeout_s:.0f} s"))
-        token = store.lock(name, who, timeout_s)
-    try:
-        yield
-    finally:
-        store.unlock(token)

@@ -1,4 +1,4 @@
-"""Carrying out a plan. Decides nothing: what to do and what waits for what is in the plan."""
+"""Carrying out a plan. Decides nothing: the plan says what is done, and what waits for what."""
 
 from __future__ import annotations
 
@@ -6,15 +6,22 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 
+from dm_compose.core.events import Event
 from dm_compose.core.plan import Action, Plan, Step
+from dm_compose.engine import Supervisor
+from dm_compose.errors import DmError
+from dm_compose.live.freeze import Freeze
+from dm_compose.live.ready import await_ready
+from dm_compose.live.worktree import LiveWorktree
 
 Work = Callable[[str], object]
 
 
 @dataclass(frozen=True)
 class Done:
-    """A step that has been done: what its work returned, and when it began and ended, in seconds since the plan's start."""
+    """A step that has been done: the result of its work, and when it began and ended, in seconds since the plan's start."""
 
     step: Step
     result: object
@@ -23,15 +30,17 @@ class Done:
 
 
 def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None] = lambda _: None) -> list[Done]:
-    """Do every step, at once where none waits for another, by calling `work[action](target)`; return them in order of completion.
+    """Do every step by calling `work[action](target)`, at once where none waits for another; return them in order of completion.
 
-    After an error no further step begins; those under way are waited for, and the first error is raised.
+    After an error no further step begins; those under way are waited for, and the first error is raised. Steps that wait for each
+    other raise graphlib.CycleError before the first one begins.
     """
     start = time.monotonic()
-    waiting = {step.number: step for step in plan.steps}
+    steps = {step.number: step for step in plan.steps}
+    order = TopologicalSorter({step.number: step.after for step in plan.steps})
+    order.prepare()
     running: dict[Future[Done], Step] = {}
     done: list[Done] = []
-    finished: set[int] = set()
     error: BaseException | None = None
 
     def run(step: Step) -> Done:
@@ -39,13 +48,11 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
         result = work[step.action](step.target)
         return Done(step, result, began, time.monotonic() - start)
 
-    with ThreadPoolExecutor(max(len(plan.steps), 1), thread_name_prefix="step") as pool:
-        while True:
-            if error is None:
-                for number in [n for n, step in waiting.items() if finished.issuperset(step.after)]:
-                    step = waiting.pop(number)
-                    told(step)
-                    running[pool.submit(run, step)] = step
+    with ThreadPoolExecutor(max(len(steps), 1), thread_name_prefix="step") as pool:
+        while order.is_active() or running:
+            for number in order.get_ready() if error is None else ():
+                told(steps[number])
+                running[pool.submit(run, steps[number])] = steps[number]
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -54,9 +61,56 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
                     error = error or problem
                 else:
                     done.append(future.result())
-                    finished.add(step.number)
+                    order.done(step.number)
     if error is not None:
         raise error
-    if waiting:
-        raise AssertionError(f"plan with steps that wait for each other: {plan}")
     return sorted(done, key=lambda d: d.ended_s)
+
+
+def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze, timeout_s: float, work: Mapping[Action, Work]) -> list[Done]:
+    """Do the steps of a plan, each told as it begins. `work` is for steps that act on no container, and wins where it is given.
+
+    A container that `freeze` holds is killed as a whole and forgotten by it. In any other that respawns only the program goes
+    down and comes up.
+    """
+    members = {m.container.id: m for m in live.members}
+    engine = live.engine
+    emptied: set[str] = set()
+
+    def kill(container_id: str) -> None:
+        assert engine is not None
+        container = members[container_id].container
+        if container.respawns and container.state == "running" and not freeze.holds(container_id):
+            try:
+                with Supervisor(engine, container) as supervisor:
+                    supervisor.down()
+                emptied.add(container_id)
+                return
+            except DmError as error:
+                live.listener(Event("warning", f"{error.message}; its container is taken down"))
+        engine.kill(container_id)
+        freeze.forget(container_id)
+
+    def start(container_id: str) -> None:
+        assert engine is not None
+        if container_id in emptied:
+            with Supervisor(engine, members[container_id].container) as supervisor:
+                supervisor.up()
+        else:
+            engine.start(container_id)
+
+    def await_answer(container_id: str) -> float:
+        assert engine is not None
+        return await_ready(engine, members[container_id], live.listener, timeout_s)
+
+    def pause(container_id: str) -> None:
+        assert engine is not None
+        engine.pause(container_id)
+
+    to_containers: dict[Action, Work] = {
+        Action.KILL: kill,
+        Action.START: start,
+        Action.AWAIT: await_answer,
+        Action.PAUSE: pause,
+    }
+    return execute(plan, {**to_containers, **work}, lambda step: live.listener(Event(step.action.value, step.label)))

@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.events import Event
 from dm_compose.datastores import Service
 from dm_compose.datastores.base import Resume
 from dm_compose.engine import Engine
+from dm_compose.engine.endpoints import endpoints
 from dm_compose.errors import DmError, NotReadyError
-from dm_compose.live.ready import endpoints
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.process import Watchdog
 
@@ -40,16 +41,17 @@ class _Running:
 class Freeze:
     """Everything in a stack that may write, paused together.
 
-    Order: first whoever needs no quiescing, all at once (with datastores to quiesce, every other container of the stack); then
-    each datastore's quiesce hook; then those datastores. A writer inside the stack that writes A and then B can so never
-    appear with B and without A. A watchdog process thaws the containers should this process die; the journal lets the next
-    command do it should both die.
+    First the containers that need no quiescing are paused, all at once (where there are datastores to quiesce, every other
+    container of the stack); then each datastore's quiesce hook is called; then those datastores are paused. So a writer inside
+    the stack that writes A and then B can never appear with B and without A. A watchdog process thaws the containers should
+    this process die; the journal lets the next command do it should both die. As a context manager it thaws at the end.
+
+    A freeze of nothing, without an engine or containers that write, does nothing.
     """
 
     def __init__(self, live: LiveWorktree) -> None:
-        assert live.engine is not None
         self._live = live
-        self._engine = live.engine
+        self._frozen: set[str] = set()
         running = [m for m in live.members if m.container.state == "running"]
         self._quiesced = [m for m in running if m.writes and m.datastore is not None and m.datastore.quiesce is not None]
         if self._quiesced:
@@ -62,14 +64,24 @@ class Freeze:
         self._began: float | None = None
         self.frozen_s = 0.0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thaw()
+
     @property
     def containers(self) -> list[str]:
         """Ids of the containers that `freeze` pauses."""
         return [m.container.id for m in (*self._first, *self._quiesced)]
 
+    def holds(self, container_id: str) -> bool:
+        """Whether a container is frozen by this freeze now."""
+        return container_id in self._frozen
+
     def warm_up(self) -> None:
         """Have the datastores to quiesce bring to the disk what they can already, so that little is left for the freeze."""
-        self._all(self._quiesced, self._quiesce)
+        at_once(self._quiesce, self._quiesced)
         self._resume_all(())
 
     def freeze(self) -> None:
@@ -77,11 +89,12 @@ class Freeze:
         if not self.containers:
             return
         self._watchdog = Watchdog(["docker", "unpause", *self.containers])
+        self._frozen = set(self.containers)
         self._began = time.monotonic()
         try:
-            self._all(self._first, self._pause)
-            self._all(self._quiesced, self._quiesce)
-            self._all(self._quiesced, self._pause)
+            at_once(self._pause, self._first)
+            at_once(self._quiesce, self._quiesced)
+            at_once(self._pause, self._quiesced)
         except BaseException:
             self.thaw()
             raise
@@ -100,10 +113,11 @@ class Freeze:
         def unpause(member: Member) -> None:
             try:
                 self._engine.unpause(member.container.id)
+                self._frozen.discard(member.container.id)
             except DmError as error:
                 errors.append(error)
 
-        self._all([m for m in (*self._first, *self._quiesced) if m.container.id not in left], unpause)
+        at_once(unpause, [m for m in (*self._first, *self._quiesced) if m.container.id not in left])
         if self._began is not None:
             self.frozen_s, self._began = time.monotonic() - self._began, None
         self._resume_all(left)
@@ -116,6 +130,12 @@ class Freeze:
     def forget(self, container_id: str) -> None:
         """Say that a frozen container has been taken down: there is nothing to tell it any more."""
         self._resume.pop(container_id, None)
+        self._frozen.discard(container_id)
+
+    @property
+    def _engine(self) -> Engine:
+        assert self._live.engine is not None  # without an engine there is no container to freeze
+        return self._live.engine
 
     def _resume_all(self, left: Collection[str]) -> None:
         for container_id, resume in list(self._resume.items()):
@@ -136,12 +156,6 @@ class Freeze:
         resume = quiesce(self._live, member)
         if resume is not None:
             self._resume[member.container.id] = resume
-
-    def _all(self, members: Sequence[Member], work: Callable[[Member], None]) -> None:
-        if members:
-            with ThreadPoolExecutor(max(len(members), 1)) as pool:
-                for job in [pool.submit(work, m) for m in members]:
-                    job.result()
 
 
 def promptly(work: Callable[[], T]) -> T:

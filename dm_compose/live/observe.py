@@ -6,16 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from dm_compose.core.commit import Commit, Worktree
-from dm_compose.core.containers import Container, Image
+from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener
 from dm_compose.core.names import ROOT_SUBDOT, SubdotName
-from dm_compose.core.project import ComposeService
-from dm_compose.core.stack import Kind, StackPlan, Subdot
 from dm_compose.core.volumes import VolumeName
 from dm_compose.datastores import Service
 from dm_compose.datastores.registry import registry
-from dm_compose.discovery.settings import Settings
-from dm_compose.discovery.subdots import datastore_of
+from dm_compose.discovery.stack_plan import Kind, PlannedService, StackPlan, Subdot
+from dm_compose.discovery.subdots import running_datastore
 from dm_compose.engine import Engine
 from dm_compose.errors import UsageError
 from dm_compose.live.access import Access
@@ -29,17 +27,22 @@ def make_member(
     container: Container,
     mounts: Mapping[SubdotName, bool],
     *,
-    compose: tuple[ComposeService, Settings] | None = None,
-    image: Image | None = None,
+    planned: PlannedService | None = None,
     pinned: bool = False,
 ) -> Member:
     """Find out what a container runs: from its compose file's service where there is one, else from itself alone."""
-    image = image or container.image
-    if compose is None or container.image.digest != image.digest:
+    if planned is not None and planned.facts.image.digest == container.image.digest:
+        service = Service(planned.facts.image, container.environment, container.command)
+        datastore = planned.datastore
+    else:
         image = engine.image(container.image.digest) or container.image
-        image = replace(image, reference=container.image.reference)
-    service = Service(image, container.environment, container.command)
-    datastore = datastore_of(compose[0], image, compose[1], registry()) if compose is not None else registry().find(service)
+        service = Service(replace(image, reference=container.image.reference), container.environment, container.command)
+        if planned is None:
+            datastore = registry().find(service)
+        elif planned.told:
+            datastore = planned.datastore
+        else:  # the container was made of another image than the service has now
+            datastore = running_datastore(replace(planned.facts, image=service.image), registry(), planned.port)
     port = datastore.port_of(service) if datastore is not None else 0
     return Member(container, service, datastore, mounts, port, pinned)
 
@@ -79,7 +82,7 @@ def observe_tree(
         dot=dot,
         worktree=worktree.name,
         project=None,
-        plan=StackPlan(dot, project or str(dot), subdots_of(places, head), ()),
+        plan=StackPlan(dot, project or str(dot), subdots_of(places, head)),
         members=tuple(members),
         places=places,
         listener=listener,

@@ -10,8 +10,9 @@ from dm_compose.core.containers import Container
 from dm_compose.core.events import Event, Listener
 from dm_compose.datastores.base import Probe
 from dm_compose.engine import Engine
+from dm_compose.engine.endpoints import endpoints
 from dm_compose.errors import NotReadyError, UsageError
-from dm_compose.live.worktree import Member
+from dm_compose.live.worktree import LiveWorktree, Member
 
 POLL_S = 0.01
 PROBE_TIMEOUT_S = 2.0
@@ -34,21 +35,6 @@ def ready_timeout_s() -> float:
     return seconds
 
 
-def endpoints(engine: Engine, container: Container, port: int) -> list[tuple[str, int]]:
-    """Return where a port of a container can be reached from here: its own addresses on a local engine, then published ports."""
-    found: list[tuple[str, int]] = []
-    if engine.facts().local:
-        if container.network_mode == "host":
-            found.append(("127.0.0.1", port))
-        elif container.network_mode.startswith("container:"):
-            other = engine.container(container.network_mode.partition(":")[2])
-            found += [(address, port) for address in other.addresses]
-        found += [(address, port) for address in container.addresses]
-    for address, host_port in container.ports.get(port, ()):
-        found.append(("127.0.0.1" if address in ("0.0.0.0", "::") else address, host_port))  # noqa: S104 (as Docker reports it)
-    return found
-
-
 def await_ready(engine: Engine, member: Member, listener: Listener, timeout_s: float) -> float:
     """Return the seconds until a started container answers.
 
@@ -69,6 +55,14 @@ def await_ready(engine: Engine, member: Member, listener: Listener, timeout_s: f
             Event("warning", f"{container.label} cannot be asked from here whether it is ready: no address, no health check")
         )
     return time.monotonic() - began
+
+
+def await_all(live: LiveWorktree, timeout_s: float) -> None:
+    """Return when every running container with state answers, one after the other; NotReadyError as from `await_ready`."""
+    for member in live.members:
+        if member.container.running and member.has_state:
+            assert live.engine is not None
+            await_ready(live.engine, member, live.listener, timeout_s)
 
 
 def _poll_protocol(engine: Engine, container: Container, probe: Probe, port: int, what: str, deadline: float) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dm_compose.core.commit import Commit, Origin, Worktree
+from dm_compose.core.commit import Commit, CommitDraft, Origin, Worktree
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event, Listener
-from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, DotName, SubdotName, WorktreeName
-from dm_compose.core.stack import StackPlan
+from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, CommitId, DotName, SubdotName, WorktreeName
+from dm_compose.core.tree import TreeDiff
 from dm_compose.datastores import Datastore, Service
+from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.engine import Engine
-from dm_compose.errors import EngineError, InUseError, NotFoundError
 from dm_compose.live.access import Access
+from dm_compose.live.locks import user_name
 from dm_compose.store.api import Store
 from dm_compose.store.history import Directories
 
@@ -36,6 +37,16 @@ class Member:
     def writes(self) -> bool:
         """Whether it may change a subdot now."""
         return self.container.running and any(self.mounts.values())
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it runs a datastore whose data is in memory only."""
+        return self.datastore is not None and self.datastore.in_memory
+
+    @property
+    def has_state(self) -> bool:
+        """Whether it may write to a subdot or has its data in memory: the one definition of a container with state."""
+        return any(self.mounts.values()) or self.in_memory
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,21 @@ class LiveWorktree:
         """Where the store's process finds each subdot."""
         return {subdot: self.access.directory(place) for subdot, place in self.places.items()}
 
+    @property
+    def where(self) -> tuple[DotName, WorktreeName]:
+        """The dot and the worktree, as the store's methods take them."""
+        return self.dot, self.worktree
+
+    def diff(
+        self, base: CommitId | None, patterns: Mapping[SubdotName, Sequence[str]], budget_bytes: int | None
+    ) -> Mapping[SubdotName, TreeDiff]:
+        """Return what differs from a commit, by subdot; see Store.diff_live."""
+        return self.store.diff_live(self.dot, self.worktree, self.directories, base, patterns, budget_bytes)
+
+    def differing(self, target: CommitId) -> Sequence[SubdotName]:
+        """Return the subdots whose files are not as in a commit; see Store.differing."""
+        return self.store.differing(self.dot, self.worktree, self.directories, target)
+
     def state(self) -> Worktree:
         """Return the worktree as the store has it now; a dot that nobody has committed yet is an empty one."""
         if not self.store.has_dot(self.dot):
@@ -84,7 +110,10 @@ class LiveWorktree:
         self.store.mark_quiet(self.dot, self.worktree, {s: d for s, d in directories.items() if s not in but})
 
     def wanted(self, target: Commit) -> list[SubdotName]:
-        """Return the subdots that putting a commit in place is about; tells of those that only one of the two has."""
+        """Return the subdots that a restore of `target` will touch.
+
+        Warns about subdots that only the commit or only the stack has; those are left as they are.
+        """
         if self.tree:
             return [*target.subdots, *(s for s in self.places if s not in target.subdots)]
         left_out = sorted((self.places.keys() ^ target.subdots.keys()) - {ROOT_SUBDOT})
@@ -107,41 +136,6 @@ class LiveWorktree:
     def users(self, subdot: SubdotName) -> tuple[Member, ...]:
         """Return the members that mount a subdot."""
         return tuple(m for m in self.members if subdot in m.mounts)
-
-    def refuse_strangers(self, *, readers_too: bool) -> None:
-        """Raise InUseError when a running container of somebody else uses a subdot: it is not ours to pause or to take down."""
-        for member in self.members:
-            container = member.container
-            ours = self.project is None or (container.project == self.project and not container.one_off)
-            if container.running and member.mounts and not ours and (readers_too or any(member.mounts.values())):
-                owner = f"project {container.project}" if container.project else "no Compose project"
-                owner = "a `compose run`" if container.one_off and container.project == self.project else owner
-                raise InUseError(
-                    f"container {container.name} ({owner}) has {', '.join(member.mounts)} of dot {self.dot} mounted",
-                    hint=f"Stop it first: docker stop {container.name}",
-                )
-
-    def require_places(self) -> None:
-        """Raise NotFoundError for a subdot whose files are nowhere, EngineError where only an engine could tell. In a tree
-        subdots come and go as they like.
-        """
-        for subdot in self.plan.subdots if not self.tree else ():
-            if subdot.name in self.places:
-                continue
-            if any(m.container.service in subdot.services[:1] for m in self.members):
-                raise NotFoundError(
-                    f"subdot {subdot.name}: service {subdot.services[0]} keeps {subdot.path} in its container, not in a volume",
-                    hint="`dm-compose up -d` gives it a volume and takes the data along.",
-                )
-            if self.engine is None:
-                raise EngineError(
-                    f"subdot {subdot.name} is in volume {subdot.volume}, and no Docker Engine answers",
-                    hint="Start Docker, or check DOCKER_HOST.",
-                )
-            raise NotFoundError(
-                f"subdot {subdot.name}: there is no volume {subdot.volume}",
-                hint="`dm-compose up -d` makes it; `dm-compose reset --hard` makes it and fills it from the last commit.",
-            )
 
     def ignore_patterns(self) -> dict[SubdotName, tuple[str, ...]]:
         """Return for each subdot the paths whose changes mean nothing, as its datastore's module lists them."""
@@ -205,3 +199,8 @@ def find_places(
                 found[subdot.name] = place
                 break
     return found
+
+
+def hidden_draft(live: LiveWorktree, message: str) -> CommitDraft:
+    """Return what a state saved on the way to another says of itself."""
+    return CommitDraft(message=message, author=user_name(), origins=live.origins(), hidden=True)

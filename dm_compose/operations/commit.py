@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.commit import Commit, CommitDraft, check_metadata
 from dm_compose.core.events import Event
 from dm_compose.core.names import EntryId, RefName
-from dm_compose.errors import NotFoundError
-from dm_compose.live.access import user_name
 from dm_compose.live.freeze import Freeze, promptly
+from dm_compose.live.locks import user_name
 from dm_compose.live.ready import DEFAULT_TIMEOUT_S, await_ready
 from dm_compose.live.worktree import LiveWorktree, Member
+from dm_compose.operations.checks import before_commit
 from dm_compose.store.api import Captured
 
 STOP_TIMEOUT_S = 60
@@ -50,72 +50,54 @@ def make_commit(
     """
     began = time.monotonic()
     check_metadata(metadata)
-    live.refuse_strangers(readers_too=False)
-    live.require_places()
-    if not live.places:
-        raise NotFoundError(
-            f"dot {live.dot} has no subdot: nothing in this stack keeps state", hint="`dm-compose plan` says why."
-        )
+    before_commit(live)
     draft = replace(_draft(live, message, metadata, clean=stop), branch=branch)
     live.record_places()
-    freeze = Freeze(live) if live.engine is not None and not stop else None
-    if freeze is not None:
-        freeze.warm_up()
-    live.listener(Event("copy", "copying what changed"))
-    entry = live.store.prepare_commit(live.dot, live.worktree, live.directories)
-    try:
-        if stop and live.engine is not None:
-            captured = _capture_stopped(live, entry, timeout_s)
-            frozen_s = 0.0
-        else:
-            captured, frozen_s = _capture_frozen(live, entry, freeze)
-        commit = live.store.publish(entry, draft)
-    except BaseException:
-        live.store.abandon(entry)
-        raise
-    return CommitReport(commit, captured, frozen_s, time.monotonic() - began, stop)
+    with Freeze(live) as freeze:
+        if not stop:
+            freeze.warm_up()
+        live.listener(Event("copy", "copying what changed"))
+        entry = live.store.prepare_commit(*live.where, live.directories)
+        try:
+            captured = _capture_stopped(live, entry, timeout_s) if stop else _capture_frozen(live, entry, freeze)
+            commit = live.store.publish(entry, draft)
+        except BaseException:
+            live.store.abandon(entry)
+            raise
+    return CommitReport(commit, captured, freeze.frozen_s, time.monotonic() - began, stop)
 
 
-def _capture_frozen(live: LiveWorktree, entry: EntryId, freeze: Freeze | None) -> tuple[Captured, float]:
-    """Capture while everything that writes stands still; return also for how long it did."""
-    if freeze is None:
-        return live.store.capture(entry), 0.0
+def _capture_frozen(live: LiveWorktree, entry: EntryId, freeze: Freeze) -> Captured:
+    """Capture while everything that writes stands still."""
     live.store.will_disturb(entry, freeze.containers, [])
     try:
         freeze.freeze()
-        captured = promptly(lambda: live.store.capture(entry))
+        return promptly(lambda: live.store.capture(entry))
     finally:
         freeze.thaw()
-    return captured, freeze.frozen_s
 
 
 def _capture_stopped(live: LiveWorktree, entry: EntryId, timeout_s: float) -> Captured:
-    """Capture after a clean shutdown of whoever writes, and start them again."""
-    assert live.engine is not None
-    engine = live.engine
-    writers = live.writers()
+    """Capture after a clean shutdown of the containers that write, and start them again."""
+    engine, writers = live.engine, live.writers()
     live.store.will_disturb(entry, [], [m.container.id for m in writers])
 
     def stop(member: Member) -> None:
+        assert engine is not None
         live.listener(Event("stop", member.container.label))
         engine.stop(member.container.id, STOP_TIMEOUT_S)
 
     def start(member: Member) -> None:
+        assert engine is not None
         engine.start(member.container.id)
         await_ready(engine, member, live.listener, timeout_s)
         live.listener(Event("ready", member.container.label))
 
     try:
-        _at_once(writers, stop)
+        at_once(stop, writers)
         return live.store.capture(entry)
     finally:
-        _at_once(writers, start)
-
-
-def _at_once(members: tuple[Member, ...], work: Callable[[Member], None]) -> None:
-    with ThreadPoolExecutor(max(len(members), 1)) as pool:
-        for job in [pool.submit(work, m) for m in members]:
-            job.result()
+        at_once(start, writers)
 
 
 def _draft(live: LiveWorktree, message: str, metadata: Mapping[str, str], *, clean: bool) -> CommitDraft:
@@ -128,8 +110,3 @@ def _draft(live: LiveWorktree, message: str, metadata: Mapping[str, str], *, cle
         architecture=live.engine.facts().architecture if live.engine else None,
         clean=clean,
     )
-
-
-def hidden_draft(live: LiveWorktree, message: str) -> CommitDraft:
-    """Return what a state saved on the way to another says of itself."""
-    return CommitDraft(message=message, author=user_name(), origins=live.origins(), hidden=True)

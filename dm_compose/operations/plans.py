@@ -1,10 +1,10 @@
-"""What a restore does to a stack: which containers go down and which subdots are put back. Pure."""
+"""Plans of restores and switches: which containers go down, which subdots are put back, and what waits for what. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from dm_compose.core.names import SubdotName
+from dm_compose.core.names import SubdotName, WorktreeName
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.live.worktree import Member
 
@@ -20,29 +20,34 @@ def plan_restore(
 ) -> Plan:
     """Decide which containers go down and which subdots are put back. Pure.
 
-    A running container goes down when a subdot it may write to differs, or when unchanged files do not prove that it has
-    nothing in memory (with `files_are_proof` they do); then whoever else writes to the same subdots. So does a datastore that
-    has its data in memory only (not a `compose run`), whatever differs, or with `files_are_proof` when anything does. Where it
-    is known which containers may have been `touched` (ids, and why), the others have nothing in memory.
-    Containers that only read stay up, and so do all others. A subdot is put back when nobody writes to it, nor to those
-    `inner` ones whose directories are within its own.
+    A running container is taken down if one of these holds:
+
+    1. A subdot that it may write to differs.
+    2. It may hold changes in memory. That is assumed unless the caller (`files_are_proof`) or its datastore says that files are
+       proof, or `touched` (container ids, and why) does not name it. Without `touched` each container counts as touched.
+    3. Its data is in memory only (and it is no `compose run`), unless nothing has touched it or, with `files_are_proof`, nothing
+       differs at all.
+    4. It may write to a subdot that is put back because of 1 to 3.
+
+    Containers that only read stay up. A subdot is put back when it differs or a container that writes to it goes down, and only
+    once no container writes to it, nor to those `inner` ones whose directories are within its own.
     """
     causes: dict[str, str] = {}
     for member in members:
         mine = [s for s, writable in member.mounts.items() if writable and s in wanted]
-        if not member.container.running or not (mine or _in_memory(member)):
+        if not member.container.running or not (mine or _lives_in_memory(member)):
             continue
         changed = [s for s in mine if s in differing]
         if changed:
             causes[member.container.id] = f"{', '.join(changed)} differs"
         elif touched is not None and member.container.id not in touched:
             continue
-        elif member.datastore is not None and member.datastore.in_memory:
+        elif member.datastore is not None and member.in_memory:
             if differing or not files_are_proof:
                 causes[member.container.id] = f"{member.datastore.name} has its data in memory only"
         elif not files_are_proof and not _files_are_proof(member):
             what = member.datastore.name if member.datastore else "an unknown program"
-            why = f": {touched[member.container.id]}" if touched is not None else ""
+            why = f": {touched[member.container.id]}" if touched and touched[member.container.id] else ""
             causes[member.container.id] = f"{what} may hold changes in memory{why}"
     down = [m for m in members if m.container.id in causes]
     restored = [s for s in wanted if s in differing or any(m.mounts.get(s) for m in down)]
@@ -55,8 +60,9 @@ def plan_restore(
 
 
 def put_back_anyway(members: Collection[Member], touched: Collection[str]) -> set[SubdotName]:
-    """Return the subdots that `plan_restore` puts back whether or not their files differ: those of a container that may have been
-    touched (ids) and whose files prove nothing. Pure.
+    """Return the subdots that `plan_restore` puts back whether or not their files differ. Pure.
+
+    They are those of a container that may have been touched (ids) and whose files prove nothing.
     """
     writers = (m for m in members if m.container.id in touched and m.container.running and not _files_are_proof(m))
     return {subdot for member in writers for subdot, writable in member.mounts.items() if writable}
@@ -66,8 +72,8 @@ def _files_are_proof(member: Member) -> bool:
     return member.datastore is not None and member.datastore.files_are_proof
 
 
-def _in_memory(member: Member) -> bool:
-    return member.datastore is not None and member.datastore.in_memory and not member.container.one_off
+def _lives_in_memory(member: Member) -> bool:
+    return member.in_memory and not member.container.one_off
 
 
 def _number(
@@ -96,10 +102,30 @@ def _number(
     for member in down:
         label = member.container.label
         waits = tuple(step for s, step in restores.items() if not member.mounts.keys().isdisjoint({s, *inner.get(s, ())}))
-        if _in_memory(member):  # as long as the state of before is somewhere, an application may put it in again
+        if _lives_in_memory(member):  # as long as the state of before is somewhere, an application may put it in again
             waits = (*kills.values(), *restores.values())
         started = add(Action.START, member.container.id, label, "it was running", waits or (kills[member.container.id],))
         awaited = add(Action.AWAIT, member.container.id, label, "it must answer before anyone asks it", (started,))
         if member.container.state == "paused":
             add(Action.PAUSE, member.container.id, label, "it was paused", (awaited,))
+    return Plan(tuple(steps))
+
+
+def plan_switch(members: Collection[Member], worktree: WorktreeName) -> Plan:
+    """Decide who goes down and up for the dot's volumes to follow another tree: whoever runs and is not pinned. Pure."""
+    steps: list[Step] = []
+
+    def add(action: Action, target: str, label: str, cause: str, after: tuple[int, ...] = ()) -> int:
+        steps.append(Step(len(steps) + 1, action, target, label, cause, after))
+        return len(steps)
+
+    down = [m for m in members if m.container.running and m.mounts and not m.pinned]
+    kills = tuple(add(Action.KILL, m.container.id, m.container.label, "its volumes follow the dot") for m in down)
+    switched = add(Action.SWITCH, worktree, worktree, "its branch was checked out", kills)
+    for member in down:
+        container = member.container
+        started = add(Action.START, container.id, container.label, "it was running", (switched,))
+        awaited = add(Action.AWAIT, container.id, container.label, "it must answer before anyone asks it", (started,))
+        if container.state == "paused":
+            add(Action.PAUSE, container.id, container.label, "it was paused", (awaited,))
     return Plan(tuple(steps))

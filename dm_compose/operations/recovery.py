@@ -18,22 +18,15 @@ from collections.abc import Callable
 
 from dm_compose.core.commit import COMMIT, SESSION, SWITCH, JournalEntry
 from dm_compose.core.events import Event
-from dm_compose.core.names import DotName
+from dm_compose.core.labels import PROJECT_LABEL, SESSION_LABEL
+from dm_compose.core.names import session_lock
 from dm_compose.engine import abandoned
 from dm_compose.errors import DmError, InUseError, NotFoundError
-from dm_compose.live.access import who_am_i
+from dm_compose.live.locks import who_am_i
 from dm_compose.live.ready import ready_timeout_s
 from dm_compose.live.worktree import LiveWorktree
-from dm_compose.operations.branches import finish_switch
 from dm_compose.operations.restore import finish_restore
-
-SESSION_LABEL = "dev.dotmesh.session"  # on containers that a test run has brought up: their project; its owner is beside it
-PROJECT_LABEL = "com.docker.compose.project"
-
-
-def session_lock(dot: DotName) -> str:
-    """Return the name of the lock that a test session of a dot holds while it lives."""
-    return f"{dot}.session"
+from dm_compose.operations.trees import finish_switch
 
 
 def recover_if_left(live: LiveWorktree, observe: Callable[[], LiveWorktree]) -> LiveWorktree:

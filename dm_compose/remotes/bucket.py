@@ -18,7 +18,7 @@ from obstore.store import ObjectStore, from_url
 from dm_compose.core.names import DotName
 from dm_compose.errors import DamagedError, NotFoundError, RemoteError, UsageError
 from dm_compose.remotes.base import GRACE_S, Blob, Repository
-from dm_compose.remotes.layout import LAYOUT, Index
+from dm_compose.remotes.layout import LAYOUT, LayoutIndex
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
 from dm_compose.remotes.url import RemoteUrl
 
@@ -152,22 +152,22 @@ class BucketRepository:
         found = self._index()[0].tags.get(tag)
         return found[0] if found else None
 
-    def _index(self) -> tuple[Index, Any]:
+    def _index(self) -> tuple[LayoutIndex, Any]:
         """Return the tags, and the version of the file for a conditional put. The version is None when there is no file."""
         try:
             return self._read_index()
         except DamagedError:  # perhaps only this one answer was damaged
             return self._read_index()
 
-    def _read_index(self) -> tuple[Index, Any]:
+    def _read_index(self) -> tuple[LayoutIndex, Any]:
         try:
             with _errors(f"reading {self._index_path}", "it"):
                 found = obstore.get(self._store, self._index_path)
                 data = bytes(found.bytes())
                 known = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
         except NotFoundError:
-            return Index(None, where=self._index_path), None
-        return Index(data, where=f"{self}/index.json"), {name: value for name, value in known.items() if value is not None}
+            return LayoutIndex(None, where=self._index_path), None
+        return LayoutIndex(data, where=f"{self}/index.json"), {name: value for name, value in known.items() if value is not None}
 
     def update(self, changes: Mapping[Tag, Digest | None], expected: Mapping[Tag, Digest | None]) -> None:
         for attempt in range(UPDATE_ATTEMPTS):
@@ -185,7 +185,7 @@ class BucketRepository:
                 return
         raise RemoteError(f"moving tags of {self}: others moved tags {UPDATE_ATTEMPTS} times meanwhile", passing=True)
 
-    def _replace(self, index: Index, version: Any) -> bool:
+    def _replace(self, index: LayoutIndex, version: Any) -> bool:
         """Write the tags. Return False when somebody else has written them since they were read."""
         with _errors(f"writing {self}", ""):
             try:

@@ -20,7 +20,7 @@ from pathlib import Path
 from dm_compose.core.names import DotName
 from dm_compose.errors import DiskFullError, NotFoundError, RemoteError
 from dm_compose.remotes.base import GRACE_S, Blob, Repository
-from dm_compose.remotes.layout import LAYOUT, Index
+from dm_compose.remotes.layout import LAYOUT, LayoutIndex
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
 from dm_compose.remotes.url import RemoteUrl
 
@@ -156,14 +156,14 @@ class DirectoryRepository:
         found = self._index().tags.get(tag)
         return found[0] if found else None
 
-    def _index(self) -> Index:
+    def _index(self) -> LayoutIndex:
         path = self._top / "index.json"
         with _errors(f"reading {path}"):
             try:
                 data = path.read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 data = None
-        return Index(data, where=str(path))
+        return LayoutIndex(data, where=str(path))
 
     def update(self, changes: Mapping[Tag, Digest | None], expected: Mapping[Tag, Digest | None]) -> None:
         with _errors(f"writing to {self._top}"):

@@ -16,7 +16,7 @@ COMMIT_TYPE = "application/vnd.dotmesh.commit.v1+json"
 REF_NAME = "org.opencontainers.image.ref.name"
 
 
-class Index:
+class LayoutIndex:
     """The tags of an image layout, read from its `index.json` and written back. Entries of other programs are kept as they are.
 
     `data` is None for a layout that does not exist yet. DamagedError names the file as `where` when it cannot be read.

@@ -42,10 +42,10 @@ def pause(attempt: int) -> None:
 
 def retrying(remote: Remote, context: AbstractContextManager[None]) -> Remote:
     """Return a remote that calls `remote` within `context`, which is entered for each call, and again after passing errors."""
-    return _Remote(remote, context)
+    return _RetryingRemote(remote, context)
 
 
-class _Remote:
+class _RetryingRemote:
     def __init__(self, inner: Remote, context: AbstractContextManager[None]) -> None:
         self._inner = inner
         self._context = context
@@ -60,7 +60,7 @@ class _Remote:
 
     def repository(self, name: RemoteName) -> Repository:
         with self._context:
-            return _Repository(self._inner.repository(name), self._context)
+            return _RetryingRepository(self._inner.repository(name), self._context)
 
     def below(self) -> list[RemoteUrl]:
         with self._context:
@@ -75,7 +75,7 @@ class _Remote:
             self._inner.close()
 
 
-class _Repository:
+class _RetryingRepository:
     def __init__(self, inner: Repository, context: AbstractContextManager[None]) -> None:
         self._inner = inner
         self._context = context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import statistics
 import time
@@ -66,24 +67,22 @@ def examine(stack: Stack) -> Doctor:
 
     Nothing of the stack is touched. Without an image that has a shell nothing is measured.
     """
-    engine = stack.engine
-    document = dict(stack.project.document)
-    names = sorted(stack.stateful_services())
-    obstacles = respawn_obstacles(document, stack.images, engine, names)
-    engines = {n: tuple(sorted({s.engine for s in stack.plan.subdots if n in s.services and s.engine})) for n in names}
+    engine = stack.facts.engine
+    document = dict(stack.facts.project.document)
+    names = sorted(stack.facts.plan.stateful_services())
+    obstacles = respawn_obstacles(document, stack.facts.images, engine, names)
+    engines = {n: tuple(sorted({s.engine for s in stack.facts.plan.subdots if n in s.services and s.engine})) for n in names}
     told, untold = relaxations(document, stack), Relaxation(obstacle="no engine with files")
     services = tuple(
         ServiceReport(n, engines[n], "restart" if obstacle else "respawn", obstacle, found.words, found.obstacle)
         for n, obstacle, found in ((n, obstacles[n], told.get(n, untold)) for n in names)
     )
-    access, places = stack.open(make_volumes=False)
-    try:
-        directories = {name: access.directory(place) for name, place in (places or {}).items()}
+    with contextlib.closing(stack.open(make_volumes=False)) as opened:
+        access = opened.access
+        directories = {name: access.directory(place) for name, place in (opened.places or {}).items()}
         probe = access.store.probe(directories)
-    finally:
-        access.store.close()
     able = [n for n in names if not obstacles[n]]
-    costs = _costs(engine, stack.images[able[0]].digest) if able else None
+    costs = _costs(engine, stack.facts.images[able[0]].digest) if able else None
     clonable, clones = _clones(stack)
     facts = engine.facts()
     return Doctor(facts, access.how, probe, facts.local, services, costs, clones, clonable)
@@ -91,8 +90,8 @@ def examine(stack: Stack) -> Doctor:
 
 def _clones(stack: Stack) -> tuple[bool, tuple[str, ...]]:
     try:
-        clone = Clone(stack, DotName.parse(f"{stack.project.name[:40]}-doctor"), "doctor")
-        return True, tuple(clone.problems(copy.deepcopy(dict(stack.project.document))))
+        clone = Clone(stack, DotName.parse(f"{stack.facts.project.name[:40]}-doctor"), "doctor")
+        return True, tuple(clone.problems(copy.deepcopy(dict(stack.facts.project.document))))
     except DmError as error:
         return False, (error.message,)
 

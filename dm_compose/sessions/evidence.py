@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from dm_compose.core.commit import Commit
 from dm_compose.core.names import DotName, RefName
 from dm_compose.core.units import size
-from dm_compose.live.access import locked
+from dm_compose.live.locks import locked
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.commit import make_commit
 
@@ -58,7 +58,7 @@ def keep_evidence(live: LiveWorktree, lasting: DotName, start: Commit, failure: 
         kept = [commit for name, commit in branches.items() if name.startswith(f"{BRANCHES}/{failure.run}/")]
         if len(kept) >= limits.commits:
             return Evidence(None, f"this run has kept {limits.commits} states already")
-        changed = store.diff_live(live.dot, live.worktree, live.directories, start.id, {}, 0)
+        changed = live.diff(start.id, {}, 0)
         needed = sum(diff.changed_bytes for diff in changed.values())
         used = sum(store.commit(lasting, commit).new_bytes for commit in kept)
         if used + needed > limits.size_bytes:

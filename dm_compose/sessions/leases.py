@@ -1,85 +1,155 @@
-"""Test sessions that do not have the stack to themselves: on a clone of it, or in turn with others."""
+"""How a test run gets a stack and gives it back: the stack itself, a clone of it, or in turn with others.
+
+Each lease is a context manager that yields a session. Whatever it has taken it gives back in reverse order, on errors too.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from dm_compose.clones.clone import Clone, made
-from dm_compose.core.commit import SESSION
+from dm_compose.clones.clone import Clone
+from dm_compose.clones.running import running_clone
+from dm_compose.core.commit import SESSION, Commit
+from dm_compose.core.containers import Container
+from dm_compose.core.names import session_lock
+from dm_compose.discovery.stack_plan import StackPlan
+from dm_compose.dots.stack import Stack
 from dm_compose.errors import InUseError
+from dm_compose.live.access import open_access
+from dm_compose.live.locks import locked
 from dm_compose.live.worktree import LiveWorktree
-from dm_compose.operations.restore import check_versions
-from dm_compose.sessions.session import SessionOptions, StackSession
+from dm_compose.operations.checks import before_session
+from dm_compose.operations.uncommitted import mark_quiet, save_uncommitted
+from dm_compose.sessions.containers import SessionContainers
+from dm_compose.sessions.options import SessionOptions
+from dm_compose.sessions.session import Session
+from dm_compose.up.run import require_compose
 
 
-class CloneSession(StackSession):
-    """One test run's use of a clone of a stack, made for it and removed with it. The original is not touched, and need not be up.
+@contextlib.contextmanager
+def own_stack(stack: Stack, options: SessionOptions) -> Iterator[Session]:
+    """Lend the stack itself: what is uncommitted is kept, what is down is brought up on the commit's files, and all is ready.
 
-    Sessions on clones do not exclude each other, nor one on the original.
+    Two leases of one dot exclude each other by a kernel lock. The store has on record what the stack held; the end puts that
+    back, and should the process be killed, the next command or session does. InUseError when another session does not end in
+    time, NotFoundError when there is no such commit.
+    """
+    commit = _find(stack, options.commit)
+    volumes_are_new = not stack.places(make_volumes=False)
+    with contextlib.closing(stack.open(make_volumes=True)) as opened:
+        lock = session_lock(commit.dot)
+        session = Session(opened, commit, options, SessionContainers(stack, options))
+        with (
+            locked(opened.store, lock, stack.listener, timeout_s=options.lock_timeout_s),
+            _state_kept(session, volumes_are_new=volumes_are_new),
+            _brought_up(session),
+        ):
+            yield session
+
+
+@contextlib.contextmanager
+def on_clone(clone: Clone, options: SessionOptions) -> Iterator[Session]:
+    """Lend a clone of a stack, made for this and removed with it. The original is not touched, and need not be up.
+
+    Leases of clones do not exclude each other, nor one of the original.
+    """
+    with running_clone(clone, options.commit) as running, _providers_told(clone):
+        containers = SessionContainers(clone, options)
+        containers.made = set(clone.facts.project.services)
+        session = Session(running.opened, running.commit, options, containers)
+        running.up((), containers.rewrites, any_version=options.any_version, timeout_s=options.ready_timeout_s)
+        session.arrived()
+        containers.tell_durability()
+        session.keep_up()
+        yield session
+
+
+@contextlib.contextmanager
+def _providers_told(clone: Clone) -> Iterator[None]:
+    """Have Compose take a clone down at the end where a provider made a part of it: nobody else can tell the provider."""
+    try:
+        yield
+    finally:
+        if clone.facts.project.providers:
+            require_compose(clone, ["down"], creates=False)
+
+
+@contextlib.contextmanager
+def in_turn(stack: Stack, options: SessionOptions) -> Iterator[Session]:
+    """Use a stack that another process has up and lends to several, by a session of its own.
+
+    Nothing is taken and nothing given back: restores are all that it is for. Every operation raises InUseError once that process
+    has gone, because the stack is its user's again.
     """
 
-    def __init__(self, clone: Clone, options: SessionOptions) -> None:
-        super().__init__(clone, options)
-        self.clone = clone
+    def check(live: LiveWorktree) -> None:
+        entries = live.store.unfinished(live.dot)
+        if not any(e.operation == SESSION and e.worktree == live.worktree for e in entries):
+            raise InUseError("the test run that had this stack has ended", hint="Run the tests again.")
 
-    @contextlib.contextmanager
-    def _store_opened(self) -> Iterator[None]:
-        with made(self.clone, self.options.commit) as self.commit:
-            self._access, self._places = self.clone.open(make_volumes=False)
-            try:
-                yield
-            finally:
-                self._access.store.close()
-
-    @contextlib.contextmanager
-    def _lock_taken(self) -> Iterator[None]:
-        yield  # `made` holds it
-
-    @contextlib.contextmanager
-    def _state_borrowed(self) -> Iterator[None]:
-        yield  # there is nothing to give back
-
-    @contextlib.contextmanager
-    def _brought_up(self) -> Iterator[None]:
-        self._mine = set(self.stack.project.services)
-        self._compose(["up", "-d"], creates=True, rewrites=[self._relax, self._supervise])
-        self.wait_until_ready()
-        self._check_versions()
-        self._has_arrived()
-        with self._kept_up():
-            yield
-
-    def _check_versions(self) -> None:
-        assert self.commit is not None
-        if not self.options.any_version:
-            with self._live() as live:
-                check_versions(live, self.commit)
+    commit = _find(stack, options.commit)
+    with contextlib.closing(stack.open(make_volumes=True)) as opened:
+        yield Session(opened, commit, options, SessionContainers(stack, options), check)
 
 
-class SharedSession(StackSession):
-    """A session on a stack that another process has up and lends to several, by a session of its own.
+def _find(stack: Stack, ref: str) -> Commit:
+    access = open_access(stack.facts.engine, [], stack.listener)
+    with contextlib.closing(access.store) as store:
+        return stack.find(store, ref)
 
-    It takes nothing and gives nothing back: restores are what it is for. All raise InUseError once that process has gone: the
-    stack is its user's again.
+
+@contextlib.contextmanager
+def _state_kept(session: Session, *, volumes_are_new: bool) -> Iterator[None]:
+    """Keep what the stack holds, put it to the session's commit, and put back at the end what it held."""
+    commit = session.commit
+    with session.live(new_session=True) as live:
+        before_session(live, commit, any_version=session.options.any_version)
+        found = commit.id
+        if not volumes_are_new:
+            found = save_uncommitted(live, "before tests") or live.state().head or found
+        entry = live.store.begin_session(*live.where, found)
+        to_give_back = live.store.commit(live.dot, found)
+    try:
+        session.restore(commit)
+        yield
+    finally:
+        session.restore(to_give_back)
+        with session.live() as live:
+            mark_quiet(live, to_give_back)
+            live.store.close_entry(entry)
+
+
+@contextlib.contextmanager
+def _brought_up(session: Session) -> Iterator[None]:
+    """Bring up what is down and wait until it is ready; take it down at the end."""
+    containers, facts = session.containers, session.stack.facts
+    found = containers.own()
+    existing = {c.service for c in found}
+    containers.made = facts.project.services.keys() - existing
+    containers.brought_up = frozenset(services_to_bring_up(facts.project.services, facts.plan, found))
+    try:
+        if containers.brought_up:
+            names = [name for name in facts.project.services if name in containers.brought_up]
+            containers.up([*names, *(() if existing else facts.project.providers)])
+            session.wait_until_ready()
+            session.arrived()
+        containers.tell_durability()
+        session.keep_up()
+        yield
+    finally:
+        session.keeps_up = frozenset()
+        if containers.brought_up:
+            containers.take_down(all_of_the_stack=not existing)
+
+
+def services_to_bring_up(services: Collection[str], plan: StackPlan, containers: Collection[Container]) -> list[str]:
+    """Return the services that have to be brought up, given a stack's containers.
+
+    A service with state has to run. Any other one only has to exist, unless nothing of the stack runs: then all are brought up.
     """
-
-    @contextlib.contextmanager
-    def _live(self, *, new_session: bool = False) -> Iterator[LiveWorktree]:
-        with super()._live(new_session=new_session) as live:
-            entries = live.store.unfinished(live.dot)
-            if not any(e.operation == SESSION and e.worktree == live.worktree for e in entries):
-                raise InUseError("the test run that had this stack has ended", hint="Run the tests again.")
-            yield live
-
-    @contextlib.contextmanager
-    def _lock_taken(self) -> Iterator[None]:
-        yield
-
-    @contextlib.contextmanager
-    def _state_borrowed(self) -> Iterator[None]:
-        yield
-
-    @contextlib.contextmanager
-    def _brought_up(self) -> Iterator[None]:
-        yield
+    running = {c.service for c in containers if c.running}
+    existing = {c.service for c in containers}
+    stateful = {subdot.services[0] for subdot in plan.subdots}
+    must_run = stateful if running else set(services)
+    return [name for name in services if name not in (running if name in must_run else existing)]

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dm_compose.core.events import Event
-from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName
+from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName
 from dm_compose.dots.all_dots import UPSTREAM, Dots, upstream_key
 from dm_compose.dots.dot import Dot
 from dm_compose.engine import registry_login
-from dm_compose.errors import DivergedError, ExistsError, InUseError, NotFoundError, UncommittedError, UsageError
-from dm_compose.live.access import locked
-from dm_compose.live.worktree import LiveWorktree
-from dm_compose.operations.restore import move_to, refuse_to_lose, uncommitted
+from dm_compose.errors import ExistsError, NotFoundError, UsageError
+from dm_compose.live.locks import locked
+from dm_compose.operations.checks import before_pull
+from dm_compose.operations.fill import fill_tree
+from dm_compose.operations.restore import move_to
 from dm_compose.remotes.base import Context, Remote
 from dm_compose.remotes.names import RemoteName
 from dm_compose.remotes.registry import open_remote
@@ -131,7 +132,7 @@ class Remotes:
         """Remember what a dot is called on a remote. NotFoundError."""
         with self.dots.store() as store:
             self._url(store, name)
-            if dot not in store.dots():
+            if not store.has_dot(dot):
                 raise NotFoundError(f"there is no dot {dot}", hint="`dm list` shows what there is.")
             store.set_setting(upstream_key(name, dot), str(theirs))
 
@@ -169,7 +170,7 @@ class Remotes:
             with download(remote, theirs, branch, store, dot, self.dots.listener) as got, locked(store, dot, self.dots.listener):
                 _refuse_other(store, dot)
                 got.publish(new=NewDot(branch, got.report.head, {upstream_key(name, dot): str(theirs)}))
-                _fill(store, dot)
+                fill_tree(store, dot)
                 return got.report
 
     def _begin(self, what: str) -> None:
@@ -194,10 +195,11 @@ class Remotes:
                     assert head is not None
                     return Pulled(report, wanted, head)
                 stands = wanted == live.state().branch
-                self._refuse(live, report, wanted, stands=stands, stash=stash)
+                diverged = report.relation is Relation.DIVERGED
+                before_pull(live, wanted, diverged_from=str(report.name) if diverged and not stash else None)
                 got.publish()
             stashed = None
-            if report.relation is Relation.DIVERGED:
+            if diverged:
                 assert head is not None
                 stashed = _stash(store, live.dot, wanted, head)
             if stands:
@@ -205,31 +207,6 @@ class Remotes:
             else:
                 store.move_branch(live.dot, wanted, report.head)
             return Pulled(report, wanted, report.head, stashed)
-
-    def _refuse(self, live: LiveWorktree, report: Fetched, branch: RefName, *, stands: bool, stash: bool) -> None:
-        if report.relation is Relation.DIVERGED and not stash:
-            raise DivergedError(
-                f"branch {branch} of dot {live.dot} and that of {report.name} have diverged: each has commits that the other"
-                " does not have",
-                hint="`pull --stash-on-divergence` keeps yours as a branch of its own.",
-            )
-        if stands:
-            live.refuse_strangers(readers_too=True)
-            _refuse_to_lose(live)
-            return
-        for worktree in live.store.worktrees(live.dot).values():
-            if worktree.branch == branch:
-                raise InUseError(
-                    f"branch {branch} of dot {live.dot} is checked out in worktree {worktree.name}",
-                    hint=f"Go there first: checkout {branch}"
-                    if worktree.project is None
-                    else f"Pull it there, with dm-compose -p {worktree.project}.",
-                )
-        if branch in live.store.uncommitted(live.dot):
-            raise UncommittedError(
-                f"branch {branch} of dot {live.dot} was left with uncommitted changes",
-                hint=f"Commit them first: checkout {branch}",
-            )
 
 
 def _stash(store: Store, dot: DotName, branch: RefName, head: CommitId) -> RefName:
@@ -243,29 +220,6 @@ def _stash(store: Store, dot: DotName, branch: RefName, head: CommitId) -> RefNa
     return name
 
 
-def _refuse_to_lose(live: LiveWorktree) -> None:
-    """Raise UncommittedError for uncommitted changes; a tree that nobody has put anything into has none."""
-    empty = live.tree and live.state().head is None
-    if empty and not any(change.path for found in uncommitted(live).values() for change in found.diff.changes):
-        return
-    try:
-        refuse_to_lose(live)
-    except UncommittedError as error:
-        error.hint = "Commit them, or go back with `reset --hard` (`undo` brings them back); `diff` shows them."
-        raise
-
-
 def _refuse_other(store: Store, dot: DotName) -> None:
-    if dot in store.dots():
+    if store.has_dot(dot):
         raise ExistsError(f"dot {dot} exists already", hint="`pull` gets what is new; `clone --local-name` makes another.")
-
-
-def _fill(store: Store, dot: DotName) -> None:
-    """Fill the tree of a dot that was just made, as its journal says."""
-    (entry,) = store.unfinished(dot)
-    assert entry.target is not None
-    subdots = store.commit(dot, entry.target).subdots
-    for subdot in sorted(subdots, key=lambda s: s == ROOT_SUBDOT):  # it is put back last: see LiveWorktree.inner
-        store.restore_subdot(entry.id, subdot, store.tree(dot, MAIN_WORKTREE))
-    store.sync_restored(entry.id)
-    store.end_restore(entry.id)

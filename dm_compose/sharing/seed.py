@@ -13,8 +13,8 @@ from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.names import RefName
 from dm_compose.dots.stack import Stack
+from dm_compose.engine.endpoints import endpoints
 from dm_compose.errors import CommandError, DivergedError, ExistsError, RemoteError, UsageError
-from dm_compose.live.ready import endpoints
 from dm_compose.remotes.names import RemoteName, Tag
 from dm_compose.sharing.named_remotes import Remotes
 from dm_compose.sharing.remote_ref import RemoteRef
@@ -107,7 +107,7 @@ def _here(remotes: Remotes, stack: Stack, key: ContentKey) -> Commit | None:
     """Return the seed that the store has, whatever has been committed on top of it."""
     with remotes.dots.store() as store:
         dot = stack.identity(store)[0]
-        head = store.branches(dot).get(key.branch) if dot in store.dots() else None
+        head = store.branches(dot).get(key.branch) if store.has_dot(dot) else None
         log = store.log(dot, head) if head is not None else []
     return next((commit for commit in log if commit.metadata.get(METADATA) == key.key), None)
 
@@ -185,7 +185,7 @@ def _make(stack: Stack, request: SeedRequest, key: ContentKey, options: UpOption
 
 def _environment(stack: Stack, key: ContentKey) -> dict[str, str]:
     """Return what the command is told: the key, the project for Compose, and where published ports are."""
-    found = {"DM_SEED_KEY": key.key, "COMPOSE_PROJECT_NAME": stack.project.name}
+    found = {"DM_SEED_KEY": key.key, "COMPOSE_PROJECT_NAME": stack.facts.project.name}
     if files := stack.compose.files():
         found["COMPOSE_FILE"] = os.pathsep.join(str(file) for file in files)
     options = stack.compose.options
@@ -195,6 +195,6 @@ def _environment(stack: Stack, key: ContentKey) -> dict[str, str]:
     for container in stack.containers():
         for port in container.ports if container.running and not container.one_off else ():
             service = container.service.upper().replace("-", "_").replace(".", "_")
-            host, number = endpoints(stack.engine, container, port)[-1]
+            host, number = endpoints(stack.facts.engine, container, port)[-1]
             found[f"DM_ADDRESS_{service}_{port}"] = f"{host}:{number}"
     return found

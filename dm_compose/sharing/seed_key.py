@@ -17,8 +17,6 @@ from pathlib import Path
 from dm_compose.core.containers import Image
 from dm_compose.core.names import RefName
 from dm_compose.core.project import ComposeService
-from dm_compose.datastores.registry import registry
-from dm_compose.discovery.subdots import datastore_of, service_facts
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import NotFoundError, UsageError
 from dm_compose.storage.system import file_errors
@@ -59,9 +57,9 @@ def content_key(stack: Stack, globs: Sequence[str], text: str = "") -> ContentKe
     """
     if not globs and not text:
         raise UsageError("a key needs something to be made from", hint="For example: --key-from 'migrations/**'")
-    parts = [Part("architecture", stack.engine.facts().architecture, "")]
-    for subdot in sorted(stack.plan.subdots, key=lambda s: s.name):
-        service = stack.project.services[subdot.services[0]]
+    parts = [Part("architecture", stack.facts.engine.facts().architecture, "")]
+    for subdot in sorted(stack.facts.plan.subdots, key=lambda s: s.name):
+        service = stack.facts.project.services[subdot.services[0]]
         identity = _identity(stack, service) if subdot.engine is not None else ""  # an application's image changes all the time
         parts.append(Part("subdot", f"{subdot.name} ({service.name}:{subdot.path})", identity))
     directory = stack.compose.directory()
@@ -77,16 +75,16 @@ def _identity(stack: Stack, service: ComposeService) -> str:
     A registry's digest where it was pulled. One that Compose builds has another id on each machine: its engine and version
     stand for it. Else the engine's id.
     """
-    image = stack.images.get(service.name)
+    image = stack.facts.images.get(service.name)
     if image is None:
         raise NotFoundError(
             f"the engine has no image {service.image.reference} of service {service.name}",
             hint="`docker compose pull`, or `docker compose build`, says why.",
         )
     if service.built:
-        known = datastore_of(service, image, stack.settings, registry())
-        version = known.version(service_facts(service, image)) if known is not None else None
-        return f"built {known.name if known is not None else 'here'} {version or '?'}"
+        planned = stack.facts.plan.services[service.name]
+        known = planned.datastore.name if planned.datastore is not None else "here"
+        return f"built {known} {planned.version or '?'}"
     return _pulled(image) or image.digest
 
 

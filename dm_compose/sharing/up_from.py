@@ -16,28 +16,22 @@ from dm_compose.compose.words import read_words
 from dm_compose.core.commit import Commit, Origin
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, RefName, SubdotName
-from dm_compose.datastores.registry import registry
-from dm_compose.discovery.subdots import datastore_of, service_facts
 from dm_compose.dots.all_dots import Dots
 from dm_compose.dots.stack import Stack
-from dm_compose.errors import ComposeError, DivergedError, InUseError, NotFoundError, UncommittedError, UsageError
-from dm_compose.live.access import locked
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S, await_ready
+from dm_compose.errors import ComposeError, UsageError
+from dm_compose.live.locks import locked
+from dm_compose.live.ready import DEFAULT_TIMEOUT_S, await_all
 from dm_compose.live.worktree import LiveWorktree
-from dm_compose.operations.restore import (
-    check_versions,
-    compare_versions,
-    fill,
-    move_to,
-    save_from_memory,
-    uncommitted,
-)
+from dm_compose.operations.checks import before_up, would_be_lost
+from dm_compose.operations.fill import fill_live
+from dm_compose.operations.restore import move_to
+from dm_compose.operations.uncommitted import dirty_subdots, save_from_memory
 from dm_compose.sharing.named_remotes import Remotes
 from dm_compose.sharing.remote_ref import RemoteRef
 from dm_compose.store.api import COMPARE_BUDGET_BYTES
 from dm_compose.transfer import Relation, download
 from dm_compose.transfer.lineage import descends_from
-from dm_compose.up.run import compose_with_state, get_images
+from dm_compose.up.run import get_images, require_compose
 
 ACTION = "up"
 _STARTING = "starting"
@@ -117,7 +111,7 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Found:
     """
     with remotes.dots.store() as store:
         dot, worktree = stack.identity(store)
-        exists = dot in store.dots()
+        exists = store.has_dot(dot)
         if isinstance(source.ref, CommitId) and exists and store.exchange().has_commit(dot, source.ref):
             return Found(store.commit(dot, source.ref), Relation.SAME)
         head = store.branches(dot).get(RefName(source.ref)) if exists else None
@@ -166,13 +160,9 @@ def start(stack: Stack, options: UpOptions) -> None:
     ComposeError when Compose fails; NotReadyError. What was filled is from then on the state that nobody has changed.
     """
     words = [*options.words] if read_words(["up", *options.words]).asks("detach") else ["-d", *options.words]
-    if code := compose_with_state(stack, ["up", *words], creates=True):
-        raise ComposeError(f"`docker compose up` failed with exit code {code}", hint="Its own output says why.")
+    require_compose(stack, ["up", *words], creates=True)
     with stack.opened(lock=True) as live:
-        for member in live.members:
-            in_memory = member.datastore is not None and member.datastore.in_memory
-            if member.container.running and (member.mounts or in_memory):
-                await_ready(stack.engine, member, stack.listener, options.timeout_s)
+        await_all(live, options.timeout_s)
         if _key(live) in live.store.settings():
             live.mark_quiet()
             live.store.set_setting(_key(live), None)
@@ -185,25 +175,19 @@ def _put(
     before.
     """
     store, state, target = live.store, live.state(), found.commit
-    if live.tree:
-        raise InUseError(
-            f"dot {live.dot} keeps its files in the store, not in volumes of the stack",
-            hint="`dm pull` brings it up to date.",
-        )
-    live.refuse_strangers(readers_too=True)
-    live.require_places()
-    _check(live, stack, target, any_version=options.any_version)
-    _refuse_to_leave_commits(live, branch, found)
+    fast_forward = found.relation is Relation.BEHIND
+    before_up(live, target, branch, expected=_expected(stack), fast_forward=fast_forward, any_version=options.any_version)
+    ours = stack.facts.engine.facts().architecture
+    if target.architecture not in (None, ours):
+        live.listener(Event("warning", f"the commit was made on {target.architecture}, and this engine runs on {ours}"))
     save_from_memory(live)
-    dirty = _dirty(live)
+    dirty = dirty_subdots(live)
     empty = [subdot for subdot in dirty if is_empty(live, subdot)]
     needed = [subdot for subdot in dirty if subdot not in empty and _would_be_missed(live, subdot, target)]
     was_starting = store.settings().get(_key(live)) == target.id
     if needed and not options.hard and not was_starting:
-        raise UncommittedError(
-            f"uncommitted changes in {', '.join(sorted(needed))} would be lost",
-            hint="Commit them, or use --hard, which keeps them for `undo`; `up -d` goes on with what is there.",
-        )
+        hint = "Commit them, or use --hard, which keeps them for `undo`; `up -d` goes on with what is there."
+        raise would_be_lost(needed, hint=hint)
     is_there = (state.branch, state.head) == (branch, target.id) and not empty and not needed
     if options.start and not (is_there and any(member.container.running for member in live.members)):
         store.set_setting(_key(live), target.id)
@@ -212,7 +196,7 @@ def _put(
     if needed or live.writers():
         report = move_to(live, target, ACTION, branch=branch, timeout_s=options.timeout_s)
     else:
-        report = fill(live, target, ACTION, branch, timeout_s=options.timeout_s)
+        report = fill_live(live, target, ACTION, branch, timeout_s=options.timeout_s)
     return tuple(sorted(report.restored())), report.saved
 
 
@@ -228,53 +212,17 @@ def _branch_for(live: LiveWorktree, ref: RefName | CommitId, target: Commit) -> 
     return state.branch if state.head == target.id else RefName(f"at-{target.id.short}")
 
 
-def _check(live: LiveWorktree, stack: Stack, target: Commit, *, any_version: bool) -> None:
-    """Raise NotFoundError for a subdot that would come up empty beside the commit's, VersionMismatchError for another engine."""
-    if missing := sorted(s.name for s in live.plan.subdots if s.name not in target.subdots):
-        raise NotFoundError(
-            f"commit {target.id.short} has no subdot {', '.join(missing)}, which this stack has",
-            hint=f"It has {', '.join(sorted(target.subdots))}. `dm-compose plan` shows the stack's; commit and push it anew.",
-        )
-    ours = stack.engine.facts().architecture
-    if target.architecture not in (None, ours):
-        stack.listener(Event("warning", f"the commit was made on {target.architecture}, and this engine runs on {ours}"))
-    if not any_version:
-        compare_versions(_expected(stack), target)
-        check_versions(live, target)
-
-
 def _expected(stack: Stack) -> dict[SubdotName, Origin]:
     """Return what will write each subdot's data, as far as compose file and images tell: there may be no container yet."""
     found = {}
-    for subdot in stack.plan.subdots:
-        service, image = stack.project.services[subdot.services[0]], stack.images.get(subdot.services[0])
-        known = datastore_of(service, image, stack.settings, registry()) if image is not None else None
-        if image is not None and known is not None:
-            version = known.version(service_facts(service, image))
-            found[subdot.name] = Origin(service.name, subdot.path, known.name, version, image.reference, image.digest)
+    plan, images = stack.facts.plan, stack.facts.images
+    for subdot in plan.subdots:
+        name = subdot.services[0]
+        planned, image = plan.services[name], images.get(name)
+        if image is not None and planned.datastore is not None:
+            engine, version = planned.datastore.name, planned.version
+            found[subdot.name] = Origin(name, subdot.path, engine, version, image.reference, image.digest)
     return found
-
-
-def _refuse_to_leave_commits(live: LiveWorktree, branch: RefName, found: Found) -> None:
-    """Raise DivergedError where the branch has commits that its new head does not stand on, UncommittedError where it was left
-    with changes.
-    """
-    store, dot, target = live.store, live.dot, found.commit
-    head = store.branches(dot).get(branch)
-    if head not in (None, target.id) and found.relation is not Relation.BEHIND:
-        raise DivergedError(
-            f"branch {branch} of dot {dot} has commits that {target.id.short} does not stand on",
-            hint=f"`push` them; or keep them as another branch (`dm-compose branch NAME {branch}`) and reset {branch}.",
-        )
-    if branch != live.state().branch and branch in store.uncommitted(dot):
-        raise UncommittedError(
-            f"branch {branch} was left with uncommitted changes", hint=f"`dm-compose checkout {branch}` brings them back."
-        )
-
-
-def _dirty(live: LiveWorktree) -> list[SubdotName]:
-    """Return the subdots that are not as the head has them, what engines wrote by their own start left aside."""
-    return [name for name, changes in uncommitted(live).items() if changes.by_user]
 
 
 def _would_be_missed(live: LiveWorktree, subdot: SubdotName, target: Commit) -> bool:
@@ -289,5 +237,5 @@ def _would_be_missed(live: LiveWorktree, subdot: SubdotName, target: Commit) -> 
 
 def is_empty(live: LiveWorktree, subdot: SubdotName) -> bool:
     """Whether there is nothing in a subdot's directory."""
-    found = live.store.diff_live(live.dot, live.worktree, live.directories, None, {}, 0)
+    found = live.diff(None, {}, 0)
     return all(change.path == "" for change in found[subdot].changes)

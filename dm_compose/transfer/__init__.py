@@ -1,4 +1,4 @@
-"""Moving commits between a store and a remote. The format is in docs/format.md."""
+"""Moving commits between a store and a remote. docs/format.md describes what the remote holds."""
 
 from dm_compose.transfer.fetch import Download, download, fetch
 from dm_compose.transfer.push import push

@@ -1,6 +1,6 @@
-"""zstd frames: plain ones, and ones that were compressed against what they replace.
+"""zstd frames: plain ones, and delta frames, which are compressed against the bytes that they replace.
 
-Levels and sizes were chosen on data directories of seeded databases, see docs/format.md.
+Levels and sizes were chosen by measuring data directories of seeded databases; see docs/format.md.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ else:
 
 PLAIN: dict[int, int] = {
     zstd.CompressionParameter.compression_level: 3,
-    zstd.CompressionParameter.hash_log: 15,  # tables that stay in the processor's cache
+    zstd.CompressionParameter.hash_log: 15,  # small tables stay in the processor's cache
     zstd.CompressionParameter.chain_log: 15,
 }
 DELTA_LEVEL = 3
 FRAME_BYTES = 1 << 20
 DELTA_FRAME_BYTES = 128 << 10
-MAX_FRAME_BYTES = 16 << 20  # of other writers
+MAX_FRAME_BYTES = 16 << 20  # other writers may make larger frames than ours
 MAX_WINDOW_LOG = 25  # 32 MiB: a frame and its prefix
-_MIN_PREFIX = 8  # zstd takes a shorter one for none
+_MIN_PREFIX = 8  # zstd ignores a shorter prefix
 
 
 def compress(data: bytes) -> bytes:
-    """Return a plain frame."""
+    """Return data as one plain frame."""
     return zstd.compress(data, options=PLAIN)
 
 
 def compress_against(data: bytes, prefix: bytes) -> bytes:
-    """Return a frame that only somebody with the same prefix can read."""
+    """Return data as one delta frame. It can be decompressed only with the same prefix. A prefix under 8 bytes is not used."""
     if len(prefix) < _MIN_PREFIX:
         return zstd.compress(data, DELTA_LEVEL)
     options: dict[int, int] = {
@@ -46,9 +46,9 @@ def compress_against(data: bytes, prefix: bytes) -> bytes:
 
 
 def decompress(frame: bytes, size: int, *, prefix: bytes | None = None, what: str) -> bytes:
-    """Return the `size` bytes of a frame, at most MAX_FRAME_BYTES; UntrustedError when it holds anything else.
+    """Return the `size` bytes that a frame holds. UntrustedError if it holds more or less, or if `size` is above MAX_FRAME_BYTES.
 
-    Never makes more than `size` bytes and one, whatever the frame says.
+    Makes at most `size` + 1 bytes, whatever the frame announces. Messages name the frame's owner as `what`.
     """
     if not 0 <= size <= MAX_FRAME_BYTES:
         raise UntrustedError(f"{what} has a frame of {size} bytes; up to {MAX_FRAME_BYTES} are accepted")
@@ -68,7 +68,7 @@ def decompress(frame: bytes, size: int, *, prefix: bytes | None = None, what: st
 
 
 def decompress_document(frame: bytes, limit: int, *, what: str) -> bytes:
-    """Return what a frame of unknown size holds; UntrustedError above `limit` bytes."""
+    """Return the document in a frame. UntrustedError if it has more than `limit` bytes, or is not one whole frame."""
     try:
         decompressor = zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: 27})
         data = decompressor.decompress(frame, limit + 1)
@@ -80,5 +80,5 @@ def decompress_document(frame: bytes, limit: int, *, what: str) -> bytes:
 
 
 def compress_document(data: bytes) -> bytes:
-    """Return a document as one frame."""
+    """Return a document as one frame, compressed more than contents of files are."""
     return zstd.compress(data, 9)

@@ -1,4 +1,4 @@
-"""Packs on their way from a remote: several at once, ahead of their use, a bounded number in memory."""
+"""Packs on their way from a remote. Several are fetched at once, ahead of their use; their number in memory is bounded."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from dm_compose.core.events import Event, Listener
 from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, digest_of
 from dm_compose.store.exchange import Staging
-from dm_compose.transfer.manifests import Layer
+from dm_compose.transfer.manifests import Descriptor
 from dm_compose.transfer.reading import damaged, read_blob, stream
 
 
-class Downloads:
-    """Downloads `packs` in order. What comes over a network is kept in the staging place until `forget`, so that a killed
-    transfer goes on within a pack.
+class PackDownloads:
+    """Fetches `packs` in order, in threads, as many at once as the remote has connections.
+
+    A pack that comes over a network is kept in the staging place until `forget`. So the next try of a killed transfer goes on in
+    the middle of a pack. `received` counts the bytes, those of an earlier try included.
     """
 
     def __init__(
-        self, remote: Remote, repository: Repository, staging: Staging, packs: Iterable[Layer], progress: Listener
+        self, remote: Remote, repository: Repository, staging: Staging, packs: Iterable[Descriptor], progress: Listener
     ) -> None:
         self.received = 0
         self._local = remote.local
@@ -42,23 +44,23 @@ class Downloads:
             self._futures[pack.digest] = self._pool.submit(self._load, pack)
             self._next += 1
 
-    def take(self, pack: Layer) -> bytes:
-        """Return the next pack, whose digest has been checked. To be called in the order in which they were given."""
+    def take(self, pack: Descriptor) -> bytes:
+        """Return the next pack. Its digest has been checked. The caller takes the packs in the order in which it gave them."""
         data = self._futures.pop(pack.digest).result()
         self._fill()
         if data is not None:
             return data
         return self._staging.read_blob(pack.digest.hex)
 
-    def _load(self, pack: Layer) -> bytes | None:
-        """Return a pack, or None when it is in the staging place, checked."""
+    def _load(self, pack: Descriptor) -> bytes | None:
+        """Fetch a pack and check its digest. Return it, or None when it is in the staging place."""
         if self._local:
             data = read_blob(self._repository, pack, what="pack")
             self._count(len(data))
             return data
         resumed = self._staging.blob_size(pack.digest.hex) > 0
         data = self._download(pack)
-        if digest_of(data) != pack.digest and resumed:  # what was there before may have been torn by a power cut
+        if digest_of(data) != pack.digest and resumed:  # a power cut may have torn the part from before
             self._staging.remove_blob(pack.digest.hex)
             data = self._download(pack)
         if digest_of(data) != pack.digest:
@@ -66,7 +68,7 @@ class Downloads:
             raise damaged(f"pack {pack.digest.short}")
         return None
 
-    def _download(self, pack: Layer) -> bytes:
+    def _download(self, pack: Descriptor) -> bytes:
         name = pack.digest.hex
         start = self._staging.blob_size(name)
         if start > pack.size:
@@ -85,10 +87,10 @@ class Downloads:
         self._progress(Event("fetch", done=self.received, total=self._total, unit="bytes"))
 
     def forget(self, pack: Digest) -> None:
-        """Remove what was kept of a pack that nobody needs any more."""
+        """Remove a pack that nobody needs any more from the staging place."""
         if not self._local:
             self._staging.remove_blob(pack.hex)
 
     def close(self) -> None:
-        """Give up what has not begun and end the threads."""
+        """Give up the packs that are not begun, and end the threads."""
         self._pool.shutdown(cancel_futures=True)

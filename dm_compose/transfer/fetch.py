@@ -1,4 +1,4 @@
-"""Getting commits from a remote into a store. Everything is checked before anything is listed."""
+"""Getting commits from a remote into a store. All of it is checked before any commit is listed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag
 from dm_compose.store.api import Store
 from dm_compose.store.exchange import Exchange, NewDot, Staging
-from dm_compose.transfer.checking import check_together, read_tree
-from dm_compose.transfer.downloads import Downloads
-from dm_compose.transfer.manifests import CommitManifest, Layer, decode_config
+from dm_compose.transfer.downloads import PackDownloads
+from dm_compose.transfer.manifests import CommitManifest, Descriptor, decode_config
 from dm_compose.transfer.reading import read_blob, read_manifest, read_table
 from dm_compose.transfer.reports import Fetched, Relation
 from dm_compose.transfer.tables import Definition, Table, closure
+from dm_compose.transfer.trust import check_together, read_tree
 from dm_compose.transfer.unpacking import Unpacker
 
 MAX_HISTORY = 1_000_000
@@ -39,9 +39,9 @@ def fetch(
     head: CommitId | None = None,
     depth: int | None = None,
 ) -> Fetched:
-    """Get a branch or a commit of a remote into an existing local dot; no ref is moved. See `download`.
+    """Get a branch or a commit of a remote into an existing local dot. Moves no ref. See `download` for arguments and errors.
 
-    The caller holds the dot's lock until a ref names what came, or `gc` may take it.
+    The caller holds the dot's lock until a ref names the new commits. Otherwise `gc` may remove them.
     """
     with download(remote, name, what, store, dot, progress, head=head, depth=depth) as got:
         got.publish()
@@ -60,14 +60,15 @@ def download(
     head: CommitId | None = None,
     depth: int | None = None,
 ) -> Iterator[Download]:
-    """Get everything that a branch or commit of a remote stands on and the store lacks, to where `publish` takes it from.
+    """Get a branch or a commit of a remote, with all ancestors that the store lacks, into a staging place. `publish` lists them.
 
-    `head` is the local commit that it will be compared with: None when there is none. With a `depth` only that many commits
-    come; the oldest of them is marked shallow. The local dot need not exist yet. Needs no lock, and may take long.
+    `head` is the local commit to compare with, None when there is none. With a `depth` only that many commits come, and the
+    oldest of them is marked shallow. The local dot need not exist yet. Needs no lock, and may take long. The next call after a
+    killed transfer goes on where it was.
 
-    A transfer that was killed goes on where it was. NotFoundError when there is no such branch or commit; DamagedError names
-    a blob that is missing or not what it should be; UntrustedError says what cannot be accepted. Then the store is as
-    before. InUseError while another process fetches for the same dot.
+    NotFoundError when there is no such branch or commit. DamagedError names a blob that is missing or does not have its digest.
+    UntrustedError names something that cannot be accepted. DiskFullError before anything is written that has no room. After each
+    of these the store is as before. InUseError while another process fetches for the same dot.
     """
     exchange = store.exchange()
     staging = exchange.stage(dot)
@@ -75,15 +76,15 @@ def download(
         got = Download(remote, remote.repository(name), name, store, exchange, dot, staging, progress)
         got.run(what, head, depth)
         yield got
-        if not got.commits:  # what is there is of an earlier transfer that ended after it had published
+        if not got.commits:  # an earlier transfer had published, and was killed before it could tidy up
             staging.discard()
     finally:
         staging.close()
 
 
 @dataclass
-class _Arrived:
-    """A commit that is new here."""
+class _NewCommit:
+    """A commit that the store does not have yet: as its manifest, as data, and its trees by subdot."""
 
     digest: Digest
     manifest: CommitManifest
@@ -93,7 +94,7 @@ class _Arrived:
 
 @dataclass
 class Download:
-    """Commits whose contents are here and that nobody can see yet. `report` says what `publish` will list."""
+    """Commits whose contents are here, and that nobody can see until `publish` lists them. `report` says which they are."""
 
     remote: Remote
     repository: Repository
@@ -104,7 +105,7 @@ class Download:
     staging: Staging
     progress: Listener
     report: Fetched = field(init=False)
-    _arrived: list[_Arrived] = field(default_factory=list)
+    _incoming: list[_NewCommit] = field(default_factory=list)
     _manifests: dict[str, bytes] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
     _built: set[str] = field(default_factory=set)
@@ -112,15 +113,15 @@ class Download:
 
     @property
     def commits(self) -> list[Commit]:
-        """The commits that are new here, oldest first."""
-        return [arrived.commit for arrived in self._arrived]
+        """The commits that are new here, the oldest first."""
+        return [item.commit for item in self._incoming]
 
     def publish(self, *, new: NewDot | None = None) -> None:
-        """List the commits in the store, and in the same transaction make the dot when it is `new`; see Staging.publish.
+        """List the commits in the store. Makes the dot in the same transaction when `new` is given. See Staging.publish.
 
-        The caller holds the dot's lock, and the dot exists unless it is new.
+        The caller holds the dot's lock. The dot exists, unless it is new.
         """
-        objects = {e.ref for a in self._arrived for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
+        objects = {e.ref for a in self._incoming for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
         self.staging.publish(
             self.commits,
             self._manifests,
@@ -130,16 +131,16 @@ class Download:
         )
 
     def run(self, what: RefName | CommitId, head: CommitId | None, depth: int | None) -> None:
-        """Bring everything here; called once by `download`."""
+        """Bring everything here. `download` calls this once."""
         self.progress(Event("calculate"))
         tip = self._find(what)
-        chain, known = self._walk(tip, depth)
-        for digest, manifest in reversed(chain):
-            self._arrived.append(self._read_commit(digest, manifest))
-        if depth is not None and self._arrived and known is None and self._arrived[0].commit.parent is not None:
-            self._arrived[0].commit = replace(self._arrived[0].commit, shallow=True)
+        new, here = self._walk(tip, depth)
+        for digest, manifest in reversed(new):
+            self._incoming.append(self._read_commit(digest, manifest))
+        if depth is not None and self._incoming and here is None and self._incoming[0].commit.parent is not None:
+            self._incoming[0].commit = replace(self._incoming[0].commit, shallow=True)
         received = self._bring_objects()
-        self.report = self._describe(what, chain[0][1].commit if chain else known, head, known, received)
+        self.report = self._describe(what, new[0][1].commit if new else here, head, here, received)
 
     # History
 
@@ -159,7 +160,7 @@ class Download:
         return NotFoundError(f"{self.name} at {self.remote.url} has no {kind} {what}", hint=f"Its branches: {branches}.")
 
     def _walk(self, tip: Digest, depth: int | None) -> tuple[list[tuple[Digest, CommitManifest]], CommitId | None]:
-        """Return the manifests that are new, newest first, and the newest commit that is here already."""
+        """Return the new manifests, newest first, and the newest commit that is here already, None if there is none."""
         found: list[tuple[Digest, CommitManifest]] = []
         ids: set[CommitId] = set()
         digest: Digest | None = tip
@@ -178,12 +179,12 @@ class Download:
         return found, None
 
     def _complete(self, commit_id: CommitId, depth: int | None) -> bool:
-        """Whether a commit is here, with its ancestors unless only some are asked for."""
+        """Whether a commit is here. Without a `depth` its ancestors have to be here too."""
         if not self.exchange.has_commit(self.dot, commit_id):
             return False
         return depth is not None or not any(commit.shallow for commit in self.store.log(self.dot, commit_id))
 
-    def _read_commit(self, digest: Digest, manifest: CommitManifest) -> _Arrived:
+    def _read_commit(self, digest: Digest, manifest: CommitManifest) -> _NewCommit:
         what = f"commit {manifest.commit.short}"
         blob = self._read(manifest.config, f"document of {what}")
         commit = replace(decode_config(blob, manifest, self.dot, what=what), shallow=False)
@@ -192,18 +193,18 @@ class Download:
             assert layer.subdot is not None
             trees[layer.subdot] = self._read_tree(layer, commit, layer.subdot)
         check_together(trees, what=what)
-        return _Arrived(digest, manifest, commit, trees)
+        return _NewCommit(digest, manifest, commit, trees)
 
-    def _read(self, layer: Layer, what: str) -> bytes:
+    def _read(self, layer: Descriptor, what: str) -> bytes:
         self._small_bytes += layer.size
         return read_blob(self.repository, layer, what=what)
 
-    def _read_tree(self, layer: Layer, commit: Commit, subdot: SubdotName) -> Manifest:
+    def _read_tree(self, layer: Descriptor, commit: Commit, subdot: SubdotName) -> Manifest:
         what = f"tree of {subdot} in commit {commit.id.short}"
         state = commit.subdots[subdot]
         data, manifest = read_tree(self._read(layer, what), what=what)
         if (manifest.files, manifest.size_bytes) != (state.files, state.size_bytes):
-            raise UntrustedError(f"{what} has not the files that the commit says")
+            raise UntrustedError(f"{what} does not have as many files, or bytes, as the commit says")
         if self.exchange.present({state.manifest}):
             if self.exchange.manifest(state.manifest) != data:
                 raise DamagedError(f"{what} is not the manifest of the same id that is here")
@@ -217,12 +218,14 @@ class Download:
         definitions = self._definitions()
         refs = {ref: definitions[ref] for ref in self._needed(definitions)}
         self._check_space(refs)
-        sizes = {pack.digest: pack.size for arrived in self._arrived for pack in arrived.manifest.packs}
+        sizes = {pack.digest: pack.size for item in self._incoming for pack in item.manifest.packs}
         unpacker = Unpacker(self.staging, refs, self._built)
         order = unpacker.order()
         if missing := [pack for pack in order if pack not in sizes]:
-            raise UntrustedError(f"the remote describes objects by pack {missing[0].short}, which no commit has")
-        downloads = Downloads(self.remote, self.repository, self.staging, [Layer(p, sizes[p]) for p in order], self.progress)
+            raise UntrustedError(f"objects on the remote need pack {missing[0].short}, which no commit names")
+        downloads = PackDownloads(
+            self.remote, self.repository, self.staging, [Descriptor(p, sizes[p]) for p in order], self.progress
+        )
         try:
             unpacker.run(downloads, sizes)
         finally:
@@ -230,18 +233,18 @@ class Download:
         return downloads.received + self._small_bytes
 
     def _definitions(self) -> dict[str, Definition]:
-        """Return how to make each object of the new commits and their bases; checks that trees and tables agree."""
+        """Return definitions of all objects of the new commits, and of their bases. Checks that trees and tables agree."""
         tables: dict[Digest, Table] = {}
         everything: dict[str, Definition] = {}
-        for arrived in self._arrived:
-            what = f"commit {arrived.commit.id.short}"
+        for item in self._incoming:
+            what = f"commit {item.commit.id.short}"
             mine: dict[str, Definition] = {}
-            for layer in arrived.manifest.tables:
+            for layer in item.manifest.tables:
                 if layer.digest not in tables:
                     tables[layer.digest] = read_table(self.repository, layer)
                     self._small_bytes += layer.size
                 mine.update(tables[layer.digest].definitions)
-            entries = [e for tree in arrived.trees.values() for e in tree.entries.values() if e.kind == FILE]
+            entries = [e for tree in item.trees.values() for e in tree.entries.values() if e.kind == FILE]
             for ref, definition in closure(mine, (e.ref for e in entries), what=what).items():
                 old = everything.setdefault(ref, definition)
                 if (old.size, old.sha256) != (definition.size, definition.sha256):
@@ -252,10 +255,10 @@ class Download:
         return everything
 
     def _needed(self, definitions: Mapping[str, Definition]) -> set[str]:
-        """Return the objects to build: those of the new trees that the store lacks, and what they are built on."""
+        """Return the objects to build: those of the new trees that the store lacks, and the bases that it lacks."""
         here = self.exchange.present(definitions.keys())
         self._check_present({ref: definitions[ref] for ref in here})
-        wanted = {e.ref for a in self._arrived for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
+        wanted = {e.ref for a in self._incoming for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
         self._built = set()
         finished = self.staging.finished(self._digests)
         needed: set[str] = set()
@@ -267,11 +270,11 @@ class Download:
                 needed.add(current)
                 current = definitions[current].base
                 steps += 1
-        closure(definitions, needed, what="the remote")  # no cycles between tables either
+        closure(definitions, needed, what="the remote")  # raises for a cycle that goes through several tables
         return needed
 
     def _check_present(self, definitions: Mapping[str, Definition]) -> None:
-        """Make sure that objects which are here are the ones that the remote means."""
+        """Raise DamagedError if an object that is here does not have the digest that the remote says."""
         known = self.exchange.digests(definitions.keys())
         intact = self.exchange.intact({ref: d.sha256 for ref, d in definitions.items() if ref not in known})
         for ref, definition in definitions.items():
@@ -290,13 +293,13 @@ class Download:
             )
 
     def _describe(
-        self, what: RefName | CommitId, tip: CommitId | None, head: CommitId | None, known: CommitId | None, received: int
+        self, what: RefName | CommitId, tip: CommitId | None, head: CommitId | None, here: CommitId | None, received: int
     ) -> Fetched:
         assert tip is not None
-        new = [arrived.commit.id for arrived in self._arrived]
-        theirs = [*reversed(new), *(c.id for c in (self.store.log(self.dot, known) if known is not None else ()))]
+        new = [item.commit.id for item in self._incoming]
+        theirs = [*reversed(new), *(c.id for c in (self.store.log(self.dot, here) if here is not None else ()))]
         ours = [c.id for c in self.store.log(self.dot, head)] if head is not None else []
-        needed = {layer.digest: layer.size for a in self._arrived for layer in a.manifest.layers}
+        needed = {blob.digest: blob.size for a in self._incoming for blob in a.manifest.blobs}
         return Fetched(
             name=self.name,
             branch=None if isinstance(what, CommitId) else what,

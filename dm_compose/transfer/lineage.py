@@ -1,4 +1,4 @@
-"""How commits on a remote stand to each other, told by their manifests alone."""
+"""Ancestors of commits on a remote, known from the manifests alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from dm_compose.transfer.reading import read_manifest
 
 
 def descends_from(repository: Repository, commit_id: CommitId, ancestor: CommitId) -> bool:
-    """Whether a commit on a remote has another one among its ancestors. One small request for each commit in between."""
+    """Whether `ancestor` is an ancestor of a commit on the remote. Takes one small request for each commit in between.
+
+    False when the remote does not have the commit. UntrustedError for a history that does not end.
+    """
     digest: Digest | None = repository.resolve(Tag.of_commit(commit_id))
     for _ in range(MAX_HISTORY):
         if digest is None:

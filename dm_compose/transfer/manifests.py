@@ -13,10 +13,9 @@ from dm_compose.core.names import CommitId, DotName, SubdotName
 from dm_compose.core.plain import from_plain, to_plain
 from dm_compose.errors import UntrustedError, UsageError
 from dm_compose.remotes.base import MAX_BLOB_BYTES
+from dm_compose.remotes.layout import COMMIT_TYPE, MANIFEST_TYPE
 from dm_compose.remotes.names import Digest
 
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-COMMIT_TYPE = "application/vnd.dotmesh.commit.v1+json"
 CONFIG_TYPE = "application/vnd.dotmesh.commit.config.v1+json"
 TREE_TYPE = "application/vnd.dotmesh.tree.v1+zstd"
 TABLE_TYPE = "application/vnd.dotmesh.objects.v1+zstd"
@@ -30,8 +29,8 @@ MAX_SUBDOTS = 10_000
 MANIFEST_ID = re.compile(r"[0-9a-f]{32}/[^/]{1,200}\.manifest")
 
 
-class Layer(NamedTuple):
-    """A blob that a commit needs. `subdot` is whose tree it is."""
+class Descriptor(NamedTuple):
+    """Digest and size of a blob that a commit needs. A tree has its `subdot`; other blobs have none."""
 
     digest: Digest
     size: int
@@ -40,41 +39,41 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class CommitManifest:
-    """What the manifest of a commit says. `parent_manifest` makes the digest of a commit one of its whole history."""
+    """The manifest of a commit. It names the manifest of the parent by digest, so its own digest covers the whole history."""
 
     commit: CommitId
     parent: CommitId | None
     parent_manifest: Digest | None
     created: str
-    config: Layer
-    trees: tuple[Layer, ...]
-    tables: tuple[Layer, ...]
-    packs: tuple[Layer, ...]
+    config: Descriptor
+    trees: tuple[Descriptor, ...]
+    tables: tuple[Descriptor, ...]
+    packs: tuple[Descriptor, ...]
     annotations: dict[str, str] = field(default_factory=dict)
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """Every blob that the commit needs, its config among them."""
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Every blob that the commit needs, its config included."""
         return (self.config, *self.trees, *self.tables, *self.packs)
 
     @property
     def size_bytes(self) -> int:
-        """Sum of the sizes of all its blobs."""
-        return sum(layer.size for layer in self.layers)
+        """The sum of the sizes of all blobs."""
+        return sum(blob.size for blob in self.blobs)
 
     def encode(self) -> bytes:
-        """Return the document; the same commit always gives the same bytes."""
+        """Return the document. Equal manifests give equal bytes."""
         notes = {**self.annotations, COMMIT_NOTE: self.commit, CREATED_NOTE: self.created}
         if self.parent is not None and self.parent_manifest is not None:
             notes |= {PARENT_NOTE: self.parent, PARENT_MANIFEST_NOTE: self.parent_manifest}
-        trees = [_described(TREE_TYPE, layer) for layer in self.trees]
-        tables = [_described(TABLE_TYPE, layer) for layer in self.tables]
-        packs = [_described(PACK_TYPE, layer) for layer in self.packs]
+        trees = [_encode_descriptor(TREE_TYPE, layer) for layer in self.trees]
+        tables = [_encode_descriptor(TABLE_TYPE, layer) for layer in self.tables]
+        packs = [_encode_descriptor(PACK_TYPE, layer) for layer in self.packs]
         document = {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "artifactType": COMMIT_TYPE,
-            "config": _described(CONFIG_TYPE, self.config),
+            "config": _encode_descriptor(CONFIG_TYPE, self.config),
             "layers": trees + tables + packs,
             "annotations": notes,
         }
@@ -82,17 +81,17 @@ class CommitManifest:
 
     @classmethod
     def decode(cls, data: bytes, *, what: str) -> CommitManifest:
-        """Read a manifest from a remote; UntrustedError names it as `what` when it is not a commit's."""
+        """Read a manifest from a remote. UntrustedError, which names it as `what`, when it is not the manifest of a commit."""
         try:
             document = json.loads(data)
             if document.get("artifactType") != COMMIT_TYPE:
-                raise UntrustedError(f"{what} is no commit of a dot, but {document.get('artifactType')!r}")
+                raise UntrustedError(f"{what} is not a commit of a dot, but {document.get('artifactType')!r}")
             notes = document["annotations"]
-            layers: dict[str, list[Layer]] = {CONFIG_TYPE: [], TREE_TYPE: [], TABLE_TYPE: [], PACK_TYPE: []}
+            layers: dict[str, list[Descriptor]] = {CONFIG_TYPE: [], TREE_TYPE: [], TABLE_TYPE: [], PACK_TYPE: []}
             for item in (document["config"], *document["layers"]):
                 if item["mediaType"] not in layers:
                     raise UntrustedError(f"{what} has a layer of an unknown kind", hint="A newer dm-compose may know it.")
-                layers[item["mediaType"]].append(_layer(item, what))
+                layers[item["mediaType"]].append(_decode_descriptor(item, what))
             (config,) = layers[CONFIG_TYPE]
             parent, parent_manifest = notes.get(PARENT_NOTE), notes.get(PARENT_MANIFEST_NOTE)
             if (parent is None) != (parent_manifest is None) or len(layers[TREE_TYPE]) > MAX_SUBDOTS:
@@ -111,28 +110,28 @@ class CommitManifest:
             raise UntrustedError(f"{what} cannot be read: {error}") from None
 
 
-def _described(media_type: str, layer: Layer) -> dict[str, Any]:
+def _encode_descriptor(media_type: str, layer: Descriptor) -> dict[str, Any]:
     described: dict[str, Any] = {"mediaType": media_type, "digest": layer.digest, "size": layer.size}
     if layer.subdot is not None:
         described["annotations"] = {SUBDOT_NOTE: layer.subdot}
     return described
 
 
-def _layer(item: dict[str, Any], what: str) -> Layer:
+def _decode_descriptor(item: dict[str, Any], what: str) -> Descriptor:
     size = item["size"]
     if type(size) is not int or not 0 <= size <= MAX_BLOB_BYTES:
         raise UntrustedError(f"{what} has a blob of {size!r} bytes; up to {MAX_BLOB_BYTES} are accepted")
     subdot = SubdotName.parse(item["annotations"][SUBDOT_NOTE]) if item["mediaType"] == TREE_TYPE else None
-    return Layer(Digest.parse(item["digest"]), size, subdot)
+    return Descriptor(Digest.parse(item["digest"]), size, subdot)
 
 
 def encode_config(commit: Commit) -> bytes:
-    """Return the commit document."""
+    """Return the config of a commit: the document with its fields. Equal commits give equal bytes."""
     return json.dumps({"format": FORMAT, "commit": to_plain(commit)}, separators=(",", ":"), sort_keys=True).encode()
 
 
 def decode_config(data: bytes, manifest: CommitManifest, dot: DotName, *, what: str) -> Commit:
-    """Return the commit that a config describes, as one of the local `dot`; UntrustedError when it does not fit its manifest."""
+    """Return the commit in a config, as a commit of the local `dot`. UntrustedError when it does not fit its manifest."""
     try:
         document = json.loads(data)
         if document["format"] != FORMAT:
@@ -151,8 +150,8 @@ def decode_config(data: bytes, manifest: CommitManifest, dot: DotName, *, what: 
     return commit
 
 
-def unique(layers: Iterable[Layer]) -> tuple[Layer, ...]:
-    """Return layers, each once, in the order in which they come last."""
-    found = list(layers)
-    last = {layer.digest: number for number, layer in enumerate(found)}
-    return tuple(layer for number, layer in enumerate(found) if last[layer.digest] == number)
+def unique(descriptors: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
+    """Return each descriptor once. One that comes several times keeps its last place."""
+    found = list(descriptors)
+    last = {descriptor.digest: number for number, descriptor in enumerate(found)}
+    return tuple(descriptor for number, descriptor in enumerate(found) if last[descriptor.digest] == number)

@@ -1,4 +1,4 @@
-"""Making packs of objects: reading, cutting into frames, compressing in threads, uploading while the next ones are made."""
+"""Making packs of objects: read, cut into frames, compress in threads, upload while the next packs are made."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dm_compose.errors import DamagedError
 from dm_compose.remotes.names import Digest, digest_of
@@ -14,36 +15,45 @@ from dm_compose.store.exchange import Difference, Exchange, Part, Run
 from dm_compose.transfer.codec import DELTA_FRAME_BYTES, FRAME_BYTES, compress, compress_against
 from dm_compose.transfer.tables import Definition, Frame, Piece, Table
 
-PACK_BYTES = 16 << 20  # a pack is closed when it has this much: large enough for object stores, small enough for memory
+PACK_BYTES = 16 << 20  # a pack is closed at this size: large enough for object stores, small enough for memory
 COMPRESS_THREADS = 2
 PENDING_FRAMES = 8
 _ZERO_CHUNK = bytes(1 << 20)
 
 Upload = Callable[[Digest, bytes], None]
-"""Take a finished pack; may block while too many are on their way."""
+"""A function that takes a finished pack. It may block while too many are on their way."""
+
+
+class _Range(NamedTuple):
+    """A range of an object in a frame: `length` bytes at `offset` of the object are those from `start` in the frame."""
+
+    ref: str
+    offset: int
+    length: int
+    start: int
 
 
 @dataclass
-class _Open:
-    """A frame that is being filled: its bytes, and which ranges of which objects they are."""
+class _OpenFrame:
+    """A frame that is being filled: its bytes, and the ranges of objects that they are."""
 
     data: list[bytes] = field(default_factory=list)
     size: int = 0
-    places: list[tuple[str, int, int, int]] = field(default_factory=list)  # object, offset, length, start
+    ranges: list[_Range] = field(default_factory=list)
 
     def add(self, ref: str, offset: int, data: bytes) -> None:
-        last = self.places[-1] if self.places else None
-        if last is not None and last[0] == ref and last[1] + last[2] == offset:
-            self.places[-1] = ref, last[1], last[2] + len(data), last[3]
+        last = self.ranges[-1] if self.ranges else None
+        if last is not None and last.ref == ref and last.offset + last.length == offset:
+            self.ranges[-1] = last._replace(length=last.length + len(data))
         else:
-            self.places.append((ref, offset, len(data), self.size))
+            self.ranges.append(_Range(ref, offset, len(data), self.size))
         self.data.append(data)
         self.size += len(data)
 
 
 @dataclass(frozen=True)
-class _Described:
-    """What is known of an object before its frames are."""
+class _ObjectFacts:
+    """The facts of an object that are known before its frames are. `zeros` are ranges that became zeros since the base."""
 
     size: int
     sha256: str
@@ -53,8 +63,10 @@ class _Described:
 
 
 class Packer:
-    """Turns objects into packs and a table. The same objects in the same order give the same packs, byte for byte, with the
-    same version of zstd: that is how an interrupted push finds what it has uploaded. Memory is bounded. Not thread-safe.
+    """Turns objects into packs and a table. Memory is bounded. Not thread-safe.
+
+    The same objects in the same order give the same packs, byte for byte, with the same version of zstd. So a push that was
+    interrupted finds the packs that it has uploaded.
     """
 
     def __init__(self, source: Exchange, upload: Upload, progress: Callable[[int], None] = lambda _: None) -> None:
@@ -62,21 +74,21 @@ class Packer:
         self._upload = upload
         self._progress = progress
         self._pool = ThreadPoolExecutor(COMPRESS_THREADS, thread_name_prefix="compress")
-        self._pending: deque[tuple[Future[bytes], _Open, bool]] = deque()
-        self._open = _Open()
-        self._objects: dict[str, _Described] = {}
+        self._pending: deque[tuple[Future[bytes], _OpenFrame, bool]] = deque()
+        self._open = _OpenFrame()
+        self._objects: dict[str, _ObjectFacts] = {}
         self._pieces: dict[str, list[Piece]] = {}
         self._pack: list[bytes] = []
         self._pack_size = 0
-        self._in_pack: list[tuple[_Open, int, int, bool]] = []  # frame, offset, stored, delta
+        self._in_pack: list[tuple[_OpenFrame, int, int, bool]] = []  # frame, offset, stored, delta
         self._packs: dict[Digest, int] = {}
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads. Idempotent."""
         self._pool.shutdown(cancel_futures=True)
 
     def add_whole(self, ref: str) -> str:
-        """Pack an object without a base; return its sha256 (hex)."""
+        """Pack an object without a base. Return its sha256 (hex). DamagedError when it changes its size meanwhile."""
         digest = hashlib.sha256()
         position, size = 0, None
         while size is None or position < size:
@@ -85,7 +97,7 @@ class Packer:
                 raise DamagedError(f"object {ref} changed its size while it was read")
             self._add_part(ref, digest, position, part)
             position, size = part.end, part.size
-        self._objects[ref] = _Described(size, digest.hexdigest(), None, 0)
+        self._objects[ref] = _ObjectFacts(size, digest.hexdigest(), None, 0)
         return digest.hexdigest()
 
     def _add_part(self, ref: str, digest: hashlib._Hash, position: int, part: Part) -> None:
@@ -107,31 +119,31 @@ class Packer:
                 self._close_frame()
 
     def _close_frame(self) -> None:
-        frame, self._open = self._open, _Open()
+        frame, self._open = self._open, _OpenFrame()
         if frame.size:
             self._submit(frame, lambda: compress(b"".join(frame.data)), delta=False)
 
     def add_changes(self, ref: str, base: str, difference: Difference, version: int) -> None:
-        """Pack what an object has other than its base."""
+        """Pack the ranges in which an object differs from its base. `difference` is the result of comparing the two."""
         zeros = tuple(run for run in difference.runs if run.zero)
-        self._objects[ref] = _Described(difference.size, difference.sha256, base, version, zeros)
-        frame = _Open()
+        self._objects[ref] = _ObjectFacts(difference.size, difference.sha256, base, version, zeros)
+        frame = _OpenFrame()
         for run in difference.runs:
             position, end = run.offset, run.offset + run.length
             while not run.zero and position < end:
                 length = min(end - position, DELTA_FRAME_BYTES - frame.size)
-                frame.places.append((ref, position, length, frame.size))
+                frame.ranges.append(_Range(ref, position, length, frame.size))
                 frame.size += length
                 position += length
                 if frame.size == DELTA_FRAME_BYTES:
                     self._submit_delta(frame, ref, base)
-                    frame = _Open()
+                    frame = _OpenFrame()
         if frame.size:
             self._submit_delta(frame, ref, base)
 
-    def _submit_delta(self, frame: _Open, ref: str, base: str) -> None:
+    def _submit_delta(self, frame: _OpenFrame, ref: str, base: str) -> None:
         def work() -> bytes:
-            ranges = [(offset, length) for _, offset, length, _ in frame.places]
+            ranges = [(part.offset, part.length) for part in frame.ranges]
             data = self._source.read(ref, ranges)
             if len(data) != frame.size:
                 raise DamagedError(f"object {ref} became shorter while it was read")
@@ -140,7 +152,7 @@ class Packer:
         self._submit(frame, work, delta=True)
         self._progress(frame.size)
 
-    def _submit(self, frame: _Open, work: Callable[[], bytes], *, delta: bool) -> None:
+    def _submit(self, frame: _OpenFrame, work: Callable[[], bytes], *, delta: bool) -> None:
         self._pending.append((self._pool.submit(work), frame, delta))
         while len(self._pending) > PENDING_FRAMES:
             self._take_frame()
@@ -162,14 +174,14 @@ class Packer:
         digest = digest_of(data)
         for opened, offset, stored, delta in self._in_pack:
             frame = Frame(digest, offset, stored, opened.size, delta)
-            for ref, at, length, start in opened.places:
-                self._pieces.setdefault(ref, []).append(Piece(at, length, frame, start))
+            for part in opened.ranges:
+                self._pieces.setdefault(part.ref, []).append(Piece(part.offset, part.length, frame, part.start))
         self._packs[digest] = len(data)
         self._pack, self._in_pack, self._pack_size = [], [], 0
         self._upload(digest, data)
 
     def finish(self) -> Table:
-        """Upload what is left and return the table of everything that was added."""
+        """Upload the last pack. Return the table that defines every object that was added."""
         self._close_frame()
         while self._pending:
             self._take_frame()

@@ -1,4 +1,4 @@
-"""Sending a branch to a remote: its commits, oldest first, each whole before it is named."""
+"""Sending a branch to a remote. Commits go the oldest first, and each is there as a whole before a tag names it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,23 @@ from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag, digest_of
 from dm_compose.store.api import Store
 from dm_compose.store.exchange import Difference, Exchange
-from dm_compose.transfer.checking import MAX_TREE_BYTES
 from dm_compose.transfer.codec import compress_document
-from dm_compose.transfer.manifests import CommitManifest, Layer, encode_config, unique
+from dm_compose.transfer.manifests import CommitManifest, Descriptor, encode_config, unique
 from dm_compose.transfer.packing import Packer
-from dm_compose.transfer.planning import Known, Wanted, arrange_tables, choose_base, crowded, needed_packs, pays, wanted_objects
+from dm_compose.transfer.push_plan import (
+    ObjectToSend,
+    RemoteParent,
+    arrange_tables,
+    choose_base,
+    crowded,
+    needed_packs,
+    objects_to_send,
+    pays,
+)
 from dm_compose.transfer.reading import read_manifest, read_table
 from dm_compose.transfer.reports import Pushed
 from dm_compose.transfer.tables import Table, closure
+from dm_compose.transfer.trust import MAX_TREE_BYTES
 from dm_compose.transfer.uploads import Uploads
 
 COMPARE_THREADS = 2
@@ -44,12 +53,14 @@ def push(
     *,
     stash: bool = False,
 ) -> Pushed:
-    """Send a branch and all it stands on to `name` on a remote, and move the branch there.
+    """Send a branch with all its ancestors to the dot `name` on a remote, and move the branch there.
 
-    DivergedError when the branch there has commits that ours does not have, or when somebody else moves it meanwhile; with
-    `stash` the commits go to a branch `BRANCH-DIVERGED-<time>` there instead. NotFoundError when the branch has no commit.
-    Whatever happens, a branch on the remote always names a whole commit; a push that was killed sends only what is
-    missing when it is called again. Needs no lock: `gc` may make it fail, never send something broken.
+    A branch on the remote names a whole commit at any time. The next call after a killed push sends only the missing blobs. Needs
+    no lock: a `gc` meanwhile may make the push fail, but never send anything broken.
+
+    NotFoundError when the branch has no commit. DivergedError when the remote's branch has commits that the local one does not
+    have, or when somebody else moves it meanwhile. With `stash` the commits of a diverged branch go to the new branch
+    `BRANCH-DIVERGED-<time>` of the remote instead.
     """
     repository = remote.repository(name)
     head = store.branches(dot).get(branch)
@@ -72,7 +83,7 @@ def push(
             _move(repository, target, tip, there, name)
     finally:
         uploads.close()
-    needed = {layer.digest: layer.size for commit in sent for layer in commit.manifest.layers}
+    needed = {blob.digest: blob.size for commit in sent for blob in commit.manifest.blobs}
     exposed = remote.exposed()
     return Pushed(
         name=name,
@@ -110,10 +121,10 @@ def _diverged(
     )
 
 
-def _move(repository: Repository, branch: RefName, tip: _OnRemote, expected: Digest | None, name: RemoteName) -> None:
-    """Name a commit by its id and by a branch, and look again: not every kind of remote can compare and swap.
+def _move(repository: Repository, branch: RefName, tip: _RemoteCommit, expected: Digest | None, name: RemoteName) -> None:
+    """Name a commit by its id and by a branch. Then read the branch again, because not every kind of remote can compare and swap.
 
-    A branch that somebody else has moved stays as it is; the commit is named by its id all the same.
+    DivergedError when somebody else has moved the branch. It stays as it is then, and the commit is named by its id all the same.
     """
     tag, own = Tag.of_branch(branch), {Tag.of_commit(tip.manifest.commit): tip.digest}
     try:
@@ -129,8 +140,8 @@ def _move(repository: Repository, branch: RefName, tip: _OnRemote, expected: Dig
 
 
 @dataclass(frozen=True)
-class _OnRemote:
-    """A commit that is on the remote, and the digest of its manifest."""
+class _RemoteCommit:
+    """A commit on the remote: its manifest, and the digest of that."""
 
     digest: Digest
     manifest: CommitManifest
@@ -138,7 +149,7 @@ class _OnRemote:
 
 @dataclass
 class _Sender:
-    """Sends commits to one repository."""
+    """Sends commits to one repository. `done` and `total` count bytes of files, to tell progress."""
 
     exchange: Exchange
     repository: Repository
@@ -152,8 +163,8 @@ class _Sender:
     def __post_init__(self) -> None:
         self._tree = lru_cache(KEPT_TREES)(lambda ref: Manifest.decode(self.exchange.manifest(ref), name=ref))
 
-    def send(self, log: Sequence[Commit]) -> list[_OnRemote]:
-        """Send what the remote lacks of a log (newest first); return it, oldest first. All but the last are named."""
+    def send(self, log: Sequence[Commit]) -> list[_RemoteCommit]:
+        """Send the commits of a log (newest first) that the remote lacks. Return them, oldest first. The last has no tag yet."""
         self.progress(Event("calculate"))
         self.tagged = {tag.commit_id for tag in self.repository.tags() if tag.commit_id is not None}
         count = next((number for number, commit in enumerate(log) if commit.id in self.tagged), len(log))
@@ -165,7 +176,7 @@ class _Sender:
                 hint="Fetch the whole history from where it came, then push.",
             )
         self.total = self._logical_bytes(log, count)
-        sent: list[_OnRemote] = []
+        sent: list[_RemoteCommit] = []
         for commit in reversed(log[:count]):
             if sent:
                 self.repository.update({Tag.of_commit(sent[-1].manifest.commit): sent[-1].digest}, {})
@@ -173,21 +184,21 @@ class _Sender:
             sent.append(parent)
         return sent
 
-    def on_remote(self, commit_id: CommitId) -> _OnRemote:
-        """Return a commit that the remote has a tag for."""
+    def on_remote(self, commit_id: CommitId) -> _RemoteCommit:
+        """Return a commit that has a tag on the remote. NotFoundError when the tag has gone meanwhile."""
         digest = self.repository.resolve(Tag.of_commit(commit_id))
         if digest is None:
             raise NotFoundError(f"commit {commit_id.short} was removed from the remote meanwhile", hint="Push again.")
         manifest = read_manifest(self.repository, digest)
         if manifest.commit != commit_id:
             raise DamagedError(f"the remote's tag of commit {commit_id.short} names another commit, {manifest.commit.short}")
-        return _OnRemote(digest, manifest)
+        return _RemoteCommit(digest, manifest)
 
     def _trees(self, commit: Commit) -> dict[SubdotName, Manifest]:
         return {subdot: self._tree(state.manifest) for subdot, state in commit.subdots.items()}
 
     def _logical_bytes(self, log: Sequence[Commit], count: int) -> int:
-        """Return the sizes of the objects that the first `count` commits have and their parents have not, to tell progress."""
+        """Return the size of all objects that the first `count` commits have and their parents do not have, to tell progress."""
         total = 0
         for number, commit in enumerate(log[:count]):
             parents = self._trees(log[number + 1]) if number + 1 < len(log) else {}
@@ -197,8 +208,8 @@ class _Sender:
         return total
 
     def _send(
-        self, commit: Commit, parent: _OnRemote | None, parent_trees: dict[SubdotName, Manifest]
-    ) -> tuple[_OnRemote, dict[SubdotName, Manifest]]:
+        self, commit: Commit, parent: _RemoteCommit | None, parent_trees: dict[SubdotName, Manifest]
+    ) -> tuple[_RemoteCommit, dict[SubdotName, Manifest]]:
         trees = self._trees(commit)
         what = f"commit {commit.id.short}"
         refs = {ref for tree in trees.values() for ref in tree.objects()}
@@ -208,7 +219,7 @@ class _Sender:
         tables = kept
         if table.definitions:
             blob = table.encode()
-            layer = Layer(digest_of(blob), len(blob))
+            layer = Descriptor(digest_of(blob), len(blob))
             self.tables[layer.digest] = table
             self.uploads.put(layer.digest, blob)
             tables = (*kept, layer)
@@ -224,31 +235,32 @@ class _Sender:
             packs=needed_packs(closure(definitions, refs, what=what).values(), {**known.packs, **new.packs}),
         )
         self.uploads.wait()
-        return _OnRemote(self.repository.put_manifest(manifest.encode()), manifest), trees
+        return _RemoteCommit(self.repository.put_manifest(manifest.encode()), manifest), trees
 
-    def _known(self, refs: set[str], parent: _OnRemote | None, trees: dict[SubdotName, Manifest]) -> Known:
-        """Return what is known of the parent, and of earlier commits on the remote whose objects are needed again: the state
-        after a reset is one of them.
+    def _known(self, refs: set[str], parent: _RemoteCommit | None, trees: dict[SubdotName, Manifest]) -> RemoteParent:
+        """Return the parent with its tables, and with tables of earlier commits on the remote whose objects are needed again.
+
+        They are needed after a reset, for example, when the state is one of an earlier commit.
         """
         layers = list(parent.manifest.tables) if parent is not None else []
         lacking = refs - {ref for layer in layers for ref in self._table(layer).definitions}
         makers = Counter(ref.partition("/")[0] for ref in lacking)
         for maker, _ in makers.most_common(MAX_EARLIER):
             if maker in self.tagged:
-                layers = [*self.on_remote(CommitId(maker)).manifest.tables, *layers]  # what the parent says counts
-        return Known(tuple((layer, self._table(layer)) for layer in unique(layers)), trees)
+                layers = [*self.on_remote(CommitId(maker)).manifest.tables, *layers]  # the last table counts: the parent's
+        return RemoteParent(tuple((layer, self._table(layer)) for layer in unique(layers)), trees)
 
-    def _table(self, layer: Layer) -> Table:
+    def _table(self, layer: Descriptor) -> Table:
         if layer.digest not in self.tables:
             self.tables[layer.digest] = read_table(self.repository, layer)
         return self.tables[layer.digest]
 
-    def _upload(self, blob: bytes, subdot: SubdotName | None = None) -> Layer:
-        layer = Layer(digest_of(blob), len(blob), subdot)
+    def _upload(self, blob: bytes, subdot: SubdotName | None = None) -> Descriptor:
+        layer = Descriptor(digest_of(blob), len(blob), subdot)
         self.uploads.put(layer.digest, blob)
         return layer
 
-    def _upload_tree(self, subdot: SubdotName, manifest: str) -> Layer:
+    def _upload_tree(self, subdot: SubdotName, manifest: str) -> Descriptor:
         data = self.exchange.manifest(manifest)
         if len(data) > MAX_TREE_BYTES:
             raise UsageError(f"the list of files of {subdot} has {len(data)} bytes; a remote takes up to {MAX_TREE_BYTES}")
@@ -256,16 +268,16 @@ class _Sender:
 
     # Objects
 
-    def _pack(self, commit: Commit, trees: dict[SubdotName, Manifest], refs: set[str], known: Known) -> Table:
-        """Upload packs with what the parent does not have, and return their table."""
+    def _pack(self, commit: Commit, trees: dict[SubdotName, Manifest], refs: set[str], known: RemoteParent) -> Table:
+        """Upload packs with the objects that the parent does not have. Return the table that defines them."""
         definitions = known.definitions
-        wanted = wanted_objects(trees, definitions, known.trees)
+        wanted = objects_to_send(trees, definitions, known.trees)
         old = refs & definitions.keys()
         again = crowded(closure(definitions, old, what="the parent on the remote"), old)
         sizes = {e.ref: e.size for tree in trees.values() for e in tree.entries.values() if e.kind == FILE}
-        if again:  # nothing may have its base in the same pack
-            wanted = [Wanted(item.ref, item.size, None) for item in wanted]
-        wanted += [Wanted(ref, sizes[ref], None) for ref in sorted(again)]
+        if again:  # no object may have its base in the same pack
+            wanted = [ObjectToSend(item.ref, item.size, None) for item in wanted]
+        wanted += [ObjectToSend(ref, sizes[ref], None) for ref in sorted(again)]
         if not wanted:
             return Table()
         digests: dict[str, str] = {}
@@ -288,14 +300,14 @@ class _Sender:
 
     @contextmanager
     def _compared(
-        self, wanted: Sequence[Wanted], known: Known
-    ) -> Iterator[list[tuple[Wanted, str | None, int, Future[Difference] | None]]]:
-        """Compare objects with their bases in threads; bases that are not here (any more) do not count."""
+        self, wanted: Sequence[ObjectToSend], known: RemoteParent
+    ) -> Iterator[list[tuple[ObjectToSend, str | None, int, Future[Difference] | None]]]:
+        """Compare objects with their bases, in threads. A base that the store does not have (any more) is left out."""
         definitions = known.definitions
         chosen = {item.ref: choose_base(definitions, item.before) for item in wanted if item.before is not None}
         here = self.exchange.present({base for base, _ in chosen.values()})
         with ThreadPoolExecutor(COMPARE_THREADS, thread_name_prefix="compare") as pool:
-            jobs: list[tuple[Wanted, str | None, int, Future[Difference] | None]] = []
+            jobs: list[tuple[ObjectToSend, str | None, int, Future[Difference] | None]] = []
             for item in wanted:
                 base, version = chosen.get(item.ref, (None, 0))
                 if base in here and base is not None:
@@ -312,11 +324,11 @@ class _Sender:
         self.progress(Event("push", commit.id.short, done=min(self.done, self.total), total=self.total, unit="bytes"))
 
     def _remember(self, digests: dict[str, str]) -> None:
-        """Keep digests; one that is known already must be the same, or the object has been damaged since."""
+        """Have the store keep digests. DamagedError if it knows another one: the object has been damaged since."""
         known = self.exchange.digests(digests.keys())
         for ref, digest in known.items():
             if digests[ref] != digest:
-                raise DamagedError(f"object {ref} does not hold what was written", hint="`fsck` looks for what else is damaged.")
+                raise DamagedError(f"object {ref} does not hold what was written", hint="`fsck` looks for further damage.")
         self.exchange.add_digests({ref: digest for ref, digest in digests.items() if ref not in known})
 
 

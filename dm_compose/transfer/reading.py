@@ -1,4 +1,4 @@
-"""Reading from a remote: nothing is returned whose digest has not been checked."""
+"""Reading from a remote. Every function checks digests, except `stream`, whose caller does."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from dm_compose.errors import DamagedError, NotFoundError, UntrustedError
 from dm_compose.remotes.base import MAX_MANIFEST_BYTES, Repository
 from dm_compose.remotes.names import Digest, digest_of
-from dm_compose.transfer.manifests import CommitManifest, Layer
+from dm_compose.transfer.manifests import CommitManifest, Descriptor
 from dm_compose.transfer.tables import Table
 
 _VERIFY = "`remote verify` lists all damage."
 
 
 def read_manifest(repository: Repository, digest: Digest) -> CommitManifest:
-    """Return the manifest of a commit; DamagedError when it is missing or not what its digest says."""
+    """Return the manifest of a commit. DamagedError when it is missing, or does not have its digest."""
     what = f"manifest {digest.short}"
     data = _get_manifest(repository, digest, what)
-    if digest_of(data) != digest:  # perhaps only this answer was
+    if digest_of(data) != digest:  # perhaps only this one answer was damaged
         data = _get_manifest(repository, digest, what)
     if digest_of(data) != digest:
         raise damaged(what)
@@ -35,8 +35,8 @@ def _get_manifest(repository: Repository, digest: Digest, what: str) -> bytes:
     return data
 
 
-def read_blob(repository: Repository, layer: Layer, *, what: str) -> bytes:
-    """Return a blob; DamagedError names it as `what` when it is missing or not what its digest says."""
+def read_blob(repository: Repository, layer: Descriptor, *, what: str) -> bytes:
+    """Return a blob. DamagedError, which names it as `what`, when it is missing or does not have its digest."""
     what = f"{what} {layer.digest.short}"
     parts = []
     digest = hashlib.sha256()
@@ -48,9 +48,11 @@ def read_blob(repository: Repository, layer: Layer, *, what: str) -> bytes:
     return b"".join(parts)
 
 
-def stream(repository: Repository, layer: Layer, start: int, *, what: str) -> Iterator[bytes]:
-    """Yield a blob from an offset to its end. An answer that ends too early is asked for again from there, as long as that
-    brings more. DamagedError names it as `what` when it is missing, or has another size.
+def stream(repository: Repository, layer: Descriptor, start: int, *, what: str) -> Iterator[bytes]:
+    """Yield a blob from the offset `start` to its end, without a check of its digest.
+
+    An answer that ends too early is asked for again from there, as long as each answer brings more. DamagedError, which names the
+    blob as `what`, when it is missing or has another size.
     """
     while start < layer.size:
         before = start
@@ -66,11 +68,11 @@ def stream(repository: Repository, layer: Layer, start: int, *, what: str) -> It
             raise damaged(what)
 
 
-def read_table(repository: Repository, layer: Layer) -> Table:
-    """Return a table of objects; see read_blob."""
+def read_table(repository: Repository, layer: Descriptor) -> Table:
+    """Return a table of objects. DamagedError as for `read_blob`; UntrustedError for a table that cannot be."""
     return Table.decode(read_blob(repository, layer, what="table"), what=f"table {layer.digest.short}")
 
 
 def damaged(what: str) -> DamagedError:
-    """Return the error for a blob that is not what was written."""
-    return DamagedError(f"{what} on the remote is damaged: it is not what its digest says", hint=_VERIFY)
+    """Return the error for a blob that does not have its digest."""
+    return DamagedError(f"{what} on the remote is damaged: its contents do not match its digest", hint=_VERIFY)

@@ -1,4 +1,4 @@
-"""What a transfer did, as data."""
+"""The outcome of transfers, and what a remote holds, as plain data."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from dm_compose.remotes.names import Digest, RemoteName
 
 
 class Relation(enum.Enum):
-    """How what the remote has is related to the local branch, seen from here."""
+    """The relation of the local branch to the commits of the remote, seen from here."""
 
     NEW = "new"  # there is no local branch, or it has no commit
     SAME = "same"
     AHEAD = "ahead"  # the local branch has commits that the remote does not have
     BEHIND = "behind"  # the remote has commits that the local branch does not have: a pull is a fast-forward
-    DIVERGED = "diverged"  # both
+    DIVERGED = "diverged"  # both have commits that the other does not have
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """The outcome of a push. `branch` is where the commits went: not the one asked for when they were stashed.
+    """The outcome of a push.
 
-    `sent_bytes` is what was uploaded, `reused_bytes` what the remote had of what the new commits need. `warnings` are
-    sentences for the user.
+    `branch` is the branch on the remote that got the commits. When they were `stashed`, it is not the one that was asked for.
+    `before` is the commit that the branch named before, None if there was no branch. `sent_bytes` counts the uploaded bytes;
+    `reused_bytes` counts those that the new commits need and the remote had. `warnings` are sentences for the user.
     """
 
     name: RemoteName
@@ -44,10 +45,10 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Fetched:
-    """The outcome of a fetch: `head` and all it stands on is in the store, and no ref has been moved.
+    """The outcome of a fetch. The commit `head` and all its ancestors are in the store, and no ref has been moved.
 
-    `commits` are the new ones, oldest first. `relation` is to the local head that was given. `common` is the newest commit
-    that both have, None when there is none.
+    `commits` are the new ones, oldest first. `relation` compares with the local head that the caller gave. `common` is the newest
+    commit that both have, None when there is none. `branch` is None when the caller asked for a commit.
     """
 
     name: RemoteName
@@ -62,7 +63,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class RemoteBranch:
-    """A branch on a remote. `size_bytes` is what a clone of its newest commit reads."""
+    """A branch on a remote. `size_bytes` is the size of all blobs that its newest commit needs."""
 
     name: RefName
     head: CommitId
@@ -73,7 +74,7 @@ class RemoteBranch:
 
 @dataclass(frozen=True)
 class RemoteDot:
-    """A dot on a remote. `size_bytes` is None where the kind cannot list what it holds."""
+    """A dot on a remote. `commits` counts them. `size_bytes` is None where the kind of remote cannot list blobs."""
 
     name: RemoteName
     branches: tuple[RemoteBranch, ...]
@@ -83,7 +84,7 @@ class RemoteDot:
 
 @dataclass(frozen=True)
 class RemoteGarbage:
-    """Blobs that no tag needs, and commits that no branch stands on, with their sizes, and why they can go."""
+    """Garbage of a dot on a remote: commits that no branch leads to, with the reason; number and size of blobs that can go."""
 
     commits: Mapping[CommitId, str] = field(default_factory=dict)
     blobs: int = 0

@@ -1,7 +1,7 @@
-"""Where the contents of objects are: tables of definitions, each of which says how to make one object.
+"""Tables of definitions. Each definition says how to make one object.
 
-An object is made of pieces of zstd frames, which are parts of packs. What no piece covers is a hole, or, when the object
-has a base, what the base holds there.
+An object is made of pieces of zstd frames, which are parts of packs. A range that no piece covers is a hole. In an object with a
+base such a range has the bytes of the base.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Frame(NamedTuple):
-    """One zstd frame: where in which pack, its `stored` length, and the `size` of what it holds.
+    """One zstd frame: `stored` bytes from `offset` in a pack. It holds `size` bytes.
 
-    A `delta` frame holds pieces of one object only, and is compressed against what the object's base has in their places.
+    A `delta` frame holds pieces of one object only. It is compressed against the bytes that the object's base has in the same
+    ranges.
     """
 
     pack: Digest
@@ -39,7 +40,7 @@ class Frame(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """A range of an object and where it comes from: from `start` in a frame, or zeros (None)."""
+    """A range of an object. Its bytes are those from `start` in a frame, or zeros where `frame` is None."""
 
     offset: int
     length: int
@@ -49,7 +50,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Definition:
-    """How to make an object. `version` counts how many versions of the file went before it since one without a base."""
+    """How to make an object. `version` counts the versions of the file since the last one that had no base, which has 0."""
 
     ref: str
     size: int
@@ -60,19 +61,19 @@ class Definition:
 
     @property
     def stored_bytes(self) -> int:
-        """How much its pieces hold, before compression."""
+        """The sum of the lengths of its pieces that are in frames, before compression."""
         return sum(piece.length for piece in self.pieces if piece.frame is not None)
 
 
 @dataclass
 class Table:
-    """Definitions by object, and the sizes of the packs they need."""
+    """Definitions by object, and the sizes of the packs that they need."""
 
     definitions: dict[str, Definition] = field(default_factory=dict)
     packs: dict[Digest, int] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """Return the blob; equal tables give equal bytes."""
+        """Return the table as a blob. Equal tables give equal bytes."""
         frames = {p.frame for d in self.definitions.values() for p in d.pieces if p.frame is not None}
         packs = {pack: number for number, pack in enumerate(sorted({frame.pack for frame in frames}))}
         ordered = sorted(frames, key=lambda frame: (frame.pack, frame.offset))
@@ -90,7 +91,7 @@ class Table:
 
     @classmethod
     def decode(cls, blob: bytes, *, what: str) -> Table:
-        """Read a table from a remote; UntrustedError for whatever `encode` would not write."""
+        """Read a table from a remote. UntrustedError for anything that `encode` would not write."""
         try:
             document = json.loads(decompress_document(blob, MAX_TABLE_BYTES, what=what))
             if document["format"] != FORMAT:
@@ -109,7 +110,7 @@ def _row(piece: Piece, numbers: Mapping[Frame, int]) -> list[int]:
 
 def _number(value: Any, limit: int) -> int:
     if type(value) is not int or not 0 <= value <= limit:
-        raise ValueError(f"{value!r} is no number up to {limit}")
+        raise ValueError(f"{value!r} is not a number from 0 to {limit}")
     return value
 
 
@@ -125,9 +126,9 @@ def _definition(row: list[Any], frames: list[Frame]) -> Definition:
     ref, size, sha256, base, version, rows = row
     for text in (ref, base if base is not None else ref):
         if not isinstance(text, str) or not OBJECT_ID.fullmatch(text):
-            raise ValueError(f"{str(text)[:100]!r} is no object id")
+            raise ValueError(f"{str(text)[:100]!r} is not an object id")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise ValueError(f"{str(sha256)[:100]!r} is no sha256")
+        raise ValueError(f"{str(sha256)[:100]!r} is not a sha256")
     _number(size, MAX_OBJECT_BYTES)
     pieces = []
     end = 0
@@ -145,7 +146,7 @@ def _definition(row: list[Any], frames: list[Frame]) -> Definition:
 
 
 def closure(definitions: Mapping[str, Definition], refs: Iterable[str], *, what: str) -> dict[str, Definition]:
-    """Return the definitions of objects and of all their bases; UntrustedError when one is missing, or a chain is absurd."""
+    """Return the definitions of objects and of all their bases. UntrustedError if one is missing or a chain exceeds MAX_CHAIN."""
     needed: dict[str, Definition] = {}
     for ref in refs:
         current: str | None = ref
@@ -162,7 +163,7 @@ def closure(definitions: Mapping[str, Definition], refs: Iterable[str], *, what:
 
 
 def chain(definitions: Mapping[str, Definition], ref: str) -> list[Definition]:
-    """Return an object's definition and those of its bases, the last one without a base."""
+    """Return the definition of an object, then that of its base, and so on to the one without a base. All must be known."""
     found = [definitions[ref]]
     while (base := found[-1].base) is not None:
         found.append(definitions[base])

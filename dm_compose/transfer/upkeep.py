@@ -1,4 +1,4 @@
-"""Looking after a remote: what is there, whether it is whole, and what can go."""
+"""Looking after a remote: listing its dots, checking them, and removing garbage."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dm_compose.core.upkeep import Damage
 from dm_compose.errors import DamagedError, DmError, NotFoundError, UntrustedError
 from dm_compose.remotes.base import GRACE_S, Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag
-from dm_compose.transfer.checking import check_together, read_tree
-from dm_compose.transfer.manifests import CommitManifest, Layer, decode_config
+from dm_compose.transfer.manifests import CommitManifest, Descriptor, decode_config
 from dm_compose.transfer.reading import read_blob, read_manifest, read_table
 from dm_compose.transfer.reports import RemoteBranch, RemoteCheckup, RemoteDot, RemoteGarbage
 from dm_compose.transfer.tables import Definition, closure
+from dm_compose.transfer.trust import check_together, read_tree
 
 _ANY_DOT = DotName("any")
 
@@ -29,7 +29,7 @@ def list_remote(remote: Remote) -> list[RemoteDot]:
 
 
 def describe_remote(remote: Remote, name: RemoteName) -> RemoteDot:
-    """Return one dot of a remote; NotFoundError when there is none of that name."""
+    """Return one dot of a remote. NotFoundError when there is none of that name."""
     repository = _existing(remote, name)
     tags = repository.tags()
     branches = tuple(_branch(repository, tag) for tag in tags if tag.branch is not None)
@@ -63,7 +63,7 @@ def _instant(manifest: CommitManifest) -> datetime:
 
 
 def remove_remote(remote: Remote, name: RemoteName) -> None:
-    """Remove a dot with all its commits from a remote. NotFoundError; RemoteError where the remote does not allow it."""
+    """Remove a dot with all its commits from a remote. NotFoundError if there is none; RemoteError if the remote refuses."""
     _existing(remote, name).remove()
 
 
@@ -71,35 +71,35 @@ def remove_remote(remote: Remote, name: RemoteName) -> None:
 
 
 def verify_remote(remote: Remote, name: RemoteName, progress: Listener = ignore) -> RemoteCheckup:
-    """Read every blob that a tag of a dot needs, compare it with its digest, and see that each commit is complete.
+    """Read every blob that a tag of a dot needs, compare it with its digest, and check that each commit is complete.
 
-    NotFoundError when there is no such dot.
+    Damage is in the result, and raises nothing. NotFoundError when there is no such dot.
     """
-    check = _Check(_existing(remote, name), progress)
+    check = _Verification(_existing(remote, name), progress)
     check.tags()
     with ThreadPoolExecutor(remote.connections, thread_name_prefix="verify") as pool:
-        list(pool.map(check.blob, list(check.layers.values())))
+        list(pool.map(check.blob, list(check.blobs.values())))
     for manifest in check.manifests.values():
         check.commit(manifest)
-    sizes = sum(layer.size for layer in check.layers.values())
-    return RemoteCheckup(len(check.manifests), len(check.layers), sizes, tuple(check.damage))
+    sizes = sum(blob.size for blob in check.blobs.values())
+    return RemoteCheckup(len(check.manifests), len(check.blobs), sizes, tuple(check.damage))
 
 
 @dataclass
-class _Check:
-    """What has been read of a repository, and what was wrong with it."""
+class _Verification:
+    """A repository that is being read: its manifests, blobs and their users, and the damage that was found."""
 
     repository: Repository
     progress: Listener
     manifests: dict[Digest, CommitManifest] = field(default_factory=dict)
-    layers: dict[Digest, Layer] = field(default_factory=dict)
+    blobs: dict[Digest, Descriptor] = field(default_factory=dict)
     users: dict[Digest, list[CommitId]] = field(default_factory=dict)
     damage: list[Damage] = field(default_factory=list)
     bad: set[Digest] = field(default_factory=set)
     done: int = 0
 
     def tags(self) -> None:
-        """Read the manifests of all tags and of all ancestors."""
+        """Read the manifests of all tags and of all their ancestors."""
         for tag in self.repository.tags():
             digest = self.repository.resolve(tag)
             while digest is not None and digest not in self.manifests:
@@ -109,24 +109,24 @@ class _Check:
                     self.damage.append(Damage(f"manifest {digest}", error.message))
                     break
                 self.manifests[digest] = manifest
-                for layer in manifest.layers:
-                    self.layers[layer.digest] = layer
-                    self.users.setdefault(layer.digest, []).append(manifest.commit)
+                for blob in manifest.blobs:
+                    self.blobs[blob.digest] = blob
+                    self.users.setdefault(blob.digest, []).append(manifest.commit)
                 digest = manifest.parent_manifest
 
-    def blob(self, layer: Layer) -> None:
-        """Read one blob; blobs may be read at once."""
+    def blob(self, layer: Descriptor) -> None:
+        """Read one blob. Several may be read at once."""
         try:
             read_blob(self.repository, layer, what="blob")
         except (DamagedError, UntrustedError) as error:
             self.bad.add(layer.digest)
             self.damage.append(Damage(f"blob {layer.digest}", error.message, tuple(sorted(set(self.users[layer.digest])))))
         self.done += layer.size
-        self.progress(Event("verify", done=self.done, total=sum(known.size for known in self.layers.values()), unit="bytes"))
+        self.progress(Event("verify", done=self.done, total=sum(known.size for known in self.blobs.values()), unit="bytes"))
 
     def commit(self, manifest: CommitManifest) -> None:
-        """See that a commit whose blobs are good can be read, and says where everything is."""
-        if self.bad & {layer.digest for layer in manifest.layers}:
+        """Check a commit whose blobs are good: it can be read, and its tables define each of its objects."""
+        if self.bad & {blob.digest for blob in manifest.blobs}:
             return
         what = f"commit {manifest.commit.short}"
         try:
@@ -155,27 +155,29 @@ class _Check:
 
 
 def remote_garbage(remote: Remote, name: RemoteName) -> RemoteGarbage:
-    """Return what `collect_remote` would remove, and why: commits that are in no branch, and blobs that no commit left needs.
+    """Return the garbage that `collect_remote` would remove: commits that are in no branch, and blobs that no other commit needs.
 
-    What came within the last day stays: it may belong to a push that is under way.
+    Commits and blobs of the last day stay. They may belong to a push that is under way.
     """
-    return _Garbage(remote.repository(name)).find()
+    return _Collector(remote.repository(name)).find()
 
 
 def collect_remote(remote: Remote, name: RemoteName) -> RemoteGarbage:
-    """Remove the garbage. A crash leaves garbage, never a branch without its commits. RemoteError where the kind cannot.
+    """Remove the garbage and return it. A crash leaves garbage, never a branch without its commits.
 
-    A registry frees the blobs itself, by its own garbage collection; it cannot tell what came lately, so nobody should push
-    meanwhile.
+    RemoteError where the kind of remote cannot remove blobs.
+
+    A registry frees the blobs itself, by its own garbage collection. It cannot tell which commits came lately, so nobody should
+    push meanwhile.
     """
-    garbage = _Garbage(remote.repository(name))
+    garbage = _Collector(remote.repository(name))
     found = garbage.find()
     garbage.remove()
     return found
 
 
 @dataclass
-class _Garbage:
+class _Collector:
     repository: Repository
     tags: dict[Tag, Digest] = field(default_factory=dict)
     blobs: list[Digest] = field(default_factory=list)
@@ -202,7 +204,7 @@ class _Garbage:
         if held is None:
             self.blobs = sorted(set(self.tags.values()))
             return RemoteGarbage(commits, len(self.blobs), sum(self._size(digest) for digest in self.blobs))
-        needed = {layer.digest for digest in live for layer in read_manifest(self.repository, digest).layers} | live
+        needed = {blob.digest for digest in live for blob in read_manifest(self.repository, digest).blobs} | live
         old = [b for b in held.values() if b.digest not in needed and (b.modified is None or b.modified <= limit)]
         self.blobs = [blob.digest for blob in old]
         return RemoteGarbage(commits, len(old), sum(blob.size for blob in old))
@@ -220,7 +222,7 @@ class _Garbage:
                 digest = read_manifest(self.repository, digest).parent_manifest
 
     def remove(self) -> None:
-        """Take the tags away first, so that nobody finds a commit whose blobs are going."""
+        """Remove tags first, so that nobody finds a commit whose blobs are going."""
         if self.tags and self.repository.blobs() is not None:
             self.repository.update(dict.fromkeys(self.tags), self.tags)
         for digest in self.blobs:

@@ -1,4 +1,4 @@
-"""Blobs on their way to a remote: several at once, a bounded number in memory, each sent once."""
+"""Blobs on their way to a remote. Several are sent at once, and each once; their number in memory is bounded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dm_compose.remotes.names import Digest
 
 
 class Uploads:
-    """Uploads what the repository does not have. `sent` are the blobs that were uploaded, and their sizes. Thread-safe."""
+    """Sends blobs that the repository does not have, in threads. `sent` has the sizes of those that it sent. Thread-safe."""
 
     def __init__(self, repository: Repository, connections: int, progress: Listener) -> None:
         self.sent: dict[Digest, int] = {}
@@ -24,7 +24,10 @@ class Uploads:
         self._failed = False
 
     def put(self, digest: Digest, data: bytes) -> None:
-        """Send a blob in the background; waits while as many are on their way as there are connections, and one more."""
+        """Send a blob in the background. Waits while one blob more than there are connections is on its way.
+
+        Raises the first error of an earlier blob, if there was one.
+        """
         with self._guard:
             if digest in self._pending:
                 return
@@ -50,12 +53,12 @@ class Uploads:
             self._room.release()
 
     def wait(self) -> None:
-        """Return when everything is there; raises the first error."""
+        """Wait until all blobs are on the remote. Raises the first error."""
         with self._guard:
             futures = list(self._pending.values())
         for future in futures:
             future.result()
 
     def close(self) -> None:
-        """Give up what has not begun and end the threads."""
+        """Give up the blobs that are not begun, and end the threads."""
         self._pool.shutdown(cancel_futures=True)

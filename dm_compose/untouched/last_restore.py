@@ -1,49 +1,62 @@
-"""What a test session knows to be as its last restore left it, so that the next one can leave it alone.
+"""The stack as its last restore left it, so that the next restore can leave alone what nothing has touched.
 
-A subdot is left alone when every container that may write to it is proven untouched (witness.Witness), so that what an engine
-keeps in memory cannot have changed, whatever the engine; and when none of its files was written to since then, but for those
-that its datastore's module lists as volatile or as the running server's own.
+A subdot is left alone when every container that may write to it is proven untouched (witness.Witness), so that whatever an
+engine keeps in memory cannot have changed; and when none of its files was written to since then, but for those that its
+datastore's module lists as volatile or as the running server's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Set
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.commit import Commit
 from dm_compose.core.containers import Container
 from dm_compose.core.names import CommitId, SubdotName
 from dm_compose.core.plan import Action, Plan
 from dm_compose.engine import Engine
-from dm_compose.live.worktree import LiveWorktree, Member, mounted_subdots
+from dm_compose.live.freeze import quiesce
+from dm_compose.live.worktree import LiveWorktree, mounted_subdots
 from dm_compose.untouched.witness import Witness
+
+UNKNOWN = "nothing is known of it"
 
 
 @dataclass(frozen=True)
 class Touched:
-    """What may not be as it was left: containers (ids) with the reason, and subdots whose files were written to. A container
-    that is not `known` was not there then; `others_started`: one of the stack's, or one that mounts a subdot, was started since.
+    """What may have changed since the last restore. False where nothing has.
+
+    `everything`: nothing can be ruled out, for example before the first restore or for another commit. Otherwise: containers
+    (ids) with the reason, and subdots whose files were written to. A container that is not `known` was not there then;
+    `others_started`: a container of the stack, or one that mounts a subdot, was started since.
     """
 
-    containers: Mapping[str, str]
-    subdots: Collection[SubdotName]
-    known: Set[str]
+    containers: Mapping[str, str] = field(default_factory=dict)
+    subdots: Collection[SubdotName] = ()
+    known: Set[str] = frozenset()
     others_started: bool = False
+    everything: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.containers or self.subdots or self.others_started)
+        return bool(self.everything or self.containers or self.subdots or self.others_started)
 
     def causes(self, live: LiveWorktree) -> dict[str, str]:
-        """Return the containers (ids) that may not be as they were left, with the reason."""
+        """Return the containers (ids) that may have changed, with the reason; '' where no reason is known."""
+        if self.everything:
+            return {m.container.id: "" for m in live.members}
         new = {m.container.id: "it was started since" for m in live.members if m.container.id not in self.known}
         return {**new, **self.containers}
 
     def reasons(self, live: LiveWorktree) -> dict[str, str]:
-        """Return the services that may not be as they were left, with the reason, for people."""
+        """Return the services with state that may have changed, with the reason, for people."""
         causes = self.causes(live)
-        found = {m.container.label: causes[m.container.id] for m in live.members if m.container.id in causes and _has_state(m)}
+        found = {
+            m.container.label: causes[m.container.id] or UNKNOWN
+            for m in live.members
+            if m.container.id in causes and m.has_state and (m.container.running or m.container.id in self.known)
+        }
         for subdot in self.subdots:
             for member in live.users(subdot):
                 if member.mounts[subdot]:
@@ -52,6 +65,8 @@ class Touched:
 
     def untouched_subdots(self, live: LiveWorktree) -> list[SubdotName]:
         """Return the subdots that a restore to the same commit may leave alone."""
+        if self.everything:
+            return []
         causes = self.causes(live)
         return [
             subdot
@@ -59,6 +74,9 @@ class Touched:
             if subdot not in self.subdots
             and all(m.container.id not in causes for m in live.users(subdot) if m.writes and m.mounts[subdot])
         ]
+
+
+EVERYTHING = Touched(everything=True)
 
 
 class LastRestore:
@@ -72,12 +90,10 @@ class LastRestore:
         self._commit: CommitId | None = None
         self.arrived_at = datetime.min.replace(tzinfo=UTC)
 
-    def touched(self, commit: CommitId | None = None) -> Touched | None:
-        """Return what a restore to a commit, by default the one of the last restore, has to look at; None where nothing is known:
-        all of it. Takes no lock.
-        """
+    def touched(self, commit: CommitId | None = None) -> Touched:
+        """Return what may have changed since the last restore, which was to `commit`, if given. Takes no lock."""
         if self._live is None or self._commit is None or commit not in (None, self._commit):
-            return None
+            return EVERYTHING
         containers = self._witness.touched(self._watched)
         written = self._live.store.written_files(self._live.directories)
         return Touched(containers, written, {c.id for c in self._watched}, self._others_started(self._live))
@@ -85,8 +101,8 @@ class LastRestore:
     def _others_started(self, live: LiveWorktree) -> bool:
         return any(c.project == live.project or mounted_subdots(c, live.places) for c in self._witness.others)
 
-    def checkout(self) -> LiveWorktree | None:
-        """Return what was observed last if it still holds: no container has come, gone, stopped or moved since."""
+    def still(self) -> LiveWorktree | None:
+        """Return the live worktree as it was observed last, if no container has come, gone, stopped or moved since."""
         if self._commit is None or self._live is None:
             return None
         self._witness.touched(())  # looks at what happened
@@ -96,20 +112,20 @@ class LastRestore:
         """Say that a restore begins: until one has `arrived`, nothing is known."""
         self._commit = None
 
-    def arrived(self, live: LiveWorktree, commit: Commit, touched: Touched | None, plan: Plan) -> None:
-        """Say that a restore has put the checkout to a commit, and all of it answers; `touched` is what it had to look at and
-        `plan` what it did.
+    def arrived(self, live: LiveWorktree, commit: Commit, touched: Touched, plan: Plan) -> None:
+        """Say that a restore has put the stack to a commit, and all of it answers.
+
+        `touched` is what may have changed before, and `plan` what the restore did.
         """
         self.leaves()
         down = set(plan.targets(Action.KILL))
-        kept = touched.known - touched.containers.keys() - down if touched is not None else set()
-        watched = [m.container for m in live.members if _has_state(m)]
+        kept = touched.known - touched.containers.keys() - down
+        watched = [m.container for m in live.members if m.container.running and m.has_state]
         anew = [c.id for c in watched if c.id not in kept]
-        with ThreadPoolExecutor(max(len(anew), 1)) as pool:
-            now = {c.id: c for c in pool.map(self._engine.container, anew)}
+        now = {c.id: c for c in at_once(self._engine.container, anew)}
         self._witness.members = {m.container.id for m in live.members}
         self._witness.remember(now.values())  # before anything else: from here on everything is seen
-        alone = touched.untouched_subdots(live) if touched is not None else []
+        alone = touched.untouched_subdots(live)
         self.arrived_at = datetime.now(UTC)  # before the look, which lasts until the file system's clock has gone on
         live.store.watch_files(live.directories, live.own_patterns(), commit.created, alone)
         self._watched = [now.get(c.id, c) for c in watched]
@@ -132,6 +148,17 @@ class LastRestore:
         self._witness.thawed(self._watched)
 
 
-def _has_state(member: Member) -> bool:
-    in_memory = member.datastore is not None and member.datastore.in_memory
-    return member.container.running and (any(member.mounts.values()) or in_memory)
+def written_subdots(live: LiveWorktree, touched: Touched, since: datetime) -> set[SubdotName]:
+    """Return the subdots whose files were written to since an instant, of those that may have been touched.
+
+    Their datastores write what they hold in memory to their files first.
+    """
+    left = touched.untouched_subdots(live)
+    asked = {s for s in live.places if s not in left}
+    for member in live.writers():
+        if member.datastore is not None and member.datastore.quiesce is not None and not member.mounts.keys().isdisjoint(asked):
+            resume = quiesce(live, member)
+            if resume is not None:
+                resume()
+    found = live.store.files_written_since(live.directories, live.ignore_patterns(), since)
+    return asked & set(found)

@@ -5,26 +5,31 @@ Files are not looked at. Nothing here proves anything against root on the engine
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
-import stat
 import time
 from collections.abc import Iterable, Set
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from dm_compose.core.containers import Container, EngineEvent
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError
+from dm_compose.untouched.proc import (
+    _heard_by_raw_sockets,
+    _is_process_of,
+    _is_socket,
+    _read,
+    _read_again,
+    _resolved,
+    _settle,
+    _text,
+)
 from dm_compose.untouched.reach import open_directories, way_in, within
-from dm_compose.untouched.traffic import Traffic, any_socket, closing, parse_bound, parse_frames, parse_snmp6, traffic
+from dm_compose.untouched.traffic import Traffic, parse_bound
 
 _OVERLAP_NS = 10**9  # events are stamped before they are put in the buffer, so they may lie in it out of order
 _CLOCK_STEP_NS = 5 * 10**6
 _HARMLESS = frozenset({"exec_die", "archive-path", "export", "top"})  # they read, or tell of what ends
 _NO_MOVE = ("exec_", "health_status", "archive-path", "export", "top", "attach", "resize", "extract-to-dir", "copy")
-_MAX_LINKS = 40
+
 _STATES = ("running", "paused")  # going from one to the other is an event
 _SETTLE_S = 0.2
 _HURRIED_S = 0.01
@@ -271,106 +276,3 @@ def _clock_offset_ns() -> int:
         wall = time.time_ns()
         if time.monotonic_ns() - before < _CLOCK_STEP_NS // 2:
             return wall - before
-
-
-def _settle(pids: Iterable[int], settle_s: float) -> None:
-    deadline = time.monotonic() + settle_s
-
-    def settled(pid: int) -> None:
-        with contextlib.suppress(OSError):
-            while time.monotonic() < deadline and any(closing(_text(pid, name)) for name in ("tcp", "tcp6")):
-                time.sleep(0.001)
-
-    if pids := list(pids):
-        with ThreadPoolExecutor(len(pids)) as pool:  # the kernel takes 2 ms for each of the two
-            list(pool.map(settled, pids))
-
-
-def _text(pid: int, name: str) -> str:
-    with open(f"/proc/{pid}/net/{name}", "rb", buffering=0) as file:  # half the time of a text file
-        return file.read().decode(errors="surrogateescape")
-
-
-def _is_process_of(container: Container) -> bool:
-    """Whether the process of that number here is the container's, and no other of the same number."""
-    with open(f"/proc/{container.pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
-        return container.id in file.read()
-
-
-def _read(pid: int) -> Traffic:
-    """Read a baseline: what is counted between two files must not be missed later."""
-    frames = parse_frames(_text(pid, "dev"))
-    return traffic(_text(pid, "snmp"), _snmp6(pid), frames, _frames6(pid, frames))
-
-
-def _read_again(pid: int, before: Traffic) -> Traffic:
-    """Read what is compared with a baseline, in the other order."""
-    snmp, snmp6, frames = _text(pid, "snmp"), _snmp6(pid), parse_frames(_text(pid, "dev"))
-    now = traffic(snmp, snmp6, frames, before.frames6)
-    if now.payload == before.payload:
-        return now
-    frames6 = _frames6(pid, frames)
-    return traffic(_text(pid, "snmp"), _snmp6(pid), parse_frames(_text(pid, "dev")), frames6)
-
-
-def _snmp6(pid: int) -> str | None:
-    try:
-        return _text(pid, "snmp6")
-    except FileNotFoundError:
-        os.stat(f"/proc/{pid}/net/snmp")  # the process is there
-        return None
-
-
-def _frames6(pid: int, interfaces: Iterable[str]) -> int:
-    found = 0
-    for name in interfaces:
-        try:
-            found += parse_snmp6(_text(pid, f"dev_snmp6/{name}"))["Ip6InReceives"]
-        except FileNotFoundError:  # an interface without IPv6
-            continue
-    return found
-
-
-def _heard_by_raw_sockets(pid: int, before: Traffic, now: Traffic) -> bool:
-    icmp = (now.icmp4, now.icmp6) != (before.icmp4, before.icmp6)
-    return (icmp and (any_socket(_text(pid, "raw")) or any_socket(_text(pid, "raw6")))) or (
-        now.frames != before.frames and any_socket(_text(pid, "packet"))
-    )
-
-
-def _is_socket(path: str) -> bool:
-    try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
-    except FileNotFoundError:
-        return False
-
-
-def _resolved(pid: int, path: str) -> str | None:
-    """Follow the symbolic links in a container's path to a socket; None for a relative path and for a loop."""
-    if not path.startswith("/"):
-        return None
-    root, done, links = f"/proc/{pid}/root", "", 0
-    parts = path.split("/")[::-1]
-    while parts:
-        part = parts.pop()
-        if part in ("", "."):
-            continue
-        if part == "..":
-            done = done.rpartition("/")[0]
-            continue
-        try:
-            target = os.readlink(f"{root}{done}/{part}")
-        except FileNotFoundError:
-            return f"{done}/{part}" + "".join(f"/{p}" for p in reversed(parts))
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.ENOTDIR):  # no link
-                raise
-            done = f"{done}/{part}"
-            continue
-        links += 1
-        if links > _MAX_LINKS:
-            return None
-        if target.startswith("/"):
-            done = ""
-        parts += target.split("/")[::-1]
-    return done or "/"

@@ -36,9 +36,10 @@ class Relaxation:
 
 def relaxations(document: Mapping[str, Any], stack: Stack) -> dict[str, Relaxation]:
     """Return what each datastore of a project document that keeps its data in files would be told."""
-    stores = {name: store for name, store in stack.datastores().items() if not store.in_memory}
-    names = document["services"].keys() & stack.stateful_services() & stores.keys()
-    found = {n: relaxation(document["services"][n], stack.images.get(n), stores[n].relaxed) for n in sorted(names)}
+    services = stack.facts.plan.services
+    stores = {n: s.datastore for n, s in services.items() if s.datastore is not None and not s.datastore.in_memory}
+    names = document["services"].keys() & stack.facts.plan.stateful_services() & stores.keys()
+    found = {n: relaxation(document["services"][n], stack.facts.images.get(n), stores[n].relaxed) for n in sorted(names)}
     unknown = {n: Relaxation(obstacle=f"nothing sound is known for {stores[n].name}") for n in found if not stores[n].relaxed}
     return {**found, **unknown}
 

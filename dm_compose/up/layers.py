@@ -11,7 +11,7 @@ from dm_compose.compose.words import VerbWords
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.project import Project
-from dm_compose.core.stack import Subdot
+from dm_compose.discovery.stack_plan import Subdot
 from dm_compose.engine import Engine
 from dm_compose.errors import DmError, ExistsError, NotFoundError
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from dm_compose.core.names import SubdotName
 from dm_compose.core.project import Project
-from dm_compose.core.stack import Kind, StackPlan
 from dm_compose.discovery.naming import ANCESTOR_DRIVER, GENERATED_PREFIX
+from dm_compose.discovery.stack_plan import Kind, StackPlan
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ import yaml
 from dm_compose.compose.words import VerbWords, read_words
 from dm_compose.core.containers import Container
 from dm_compose.core.names import SubdotName
-from dm_compose.core.stack import Kind, Subdot
+from dm_compose.discovery.stack_plan import Kind, Subdot
 from dm_compose.dots.stack import Rewrite, Stack
+from dm_compose.errors import ComposeError
 from dm_compose.live.access import store_exists
 from dm_compose.storage.system import file_errors, write_file
 from dm_compose.up.layers import Layer, adopted, refuse_to_overwrite, replaceable
@@ -39,19 +40,19 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
     dry_run = verb.asks("dry-run")
     if creates and not dry_run and (interrupted := get_images(stack)):
         return interrupted
-    recorded = {} if dry_run and not store_exists(stack.engine) else stack.recorded_places()
+    recorded = {} if dry_run and not store_exists(stack.facts.engine) else stack.recorded_places()
     containers = stack.containers()
     project = stack.compose.project(all_profiles=True)
-    situations = {s.name: _situation(stack, s, containers, recorded) for s in stack.plan.subdots}
-    subdots = [s for s in stack.plan.subdots if s.services[0] not in _scaled(verb)]
+    situations = {s.name: _situation(stack, s, containers, recorded) for s in stack.facts.plan.subdots}
+    subdots = [s for s in stack.facts.plan.subdots if s.services[0] not in _scaled(verb)]
     layers = []
     if creates:
         replaced = replaceable(verb, project)
         subdots = [s for s in subdots if s.services[0] in replaced or not situations[s.name].in_layer]
         layers = [_layer(stack, s, containers) for s in subdots if situations[s.name].in_layer]
-        refuse_to_overwrite(stack.engine, layers)
+        refuse_to_overwrite(stack.facts.engine, layers)
     rewrites = [*stack.rewrites, *rewrites]
-    document = generate(project, replace(stack.plan, subdots=tuple(subdots)), situations)
+    document = generate(project, replace(stack.facts.plan, subdots=tuple(subdots)), situations)
     if document is None and rewrites:
         document = copy.deepcopy(dict(project.document))
     if document is None:
@@ -63,8 +64,8 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
         if dry_run:
             file = Path(meanwhile.enter_context(tempfile.TemporaryDirectory())) / "compose.yaml"
         else:
-            file = generated_file(stack.project.name, directory)
-            meanwhile.enter_context(adopted(stack.engine, layers, stack.listener))
+            file = generated_file(stack.facts.project.name, directory)
+            meanwhile.enter_context(adopted(stack.facts.engine, layers, stack.listener))
             for subdot in subdots if creates else ():
                 if situations[subdot.name] == Situation():
                     _prepare(stack, subdot)
@@ -74,17 +75,23 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
         return stack.compose.pass_through(words, file=file, directory=directory)
 
 
+def require_compose(stack: Stack, words: Sequence[str], *, creates: bool, rewrites: Sequence[Rewrite] = ()) -> None:
+    """Run a Compose verb as `compose_with_state` does; ComposeError when it fails."""
+    if code := compose_with_state(stack, words, creates=creates, rewrites=rewrites):
+        raise ComposeError(f"`docker compose {' '.join(words)}` failed with exit code {code}", hint="Its own output says why.")
+
+
 def get_images(stack: Stack) -> int:
     """Have Compose get the images that the engine lacks; should that fail, the verb itself will say why. Return 0, or the exit
     code of what a signal has interrupted.
     """
-    missing = [service for name, service in stack.project.services.items() if name not in stack.images]
+    missing = [service for name, service in stack.facts.project.services.items() if name not in stack.facts.images]
     pulled, built = [s.name for s in missing if not s.built], [s.name for s in missing if s.built]
     for names, words in ((pulled, ["pull", "--ignore-pull-failures", "--policy", "missing"]), (built, ["build"])):
         if names and (code := stack.compose.pass_through([*words, *names])) >= INTERRUPTED:
             return code
     if missing:
-        stack.look_at_images_again()
+        stack.facts.look_at_images_again()
     return 0
 
 
@@ -96,13 +103,13 @@ def _scaled(verb: VerbWords) -> set[str]:
 
 def _prepare(stack: Stack, subdot: Subdot) -> None:
     """Make the volume of a path that the image does not have, where its server runs as somebody else than root."""
-    service, image = stack.project.services[subdot.services[0]], stack.images.get(subdot.services[0])
+    service, image = stack.facts.project.services[subdot.services[0]], stack.facts.images.get(subdot.services[0])
     if subdot.kind not in GIVEN or image is None or subdot.path in image.volumes:
         return
     assert subdot.volume is not None
     user = service.user or image.user
-    if user.partition(":")[0] not in ("", "root", "0") and stack.engine.volume(subdot.volume) is None:
-        stack.engine.give_new_volume(image.digest, subdot.path, user, subdot.volume, stack.volume_labels(subdot))
+    if user.partition(":")[0] not in ("", "root", "0") and stack.facts.engine.volume(subdot.volume) is None:
+        stack.facts.engine.give_new_volume(image.digest, subdot.path, user, subdot.volume, stack.facts.volume_labels(subdot))
 
 
 def _situation(stack: Stack, subdot: Subdot, containers: Sequence[Container], recorded: Mapping[SubdotName, str]) -> Situation:
@@ -113,13 +120,13 @@ def _situation(stack: Stack, subdot: Subdot, containers: Sequence[Container], re
     place = recorded.get(subdot.name)
     return Situation(
         mounted=mounted[0] if mounted else None,
-        recorded=place if place and stack.engine.volume(place) is not None else None,
-        in_layer=bool(mine) and not mounted and stack.engine.has_data(mine[0].id, subdot.path),
+        recorded=place if place and stack.facts.engine.volume(place) is not None else None,
+        in_layer=bool(mine) and not mounted and stack.facts.engine.has_data(mine[0].id, subdot.path),
     )
 
 
 def _layer(stack: Stack, subdot: Subdot, containers: Sequence[Container]) -> Layer:
-    return Layer(subdot, _containers(subdot, containers)[0], stack.volume_labels(subdot))
+    return Layer(subdot, _containers(subdot, containers)[0], stack.facts.volume_labels(subdot))
 
 
 def _containers(subdot: Subdot, containers: Sequence[Container]) -> list[Container]:

@@ -10,7 +10,7 @@ from typing import Any
 from dm_compose.core.names import SubdotName
 from dm_compose.remotes import Remote, Tag, digest_of
 from dm_compose.transfer.codec import compress_document, decompress_document
-from dm_compose.transfer.manifests import CommitManifest, Layer
+from dm_compose.transfer.manifests import CommitManifest, Descriptor
 from dm_compose.transfer.reading import read_blob, read_manifest
 from tests.support.transfers import SHOP
 
@@ -27,11 +27,11 @@ class Forge:
         assert digest is not None
         self.manifest: CommitManifest = read_manifest(self.repository, digest)
 
-    def _put(self, data: bytes, subdot: SubdotName | None = None) -> Layer:
+    def _put(self, data: bytes, subdot: SubdotName | None = None) -> Descriptor:
         self.repository.put(digest_of(data), data)
-        return Layer(digest_of(data), len(data), subdot)
+        return Descriptor(digest_of(data), len(data), subdot)
 
-    def _document(self, layer: Layer) -> Any:
+    def _document(self, layer: Descriptor) -> Any:
         return json.loads(decompress_document(read_blob(self.repository, layer, what="x"), _MANY, what="x"))
 
     def tree(self, change: Change) -> Forge:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import docker
 
-from dm_compose.clones.clone import CLONE_LABEL
+from dm_compose.core.labels import CLONE_LABEL
 from dm_compose.engine import Engine
 from tests.support.projects import TestProject
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.core.containers import Image
 from dm_compose.core.project import Project
-from dm_compose.core.stack import StackPlan
 from dm_compose.datastores.registry import registry
+from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.discovery.subdots import make_plan
 
 IN_VAIN = "named in x-dotmesh.include, to no effect"

@@ -20,7 +20,7 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
 
     A clone whose test run lives stays, and so does everything that is no clone. The next test run on clones does it, too.
     """
-    from dm_compose.clones.clone import sweep
+    from dm_compose.clones.sweep import sweep
 
     dots = target().dots(quiet=as_json)
     if dots.engine is None:

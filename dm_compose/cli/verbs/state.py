@@ -54,8 +54,8 @@ MAX_LISTED = 10
 def plan(*, as_json: bool) -> None:
     """Show which directories of the stack are its state, and why. Changes nothing."""
     stack = cast(ComposeTarget, target()).stack(quiet=as_json)
-    found = stack.plan
-    if unseen := sorted(stack.project.services.keys() - stack.images.keys()):
+    found = stack.facts.plan
+    if unseen := sorted(stack.facts.project.services.keys() - stack.facts.images.keys()):
         click.echo(
             f"note: the engine has no image of {', '.join(unseen)}; volumes that only an image declares are not known", err=True
         )

@@ -81,8 +81,6 @@ class Committing(Parts):
             captures[subdot].without = inner[subdot]
 
     def _copy_early(self, pending: _Pending) -> None:
-        progress = self._counting("copy")
-
         def copy(subdot: SubdotName, directory: str) -> None:
             try:
                 pending.captures[subdot].prepare(progress)
@@ -90,15 +88,17 @@ class Committing(Parts):
                 if not pending.is_tree or os.path.isdir(directory):
                     raise
 
-        self._each({subdot: capture.root for subdot, capture in pending.captures.items()}, copy, "copying into the store")
+        with self._counting("copy") as progress:
+            self._each({subdot: capture.root for subdot, capture in pending.captures.items()}, copy, "copying into the store")
         if pending.batch.copied_bytes:  # otherwise the sync inside the freeze would have to write them to the disk
             with file_errors("copying into the store"):
                 sync_filesystem(pending.batch.directory)
 
     def will_disturb(self, entry_id: EntryId, paused: Sequence[str], stopped: Sequence[str]) -> None:
         pending = self._in_the_making(entry_id)
-        pending.entry = replace(pending.entry, paused=tuple(paused), stopped=tuple(stopped))
-        self._database.put_journal(pending.entry)
+        if paused or stopped:
+            pending.entry = replace(pending.entry, paused=tuple(paused), stopped=tuple(stopped))
+            self._database.put_journal(pending.entry)
 
     def capture(self, entry_id: EntryId) -> Captured:
         pending = self._in_the_making(entry_id)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -171,8 +172,9 @@ class Parts:
             jobs = {subdot: pool.submit(work, subdot, directory) for subdot, directory in directories.items()}
             return {subdot: job.result() for subdot, job in jobs.items()}
 
-    def _counting(self, what: str) -> Callable[[int], None]:
-        """Return a function that adds bytes up, and emits the sum as an event `what`."""
+    @contextlib.contextmanager
+    def _counting(self, what: str) -> Iterator[Callable[[int], None]]:
+        """Yield a function that adds bytes up and emits the sum as an event `what`. The last event has the sum as its total."""
         done = 0
 
         def progress(size: int) -> None:
@@ -180,7 +182,9 @@ class Parts:
             done += size
             self.listener(Event(what, done=done, unit="bytes"))
 
-        return progress
+        yield progress
+        if done:
+            self.listener(Event(what, done=done, total=done, unit="bytes"))
 
 
 def nested(directories: Directories) -> dict[SubdotName, frozenset[str]]:

@@ -67,7 +67,8 @@ class LocalStore(LocalHistory, Looking, Restoring):
         return found
 
     def check(self, live: Mapping[DotName, Mapping[WorktreeName, Directories]], *, repair: bool) -> Checkup:
-        return self._checking.check(live, self._counting("check"), repair=repair)
+        with self._counting("check") as progress:
+            return self._checking.check(live, progress, repair=repair)
 
     def probe(self, directories: Directories) -> FileSystemProbe:
         with (

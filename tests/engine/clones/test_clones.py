@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from dm_compose.clones.clone import Clone, clone_name, made, sweep
+from dm_compose.clones.clone import Clone, clone_name, made
+from dm_compose.clones.sweep import sweep
 from dm_compose.core.events import ignore
 from dm_compose.dots.all_dots import Dots
 from dm_compose.dots.stack import Stack
@@ -239,7 +240,7 @@ def test_a_clone_whose_maker_is_killed_anywhere_is_swept_also_by_one_that_is_kil
     def make(number: int) -> None:
         mine = Stack(stack.compose.options)
         mine.__dict__.update(known)
-        with made(Clone(mine, clone_name(stack.project.name, "killed", f"gw{number}"), "killed"), "HEAD"):
+        with made(Clone(mine, clone_name(stack.facts.project.name, "killed", f"gw{number}"), "killed"), "HEAD"):
             os._exit(KILLED)
 
     def clean() -> None:

@@ -12,10 +12,11 @@ import pymongo
 import pymysql
 import pytest
 
-from dm_compose.clones.settle import settled
+from dm_compose.clones.settle import SettleOptions, settled
 from dm_compose.core.names import CommitId
 from dm_compose.live.ready import await_ready
-from dm_compose.sessions.session import SessionOptions, StackSession
+from dm_compose.sessions.leases import own_stack
+from dm_compose.sessions.options import SessionOptions
 from tests.support.projects import Run, TestProject, example, project_in
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
@@ -127,7 +128,7 @@ def shop(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         stack = project.stack()
         with stack.opened(lock=False) as live:
             for member in live.members:
-                await_ready(stack.engine, member, stack.listener, READY_S)
+                await_ready(stack.facts.engine, member, stack.listener, READY_S)
         yield Shop(project)
 
 
@@ -144,9 +145,9 @@ def test_a_settled_form_holds_what_a_commit_of_busy_engines_holds(shop: Shop) ->
     project.dm("down")
 
     stack = project.stack()
-    form = settled(stack, SessionOptions(), "test")
+    form = settled(stack, SettleOptions(), "test")
     assert form != seed
-    with StackSession(stack, SessionOptions(commit=form)) as session:
+    with own_stack(stack, SessionOptions(commit=form)) as session:
         assert "crash recovery" not in session.logs("catalogue-db", 1000)  # InnoDB had nothing to replay
         differing = {str(name) for name, diff in session.diff(session.resolve(seed)).items() if diff}
         assert shop.state() == expected

@@ -69,13 +69,17 @@ def test_on_a_terminal_the_bar_is_gone_before_anything_else_is_printed(monkeypat
         narrator(count(2 * MIB, what="fetch"))
         narrator.close()
         narrator.close()
+        copying = Narrator(quiet=False)
+        copying(count(3 * MIB, 0, "copy"))
+        copying(count(4 * MIB, 4 * MIB, "copy"))
     shown = ""
     with contextlib.suppress(OSError):  # at the end of what was printed
         while True:
             shown += os.read(ours, 10_000).decode()
     os.close(ours)
     erased = re.escape("\r\x1b[K")
-    assert re.fullmatch(rf"{erased}  push \[.*{erased}  putting back db\r\n{erased}  fetch \[[^\r]*{erased}", shown, re.DOTALL)
+    line = rf"{erased}  push \[.*{erased}  putting back db\r\n{erased}  fetch \[[^\r]*{erased}{erased}  copy 3.0 MiB{erased}"
+    assert re.fullmatch(line, shown, re.DOTALL)
 
 
 def test_events_for_programs_are_a_json_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,6 +147,15 @@ def test_what_compose_builds_is_the_originals_image() -> None:
     assert document["services"]["db"]["pull_policy"] == "never"
 
 
+def test_what_a_provider_makes_gets_no_image() -> None:
+    cloud = {"provider": {"type": "acme", "options": {"size": ["3"]}}}
+    app = {"image": "busybox", "depends_on": {"cloud": {"condition": "service_started"}}}
+    document, warnings = clone({"cloud": cloud, "app": app})
+    assert document["services"]["cloud"] == {**cloud, "labels": LABELS}
+    assert document["services"]["app"]["depends_on"] == app["depends_on"]
+    assert warnings == []
+
+
 def test_all_is_labelled_beside_its_own_labels_and_the_rest_stays() -> None:
     health = {"test": ["CMD", "true"]}
     app = {"image": "busybox", "depends_on": {"db": {"condition": "service_healthy"}}, "labels": {"mine": "x"}}

@@ -439,6 +439,20 @@ def parsed(value: Mapping[str, object], *, extended: str = "", volumes: Mapping[
     return parse_project(json.dumps(document), extended)
 
 
+@needs_compose
+def test_a_service_that_a_provider_makes_has_no_container_and_no_image() -> None:
+    write(
+        compose_yaml="services:\n"
+        "  cloud: {provider: {type: acme, options: {size: 3}}, x-dotmesh: {engine: postgres}}\n"
+        "  pictured: {provider: {type: acme}, image: 'nginx:1'}\n"
+        "  web: {image: 'nginx:1', depends_on: [cloud, pictured]}\n"
+    )
+    found = Compose(ComposeOptions()).project()
+    assert images(found) == {"web": "nginx:1"}
+    assert found.providers == {"cloud": {"engine": "postgres"}, "pictured": {}}
+    assert found.inactive == frozenset()
+
+
 def test_a_project_without_anything_is_one() -> None:
     found = parse_project('{"name": "shop"}', "")
     assert (found.name, dict(found.services), dict(found.volumes), dict(found.settings)) == ("shop", {}, {}, {})

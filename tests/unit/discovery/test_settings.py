@@ -21,8 +21,11 @@ def read(
     top: Mapping[str, object] | None = None,
     service: Mapping[str, object] | None = None,
     volume: Mapping[str, object] | None = None,
+    provider: Mapping[str, object] | None = None,
 ) -> Settings:
-    """Read the settings of a project with services `web` and `db`, volumes `uploads` and `db-data`, and a `debug` profile."""
+    """Read the settings of a project with services `web` and `db`, a service `cloud` that a provider makes, volumes `uploads`
+    and `db-data`, and a `debug` profile.
+    """
     project = Project(
         name="shop",
         services={
@@ -36,6 +39,7 @@ def read(
         document={},
         digest="",
         settings=top or {},
+        providers={"cloud": provider or {}},
         inactive=frozenset(("mailer", "mail-data")),
     )
     return read_settings(project, ENGINES)
@@ -154,6 +158,8 @@ def test_engine_and_port_belong_to_their_service() -> None:
         ({"top": {"": "uploads"}}, "x-dotmesh must be a mapping; found 'uploads'", "Known keys: dot, include, exclude."),
         ({"service": {"": ["a"]}}, "services.web.x-dotmesh must be a mapping", "Known keys: include, exclude, engine, port."),
         ({"volume": {"": "true"}}, "volumes.uploads.x-dotmesh must be a mapping", "Known keys: include, exclude."),
+        # A service that has no state.
+        ({"provider": {"engine": "postgres"}}, "services.cloud.x-dotmesh: a provider makes this service", None),
         # The dot's name.
         ({"top": {"dot": "my shop"}}, "x-dotmesh.dot: invalid dot name 'my shop'", "letters, digits"),
         ({"top": {"dot": "a.b"}}, "x-dotmesh.dot: invalid dot name 'a.b'", "letters, digits"),

@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dm_compose.core.commit import CommitDraft, Worktree
-from dm_compose.core.names import MAIN_WORKTREE, DotName, RefName, SubdotName, WorktreeName
-from dm_compose.discovery.naming import worktree_name
+from dm_compose.core.names import MAIN_WORKTREE, DotName, RefName, SubdotName, WorktreeName, worktree_name
 from dm_compose.driver.volumes import Volumes
 from dm_compose.errors import DmError, ExistsError, InUseError, NotFoundError, UsageError
 from dm_compose.store.local.store import LocalStore

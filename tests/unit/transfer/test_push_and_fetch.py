@@ -14,7 +14,7 @@ from dm_compose.core.commit import CommitDraft
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, RefName
 from dm_compose.errors import DivergedError, InUseError, NotFoundError
 from dm_compose.remotes import Digest, Remote, RemoteName, Tag
-from dm_compose.transfer import Relation, download, planning, push, verify_remote
+from dm_compose.transfer import Relation, download, push, push_plan, verify_remote
 from dm_compose.transfer.reading import read_manifest, read_table
 from dm_compose.transfer.tables import chain
 from tests.support.transfers import DOT, SHOP, Side, change_page, directory_remote, write_pages
@@ -321,9 +321,9 @@ def test_a_shallow_commit_is_not_pushed_to_where_its_ancestors_are_not(
 def test_a_commit_that_would_need_many_packs_or_tables_sends_the_small_ones_again(
     ours: Side, theirs: Side, remote: Remote, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "MAX_PACKS", 6)
-    monkeypatch.setattr(planning, "KEPT_PACKS", 3)
-    monkeypatch.setattr(planning, "MAX_TABLES", 2)
+    monkeypatch.setattr(push_plan, "MAX_PACKS", 6)
+    monkeypatch.setattr(push_plan, "KEPT_PACKS", 3)
+    monkeypatch.setattr(push_plan, "MAX_TABLES", 2)
     ids = []
     for number in range(30):
         write_pages(ours.data / f"file{number}", 3, seed=number)

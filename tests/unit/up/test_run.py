@@ -69,6 +69,7 @@ def test_an_interrupted_pull_is_the_end_of_it(code: int) -> None:
         called.append(words[0])
         return code
 
-    stack = SimpleNamespace(compose=SimpleNamespace(pass_through=pass_through), project=PROJECT, images={})
+    facts = SimpleNamespace(project=PROJECT, images={})
+    stack = SimpleNamespace(compose=SimpleNamespace(pass_through=pass_through), facts=facts)
     assert compose_with_state(cast(Any, stack), ["up", "-d"], creates=True) == code
     assert called == ["pull"]

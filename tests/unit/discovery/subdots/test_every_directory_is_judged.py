@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from dm_compose.core.names import SubdotName
-from dm_compose.core.stack import StackPlan
+from dm_compose.discovery.stack_plan import StackPlan
 from tests.support.capabilities import needs_compose
 from tests.support.plans import HOST_DIRECTORY, declares, plan_of
 

@@ -54,6 +54,7 @@ def test_events_reach_the_listener(stores: Stores, fast_path: Path) -> None:
     bench.commit()
     copied = [e for e in events if e.what == "copy"]
     assert max(e.done for e in copied) == 40_000
+    assert copied[-1] == Event("copy", done=40_000, total=40_000, unit="bytes"), "the end of a count is told"
     assert {e.unit for e in copied} == {"bytes"}
 
 

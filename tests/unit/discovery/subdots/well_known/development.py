@@ -1,7 +1,5 @@
 """Applications in development: source code is mounted, and dependencies lie in volumes."""
 
-
-
 from __future__ import annotations
 
 from tests.support.plans import HOST_DIRECTORY

@@ -1,4 +1,4 @@
-"""What is accepted of a tree that came from a remote. Whoever can write to a remote may be somebody else's enemy."""
+"""Refusing trees from a remote that must not be written to a disk. A writer of the remote may be an enemy of its readers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = {DIRECTORY, FILE, SYMLINK, FIFO, HARDLINK}
 
 
 def read_tree(blob: bytes, *, what: str) -> tuple[bytes, Manifest]:
-    """Return the tree in a blob, as it is to be stored and decoded; UntrustedError for one that may not be written to a disk."""
+    """Return the tree in a blob twice: the bytes to store, and decoded. UntrustedError if it may not be written to a disk."""
     data = decompress_document(blob, MAX_TREE_BYTES, what=what)
     try:
         manifest = Manifest.decode(data, name=what)
@@ -41,13 +41,13 @@ def _check(entry: Entry, path: object, before: Mapping[str, Entry], what: str) -
 
 def _path_problem(path: object, entry: Entry, before: Mapping[str, Entry]) -> str | None:
     if not isinstance(path, str) or "\0" in path:
-        return "is no path"
+        return "is not a path"
     if not path:
         return None if entry.kind == DIRECTORY else "is not a directory"
     try:
         name = path.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        return "is no path"
+        return "is not a path"
     parts = name.split(b"/")
     if len(name) > MAX_PATH_BYTES or any(len(part) > MAX_NAME_BYTES for part in parts):
         return "is too long"
@@ -88,14 +88,14 @@ def _kind_problem(entry: Entry, before: Mapping[str, Entry]) -> str | None:
     if entry.kind == HARDLINK:
         first = before.get(entry.ref)
         if first is None or first.kind != FILE:
-            return "is a second name of something that is no file"
+            return "is a second name of something that is not a file"
     if entry.kind == SYMLINK and (not 0 < len(entry.ref.encode("utf-8", "replace")) <= MAX_PATH_BYTES or "\0" in entry.ref):
         return "is a symlink to nowhere"
     return None
 
 
 def check_together(trees: Mapping[SubdotName, Manifest], *, what: str) -> None:
-    """Raise UntrustedError when the subdot of the whole dot has something in the place of another subdot's directory."""
+    """Raise UntrustedError when `__root__`, the subdot of the whole dot, has a file in the place of another subdot."""
     root = trees.get(ROOT_SUBDOT)
     if root is not None and (clash := sorted(trees.keys() & root.entries.keys())):
         raise UntrustedError(f"{what} is refused: {clash[0]!r} is a subdot and a file of {ROOT_SUBDOT}")

@@ -1,0 +1,49 @@
+"""A clone with containers: made from a commit, its engines up and ready, and removed at the end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from dm_compose.clones.clone import Clone, made
+from dm_compose.core.commit import Commit
+from dm_compose.dots.stack import OpenStack, Rewrite
+from dm_compose.live.ready import await_all
+from dm_compose.operations.checks import check_versions
+from dm_compose.up.run import require_compose
+
+
+@dataclass(frozen=True)
+class RunningClone:
+    """A clone of a stack, at `commit` when it was made, with its store open."""
+
+    clone: Clone
+    commit: Commit
+    opened: OpenStack
+
+    def up(self, words: Sequence[str], rewrites: Sequence[Rewrite], *, any_version: bool, timeout_s: float) -> None:
+        """Have Compose bring containers up (`words` of its `up`), and return when all that have state answer.
+
+        ComposeError, NotReadyError; without `any_version` also VersionMismatchError.
+        """
+        require_compose(self.clone, ["up", "-d", *words], creates=True, rewrites=rewrites)
+        with self.opened.live() as live:
+            await_all(live, timeout_s)
+            if not any_version:
+                check_versions(live.origins(), self.commit)
+
+    def stop(self, timeout_s: int) -> list[str]:
+        """Stop the containers as `docker stop` does; return the services that had to be killed."""
+        require_compose(self.clone, ["stop", "--timeout", str(timeout_s)], creates=False)
+        return [container.label for container in self.clone.containers() if container.exit_code == KILLED]
+
+
+KILLED = 137  # the exit code of a container that did not end in time
+
+
+@contextlib.contextmanager
+def running_clone(clone: Clone, ref: str) -> Iterator[RunningClone]:
+    """Make a clone of what `ref` means in the original, to bring containers up in; remove it at the end. See clone.made."""
+    with made(clone, ref) as commit, contextlib.closing(clone.open(make_volumes=False)) as opened:
+        yield RunningClone(clone, commit, opened)

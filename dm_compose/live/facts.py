@@ -1,0 +1,68 @@
+"""What a compose file and the engine's images say of a stack: its project, settings, images and plan, each found out once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from dm_compose.compose import Compose
+from dm_compose.core.containers import Image
+from dm_compose.core.labels import PROJECT_LABEL, VOLUME_LABEL
+from dm_compose.core.project import Project
+from dm_compose.datastores.registry import registry
+from dm_compose.discovery.stack_plan import StackPlan, Subdot
+from dm_compose.discovery.subdots import make_plan
+from dm_compose.engine import Engine
+from dm_compose.errors import EngineError
+
+
+class StackFacts:
+    """The facts of a stack, found out on first use. Any of them may raise ComposeError or EngineError then."""
+
+    def __init__(self, compose: Compose) -> None:
+        self.compose = compose
+
+    @functools.cached_property
+    def project(self) -> Project:
+        """The project as Compose resolves it."""
+        return self.compose.project()
+
+    @functools.cached_property
+    def engine(self) -> Engine:
+        """The engine, connected on first use."""
+        return Engine()
+
+    @functools.cached_property
+    def images(self) -> Mapping[str, Image]:
+        """The images of the services that the engine has, by service; none without an engine."""
+        # The engine is asked while Compose resolves the project: both take a tenth of a second.
+        with ThreadPoolExecutor(1) as pool:
+            connected = pool.submit(lambda: self.engine)
+            services = self.project.services.values()
+            try:
+                connected.result()
+            except EngineError:
+                return {}
+        found = {service.name: self.engine.image(service.image.reference) for service in services}
+        return {name: image for name, image in found.items() if image is not None}
+
+    @functools.cached_property
+    def plan(self) -> StackPlan:
+        """Which directories are the stack's state, and what its services run.
+
+        Works without an engine, and then knows only images that datastore modules know.
+        """
+        images = self.images
+        return make_plan(self.project, images, registry())
+
+    def look_at_images_again(self) -> None:
+        """Forget what the engine had, and the plan made of it: images have been pulled or built."""
+        for name in ("images", "plan"):
+            self.__dict__.pop(name, None)
+
+    def volume_labels(self, subdot: Subdot) -> dict[str, str]:
+        """Return the labels by which Compose knows a subdot's volume as its own."""
+        assert subdot.volume is not None
+        key = subdot.source or subdot.volume.removeprefix(f"{self.project.name}_")
+        return {PROJECT_LABEL: self.project.name, VOLUME_LABEL: key}

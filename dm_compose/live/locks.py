@@ -1,0 +1,47 @@
+"""The store's locks as operations take them, and how this process is called where others wait for it."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from dm_compose.core.events import Event, Listener
+from dm_compose.errors import InUseError
+from dm_compose.store.api import Store
+
+LOCK_TIMEOUT_S = 600.0
+
+
+def who_am_i() -> str:
+    """Return how others that wait for us should call us."""
+    return f"{Path(sys.argv[0]).name or 'python'} (process {os.getpid()} of {user_name()} on {socket.gethostname()})"
+
+
+def user_name() -> str:
+    """Return the user's name for authors and messages."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+@contextlib.contextmanager
+def locked(store: Store, name: str, listener: Listener, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
+    """Hold a lock of the store; says whom it waits for. InUseError after `timeout_s`."""
+    who = who_am_i()
+    try:
+        token = store.lock(name, who, 0)
+    except InUseError as busy:
+        if timeout_s <= 0:
+            raise
+        listener(Event("wait", f"{busy.message}; waiting up to {timeout_s:.0f} s"))
+        token = store.lock(name, who, timeout_s)
+    try:
+        yield
+    finally:
+        store.unlock(token)

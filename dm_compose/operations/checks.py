@@ -1,0 +1,268 @@
+"""Refusals before an operation: one function for each verb, so that all verbs refuse the same thing in the same words.
+
+A check changes no file and no record. `before_reset`, `before_pull` and `before_up` have running datastores write what they hold
+in memory to their files, so that comparing files tells everything. The caller holds the dot's lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from dm_compose.core.commit import Commit, Origin, Worktree
+from dm_compose.core.names import MAIN_WORKTREE, CommitId, RefName, SubdotName
+from dm_compose.errors import (
+    DivergedError,
+    EngineError,
+    InUseError,
+    NotFoundError,
+    UncommittedError,
+    VersionMismatchError,
+)
+from dm_compose.live.worktree import LiveWorktree
+from dm_compose.operations.uncommitted import dirty_subdots, save_from_memory, uncommitted
+
+KEEP_IT = "Commit them, or use --hard (`undo` brings them back); `diff` shows them."
+
+
+def before_commit(live: LiveWorktree) -> None:
+    """Raise InUseError for a stranger that writes, NotFoundError where files are missing or nothing keeps state."""
+    _refuse_strangers(live, readers_too=False)
+    require_places(live)
+    if not live.places:
+        raise NotFoundError(
+            f"dot {live.dot} has no subdot: nothing in this stack keeps state", hint="`dm-compose plan` says why."
+        )
+
+
+def before_save(live: LiveWorktree) -> None:
+    """Raise InUseError for a stranger that writes while the live state is kept."""
+    _refuse_strangers(live, readers_too=False)
+
+
+def before_reset(live: LiveWorktree, target: Commit, *, hard: bool, any_version: bool) -> None:
+    """Raise what `before_checkout` raises; without `hard` also UncommittedError where changes would be lost."""
+    before_checkout(live, target, any_version=any_version)
+    if not hard:
+        refuse_to_lose(live)
+
+
+def before_checkout(live: LiveWorktree, target: Commit, *, any_version: bool) -> None:
+    """Raise what `before_undo` raises; without `any_version` also VersionMismatchError."""
+    before_undo(live)
+    if not any_version:
+        check_versions(live.origins(), target)
+
+
+def before_undo(live: LiveWorktree) -> None:
+    """Raise InUseError for a stranger that uses a subdot, NotFoundError where the files of one are missing."""
+    _refuse_strangers(live, readers_too=True)
+    require_places(live)
+
+
+def before_session(live: LiveWorktree, target: Commit, *, any_version: bool) -> None:
+    """Raise what `before_checkout` raises, before a test run borrows the stack."""
+    before_checkout(live, target, any_version=any_version)
+
+
+def before_up(
+    live: LiveWorktree,
+    target: Commit,
+    branch: RefName,
+    *,
+    expected: Mapping[SubdotName, Origin],
+    fast_forward: bool,
+    any_version: bool,
+) -> None:
+    """Raise what stands against filling a stack with `target` and standing on `branch`, but for uncommitted changes.
+
+    `expected` says what will write each subdot, since there may be no container yet; `fast_forward` says that the branch's head
+    is an ancestor of `target`. InUseError, NotFoundError, VersionMismatchError, DivergedError; UncommittedError for a branch that
+    was left with changes.
+    """
+    if live.tree:
+        raise InUseError(
+            f"dot {live.dot} keeps its files in the store, not in volumes of the stack", hint="`dm pull` brings it up to date."
+        )
+    before_undo(live)
+    if missing := sorted(s.name for s in live.plan.subdots if s.name not in target.subdots):
+        raise NotFoundError(
+            f"commit {target.id.short} has no subdot {', '.join(missing)}, which this stack has",
+            hint=f"It has {', '.join(sorted(target.subdots))}. `dm-compose plan` shows the stack's; commit and push it anew.",
+        )
+    if not any_version:
+        check_versions(expected, target)
+        check_versions(live.origins(), target)
+    head = live.store.branches(live.dot).get(branch)
+    if head not in (None, target.id) and not fast_forward:
+        raise DivergedError(
+            f"branch {branch} of dot {live.dot} has commits that {target.id.short} does not stand on",
+            hint=f"`push` them; or keep them as another branch (`dm-compose branch NAME {branch}`) and reset {branch}.",
+        )
+    if branch != live.state().branch and branch in live.store.uncommitted(live.dot):
+        raise UncommittedError(
+            f"branch {branch} was left with uncommitted changes", hint=f"`dm-compose checkout {branch}` brings them back."
+        )
+
+
+def before_pull(live: LiveWorktree, branch: RefName, *, diverged_from: str | None) -> None:
+    """Raise InUseError or UncommittedError where moving `branch` to new commits would take something away.
+
+    `diverged_from` names the remote's dot where both branches have commits that the other lacks, and nothing keeps ours:
+    DivergedError. A tree that has no commit and no files yet may be pulled into.
+    """
+    if diverged_from is not None:
+        raise DivergedError(
+            f"branch {branch} of dot {live.dot} and that of {diverged_from} have diverged: each has commits that the other"
+            " does not have",
+            hint="`pull --stash-on-divergence` keeps yours as a branch of its own.",
+        )
+    if branch == live.state().branch:
+        _refuse_strangers(live, readers_too=True)
+        empty = live.tree and live.state().head is None
+        if not (empty and not any(change.path for found in uncommitted(live).values() for change in found.diff.changes)):
+            refuse_to_lose(live, hint="Commit them, or go back with `reset --hard` (`undo` brings them back); `diff` shows them.")
+        return
+    for worktree in live.store.worktrees(live.dot).values():
+        if worktree.branch == branch:
+            raise InUseError(
+                f"branch {branch} of dot {live.dot} is checked out in worktree {worktree.name}",
+                hint=f"Go there first: checkout {branch}"
+                if worktree.project is None
+                else f"Pull it there, with dm-compose -p {worktree.project}.",
+            )
+    if branch in live.store.uncommitted(live.dot):
+        raise UncommittedError(
+            f"branch {branch} of dot {live.dot} was left with uncommitted changes",
+            hint=f"Commit them first: checkout {branch}",
+        )
+
+
+def before_removing_branch(live: LiveWorktree, name: RefName, tree: Worktree | None, *, force: bool) -> None:
+    """Raise InUseError for a branch that is checked out; `tree` is the worktree that stands on it, if any.
+
+    Without `force`, raise UncommittedError where nothing else leads to its commits, or its changes are in no commit.
+    """
+    store, dot = live.store, live.dot
+    if tree is not None and (tree.name == store.current(dot) or not tree.tree):
+        raise InUseError(
+            f"branch {name} of dot {dot} is checked out in worktree {tree.name}", hint="Check out another branch there first."
+        )
+    if tree is not None:
+        _refuse_fixed(live, tree)
+    head = store.branches(dot).get(name)
+    if head is not None and not force:
+        _refuse_to_forget(live, name, head)
+
+
+def before_removing_tree(live: LiveWorktree, *, force: bool) -> bool:
+    """Raise InUseError for a worktree that stays or is in use; return whether there are uncommitted changes.
+
+    Raise UncommittedError for these without `force`.
+    """
+    _refuse_fixed(live, live.state())
+    running = [m.container.name for m in live.members if m.mounts and m.container.running]
+    if running:
+        raise InUseError(f"worktree {live.worktree} of dot {live.dot} is used by {', '.join(running)}", hint="Stop them first.")
+    dirty = bool(dirty_subdots(live))
+    if dirty and not force:
+        raise UncommittedError(
+            f"worktree {live.worktree} of dot {live.dot} holds uncommitted changes",
+            hint="Commit them, or insist; they are kept in the reflog then.",
+        )
+    return dirty
+
+
+def before_removing_volumes(live: LiveWorktree) -> None:
+    """Raise InUseError for a worktree of volumes that still has containers."""
+    if containers := [m.container.name for m in live.members]:
+        project = live.store.worktree(live.dot, live.worktree).project
+        raise InUseError(
+            f"worktree {live.worktree} of dot {live.dot} has containers: {', '.join(containers)}",
+            hint=f"dm-compose -p {project} down",
+        )
+
+
+# Single refusals that several verbs share
+
+
+def require_places(live: LiveWorktree) -> None:
+    """Raise NotFoundError for a subdot whose files are nowhere, EngineError where only an engine could tell.
+
+    In a tree subdots come and go as they like.
+    """
+    for subdot in live.plan.subdots if not live.tree else ():
+        if subdot.name in live.places:
+            continue
+        if any(m.container.service in subdot.services[:1] for m in live.members):
+            raise NotFoundError(
+                f"subdot {subdot.name}: service {subdot.services[0]} keeps {subdot.path} in its container, not in a volume",
+                hint="`dm-compose up -d` gives it a volume and takes the data along.",
+            )
+        if live.engine is None:
+            raise EngineError(
+                f"subdot {subdot.name} is in volume {subdot.volume}, and no Docker Engine answers",
+                hint="Start Docker, or check DOCKER_HOST.",
+            )
+        raise NotFoundError(
+            f"subdot {subdot.name}: there is no volume {subdot.volume}",
+            hint="`dm-compose up -d` makes it; `dm-compose reset --hard` makes it and fills it from the last commit.",
+        )
+
+
+def check_versions(origins: Mapping[SubdotName, Origin], target: Commit) -> None:
+    """Raise VersionMismatchError where a subdot's data was made by another engine, or another version, than `origins` say."""
+    for subdot, origin in origins.items():
+        state = target.subdots.get(subdot)
+        if state is None or not (state.engine and origin.engine):
+            continue
+        if state.engine != origin.engine or (state.version and origin.version and state.version != origin.version):
+            raise VersionMismatchError(
+                f"subdot {subdot} of commit {target.id.short} was made by {state.engine} {state.version or '?'} ({state.image}), "
+                f"and {origin.service} runs {origin.engine} {origin.version or '?'} ({origin.image})",
+                hint="Run the version of the commit, or insist with --any-version.",
+            )
+
+
+def refuse_to_lose(live: LiveWorktree, *, hint: str = KEEP_IT) -> None:
+    """Raise UncommittedError when somebody has changed files since the head. Datastores save what is in memory first."""
+    save_from_memory(live)
+    if changed := dirty_subdots(live):
+        raise would_be_lost(changed, hint=hint)
+
+
+def would_be_lost(subdots: Collection[SubdotName], *, hint: str = KEEP_IT) -> UncommittedError:
+    """Return the error for uncommitted changes in these subdots."""
+    return UncommittedError(f"uncommitted changes in {', '.join(sorted(subdots))} would be lost", hint=hint)
+
+
+def _refuse_strangers(live: LiveWorktree, *, readers_too: bool) -> None:
+    """Raise InUseError when a running container of somebody else uses a subdot: it is not ours to pause or to take down."""
+    for member in live.members:
+        container = member.container
+        ours = live.project is None or (container.project == live.project and not container.one_off)
+        if container.running and member.mounts and not ours and (readers_too or any(member.mounts.values())):
+            owner = f"project {container.project}" if container.project else "no Compose project"
+            owner = "a `compose run`" if container.one_off and container.project == live.project else owner
+            raise InUseError(
+                f"container {container.name} ({owner}) has {', '.join(member.mounts)} of dot {live.dot} mounted",
+                hint=f"Stop it first: docker stop {container.name}",
+            )
+
+
+def _refuse_fixed(live: LiveWorktree, worktree: Worktree) -> None:
+    """Raise InUseError for a worktree that stays as long as its dot does, or that the dot's volumes follow."""
+    if worktree.name in (MAIN_WORKTREE, live.store.current(worktree.dot)):
+        kind = "main" if worktree.name == MAIN_WORKTREE else "current"
+        where = f"worktree {worktree.name} of dot {worktree.dot} (branch {worktree.branch})"
+        raise InUseError(f"{where} is its {kind} one and stays")
+
+
+def _refuse_to_forget(live: LiveWorktree, name: RefName, head: CommitId) -> None:
+    """Raise UncommittedError when no other branch and no tag leads to a branch's commits, or its changes are in no commit."""
+    store, dot = live.store, live.dot
+    others = [c for n, c in store.branches(dot).items() if n != name] + list(store.tags(dot).values())
+    kept = {commit.id for other in others for commit in store.log(dot, other)}
+    lost = [commit for commit in store.log(dot, head) if commit.id not in kept]
+    if name in store.uncommitted(dot) or lost:
+        what = f"{len(lost)} commits that are on no other branch" if lost else "uncommitted changes"
+        raise UncommittedError(f"branch {name} of dot {dot} holds {what}", hint="To forget them all the same: branch -D.")

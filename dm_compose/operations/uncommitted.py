@@ -1,0 +1,105 @@
+"""The uncommitted state of a live worktree: finding it, and keeping it before something else is put in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dm_compose.core.commit import Commit
+from dm_compose.core.names import CommitId, EntryId, SubdotName
+from dm_compose.core.tree import TreeDiff
+from dm_compose.live.freeze import Freeze, promptly, quiesce
+from dm_compose.live.worktree import LiveWorktree, hidden_draft
+from dm_compose.store.api import COMPARE_BUDGET_BYTES
+
+
+@dataclass(frozen=True)
+class Uncommitted:
+    """The difference of a subdot from the head.
+
+    `by_user` is false when nothing was written since a restored engine had come up: its own start wrote all of it.
+    """
+
+    diff: TreeDiff
+    by_user: bool
+
+
+def uncommitted(live: LiveWorktree) -> dict[SubdotName, Uncommitted]:
+    """Return what differs from the head for every subdot. Contents are compared up to a budget; nothing is stopped."""
+    patterns = live.ignore_patterns()
+    diffs = live.diff(live.state().head, patterns, COMPARE_BUDGET_BYTES)
+    changed = live.store.changed_since_quiet(*live.where, live.directories, patterns) if any(diffs.values()) else []
+    return {
+        name: Uncommitted(diff, bool(diff) and (name in changed or (live.tree and name not in live.places)))
+        for name, diff in diffs.items()
+    }
+
+
+def dirty_subdots(live: LiveWorktree) -> list[SubdotName]:
+    """Return the subdots that somebody has changed since the head. An engine's own writes at its start do not count."""
+    return [name for name, changes in uncommitted(live).items() if changes.by_user]
+
+
+def save_from_memory(live: LiveWorktree) -> None:
+    """Have running datastores bring what they hold in memory to their files, so that comparing these tells everything."""
+    for member in live.writers():
+        if member.container.state == "running" and member.datastore is not None and member.datastore.quiesce is not None:
+            resume = quiesce(live, member)
+            if resume is not None:
+                resume()
+
+
+def mark_quiet(live: LiveWorktree, target: Commit) -> None:
+    """Note that engines wrote the present differences from `target` by their own start.
+
+    Call this right after `target` was put in place and the engines are up: the differences do not count as a user's change from
+    then on. Subdots in which head and `target` differ get no such note, because they are uncommitted. The caller holds the dot's
+    lock.
+    """
+    head_id = live.state().head
+    head = live.store.commit(live.dot, head_id).subdots if head_id is not None else {}
+    live.mark_quiet(but={s for s, state in target.subdots.items() if s not in head or head[s].manifest != state.manifest})
+
+
+def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
+    """Keep the live state as a hidden commit where it differs from the head, and note it in the reflog.
+
+    Containers are frozen meanwhile. Return None where there is nothing to keep.
+    """
+    with Freeze(live) as freeze:
+        captured, saved = capture(live, why, freeze)
+    if saved is not None:
+        live.store.note(*live.where, why, saved)
+    live.store.abandon(captured)
+    return saved
+
+
+def keep_aside(live: LiveWorktree, message: str) -> Commit:
+    """Commit the live state without moving a branch or the reflog: only its id leads to the commit."""
+    with Freeze(live) as freeze:
+        captured, saved = capture(live, message, freeze, always=True)
+    live.store.abandon(captured)
+    assert saved is not None
+    return live.store.commit(live.dot, saved)
+
+
+def capture(live: LiveWorktree, why: str, freeze: Freeze, *, always: bool = False) -> tuple[EntryId, CommitId | None]:
+    """Capture the live state and leave the stack frozen. Return the journal entry, which stays open, and the hidden commit.
+
+    The commit is made where something was uncommitted, or `always`; otherwise there is none. On an error the stack is thawed and
+    the entry closed.
+    """
+    store = live.store
+    live.record_places()
+    freeze.warm_up()
+    entry = store.prepare_commit(*live.where, live.directories)
+    try:
+        store.will_disturb(entry, freeze.containers, [])
+        freeze.freeze()
+        promptly(lambda: store.capture(entry))
+        changed = always or bool(store.captured_changes(entry, live.ignore_patterns()))
+        saved = store.publish(entry, hidden_draft(live, why)).id if changed else None
+    except BaseException:
+        freeze.thaw()
+        store.abandon(entry)
+        raise
+    return entry, saved
