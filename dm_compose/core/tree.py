@@ -99,7 +99,7 @@ class Manifest:
             if document["format"] != MANIFEST_FORMAT:
                 raise ValueError(f"format {document['format']}")
             if document.get("crc32") not in (None, zlib.crc32(data.partition(_BEFORE_ENTRIES)[2][:-1])):
-                raise ValueError("it does not hold what was written")
+                raise ValueError("it has changed since it was written")
             manifest = cls.of(entry_from_row(row) for row in document["entries"])
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"manifest {name} cannot be read: {error}") from None

@@ -64,7 +64,7 @@ class Connection:
             text = str(error)
             if "full" in text or error.sqlite_errorname == "SQLITE_IOERR_SHMSIZE":
                 raise DiskFullError(
-                    "writing the store's database: no space left on the device", hint="Free space; nothing was changed."
+                    "writing the store's database: no space left on the device", hint="Free some space. Nothing was changed."
                 ) from None
             if "readonly" in text or "unable to open" in text:
                 raise StoreError(

@@ -40,7 +40,7 @@ class Capture:
         `progress` is called with the bytes of each copied file.
         """
         clock = coarse_clock_ns()
-        with file_errors("writing back a volume"):
+        with file_errors("writing a volume to the disk"):
             sync_filesystem(self.root)
         tree = scan(self.root, self.known, without=self.without, quiet_since_ns=clock)
         jobs = [found for found in tree.values() if self._needs_object(found)]

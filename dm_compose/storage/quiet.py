@@ -55,7 +55,7 @@ def look(root: str, skipped: Container[str], since_ns: int) -> Watched:
     clock = coarse_clock_ns()
     tree = scan(root, {}, without=skipped, quiet_since_ns=clock)
     if any(f.entry.kind == FILE and f.entry.mtime_ns >= since_ns for f in tree.values()):
-        with file_errors("writing back a volume"):
+        with file_errors("writing a volume to the disk"):
             sync_filesystem(root)
         tree = scan(root, {}, without=skipped, quiet_since_ns=clock)
     return watched(tree, skipped)

@@ -134,7 +134,7 @@ def scan_synced(root: str, known: Mapping[str, FoundPath], *, without: Collectio
     """
     wait_for_clock_past(time.time_ns())  # kernels from 6.13 stamp files with this fine clock, which is ahead of the coarse one
     clock = coarse_clock_ns()
-    with file_errors("writing back a volume"):
+    with file_errors("writing a volume to the disk"):
         sync_filesystem(root)
     return scan(root, known, without=without, quiet_since_ns=clock)
 

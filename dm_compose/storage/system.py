@@ -43,7 +43,7 @@ def file_errors(doing: str) -> Iterator[None]:
         if error.errno in _FULL:
             raise DiskFullError(
                 f"{doing}: no space left on the device{where}",
-                hint="Free space there (`docker system df` shows what Docker holds); earlier commits are intact.",
+                hint="Free some space there: `docker system df` shows what Docker uses. Earlier commits are intact.",
             ) from None
         raise StoreError(f"{doing}: {error.strerror}{where}") from error
 

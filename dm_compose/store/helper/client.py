@@ -138,7 +138,7 @@ class HelperStore:
             while (frame := read_frame(self._pipe.from_child)) is not None:
                 self._take(frame)
         except Exception as error:  # otherwise nobody would notice, and every call would wait for ever
-            reason = f"the helper container said what cannot be understood: {type(error).__name__}: {error}"
+            reason = f"the helper container sent a message that cannot be understood: {type(error).__name__}: {error}"
         finally:
             self._fail(reason)
 
@@ -160,7 +160,7 @@ class HelperStore:
         for number in list(self._waiting):
             future = self._waiting.pop(number, None)
             if future is not None:
-                hint = f"Can it be started? See `docker run --rm {DEFAULT_IMAGE} true`."
+                hint = f"Check whether it can be started: `docker run --rm {DEFAULT_IMAGE} true`."
                 future.set_exception(StoreError(reason, hint=hint))
 
 

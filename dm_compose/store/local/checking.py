@@ -137,7 +137,7 @@ class _Inspection:
                 if problem:
                     self.bad[ref] = problem
                 elif self.digests.setdefault(ref, digest) != digest:
-                    self.bad[ref] = "does not hold what was written"
+                    self.bad[ref] = "has changed since it was written"
         new = {ref: digest for ref, digest in self.digests.items() if ref not in known}
         database.add_digests(new)
         self.first_seen = len(new)

@@ -189,5 +189,5 @@ class Committing(Parts):
 
     def _in_the_making(self, entry_id: EntryId) -> _Pending:
         if (pending := self._pending.get(entry_id)) is None:
-            raise StoreError(f"commit {entry_id.short} is not being made here", hint="It was published or abandoned.")
+            raise StoreError(f"this process is not making the commit {entry_id.short}", hint="It was published or abandoned.")
         return pending

@@ -84,13 +84,13 @@ class LocalHistory(Parts):
                 return str(self._trees.make(dot, name, subdot))
             except FileExistsError as error:
                 raise ExistsError(
-                    f"dot {dot} has something else where subdot {subdot} should be ({error.filename})",
+                    f"subdot {subdot} of dot {dot} cannot be made, because {error.filename} is no directory",
                     hint="Move it away, or choose another name.",
                 ) from None
 
     def _require_tree(self, dot: DotName, name: WorktreeName) -> None:
         if not self.worktree(dot, name).tree:
-            raise NotFoundError(f"worktree {name} of dot {dot} is no tree")
+            raise NotFoundError(f"worktree {name} of dot {dot} is no directory of the store")
 
     def add_worktree(self, worktree: Worktree, start: CommitId, entry: JournalEntry | None = None) -> None:
         dot, name = worktree.dot, worktree.name
@@ -130,9 +130,8 @@ class LocalHistory(Parts):
 
     def remove_worktree(self, dot: DotName, name: WorktreeName, saved: CommitId | None = None) -> None:
         if name in (MAIN_WORKTREE, self._database.current(dot)):
-            raise InUseError(
-                f"worktree {name} of dot {dot} is its {'main' if name == MAIN_WORKTREE else 'current'} one and stays"
-            )
+            kind = "main" if name == MAIN_WORKTREE else "current"
+            raise InUseError(f"worktree {name} of dot {dot} is the {kind} one, which cannot be removed")
         worktree = self.worktree(dot, name)
         with self._database.transaction():
             self._database.remove_worktree(dot, name)
@@ -196,7 +195,7 @@ class LocalHistory(Parts):
             self._refuse_branch_in_use(dot, name)
             held = self._database.ref(dot, "uncommitted", name) or self._database.ref(dot, "branch", name)
             if held is None:
-                raise NotFoundError(f"dot {dot} has no branch {name}", hint="`branch` lists what there is.")
+                raise NotFoundError(f"dot {dot} has no branch {name}", hint="`branch` lists the branches.")
             for kind in ("branch", "uncommitted"):
                 self._database.remove_ref(dot, kind, name)
             worktree = self.worktree(dot, self._database.current(dot))
@@ -221,7 +220,7 @@ class LocalHistory(Parts):
 
     def remove_tag(self, dot: DotName, name: RefName) -> None:
         if self._database.ref(dot, "tag", name) is None:
-            raise NotFoundError(f"dot {dot} has no tag {name}", hint="`tag` lists what there is.")
+            raise NotFoundError(f"dot {dot} has no tag {name}", hint="`tag` lists the tags.")
         self._database.remove_ref(dot, "tag", name)
 
     def settled(self, dot: DotName, commit_id: CommitId) -> CommitId | None:

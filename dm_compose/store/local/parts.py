@@ -60,7 +60,8 @@ class Parts:
         lost = not path.exists() or path.stat().st_size == 0
         if lost and self._objects.batches():
             raise DamagedError(
-                f"the store at {self.root} has lost its database {path.name}: its commits are there, but not their list",
+                f"the store at {self.root} has lost its database {path.name}: the files of its commits are there,"
+                " but the list of them is not",
                 hint="Put state.db back from a backup, or move the store's directory away to begin anew.",
             )
 
@@ -75,7 +76,7 @@ class Parts:
         if worktree is not None and worktree.name != but_for:
             raise InUseError(
                 f"branch {branch} of dot {dot} is checked out in worktree {worktree.name}",
-                hint="A branch can be checked out once; make another one for a second worktree.",
+                hint="A branch can be checked out once. Make another branch for a second worktree.",
             )
 
     def _entry(self, entry_id: EntryId) -> JournalEntry:
@@ -83,7 +84,7 @@ class Parts:
         if entry is None:
             raise StoreError(
                 f"operation {entry_id.short} is not in the journal any more",
-                hint="Another command finished it; look at `status`.",
+                hint="Another command has finished it. See `status`.",
             )
         return entry
 

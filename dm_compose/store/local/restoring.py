@@ -89,7 +89,7 @@ class Restoring(Committing):
     def sync_restored(self, entry_id: EntryId) -> None:
         entry = self._entry(entry_id)
         restored = self._restored.get(entry_id, {})
-        with file_errors("writing back a volume"):
+        with file_errors("writing a volume to the disk"):
             for directory in {os.stat(d).st_dev: d for d, _ in restored.values()}.values():
                 sync_filesystem(directory)
         for subdot, (_, tree) in restored.items():

@@ -46,7 +46,8 @@ class LocalStaging:
                 os.close(self._lock)
                 self._lock = None
                 raise InUseError(
-                    "another process receives commits of the same dot", hint="Wait until it has ended; what it got will be there."
+                    "another process is receiving commits of the same dot",
+                    hint="Wait until it has ended. Everything that it has received will be there.",
                 )
             self._blobs.mkdir(mode=0o700, exist_ok=True)
 

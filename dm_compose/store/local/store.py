@@ -62,7 +62,7 @@ class LocalStore(LocalHistory, Looking, Restoring):
 
     def collect(self, keep_since: datetime) -> Garbage:
         found = self._upkeep.collect(keep_since)
-        with file_errors("removing what is not needed"):
+        with file_errors("removing garbage"):
             self._locks.forget_others(self.dots())
         return found
 

@@ -34,7 +34,7 @@ class Upkeep:
 
     def garbage(self, keep_since: datetime) -> Garbage:
         """Return the garbage that `collect` would free: see Store.garbage."""
-        with file_errors("looking for what is not needed"):
+        with file_errors("looking for garbage"):
             found = [(dot, commit_id) for dot in self._database.dots() for commit_id in self._unreachable(dot, keep_since)]
             freed = self._unneeded_objects(frozenset(found))
             leftovers = len(self._unregistered_trees()) + len(self._leftovers())
@@ -48,7 +48,7 @@ class Upkeep:
                 unreachable = self._unreachable(dot, keep_since)
                 self._database.expire_reflog(dot, keep_since)
                 self._database.remove_commits(dot, unreachable)
-        with file_errors("removing what is not needed"):
+        with file_errors("removing garbage"):
             freed = self._unneeded_objects(frozenset())
             if freed:
                 self._indexes.forget_objects(freed)
