@@ -24,6 +24,7 @@ lint: .venv/ready
 
 docs: .venv/ready # the pages and pictures that programs write; tests compare them
 	.venv/bin/python -m tools.datastores_page
+	.venv/bin/python -m benchmarks.plot
 
 .venv/ready: pyproject.toml
 	tools/venv $(PYTHON)

@@ -1,10 +1,13 @@
-"""What people do between two tests today beside what the plugin does: the same stacks, the same seed, one run. Every measured
-action begins with dirty datastores and ends when all answer and hold the seed, which is verified after each.
+"""Measure how long people wait between two tests today, and with the plugin: the same stacks, the same seed, one run.
+
+Every measured action begins with dirty datastores. It ends when all datastores answer and hold the seed, which is verified after
+each. `--json FILE` keeps all samples; `python -m benchmarks.plot` draws them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -14,7 +17,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from benchmarks.common import headline, spread, table, timed
+from benchmarks.common import circumstances, headline, spread, table, timed
 from benchmarks.seeds import Amounts, Seeds
 from benchmarks.stacks import STACKS, Dirtying, Writers, projects, stack_parser
 from benchmarks.today import WAYS
@@ -33,8 +36,10 @@ TARGETS = (("logical", 8), ("down", 40))
 
 @dataclass
 class Figures:
-    """Seconds of each round, by the name of a way and by what a test with the plugin touched; what the plugin took down how
-    often. `seed` is what all of them begin from and end with.
+    """The seconds of each round. `ways` has them by the name of a way, `plugin` by the datastores that a test touched.
+
+    `taken_down` counts how often the plugin took each service down, and `parts` has the seconds of a way's steps. All begin from
+    `seed` and end with it. `one` is the service that a test touches which touches one.
     """
 
     ways: dict[str, list[float]] = field(default_factory=dict)
@@ -45,14 +50,14 @@ class Figures:
     seed: dict[str, object] = field(default_factory=dict)
 
     def fill(self, seeds: Seeds) -> None:
-        """Give the datastores the seed; AssertionError where it is not the one that they had before."""
+        """Give the datastores the seed; AssertionError if it is not the one that they had before."""
         seeds.fill()
         assert seeds.expected == (self.seed or seeds.expected), "the seed differs between two runs of one stack"
         self.seed = seeds.expected
 
 
 def measure_ways(project: TestProject, amounts: Amounts, names: Collection[str], rounds: int, figures: Figures) -> None:
-    """Measure what people do today, in a stack that plain docker compose has brought up."""
+    """Measure the ways of today, in a stack that plain docker compose has brought up."""
     project.compose("up", "-d")
     with Seeds(project, amounts) as seeds, tempfile.TemporaryDirectory(prefix="dm-bench-") as scratch:
         figures.fill(seeds)
@@ -70,7 +75,7 @@ def measure_ways(project: TestProject, amounts: Amounts, names: Collection[str],
 
 
 def dirty(seeds: Seeds, writers: Dirtying, services: Collection[str]) -> None:
-    """Write to these datastores; AssertionError where that cannot be seen, since then nothing would be measured."""
+    """Write to these datastores; AssertionError if that cannot be seen, because then nothing would be measured."""
     for service in services:
         writers[service](service)
     clean = [d.service for d in seeds.datastores if d.service in services and d.state() == seeds.expected[d.service]]
@@ -111,7 +116,7 @@ def measure_plugin(project: TestProject, amounts: Amounts, rounds: int, figures:
 
 
 def show(figures: Figures) -> None:
-    """Print medians, and how many times as long as the plugin each way takes."""
+    """Print medians, and the ratio of each way's time to the plugin's."""
     compared = [what for what in (ALL, NO_BROKER, ONE) if what in figures.plugin]
     rows = []
     for way in WAYS:
@@ -132,7 +137,7 @@ def show(figures: Figures) -> None:
 
 
 def judge(figures: Figures) -> None:
-    """Print what is to be shown of the five datastores."""
+    """Print whether the targets for the five datastores are met."""
     for name, least in TARGETS:
         if NO_BROKER in figures.plugin and name in figures.ways:
             found = ratio(figures.ways[name], figures.plugin[NO_BROKER])
@@ -145,10 +150,18 @@ def ratio(samples: list[float], others: list[float]) -> float:
     return statistics.median(samples) / statistics.median(others)
 
 
+def plain(name: str, figures: Figures) -> dict[str, object]:
+    """Return a stack's samples as plain data, in seconds."""
+    samples = {"ways": figures.ways, "plugin": figures.plugin}
+    rounded = {part: {key: [round(s, 4) for s in found] for key, found in kind.items()} for part, kind in samples.items()}
+    return {"title": STACKS[name][0], "one": figures.one, **rounded}
+
+
 def parsed() -> argparse.Namespace:
     parser = stack_parser(__doc__ or "", rounds=5)
     names = [*(way.name for way in WAYS), PLUGIN]
     parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep all samples in this file")
     for amount in fields(Amounts):
         option = f"--{amount.name.replace('_', '-')}"
         parser.add_argument(option, type=int, default=amount.default, help=f"in the seed (default {amount.default})")
@@ -167,6 +180,7 @@ def main() -> None:
     )
     if "rsync" in options.only and not shutil.which("rsync"):
         raise SystemExit("rsync is missing here (Debian: apt-get install rsync); --only can leave it out")
+    stacks = []
     for name in options.stack:
         figures = Figures()
         for _, project in projects([name]) if {*options.only} - {PLUGIN} else ():
@@ -176,6 +190,9 @@ def main() -> None:
         print(f"{STACKS[name][0]}\n")
         show(figures)
         judge(figures)
+        stacks.append(plain(name, figures))
+    if options.json:
+        options.json.write_text(json.dumps({**circumstances(), "stacks": stacks}, indent=2) + "\n")
     print(f"load of the machine at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 

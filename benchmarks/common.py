@@ -1,4 +1,4 @@
-"""What the benchmarks share: medians, tables, scratch file systems."""
+"""Tools of all benchmarks: command lines, medians, tables, scratch file systems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def arguments_parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
-    """Return a parser of the command line that all benchmarks share, for more to be added."""
+    """Return a parser of the command line that all benchmarks share. The caller may add options."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=rounds, help=f"measurements of each figure (default {rounds})")
     return parser
@@ -31,14 +31,19 @@ def arguments(description: str, *, rounds: int) -> argparse.Namespace:
 
 
 def headline(title: str) -> None:
-    """Print what is measured, where and when."""
-    cpus = os.cpu_count()
-    when = datetime.now(UTC).strftime("%Y-%m-%d")
+    """Print the title of what is measured, where, when and by which command."""
+    now = circumstances()
+    print(f"{title}\n{now['date']}, {now['machine']}\nrepeat: {now['command']}\n", flush=True)
+
+
+def circumstances() -> dict[str, str]:
+    """Return when, where and by which command something is measured."""
     module = Path(sys.argv[0]).stem
-    print(f"{title}\n{when}, {cpus} cores, Linux {platform.release()}, Python {platform.python_version()}")
-    print(
-        f"repeat: tools/with-engine .venv/bin/python -m benchmarks.{module} {' '.join(sys.argv[1:])}".rstrip() + "\n", flush=True
-    )
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}",
+        "command": f"tools/with-engine .venv/bin/python -m benchmarks.{module} {' '.join(sys.argv[1:])}".rstrip(),
+    }
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

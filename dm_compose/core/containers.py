@@ -64,7 +64,8 @@ class Container:
     words: created, running, paused, restarting, exited, dead or removing. `ports` maps a container port to the host's
     (address, port) pairs. `network_mode` is `host`, `container:ID` or a network; `pid_mode` and `ipc_mode` have the same form.
 
-    `one_off` marks a container of `docker compose run`. `stdin_open` says that somebody may be attached to its standard input.
+    `one_off` marks a container that is not its service's own: one of `docker compose run`, or of a hook, whose name is then
+    `hook`. `stdin_open` says that somebody may be attached to its standard input.
     `respawns` says that its program can be stopped and started while the container stays (dm_compose.engine.supervisor).
     """
 
@@ -82,6 +83,7 @@ class Container:
     healthcheck: tuple[str, ...] = ()
     network_mode: str = ""
     one_off: bool = False
+    hook: str = ""
     pid: int = 0
     respawns: bool = False
     exit_code: int = 0

@@ -1,1 +1,1 @@
-"""What users hold in their hands: a dot by its name, a Compose stack, all dots of a store."""
+"""The objects that users work with: a dot by its name, a Compose stack, all dots of a store."""

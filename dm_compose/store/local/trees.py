@@ -92,7 +92,7 @@ class Trees:
         directory.mkdir(mode=0o755)
         return directory
 
-    def install(self, dot: DotName, worktree: WorktreeName, built: Path) -> Path | None:
+    def take_in(self, dot: DotName, worktree: WorktreeName, built: Path) -> Path | None:
         """Move a tree that was built elsewhere to its path. Atomic. Return the tree that was there before, for `discard`."""
         self._make_home(dot)
         left = self.set_aside(dot, worktree)

@@ -155,7 +155,7 @@ def test_subdots_are_restored_at_once(bench: Bench, fast_path: Path) -> None:
         (fast_path / f"more{number}/file").write_bytes(b"damage")
     entry = bench.begin(commit)
     with ThreadPoolExecutor(10) as pool:
-        for job in [pool.submit(bench.store.restore, entry, s, bench.directories) for s in bench.directories]:
+        for job in [pool.submit(bench.store.restore_subdot, entry, s, bench.directories) for s in bench.directories]:
             job.result()
     bench.store.sync_restored(entry)
     bench.store.end_restore(entry)

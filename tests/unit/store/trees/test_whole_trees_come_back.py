@@ -75,7 +75,7 @@ def restore_root_last(bench: TreeBench, entry: CommitId, subdots: list[SubdotNam
 def restore_at_once(bench: TreeBench, entry: CommitId, subdots: list[SubdotName]) -> None:
     directories = bench.directories
     with ThreadPoolExecutor(8) as pool:
-        for job in [pool.submit(bench.store.restore, entry, subdot, directories) for subdot in subdots]:
+        for job in [pool.submit(bench.store.restore_subdot, entry, subdot, directories) for subdot in subdots]:
             job.result()
 
 
