@@ -14,7 +14,7 @@ from typing import IO
 
 from dm_compose.errors import DmError
 
-BYSTANDER_TIMEOUT_S = 0.2
+CANARY_TIMEOUT_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Finished:
 def capture(command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Finished:
     """Run a command without input and return its output.
 
-    FileNotFoundError when there is no such program. DmError, which names the command, when it has not ended after `timeout_s`.
+    FileNotFoundError when there is no such program. DmError, which names the command, when it runs longer than `timeout_s`.
     """
     try:
         done = subprocess.run(
@@ -41,10 +41,11 @@ def capture(command: Sequence[str], *, timeout_s: float, environment: Mapping[st
 
 
 def pass_through(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-    """Run a command on our own terminal and return its exit code (128 + signal when a signal ended it).
+    """Run a command on our own terminal and return its exit code. The code is 128 + N when the signal N ended the command.
 
-    The command decides about SIGINT and SIGTERM. It gets each of them once, whether it was sent to this process alone or to the
-    whole process group. That holds in the main thread only, because no other thread gets signals.
+    The command gets each SIGINT and SIGTERM once, no matter whether the signal was sent to this process alone or to the whole
+    process group. This process itself goes on. In any thread but the main one signals are not handed on, because Python
+    delivers them to the main thread only.
     """
     if threading.current_thread() is not threading.main_thread():
         code = subprocess.run(command, env=environment, check=False).returncode
@@ -57,28 +58,28 @@ def pass_through(command: Sequence[str], environment: Mapping[str, str] | None =
 
 
 class _Relay:
-    """Hands SIGINT and SIGTERM on to a child, unless the child has got the signal already.
+    """Hands SIGINT and SIGTERM on to a child that has not received them itself.
 
-    ^C and `timeout` send to the whole process group, and systemd sends to all processes of a unit. The child must not get such
-    a signal twice, because a second one tells Compose to kill at once. A *bystander* shows whether it did: a process beside the
-    child that does nothing. A signal that ends the bystander has reached the child too.
+    ^C and `timeout` signal the whole process group, and systemd signals a whole unit. Then the child must not get a second
+    signal from us, because Compose understands it as "kill at once". A *canary* tells the two cases apart: it is a process
+    beside the child that does nothing, so a signal that has ended it has reached the child too.
     """
 
     def __enter__(self) -> _Relay:
         self._child: int | None = None
         self._early: list[int] = []
-        # Handlers, not SIG_IGN: children must not inherit the deafness.
+        # Handlers instead of SIG_IGN, because children would inherit SIG_IGN.
         self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._bystander = _start_bystander()
+        self._canary = _start_canary()
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        self._bystander.communicate()
+        self._canary.communicate()
 
     def begin(self, child: int) -> None:
-        """Hand on the signals that have come so far, and from now on each one that comes."""
+        """Hand on the signals that have come already, and all that come from now on."""
         self._child = child
         while self._early:
             _send(child, self._early.pop(0))
@@ -88,25 +89,25 @@ class _Relay:
             self._early.append(number)
             return
         try:
-            everybody = self._bystander.wait(timeout=BYSTANDER_TIMEOUT_S) == -number
+            everybody = self._canary.wait(timeout=CANARY_TIMEOUT_S) == -number
         except subprocess.TimeoutExpired:
             everybody = False
-        if self._bystander.returncode is not None:
-            self._bystander.communicate()
-            self._bystander = _start_bystander()
+        if self._canary.returncode is not None:
+            self._canary.communicate()
+            self._canary = _start_canary()
         if not everybody:
             _send(self._child, number)
 
 
-def _start_bystander() -> subprocess.Popen[bytes]:
-    """Start a process that ends when its input does. Only this process holds that input open."""
+def _start_canary() -> subprocess.Popen[bytes]:
+    """Start a process that ends when this process does, because nobody else holds its standard input."""
     return subprocess.Popen(["/bin/sh", "-c", "read -r _"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
 def _send(child: int, number: int) -> None:
-    """Send a signal to a child, or to its children where it has some.
+    """Send a signal to the children of a child, or to the child itself if it has none.
 
-    `docker` waits for its plugin whatever happens, and relies on the terminal to send the plugin the signal.
+    `docker` does not hand signals on to its plugin `compose`, and waits for it.
     """
     with contextlib.suppress(OSError):
         found = [int(pid) for file in Path(f"/proc/{child}/task").glob("*/children") for pid in file.read_text().split()]
@@ -116,10 +117,10 @@ def _send(child: int, number: int) -> None:
 
 
 class Watchdog:
-    """A child that runs a command if this process dies before it calls `release`, by SIGKILL for example.
+    """A child that runs a command when this process ends without having called `release`, even by SIGKILL.
 
-    The child waits on a pipe whose other end only this process holds. It is in a session of its own, so that a signal to our
-    process group does not reach it.
+    It waits at a pipe whose other end only this process holds. It has a session of its own, so that a signal to our process
+    group does not reach it.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -133,7 +134,7 @@ class Watchdog:
         )
 
     def release(self) -> None:
-        """Tell the child that all is well. It ends without doing anything."""
+        """Have the child end without running the command."""
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(b"released\n")
@@ -143,7 +144,7 @@ class Watchdog:
 
 @dataclass
 class Pipe:
-    """A child that we talk to over its standard input and output. Its messages go to our standard error."""
+    """A child that we talk to over its standard input and output. Its standard error is ours."""
 
     child: subprocess.Popen[bytes]
 
@@ -158,7 +159,7 @@ class Pipe:
         return self.child.stdout
 
     def close(self, timeout_s: float) -> int:
-        """Close the child's input, wait until it ends, and return its exit code. After `timeout_s` it is killed."""
+        """Close the child's input and wait for its end, and kill it after `timeout_s`. Return its exit code. Idempotent."""
         with contextlib.suppress(BrokenPipeError):
             self.to_child.close()
         try:
@@ -171,15 +172,15 @@ class Pipe:
 
 
 def start_pipe(command: Sequence[str]) -> Pipe:
-    """Start a child and return the pipe to it. FileNotFoundError when there is no such program."""
+    """Start a child to talk to. FileNotFoundError when there is no such program."""
     return Pipe(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True))
 
 
 def start_background(command: Sequence[str], log: Path) -> int:
-    """Start a program that outlives this process, and return its process id.
+    """Start a program that outlives us, and return its process id.
 
-    It runs in a session of its own, with `/` as its directory, and appends its output to `log`. It is not our child, so nobody
-    has to wait for it. OSError when the log cannot be written.
+    It runs in `/` and in a session of its own, and its output is appended to `log`. It is not our child, so nobody has to wait
+    for it. OSError when the log cannot be written.
     """
     with open(log, "ab") as output:
         started = subprocess.run(
@@ -195,5 +196,5 @@ def start_background(command: Sequence[str], log: Path) -> int:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return this process's environment with `changes` in it."""
+    """Return the environment of this process with changes."""
     return {**os.environ, **changes}

@@ -11,8 +11,8 @@ import dm_compose
 from dm_compose.cli import passing
 from dm_compose.cli.targets import ComposeTarget
 from dm_compose.cli.verbs import branch as branch_verbs
-from dm_compose.cli.verbs import clone as clone_verbs
 from dm_compose.cli.verbs import doctor as doctor_verbs
+from dm_compose.cli.verbs import prune as prune_verbs
 from dm_compose.cli.verbs import remote as remote_verbs
 from dm_compose.cli.verbs import seed as seed_verbs
 from dm_compose.cli.verbs import state as state_verbs
@@ -143,7 +143,7 @@ def cli(
 for verb in (
     *state_verbs.VERBS,
     *branch_verbs.VERBS,
-    *clone_verbs.VERBS,
+    *prune_verbs.VERBS,
     *doctor_verbs.VERBS,
     remote_verbs.remote,
     *seed_verbs.VERBS,

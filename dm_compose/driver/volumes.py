@@ -39,7 +39,7 @@ class DotVolume:
     directory: str = ""
 
 
-class DriverVolumes:
+class DotVolumes:
     """The volumes of a store's dots, by the names that Docker knows. Every method is idempotent, and several may run at once."""
 
     def __init__(self, store: Store, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
