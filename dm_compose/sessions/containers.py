@@ -45,14 +45,17 @@ class SessionContainers:
     def take_down(self, *, all_of_the_stack: bool) -> None:
         """Take down the services that were brought up, and remove the containers that were made.
 
-        `all_of_the_stack` says that nothing of the stack was there before, so that everything of it is removed.
+        `all_of_the_stack` says that nothing of the stack was there before, so that everything of it is removed. Volumes that the
+        engine made for these containers and gave no name go with them, because they hold no state, and `down` would leave them.
+        The user's own volumes are mounted by a name and stay.
         """
         if all_of_the_stack:
+            self._compose(["rm", "--force", "--stop", "--volumes"])
             self._compose(["down"])
             return
         self._compose(["stop", *sorted(self.brought_up)])
         if made := sorted(self.brought_up & set(self.made)):
-            self._compose(["rm", "-f", *made])
+            self._compose(["rm", "--force", "--volumes", *made])
 
     def revive(self, fallen: Mapping[str, Container | None]) -> None:
         """Have services run again, on the files as they are. None stands for a container that is gone."""

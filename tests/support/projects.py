@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import docker
 import psycopg
+import pymongo.errors
 import pymysql
 import redis
 import yaml
@@ -26,6 +27,14 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNS = Path(__file__).parents[2] / ".dev" / "test-runs"
 LABEL = "dm-test.run"
 T = TypeVar("T")
+_NOT_YET = (
+    OSError,
+    psycopg.Error,
+    pymongo.errors.PyMongoError,
+    pymysql.Error,
+    redis.RedisError,
+    subprocess.CalledProcessError,
+)
 
 
 def eventually(check: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
@@ -36,7 +45,7 @@ def eventually(check: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
         try:
             if result := check():
                 return result
-        except (OSError, psycopg.Error, pymysql.Error, redis.RedisError, subprocess.CalledProcessError) as error:
+        except _NOT_YET as error:
             problem = error
         time.sleep(0.02)
     raise AssertionError(f"waited {timeout_s:.0f} s for {what}; last error: {problem}")
@@ -164,6 +173,11 @@ class TestProject:
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout
+
+    def down(self) -> None:
+        """Take the stack down. Volumes with a name stay; those without one, of images that hold no state there, go."""
+        self.compose("rm", "--force", "--stop", "--volumes")
+        self.dm("down")
 
     # The engine's view
 
