@@ -178,7 +178,7 @@ def _networks(document: dict[str, Any], project: str, labels: Mapping[str, str])
     for key, network, address in addresses:
         if network in external:
             raise UsageError(
-                f"service {key} cannot be cloned: {address} on the external network {network} can be had once",
+                f"service {key} cannot be cloned: only one container can have {address} on the external network {network}",
                 hint=f"Leave the address out. {_INSTEAD}",
             )
         for other, service in services.items():

@@ -92,7 +92,7 @@ class SessionContainers:
         obstacles = respawn_obstacles(document, facts.images, facts.engine, names)
         for name, obstacle in sorted(obstacles.items()):
             if obstacle and self._options.strategy == "respawn":
-                self._stack.listener(Event("warning", f"{name} cannot respawn, its container is restarted: {obstacle}"))
+                self._stack.listener(Event("warning", f"{name} cannot respawn, so its container is restarted: {obstacle}"))
         supervise(document, facts.images, [name for name, obstacle in obstacles.items() if not obstacle])
 
     def _own(self, document: dict[str, Any]) -> None:

@@ -178,7 +178,7 @@ class Rotation(Generic[S]):
             try:
                 stack.stand_by()
             except Exception as error:
-                self._tell(f"{stack.name} cannot be restored, another one is made: {_text(error)}")
+                self._tell(f"{stack.name} cannot be restored, so another one is made: {_text(error)}")
                 self._close(stack)
             else:
                 return stack
@@ -225,7 +225,7 @@ class Rotation(Generic[S]):
                 self._done(place, generation, stack)
 
     def _repair(self, place: _Place[S], stack: S, problem: str) -> None:
-        self._tell(f"{stack.name} was changed while it stood by, it is restored again: {problem}")
+        self._tell(f"{stack.name} was changed while it stood by, so it is restored again: {problem}")
         self._begin(place)
 
     def _close(self, stack: S) -> None:

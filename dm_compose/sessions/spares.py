@@ -245,7 +245,7 @@ class SpareStacks:
     def _rotate(self) -> SpareClone:
         if self._current is not None and self._rotation.is_waited_for and not self._waited:
             self._waited = True
-            self._listen(Event("wait", "no spare is ready; waiting for the first one, now and whenever tests are faster"))
+            self._listen(Event("wait", "no spare is ready; waiting for one, now and whenever tests are faster than restores"))
         self._current = None
         self._forwarder.switch({})
         try:

@@ -224,4 +224,4 @@ def _stash(store: Store, dot: DotName, branch: RefName, head: CommitId) -> RefNa
 
 def _refuse_other(store: Store, dot: DotName) -> None:
     if store.has_dot(dot):
-        raise ExistsError(f"dot {dot} exists already", hint="`pull` gets what is new; `clone --local-name` makes another.")
+        raise ExistsError(f"dot {dot} exists already", hint="`pull` brings it up to date; `clone --local-name` makes another.")

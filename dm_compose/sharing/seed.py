@@ -166,7 +166,7 @@ def _make(stack: Stack, request: SeedRequest, key: ContentKey, options: UpOption
         if full := sorted(subdot for subdot in live.places if not is_empty(live, subdot)):
             raise ExistsError(
                 f"a seed is made from empty volumes, and {', '.join(full)} of dot {live.dot} hold data",
-                hint="`dm-compose down -v` removes them, and says first what is in no commit.",
+                hint="`dm-compose down -v` removes them; it first names the changes that are in no commit.",
             )
         live.store.begin_branch(live.dot, live.worktree, key.branch)
     start(stack, options)

@@ -101,7 +101,7 @@ def _pulled(image: Image) -> str | None:
 def _files(directory: Path, pattern: str) -> Part:
     if os.path.isabs(pattern):
         raise UsageError(f"--key-from {pattern} does not start from the project's directory", hint=f"Here that is {directory}.")
-    with file_errors(f"reading what {pattern} matches"):
+    with file_errors(f"reading the files that {pattern} matches"):
         paths = sorted(set(_matching(directory, pattern)))
         found = [[path, bool(os.stat(directory / path).st_mode & 0o100), _sha256(directory / path)] for path in paths]
     if not found:

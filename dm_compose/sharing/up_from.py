@@ -194,7 +194,7 @@ def _put(
     needed = [subdot for subdot in dirty if subdot not in empty and _would_be_missed(live, subdot, target)]
     was_starting = store.settings().get(_key(live)) == target.id
     if needed and not options.hard and not was_starting:
-        hint = "Commit them, or use --hard, which keeps them for `undo`; `up -d` goes on with what is there."
+        hint = "Commit them, or use --hard, which keeps them for `undo`; `up -d` starts the stack as it is."
         raise would_be_lost(needed, hint=hint)
     is_there = (state.branch, state.head) == (branch, target.id) and not empty and not needed
     if options.start and not (is_there and any(member.container.running for member in live.members)):

@@ -59,7 +59,7 @@ def refuse_to_overwrite(engine: Engine, layers: Sequence[Layer]) -> None:
             raise ExistsError(
                 f"{service} keeps {layer.subdot.path} in its container, but volume {layer.volume} has other data already",
                 hint=f"To go on with the container's: docker volume rm {layer.volume}. "
-                f"To go on with the volume's: docker compose rm -sf {service}. Then the same again.",
+                f"To go on with the volume's: docker compose rm -sf {service}. Then repeat the command.",
             )
 
 

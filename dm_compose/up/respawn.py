@@ -35,7 +35,7 @@ def _obstacle(service: Mapping[str, Any], image: Image | None) -> str:
     if service.get("ipc") not in (None, "private", "shareable"):
         return "it shares an IPC namespace"
     if service.get("tmpfs") or any(mount.get("type") == "tmpfs" for mount in service.get("volumes") or ()):
-        return "what is on its tmpfs would stay"
+        return "the files of its tmpfs would stay"
     if not any(what_runs(service, image)):
         return "neither image nor service says what to run"
     return OK

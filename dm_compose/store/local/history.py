@@ -131,7 +131,7 @@ class History(Parts):
     def remove_worktree(self, dot: DotName, name: WorktreeName, saved: CommitId | None = None) -> None:
         if name in (MAIN_WORKTREE, self._database.current(dot)):
             raise InUseError(
-                f"worktree {name} of dot {dot} is its {'main' if name == MAIN_WORKTREE else 'current'} one and stays"
+                f"worktree {name} of dot {dot} is the dot's {'main' if name == MAIN_WORKTREE else 'current'} worktree and stays"
             )
         worktree = self.worktree(dot, name)
         with self._database.transaction():
