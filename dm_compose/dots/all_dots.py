@@ -19,7 +19,8 @@ from dm_compose.errors import DamagedError, DmError, EngineError, InUseError, No
 from dm_compose.live.access import HOME_VARIABLE, open_access
 from dm_compose.live.locks import LOCK_TIMEOUT_S, locked
 from dm_compose.operations.uncommitted import uncommitted
-from dm_compose.store.api import Directories, Store
+from dm_compose.store.api import Store
+from dm_compose.store.history import Directories
 
 CURRENT_DOT = "current-dot"
 UPSTREAM = "upstream."

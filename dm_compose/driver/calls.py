@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dm_compose.driver.volumes import DotVolume, Volumes
+from dm_compose.driver.volumes import DotVolume, DotVolumes
 from dm_compose.errors import DmError, StoreError
 from dm_compose.store.local.store import LocalStore
 
@@ -75,12 +75,12 @@ class Calls:
             return {"Err": BUG}
 
     @contextlib.contextmanager
-    def _volumes(self) -> Iterator[Volumes]:
+    def _volumes(self) -> Iterator[DotVolumes]:
         if not self.store.is_dir():
             raise StoreError(f"the driver's store at {self.store} is gone", hint="`dm cluster reset`, then `dm cluster init`.")
         store = LocalStore(self.store)
         try:
-            yield Volumes(store)
+            yield DotVolumes(store)
         finally:
             store.close()
 

@@ -20,7 +20,7 @@ from dm_compose.core.volumes import DRIVER
 from dm_compose.driver.client import Running, ask, tell_to_leave
 from dm_compose.driver.listening import PLUGINS, socket_of
 from dm_compose.driver.running import Keeper, end, identity, keeper, log_file, process_of
-from dm_compose.driver.volumes import DotVolume, Volumes
+from dm_compose.driver.volumes import DotVolume, DotVolumes
 from dm_compose.engine import Engine, engine_answers
 from dm_compose.errors import EngineError, InUseError, NotReadyError
 from dm_compose.live.access import find_store, likely_store
@@ -181,7 +181,7 @@ class Service:
             return ()
         opened = LocalStore(store)
         try:
-            registered = Volumes(opened).registered()
+            registered = DotVolumes(opened).registered()
         finally:
             opened.close()
         containers = self.engine.containers_of_driver(self.driver)

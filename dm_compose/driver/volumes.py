@@ -38,7 +38,7 @@ class DotVolume:
     directory: str = ""
 
 
-class Volumes:
+class DotVolumes:
     """The volumes of a store's dots, by the names that Docker knows. Every call is idempotent and may be made concurrently."""
 
     def __init__(self, store: Store, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:

@@ -15,7 +15,7 @@ from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Imag
 from dm_compose.core.labels import PROJECT_LABEL
 from dm_compose.engine.calls import API_TIMEOUT_S, QuickApi, engine_errors
 from dm_compose.engine.reading import read_container, read_event, read_image, read_place
-from dm_compose.engine.volumes import ROLE_LABEL, Volumes
+from dm_compose.engine.volumes import ROLE_LABEL, EngineVolumes
 from dm_compose.errors import EngineError, NotFoundError
 
 EVENTS_KEPT = 256  # `eventsLimit` in daemon/events/events.go, 20.10 to 29
@@ -36,7 +36,7 @@ def engine_answers(timeout_s: int) -> bool:
     return True
 
 
-class Engine(Volumes):
+class Engine(EngineVolumes):
     """One Docker Engine: the one the docker CLI would use (DOCKER_HOST, else the current context). Thread-safe."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ ROLE_LABEL = "dev.dotmesh.role"  # on every container and volume that dm-compose
 _MADE_LABEL = "dev.dotmesh.made"  # tells a volume that was made just now from one of the same name
 
 
-class Volumes:
+class EngineVolumes:
     """The part of an Engine that is about files."""
 
     def __init__(self, api: Any) -> None:

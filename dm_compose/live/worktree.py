@@ -15,7 +15,8 @@ from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.engine import Engine
 from dm_compose.live.access import Access
 from dm_compose.live.locks import user_name
-from dm_compose.store.api import Directories, Store
+from dm_compose.store.api import Store
+from dm_compose.store.history import Directories
 
 
 @dataclass(frozen=True)

@@ -256,7 +256,7 @@ def _refuse_fixed(live: LiveWorktree, worktree: Worktree) -> None:
     if worktree.name in (MAIN_WORKTREE, live.store.current(worktree.dot)):
         kind = "main" if worktree.name == MAIN_WORKTREE else "current"
         where = f"worktree {worktree.name} of dot {worktree.dot} (branch {worktree.branch})"
-        raise InUseError(f"{where} is the dot's {kind} worktree and stays")
+        raise InUseError(f"{where} is the {kind} one, which cannot be removed")
 
 
 def _refuse_to_forget(live: LiveWorktree, name: RefName, head: CommitId) -> None:

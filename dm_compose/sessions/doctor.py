@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from dm_compose.clones.clone import Clone
 from dm_compose.core.containers import EngineFacts
 from dm_compose.core.names import DotName
-from dm_compose.core.upkeep import Probe
+from dm_compose.core.upkeep import FileSystemProbe
 from dm_compose.dots.stack import Stack
 from dm_compose.engine import RESPAWN_LABEL, Engine, Supervisor, supervised
 from dm_compose.errors import DmError
@@ -59,7 +59,7 @@ class Doctor:
 
     engine: EngineFacts
     files: str
-    probe: Probe
+    probe: FileSystemProbe
     untouched: bool
     services: tuple[ServiceReport, ...]
     costs: Costs | None
