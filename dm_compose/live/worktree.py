@@ -97,7 +97,7 @@ class LiveWorktree:
         return self.store.differing(self.dot, self.worktree, self.directories, target)
 
     def state(self) -> Worktree:
-        """Return the worktree as the store has it now. That of a dot without a commit is empty."""
+        """Return the worktree as the store has it now. For a dot without a commit it is an empty one."""
         if not self.store.has_dot(self.dot):
             return Worktree(self.dot, self.worktree, DEFAULT_BRANCH, None)
         return self.store.worktree(self.dot, self.worktree)

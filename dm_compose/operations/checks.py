@@ -168,7 +168,7 @@ def before_removing_tree(live: LiveWorktree, *, force: bool) -> bool:
     if dirty and not force:
         raise UncommittedError(
             f"worktree {live.worktree} of dot {live.dot} holds uncommitted changes",
-            hint="Commit them, or insist; they are kept in the reflog then.",
+            hint="Commit them, or use --force (for a branch: -D); the reflog keeps them then.",
         )
     return dirty
 

@@ -135,7 +135,7 @@ def finish_restore(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float)
 def _put_back(
     live: LiveWorktree, failed: EntryId, previous: CommitId, plan: Plan, timeout_s: float, freeze: Freeze, error: BaseException
 ) -> None:
-    live.listener(Event("warning", f"that failed; putting the state before back ({error.__class__.__name__})"))
+    live.listener(Event("warning", f"the restore failed; putting the state of before back ({error.__class__.__name__})"))
     back = live.store.begin_restore(live.dot, live.worktree, previous, plan.targets(Action.KILL), None, None)
     live.store.close_entry(failed)
     try:
