@@ -12,7 +12,7 @@ from dm_compose.core.commit import Commit, Worktree
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import MAIN_WORKTREE, DotName, SubdotName, WorktreeName
-from dm_compose.discovery.naming import ANCESTOR_DRIVER
+from dm_compose.core.volumes import DRIVER
 from dm_compose.discovery.stack_plan import Kind
 from dm_compose.dots.dot import Dot
 from dm_compose.dots.stored_dot import StoredDot
@@ -141,13 +141,13 @@ class Stack(Dot):
 
     def open(self, *, make_volumes: bool) -> OpenStack:
         """Open the store for several operations. `make_volumes` makes the volumes of subdots that have none."""
-        driven = [v.name for v in self.facts.project.volumes.values() if v.driver == ANCESTOR_DRIVER]
+        driven = [v.name for v in self.facts.project.volumes.values() if v.driver == DRIVER]
         if driven:
             access = open_access(self.facts.engine, [], self.listener)
             dot, name = self.identity(access.store)
             is_tree = access.store.has_dot(dot) and access.store.worktree(dot, name).tree
             volumes = [self.facts.engine.volume(n) for n in driven]
-            if is_tree and all(v is None or v.driver == ANCESTOR_DRIVER for v in volumes):
+            if is_tree and all(v is None or v.driver == DRIVER for v in volumes):
                 return OpenStack(self, access, None)
             access.store.close()
         places = self.places(make_volumes=make_volumes)

@@ -66,10 +66,9 @@ def is_remote(word: str) -> bool:
 
 
 def _name(text: str) -> RemoteName:
-    from dm_compose.remotes.names import RemoteName
-    from dm_compose.sharing.named_remotes import ADMIN
+    from dm_compose.sharing.remote_ref import remote_name
 
-    return RemoteName.parse(text if "/" in text else f"{ADMIN}/{text}")
+    return remote_name(text)
 
 
 @click.group(invoke_without_command=True)
