@@ -35,7 +35,7 @@ class Hooks:
     after: Callable[[DmStack, RestoreReport], object]
 
 
-@dataclass
+@dataclass(eq=False)  # two scopes that start from the same commit are not the same
 class _ScopeStart:
     """The commit that tests within a scope start from. A test may change it."""
 
