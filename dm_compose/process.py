@@ -26,26 +26,27 @@ class Finished:
     stderr: str
 
 
-def capture(command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Finished:
+def capture(command: Sequence[str], *, timeout_s: float) -> Finished:
     """Run a command without input and return its output.
 
     FileNotFoundError when there is no such program; DmError that names the command after `timeout_s`.
     """
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, env=environment, check=False
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
         raise DmError(f"waited {timeout_s:.0f} s for `{' '.join(command[:4])} ...`, which did not end") from None
     return Finished(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
-def pass_through(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+def pass_through(command: Sequence[str], changes: Mapping[str, str] | None = None) -> int:
     """Run a command on our own terminal and return its exit code (128 + signal when a signal ended it).
+
+    It gets our environment, with `changes`.
 
     SIGINT and SIGTERM are the command's matter: it gets each once, whether it was sent to us alone or to all of us. Not so in
     another thread than the main one, which gets no signals.
     """
+    environment = {**os.environ, **(changes or {})}
     if threading.current_thread() is not threading.main_thread():
         code = subprocess.run(command, env=environment, check=False).returncode
         return code if code >= 0 else 128 - code
@@ -189,8 +190,3 @@ def start_background(command: Sequence[str], log: Path) -> int:
             check=True,
         )
     return int(started.stdout)
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """Return our environment with changes."""
-    return {**os.environ, **changes}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -12,6 +12,7 @@ import click
 from dm_compose.cli.output import Narrator
 from dm_compose.compose import ComposeOptions
 from dm_compose.core.names import DotName, RefName
+from dm_compose.core.variables import Variables
 from dm_compose.errors import ComposeError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from dm_compose.dots.stored_dot import StoredDot
     from dm_compose.store.api import Store
 
-DOT_VARIABLE = "DM_DOT"
 COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -41,6 +41,12 @@ class Target(Protocol):
         """Return the dot of this name, without one that which the command is about."""
 
     named_branch: RefName | None
+    variables: Variables
+
+
+def read_variables() -> Variables:
+    """Return the variables of the environment that a command goes by."""
+    return Variables.of(os.environ)
 
 
 @dataclass
@@ -49,11 +55,12 @@ class ComposeTarget:
 
     options: ComposeOptions
     named_branch: RefName | None = None
+    variables: Variables = field(default_factory=read_variables)
 
     def dots(self, *, quiet: bool = True) -> Dots:
         from dm_compose.dots.all_dots import Dots
 
-        return Dots(Narrator(quiet=quiet))
+        return Dots(self.variables, Narrator(quiet=quiet))
 
     def named_or_current(self, text: str | None, *, quiet: bool) -> Dot:
         return self.dots(quiet=quiet).dot(DotName.parse(text)) if text is not None else self.dot(quiet=quiet)
@@ -62,7 +69,7 @@ class ComposeTarget:
         """Return the stack."""
         from dm_compose.dots.stack import Stack
 
-        return Stack(self.options, Narrator(quiet=quiet))
+        return Stack(self.options, self.variables, Narrator(quiet=quiet))
 
     def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
         return self.stack(quiet=quiet)
@@ -77,17 +84,17 @@ class StoreTarget:
 
     named_dot: DotName | None = None
     named_branch: RefName | None = None
+    variables: Variables = field(default_factory=read_variables)
 
     def dots(self, *, quiet: bool = True) -> Dots:
         """Return all dots of the store."""
         from dm_compose.dots.all_dots import Dots
 
-        return Dots(Narrator(quiet=quiet))
+        return Dots(self.variables, Narrator(quiet=quiet))
 
     def name(self) -> DotName | None:
         """Return the dot that was named."""
-        given = os.environ.get(DOT_VARIABLE)
-        return self.named_dot or (DotName.parse(given) if given else None)
+        return self.named_dot or self.variables.dot
 
     def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
         dots, name = self.dots(quiet=quiet), self.name()
@@ -120,11 +127,11 @@ class StoreTarget:
 
     def _stack(self, dots: Dots, *, quiet: bool) -> tuple[Stack, DotName] | None:
         """Return the stack of this directory and its dot, if there is a compose file and the dot is in the store."""
-        if dots.engine is None or not _in_compose_project():
+        if dots.engine is None or not (self.variables.compose_files or _in_compose_project()):
             return None
         from dm_compose.dots.stack import Stack
 
-        stack = Stack(ComposeOptions(), Narrator(quiet=quiet))
+        stack = Stack(ComposeOptions(), self.variables, Narrator(quiet=quiet))
         try:
             with dots.store() as store:
                 name = stack.identity(store)[0]
@@ -135,8 +142,6 @@ class StoreTarget:
 
 
 def _in_compose_project() -> bool:
-    if os.environ.get("COMPOSE_FILE"):
-        return True
     here = Path.cwd()
     return any((directory / name).is_file() for directory in (here, *here.parents) for name in COMPOSE_FILES)
 

@@ -12,6 +12,7 @@ from dm_compose.core.containers import Resource
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.labels import CLONE_LABEL
 from dm_compose.core.names import DotName, session_lock
+from dm_compose.core.variables import Variables
 from dm_compose.engine import Engine, abandoned
 from dm_compose.errors import DmError, InUseError, UsageError
 from dm_compose.live.locks import locked, who_am_i
@@ -29,7 +30,9 @@ class Leftover:
     resources: tuple[Resource, ...]
 
 
-def sweep(engine: Engine, store: Store, listener: Listener, *, thorough: bool = False, dry_run: bool = False) -> list[Leftover]:
+def sweep(
+    engine: Engine, store: Store, variables: Variables, listener: Listener, *, thorough: bool = False, dry_run: bool = False
+) -> list[Leftover]:
     """Remove the clones whose owners have gone, and nothing else; return them. Several may sweep at once.
 
     Of a clone that the store knows the kernel tells whether its owner lives: by its lock. Of others, of another store for
@@ -58,11 +61,13 @@ def sweep(engine: Engine, store: Store, listener: Listener, *, thorough: bool = 
                 continue  # somebody else has just done it
             found.append(Leftover(name, tuple(resources)))
             if not dry_run:
-                remove_clone(engine, store, listener, name, resources)
+                remove_clone(engine, store, variables, listener, name, resources)
     return found
 
 
-def remove_clone(engine: Engine, store: Store, listener: Listener, name: DotName, resources: list[Resource]) -> None:
+def remove_clone(
+    engine: Engine, store: Store, variables: Variables, listener: Listener, name: DotName, resources: list[Resource]
+) -> None:
     """Remove a clone. Warn of what cannot be removed; the clone stays known then, so that the next sweep tries again."""
 
     def remove(resource: Resource) -> bool:
@@ -76,7 +81,7 @@ def remove_clone(engine: Engine, store: Store, listener: Listener, name: DotName
     done = True
     for _, kind in groupby(resources, key=lambda resource: resource.kind):
         done = all(at_once(remove, list(kind), most=REMOVED_AT_ONCE)) and done
-    forget_generated_files(name)
+    forget_generated_files(variables.state_directory, name)
     if done and name in store.clones():
         with locked(store, name, listener):
             store.delete_dot(name)

@@ -12,8 +12,8 @@ from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
 from dm_compose.errors import NotFoundError
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, arrive, drop_branch
@@ -75,7 +75,8 @@ class Dot(abc.ABC):
     Every method may raise EngineError and StoreError, and finishes first what an earlier, killed command left.
     """
 
-    def __init__(self, listener: Listener = ignore) -> None:
+    def __init__(self, variables: Variables, listener: Listener = ignore) -> None:
+        self.variables = variables
         self.listener = listener
 
     @property

@@ -10,6 +10,7 @@ from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.labels import PROJECT_LABEL
 from dm_compose.core.names import DotName, RefName, SubdotName, WorktreeName, worktree_name
+from dm_compose.core.variables import Variables
 from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.dots.dot import Dot
 from dm_compose.engine import Engine
@@ -26,9 +27,15 @@ class StoredDot(Dot):
     """A dot by its name, and of its worktrees the current one or that of a `branch`."""
 
     def __init__(
-        self, name: DotName, engine: Engine | None, listener: Listener = ignore, *, branch: RefName | None = None
+        self,
+        name: DotName,
+        engine: Engine | None,
+        variables: Variables,
+        listener: Listener = ignore,
+        *,
+        branch: RefName | None = None,
     ) -> None:
-        super().__init__(listener)
+        super().__init__(variables, listener)
         self._name = name
         self.branch = branch
         self.engine = engine
@@ -47,19 +54,19 @@ class StoredDot(Dot):
 
             if lock:
                 with locked(access.store, self.name, self.listener):
-                    yield recover(observe(), observe)
+                    yield recover(observe(), observe, self.variables)
             else:
-                yield recover_if_left(observe(), observe)
+                yield recover_if_left(observe(), observe, self.variables)
 
     @contextlib.contextmanager
     def _access(self) -> Iterator[Access]:
         """Open the store, in a helper together with the volumes of the worktree."""
-        access = open_access(self.engine, [], self.listener)
+        access = open_access(self.engine, [], self.variables, self.listener)
         try:
             worktree = self._worktree(access)
             if not worktree.tree:
                 access.store.close()
-                access = open_access(self.engine, self._present(worktree).values(), self.listener)
+                access = open_access(self.engine, self._present(worktree).values(), self.variables, self.listener)
             yield access
         finally:
             access.store.close()
@@ -100,7 +107,7 @@ class StoredDot(Dot):
         return observe_tree(live.access, self.engine, worktree, self.listener, self._describe)
 
     def at_worktree(self, worktree: Worktree) -> Dot:
-        return StoredDot(worktree.dot, self.engine, self.listener, branch=worktree.branch)
+        return StoredDot(worktree.dot, self.engine, self.variables, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
         with self.opened(lock=True) as live:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dm_compose.cli.output import Narrator, print_json, table
+from dm_compose.cli.targets import read_variables
 from dm_compose.core.volumes import DRIVER
 
 if TYPE_CHECKING:
@@ -44,14 +45,14 @@ def _service(*, quiet: bool) -> Service:
     from dm_compose.engine import Engine
 
     driver, plugins = click.get_current_context().obj
-    return Service(Engine(), driver, plugins, listener=Narrator(quiet=quiet))
+    return Service(Engine(), read_variables(), driver, plugins, listener=Narrator(quiet=quiet))
 
 
 def _waking_service(*, quiet: bool) -> Service:
     from dm_compose.driver.service import Service
 
     driver, plugins = click.get_current_context().obj
-    return Service.waking(driver, plugins, Narrator(quiet=quiet))
+    return Service.waking(read_variables(), driver, plugins, Narrator(quiet=quiet))
 
 
 @cluster.command()
