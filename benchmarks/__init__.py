@@ -1,1 +1,1 @@
-"""Programs that measure, and print their figures with the command that repeats them. Not part of the installed package."""
+"""Programs that measure. They print their figures with the command that repeats them. The installed package lacks them."""

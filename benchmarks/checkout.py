@@ -1,4 +1,4 @@
-"""Going to another branch of the five-datastore stack, beside a reset of the same dirt."""
+"""Measure going to another branch of the five-datastore stack, beside a reset of the same dirt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wall time of `dm-compose plan` and `status`, beside Compose's own `config`, on the Sock Shop stack while it runs."""
+"""Measure the wall time of `dm-compose plan` and `status` beside Compose's own `config`, on the running Sock Shop stack."""
 
 from __future__ import annotations
 

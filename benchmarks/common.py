@@ -1,4 +1,4 @@
-"""What the benchmarks share: medians, tables, scratch file systems."""
+"""Tools of all benchmarks: command lines, medians, tables, scratch file systems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def arguments_parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
-    """Return a parser of the command line that all benchmarks share, for more to be added."""
+    """Return a parser of the command line that all benchmarks share. The caller may add options."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=rounds, help=f"measurements of each figure (default {rounds})")
     return parser

@@ -1,4 +1,4 @@
-"""The volume driver beside Docker's own volumes, and what its absence costs, on an engine that nobody else uses."""
+"""Measure the volume driver beside Docker's own volumes, and the cost of its absence, on an engine that nobody else uses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def kill(service: Service) -> None:
 
 
 def stop(service: Service) -> None:
-    """Have the driver end, without its socket."""
+    """End the driver, and its socket with it."""
     found = ask(service.socket)
     if found is not None:
         end(found.pid)

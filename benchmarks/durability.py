@@ -1,4 +1,4 @@
-"""What engines that do not wait for the disk save: transactions of one row each, one after the other, and restores beside."""
+"""Measure the time that engines save if they do not wait for the disk: transactions of one row each, and restores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TRANSACTIONS = 200
 
 
 def transactions(project: TestProject) -> dict[str, Callable[[], None]]:
-    """Return what commits that many transactions, by service."""
+    """Return functions that commit that many transactions, by service."""
 
     def postgres() -> None:
         with project.postgres() as connection:

@@ -1,4 +1,4 @@
-"""Rolling back files: a tree of 600 files with 1 MiB dirtied, and the same dirt in a tree ten times as large."""
+"""Measure the roll-back of files: a tree of 600 files with 1 MiB dirtied, and the same dirt in a tree ten times as large."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ DIRTY_BLOCKS, BLOCK = 128, 8192  # 1 MiB in database pages
 
 
 def make_tree(root: Path, files: int, mib: int) -> list[Path]:
-    """Make files of equal size with contents that repeat nowhere; a data directory has a few large ones too, this is the
-    harder case.
-    """
+    """Make files of equal size whose contents repeat nowhere. Real data directories are easier, with a few large files."""
     size = (mib << 20) // files
     made = []
     for number in range(files):

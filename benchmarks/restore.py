@@ -1,5 +1,6 @@
-"""Restoring running stacks with every datastore dirty, beside each engine's own kill and start; and how long a commit freezes
-them.
+"""Measure restores of running stacks with every datastore dirty, and freezes by commits.
+
+Each engine's own kill and start stands beside the restores.
 """
 
 from __future__ import annotations

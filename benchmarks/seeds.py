@@ -1,4 +1,4 @@
-"""The same seed for every way of putting datastores back: made once, dumped, loaded, reset engine by engine, and verified."""
+"""One seed for every way of putting datastores back: made once, dumped, loaded, reset engine by engine, and verified."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ WORDS = (
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much of the seed each datastore holds; `size_bytes` is that of each row's, value's, document's and message's text."""
+    """The size of the seed in each datastore. `size_bytes` is the length of the text in each row, value, document and message."""
 
     rows: int = 20_000
     keys: int = 20_000
@@ -59,7 +59,7 @@ class Amounts:
     size_bytes: int = 100
 
     def text(self, number: int) -> str:
-        """Return what looks like an application's: an id, and words."""
+        """Return a text as applications store it: an id, and words."""
         digest = hashlib.sha256(str(number).encode()).hexdigest()
         words = " ".join(WORDS[int(digit, 16)] for digit in digest)
         return f"{digest[:24]} {words}".ljust(self.size_bytes)[: self.size_bytes]
@@ -69,7 +69,7 @@ class Amounts:
 
 
 class Seeded(ABC):
-    """One datastore of a project. `load` and `reset` need what `keep` has kept; a datastore is `found` anew after each start."""
+    """One datastore of a project. `load` and `reset` need the dump that `keep` has kept. Call `found` after each start."""
 
     module: Datastore
     port: int
@@ -90,7 +90,7 @@ class Seeded(ABC):
         return str(next(iter(networks.values()))["IPAddress"])
 
     def await_ready(self) -> None:
-        """Return when it answers its own protocol, asked as dm-compose asks it."""
+        """Return when the datastore answers its own protocol. dm-compose's own probe asks it."""
         self.container.reload()
         assert self.module.ready is not None
         deadline = time.monotonic() + READY_TIMEOUT_S
@@ -102,7 +102,7 @@ class Seeded(ABC):
         raise AssertionError(f"{self.service} did not answer within {READY_TIMEOUT_S} s")
 
     def feed(self, command: list[str], script: bytes) -> bytes:
-        """Run a client in the container on a script, as `docker exec -i` does."""
+        """Run a client in the container with a script as its input, as `docker exec -i` does."""
         done = subprocess.run(
             ["docker", "exec", "-i", self.container.id, *command], input=script, capture_output=True, check=False
         )
@@ -114,7 +114,7 @@ class Seeded(ABC):
         """Give the empty datastore the seed."""
 
     def _places(self, count: int, of: int) -> list[int]:
-        """Return keys of `count` rows of `of`, spread over them: `update` of a database changes these, one at a time."""
+        """Return the keys of `count` rows of `of`, spread over all. `update` changes these rows of a database, one at a time."""
         return [1 + number * 104729 % of for number in range(count)]
 
     def dumped(self) -> Any:
@@ -123,19 +123,19 @@ class Seeded(ABC):
 
     @abstractmethod
     def load(self, dump: Any) -> None:
-        """Fill the datastore, that has just come up for the first time, from the dump."""
+        """Fill the datastore from the dump. It has just come up for the first time."""
 
     def prepare_reset(self) -> None:
-        """Do what `reset` needs, once."""
+        """Do once whatever `reset` needs."""
         return
 
     @abstractmethod
     def reset(self, dump: Any) -> None:
-        """Have the running datastore hold the seed and nothing else, by its own means."""
+        """Bring the running datastore to the seed and nothing else, by its own means."""
 
     @abstractmethod
     def state(self) -> object:
-        """Return all that it holds, as something to compare."""
+        """Return everything that it holds, in a form that can be compared."""
 
 
 class Postgres(Seeded):
@@ -298,7 +298,7 @@ class Mongo(Seeded):
 
 
 class RabbitMq(Seeded):
-    """Its queues are known by name, as they are to those who purge them: `seed`, and `bench` that tests make."""
+    """RabbitMQ. Its queues are known by name, as they are to people who purge them: `seed`, and `bench`, which tests make."""
 
     module = rabbitmq.DATASTORE
     port = 5672
@@ -395,7 +395,7 @@ class Seeds:
         return self.dumps[datastore.service]
 
     def verify(self) -> None:
-        """AssertionError unless each datastore holds the seed and nothing else."""
+        """Check every datastore; AssertionError unless it holds the seed and nothing else."""
 
         def check(datastore: Seeded) -> str | None:
             datastore.found(self.project)

@@ -1,5 +1,6 @@
-"""What a test pays: a restore of what it dirtied in a stack that the test run has brought up (respawn, settled commit), beside
-each engine's own boot; and what pytest takes for tests that touch nothing, beside tests without the fixture.
+"""Measure the price of a test: restores in a stack that the test run has brought up (respawn, settled commit).
+
+Each engine's own boot stands beside them. So does pytest's time for tests that touch nothing, with and without the fixture.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def boots(session: Session, writers: Dirtying, services: list[str], rounds: int)
 
 
 def restores(session: Session, writers: Dirtying, dirty: list[str], rounds: int) -> tuple[list[float], set[str]]:
-    """Dirty some services and restore; return how long it took, and which services were taken down."""
+    """Dirty some services and restore; return the seconds of each restore, and the services that were taken down."""
     seconds, down = [], set()
     for _ in range(rounds):
         for service in dirty:
@@ -116,7 +117,7 @@ def run_stack(name: str, project: TestProject, rounds: int) -> None:
 
 
 def overhead(project: TestProject) -> None:
-    """Print what pytest takes for a test that touches nothing, with and without the fixture: medians within one run each."""
+    """Print pytest's time for a test that touches nothing, with and without the fixture: medians within one run each."""
     with tempfile.TemporaryDirectory(prefix="dm-bench-") as directory:
         env = {**os.environ, **project.environment}
         Path(directory, "pytest.ini").write_text(f"[pytest]\ndm_file = {project.file}\n")

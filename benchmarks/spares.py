@@ -1,6 +1,4 @@
-"""Warm spares: from the end of a test to a ready, different stack while spares stand by, and how many tests per second they
-sustain.
-"""
+"""Measure warm spares: the time until the next stack is ready while spares stand by, and the tests per second."""
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ def bare(stacks: SpareStacks, rounds: int) -> list[float]:
 
 
 def standing_by(stacks: SpareStacks) -> Callable[[], bool]:
-    """Whether all spares stand by."""
+    """Return a function that says whether all spares stand by."""
     return lambda: len(stacks._rotation._fresh) == SPARES
 
 

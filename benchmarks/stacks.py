@@ -1,4 +1,4 @@
-"""The stacks that the benchmarks measure: real servers, how each is dirtied, and projects made of them."""
+"""The stacks that the benchmarks measure: real servers, functions that dirty each of them, and projects made of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ THREE = {
 
 
 class Writers:
-    """How to dirty each service of a project."""
+    """Functions that dirty each service of a project."""
 
     def __init__(self, project: TestProject) -> None:
         self.project = project
@@ -73,7 +73,7 @@ class Writers:
         return self.by_service_of(self.project.stack())
 
     def by_service_of(self, stack: Stack) -> Dirtying:
-        """Return how to dirty each service of a stack, whatever the project's own is."""
+        """Return functions that dirty each service of a stack, which need not be the project's own."""
         known = {
             "postgres": self.postgres,
             "redis": self.redis,
@@ -116,7 +116,7 @@ STACKS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def projects(names: Collection[str]) -> Iterator[tuple[str, TestProject]]:
-    """Give a project of each of these stacks with its title, one after the other, and remove it and all it made."""
+    """Give a project of each of these stacks with its title, one after the other; remove it and everything that it made."""
     run = Run()
     try:
         for name in names:
@@ -129,7 +129,7 @@ def projects(names: Collection[str]) -> Iterator[tuple[str, TestProject]]:
 
 
 def stack_parser(description: str, *, rounds: int) -> argparse.ArgumentParser:
-    """Return a parser of the command line of a benchmark of stacks, for more to be added: `rounds` and `stack`."""
+    """Return a parser of the command line of a benchmark of stacks: `rounds` and `stack`. The caller may add options."""
     parser = arguments_parser(description, rounds=rounds)
     parser.add_argument("--stack", nargs="+", default=["three", "sockshop"], choices=STACKS, help="default: three sockshop")
     return parser

@@ -1,5 +1,7 @@
-"""Does the pytest plugin keep its promises under stress? Tests that leave traces in every datastore and look for those of others;
-and test runs that are killed at random moments. Ends with an error that names the first violation.
+"""Try whether the pytest plugin keeps its promises under stress.
+
+Some tests leave traces in every datastore and look for those of others. Some test runs are killed at random moments. The program
+ends with an error that names the first violation.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ def listed(counts: Counter[str]) -> str:
 
 
 def run_leaks(options: argparse.Namespace, run: Run) -> None:
-    """Print what came of tests that touch all datastores, and of tests that touch some or none."""
+    """Print the findings about tests that touch all datastores, and about tests that touch some or none."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="dm-stress-") as base:
         for project in project_in(Path(base) / "project", run, "leaks", THREE):
@@ -46,7 +48,7 @@ def run_leaks(options: argparse.Namespace, run: Run) -> None:
 
 
 def run_kills(options: argparse.Namespace, run: Run) -> None:
-    """Print what came of test runs that were killed."""
+    """Print the findings about test runs that were killed."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="dm-stress-") as base, victims(Path(base), run) as found:
         tell = functools.partial(print, flush=True) if options.verbose else lambda _: None

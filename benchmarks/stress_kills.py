@@ -1,4 +1,4 @@
-"""Part two of benchmarks.stress: test runs that are killed. The next one starts from the seed, and in the end nothing is left."""
+"""Part two of benchmarks.stress: kill test runs. The next run starts from the seed, and nothing is left at the end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ WEIGHTS = (6, 2, 2, 1, 1, 1, 1)
 
 @dataclass
 class Tally:
-    """What was done so far."""
+    """Counts of everything that was done so far."""
 
     killed: Counter[str] = field(default_factory=Counter)
     stages: Counter[str] = field(default_factory=Counter)
@@ -60,7 +60,7 @@ class Tally:
 
 @dataclass
 class _Run:
-    """One run of pytest, with what it says of itself in files."""
+    """One run of pytest. It says in files how far it is."""
 
     id: str
     process: subprocess.Popen[bytes]
@@ -68,21 +68,21 @@ class _Run:
 
     @property
     def stage(self) -> str:
-        """How far it is, or its first worker."""
+        """Return how far it is, or how far its first worker is."""
         for worker in ("gw0", "gw1", "main"):
             with contextlib.suppress(OSError):
                 return (self.directory / f"stage-{self.id}-{worker}").read_text()
         return "interpreter"
 
     def failures(self, before: float = float("inf")) -> list[str]:
-        """Return what has failed in it, up to some time."""
+        """Return the failures in it up to some time."""
         file = self.directory / f"failed-{self.id}.jsonl"
         lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
         return [f"{line['test']} ({line['when']}): {line['what']}" for line in lines if line["time"] < before]
 
     @property
     def output(self) -> str:
-        """The end of what it has printed."""
+        """Return the end of its output."""
         return (self.directory / f"output-{self.id}").read_text(errors="replace")[-3000:]
 
 
@@ -107,7 +107,7 @@ class Victim:
     # Its user
 
     def work(self, text: str) -> None:
-        """Commit another seed, and go on working without committing; the stack is left as it was, up or down."""
+        """Commit another seed, and go on working without committing. The stack stays up or down, as it was."""
         project = self.project
         if not self.up or not self._engine:
             project.dm("up", "-d")
@@ -160,7 +160,7 @@ class Victim:
             raise ViolationError(f"run {run.id} ({what}) failed: {said[:4000]}")
 
     def kill(self, run: _Run, *, whole: bool) -> float:
-        """Kill a run, the group of its processes or the first one only; return when."""
+        """Kill a run, the group of its processes or the first one only; return the time."""
         at = time.time()
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if whole else os.kill)(run.process.pid, signal.SIGKILL)
@@ -176,7 +176,7 @@ class Victim:
             time.sleep(0.05)
 
     def check_thawed(self) -> None:
-        """Nobody has to run anything for this one: the watchdog thaws what a killed run had frozen of the user's stack."""
+        """Check that nothing of the user's stack stays frozen. Nobody has to run a command: the watchdog thaws it."""
         eventually(lambda: not any("paused" in c for c in self._own_containers()), f"{self.project.name} to be thawed", 20)
 
     def _own_containers(self) -> list[str]:
@@ -185,7 +185,7 @@ class Victim:
     # When all is over
 
     def check(self, chance: Random) -> None:
-        """After a `prune` and a run that is not killed: all is as the user has left it, and nothing else is there."""
+        """Check, after a `prune` and a run that is not killed, that everything is as the user left it, and nothing more."""
         self.await_ends()
         words = [("prune",), *([("status",)] if chance.random() < 0.5 else [])]
         chance.shuffle(words)
@@ -252,8 +252,9 @@ def kill_runs(
     until: float = float("inf"),
     tell: Tell = lambda _: None,
 ) -> Tally:
-    """Kill so many test runs, or as many as fit `until` a time.monotonic(). ViolationError names the first thing that is wrong;
-    `tell` hears of each run.
+    """Kill so many test runs, or as many as fit `until` a time.monotonic(), and tell `tell` of each.
+
+    ViolationError names the first thing that is wrong.
     """
     chance, tally = Random(seed), Tally()
     guesses_s: dict[tuple[str, bool], float] = {}
@@ -267,7 +268,7 @@ def kill_runs(
 
 
 def _one(victim: Victim, chance: Random, tally: Tally, guesses_s: dict[tuple[str, bool], float]) -> str:
-    """Start a run and kill it, unless it ends before; return what was done."""
+    """Start a run and kill it, unless it ends before; return a word for what was done."""
     (mode,) = chance.choices(list(MODES), WEIGHTS)
     what = f"{mode}, stack that is {'up' if victim.up else 'down'}"
     run = victim.start(MODES[mode])

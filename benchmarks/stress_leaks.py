@@ -1,4 +1,4 @@
-"""Part one of benchmarks.stress: does a test ever see what another one has left?"""
+"""Part one of benchmarks.stress: find tests that see the traces of another one."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ WORK = "what the user has not committed"
 
 
 class ViolationError(AssertionError):
-    """What must never be: a leak, or something that is left. The message names it."""
+    """A broken promise: a leak, or a leftover. The message names it."""
 
 
 @dataclass(frozen=True)
 class Leaks:
-    """How many tests to run in how many processes, with how many spares each; with `some`, each touches datastores at random.
-    Where they are not `restored` nobody restores between them: leaks must be found.
+    """The number of tests, processes and spares.
+
+    With `some`, each test touches datastores at random. Unless they are `restored`, nobody restores between the tests, and leaks
+    must be found.
     """
 
     tests: int
@@ -49,7 +51,7 @@ class Leaks:
 
 @dataclass
 class Findings:
-    """What came of it: looks and ways of writing by how often, and what each failed test says."""
+    """The outcome: the number of looks, the number of each way of writing, and the message of each failed test."""
 
     tests: int = 0
     looks: Counter[str] = field(default_factory=Counter)
@@ -59,7 +61,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Original:
-    """The user's own stack, as far as stores needs it."""
+    """The user's own stack. It has the members that stores need."""
 
     project: TestProject
 
@@ -68,9 +70,7 @@ class Original:
 
 
 def bring_up(project: TestProject) -> dict[str, stores.View]:
-    """Start the stack, give every datastore a seed, commit, and write something that is not committed. Returns what there is
-    to see in the seed.
-    """
+    """Start the stack, give every datastore a seed, commit, and write something uncommitted; return the seed's contents."""
     project.dm("up", "-d")
     stack = Original(project)
     services = [service for service in stores.SEED if service in project.file.read_text()]
@@ -97,7 +97,7 @@ def _eventually_seeded(stack: Original, service: str) -> None:
 
 
 def pytest_environment(project: TestProject) -> dict[str, str]:
-    """Return the environment of a pytest of the project's own, whatever pytest this runs in."""
+    """Return the environment of a pytest of the project's own, without that of the pytest in which this may run."""
     outer = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return {**outer, **project.environment}
 
@@ -109,7 +109,7 @@ def pytest_command(*options: str) -> list[str]:
 
 
 def look_for_leaks(project: TestProject, seen: dict[str, stores.View], directory: Path, leaks: Leaks) -> Findings:
-    """Run the tests on a stack that `bring_up` has made. Finds, and judges nothing."""
+    """Run the tests on a stack that `bring_up` has made. It finds leaks and does not judge them."""
     directory.mkdir()
     shutil.copy(FILES / "stores.py", directory / "stores.py")
     shutil.copy(FILES / "leaks.py", directory / "test_leaks.py")

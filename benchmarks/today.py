@@ -1,4 +1,4 @@
-"""What people do between two tests today: three ways from "every datastore is dirty" to "all answer and hold the seed"."""
+"""Three ways of today between two tests, from "every datastore is dirty" to "all answer and hold the seed"."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from benchmarks.seeds import Seeded, Seeds
 
 
 class Way(ABC):
-    """One of them. `prepare` is called once, when every datastore runs and holds the seed; `parts` has the seconds of what
-    `again` does one after the other.
+    """One of the three ways.
+
+    `prepare` is called once, when every datastore runs and holds the seed. `parts` has the seconds of the steps of `again`.
     """
 
     name: str
@@ -25,7 +26,7 @@ class Way(ABC):
         self.parts: dict[str, list[float]] = defaultdict(list)
 
     def prepare(self) -> None:
-        """Do what is needed once."""
+        """Do once whatever `again` needs."""
         return
 
     @abstractmethod
@@ -34,8 +35,9 @@ class Way(ABC):
 
 
 class Down(Way):
-    """Readiness is asked in the datastores' own protocols, so `--wait`, which would only add to it, is left out; each dump is
-    loaded as soon as its datastore answers.
+    """Take the stack down with its volumes, bring it up, and load the dumps.
+
+    Each dump is loaded as soon as its datastore answers its own protocol. `--wait` would only add to that, and is left out.
     """
 
     name = "down"

@@ -1,8 +1,8 @@
-"""Push and clone side by side with restic, borg and tar | zstd: the same data, one run, every tool a process of its own.
+"""Measure push and clone beside restic, borg, and tar with zstd: the same data, one run, every tool a process of its own.
 
-The data is that of a stack's datastores, made by the real servers. Between the two pushes two databases get 300 updates of single
-rows each. What dm-compose pushes is a commit that was made before: its time is a line of its own, since the others read the
-live files.
+Real servers made the data, which is that of a stack's datastores. Between the two pushes two databases get 300 updates of single
+rows each. dm-compose pushes a commit that was made before. The time of that commit is a line of its own, because the others read
+the live files.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ Figures = dict[str, list[float]]
 
 
 def ours(verb: str, store: Path, where: object) -> tuple[float, int]:
-    """Run the worker; return seconds, the start of Python among them, and bytes."""
+    """Run the worker; return seconds, in which Python's start is included, and bytes."""
     command = [sys.executable, "-m", "benchmarks.transfer_worker", verb, str(store), str(where)]
     seconds, output = run(command, cwd=ROOT)
     return seconds, int(json.loads(output).get("bytes", 0))
 
 
 def run(command: list[str], **options: object) -> tuple[float, str]:
-    """Run a program with nothing left to write back from before; return seconds and its output."""
+    """Run a program when nothing from before is left to write back; return seconds and its output."""
     os.sync()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
@@ -52,8 +52,10 @@ def run(command: list[str], **options: object) -> tuple[float, str]:
 
 
 class Timed:
-    """Of the last program: its processor seconds, which is what is left of a figure on a machine that others use too, and the
-    seconds until all it wrote was on the disk, which some wait for and some do not.
+    """Two times of the last program.
+
+    Its processor seconds are a figure that other work on the machine does not change. The other time is that until everything it
+    wrote was on the disk. Some programs wait for that and some do not.
     """
 
     processor = durable = 0.0
@@ -72,7 +74,7 @@ def size(path: Path) -> int:
 
 
 def make_data(project: TestProject, amounts: Amounts, base: Path, changed: Path) -> None:
-    """Have the stack's datastores make their data, and make copies: of that, and of what it is after updates in two databases."""
+    """Have the stack's datastores make their data; make copies of the data before and after updates in two databases."""
     project.compose("up", "-d")
     with Seeds(project, amounts) as seeds:
         seeds.make()
@@ -98,7 +100,7 @@ def copy_data(project: TestProject, target: Path) -> None:
 
 
 def update(live: Path, changed: Path) -> None:
-    """Have `live` become as `changed`, in place as a database writes: only blocks that differ."""
+    """Make `live` the same as `changed`, in place as a database writes: only blocks that differ."""
     subprocess.run(["rsync", "-a", "--delete", "--inplace", "--no-whole-file", f"{changed}/", str(live)], check=True)
 
 
@@ -106,7 +108,7 @@ def update(live: Path, changed: Path) -> None:
 
 
 class Tool:
-    """A backup program, with everything it keeps below `place`."""
+    """A backup program that keeps everything below `place`."""
 
     name = ""
     program = ""
@@ -115,7 +117,7 @@ class Tool:
         self.place = place
 
     def begin(self) -> None:
-        """Make the repository; not timed."""
+        """Make the repository. This is not timed."""
 
     def save(self, live: Path, number: int) -> float:
         raise NotImplementedError
@@ -180,7 +182,7 @@ TOOLS = (Tar, Restic, Borg, BorgZstd)
 
 
 def one_round(base: Path, changed: Path, scratch: Path, figures: dict[str, Figures]) -> None:
-    """Measure everything once. `figures` are by line of the table, then by column."""
+    """Measure everything once. `figures` has the samples by the line of the table, then by column."""
     live = scratch / "live"
     subprocess.run(["cp", "-a", "--sparse=auto", str(base), str(live)], check=True)
     tools = [kind(scratch / kind.__name__) for kind in TOOLS]
@@ -297,7 +299,7 @@ def show(figures: dict[str, Figures]) -> None:
 
 
 def judge(figures: dict[str, Figures]) -> None:
-    """Say which of the targets are met in this run."""
+    """Print which targets are met in this run."""
     mine = {column: statistics.median(samples) for column, samples in figures["dm-compose"].items()}
     others = [
         {c: statistics.median(s) for c, s in row.items()} for name, row in figures.items() if not name.startswith("dm-compose")

@@ -1,4 +1,4 @@
-"""One transfer in a process of its own, as a command of dm-compose would do it; prints its report as JSON."""
+"""Make one transfer in a process of its own, as a command of dm-compose would; print its report as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What it costs to prove that containers are untouched, beside one call of Docker's own API that reads statistics."""
+"""Measure the proof that containers are untouched, beside one call of Docker's own API that reads statistics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def figures(samples: list[float]) -> tuple[str, str]:
 
 
 def own_cpu(since_s: float, rounds: int) -> str:
-    """Return the mean CPU time of this process, which says more than wall time on a busy machine."""
+    """Return the mean CPU time of this process. On a busy machine it says more than wall time."""
     return f"{(time.process_time() - since_s) / rounds * 1000:.1f} ms"
 
 
@@ -46,7 +46,7 @@ def main() -> None:
             remembered = [timed(lambda: witness.remember(containers)) for _ in range(max(2, rounds // 10))]
             answers: list[dict[str, str]] = []
             cpu_s = time.process_time()
-            samples = [timed(lambda: answers.append(witness.touched(containers))) for _ in range(rounds)]
+            samples = [timed(lambda: answers.append(witness.touches(containers))) for _ in range(rounds)]
             rows.append((f"touched, {count}", *figures(samples), own_cpu(cpu_s, rounds), str(sum(map(bool, answers)))))
             rows.append((f"remember, {count}", *figures(remembered), "", ""))
         stats = [timed(lambda: client.api.stats(made[0].id, stream=False, one_shot=True)) for _ in range(max(2, rounds // 10))]

@@ -177,7 +177,7 @@ def read_config(config: pytest.Config) -> DmConfig:
         spares=values["spares"],
         workers_share=values["workers_share"],
         environment=Environment(values["env"], "dm_env"),
-        variables=Variables.of(os.environ),
+        variables=Variables.of({"HOME": os.path.expanduser("~"), **os.environ}),
         chosen=chosen,
     )
 

@@ -1,4 +1,4 @@
-"""Tells by files how far a test run is, and what failed in it: it may not live to say so itself."""
+"""Tell by files how far a test run is, and which tests failed in it. The run may not live to say so itself."""
 
 from __future__ import annotations
 

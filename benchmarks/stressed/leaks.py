@@ -16,7 +16,7 @@ SOME = SETTINGS["some"]  # each test touches some datastores, or none, rather th
 
 
 def note(**what: object) -> None:
-    """Leave a line about this test, also should the run be killed."""
+    """Leave a line about this test, even if the run is killed."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     with open(Path(__file__).parent / f"done-{worker}.jsonl", "a") as file:
         file.write(json.dumps(what) + "\n")

@@ -1,4 +1,4 @@
-"""Datastores of a stack: all that a test can see of each, and many ways to leave a trace in it, in files and in memory."""
+"""Datastores of a stack: everything that a test can see of each, and many ways to leave a trace, in files and in memory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Way = Callable[["Located", Random, str], None]
 
 
 class Located(Protocol):
-    """A stack as far as these need it: a DmStack, or the user's own."""
+    """The members of a stack that are needed here: those of a DmStack, or of the user's own."""
 
     def address(self, service: str, port: int) -> tuple[str, int]:
         """Return (host, port) of a service's port."""
 
 
 def words(chance: Random, who: str) -> list[str]:
-    """Return random texts that tell who wrote them."""
+    """Return random texts that name their writer."""
     return [f"{who} {chance.getrandbits(40):x} {'x' * chance.randrange(100)}" for _ in range(chance.randrange(1, MANY))]
 
 
@@ -272,7 +272,7 @@ WAYS: dict[str, dict[str, Way]] = {
 
 
 def differences(seed: View, now: View) -> list[str]:
-    """Return what is not as in the seed, shortened."""
+    """Return the differences from the seed, shortened."""
     found = []
     for name in {**seed, **now}:
         before, after = seed.get(name), now.get(name)

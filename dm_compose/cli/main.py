@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 
 import click
 
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import colour, print_error
-from dm_compose.core.variables import Variables
 from dm_compose.errors import DmError, PluginError
 
 BUG = 70
@@ -91,7 +91,7 @@ def _bug(words: Sequence[str]) -> int:
 
 def _keep_traceback(words: Sequence[str]) -> str:
     """Write the traceback of the current exception to a file that the user can send to somebody; return where it is, in words."""
-    base = Variables.of(os.environ).state_directory
+    base = read_variables().state_directory
     file = base / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     text = f"{' '.join(words)}\n{traceback.format_exc()}"
     try:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import click
 
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import Narrator
-from dm_compose.compose import ComposeOptions
+from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.core.names import DotName, RefName
 from dm_compose.core.variables import Variables
 from dm_compose.errors import ComposeError
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from dm_compose.dots.stack import Stack
     from dm_compose.dots.stored_dot import StoredDot
     from dm_compose.store.api import Store
-
-COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
 class Target(Protocol):
@@ -42,11 +39,6 @@ class Target(Protocol):
 
     named_branch: RefName | None
     variables: Variables
-
-
-def read_variables() -> Variables:
-    """Return the variables of the environment that a command goes by."""
-    return Variables.of(os.environ)
 
 
 @dataclass
@@ -127,7 +119,7 @@ class StoreTarget:
 
     def _stack(self, dots: Dots, *, quiet: bool) -> tuple[Stack, DotName] | None:
         """Return the stack of this directory and its dot, if there is a compose file and the dot is in the store."""
-        if dots.engine is None or not (self.variables.compose_files or _in_compose_project()):
+        if dots.engine is None or not Compose(ComposeOptions(), self.variables.compose_files).files():
             return None
         from dm_compose.dots.stack import Stack
 
@@ -139,11 +131,6 @@ class StoreTarget:
         except ComposeError as error:
             error.hint = f"{error.hint or ''} To work with another dot: --dot NAME.".strip()
             raise
-
-
-def _in_compose_project() -> bool:
-    here = Path.cwd()
-    return any((directory / name).is_file() for directory in (here, *here.parents) for name in COMPOSE_FILES)
 
 
 def target() -> Target:

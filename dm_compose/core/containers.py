@@ -61,8 +61,9 @@ class Container:
 
     `state` is the engine's word: created, running, paused, restarting, exited, dead, removing. `ports` maps a container port
     to the host's (address, port) pairs. `network_mode` is `host`, `container:ID` or a network; `pid_mode` and `ipc_mode` are
-    alike. `one_off` marks `docker compose run`; `stdin_open` that its standard input may be attached to; `respawns` one whose
-    program can be taken down and up without it (dm_compose.engine.supervisor).
+    alike. `one_off` marks a container that is not its service's own: of `docker compose run`, or of a hook, whose name is
+    `hook`. `stdin_open` says that its standard input may be attached to. `respawns` says that its program can be taken down and
+    up while the container stays (dm_compose.engine.supervisor).
     """
 
     id: str
@@ -79,6 +80,7 @@ class Container:
     healthcheck: tuple[str, ...] = ()
     network_mode: str = ""
     one_off: bool = False
+    hook: str = ""
     pid: int = 0
     respawns: bool = False
     exit_code: int = 0

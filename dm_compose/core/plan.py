@@ -48,3 +48,20 @@ class Plan:
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.steps)) or "nothing to do"
+
+
+class PlanDraft:
+    """A plan in the making: it gives each step its number."""
+
+    def __init__(self, steps: tuple[Step, ...] = ()) -> None:
+        self._steps = list(steps)
+
+    def add(self, action: Action, target: str, label: str, cause: str, after: tuple[int, ...] = ()) -> int:
+        """Add a step that waits for those with the numbers `after`; return its number."""
+        number = len(self._steps) + 1
+        self._steps.append(Step(number, action, target, label, cause, after))
+        return number
+
+    def plan(self) -> Plan:
+        """Return the plan of all steps so far."""
+        return Plan(tuple(self._steps))

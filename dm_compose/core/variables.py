@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import os
-import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,13 +90,9 @@ class Variables:
 
     @property
     def user_home(self) -> str:
-        """HOME, the user's own directory; without it the one that the system's list of users has, else `/`."""
-        if (given := self.given.get("HOME")) is not None:
-            return given or "/"
-        try:
-            return pwd.getpwuid(os.getuid()).pw_dir
-        except KeyError:
-            return "/"
+        """HOME, the user's own directory; `/` where there is none."""
+        given = self.given.get("HOME", "")
+        return given if given.startswith("/") else "/"
 
     @property
     def state_directory(self) -> Path:

@@ -179,7 +179,7 @@ class Stack(Dot):
 
     def _make_volumes(self, containers: Sequence[Container], places: Mapping[SubdotName, str]) -> dict[SubdotName, str]:
         made = {}
-        services = {c.service for c in containers}
+        services = {c.service for c in containers if not c.one_off}
         for subdot in self.facts.plan.subdots:
             if subdot.name not in places and subdot.volume is not None and subdot.services[0] not in services:
                 named = self.facts.project.volumes.get(subdot.source)

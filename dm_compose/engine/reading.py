@@ -11,6 +11,7 @@ from dm_compose.core.labels import PROJECT_LABEL
 RESPAWN_LABEL = "dev.dotmesh.respawn"  # on containers whose first process is supervisor.SCRIPT
 _SERVICE = "com.docker.compose.service"
 _ONE_OFF = "com.docker.compose.oneoff"
+_HOOK = "com.docker.compose.hook"  # from Compose 5.3: `pre_start`, on a container with the service's labels and volumes
 
 
 def read_event(found: Mapping[str, Any]) -> EngineEvent:
@@ -82,7 +83,8 @@ def read_container(found: Mapping[str, Any]) -> Container:
         exit_code=found["State"].get("ExitCode") or 0,
         healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
         network_mode=host.get("NetworkMode") or "",
-        one_off=labels.get(_ONE_OFF, "").lower() == "true",
+        one_off=labels.get(_ONE_OFF, "").lower() == "true" or _HOOK in labels,
+        hook=labels.get(_HOOK, ""),
         pid=found["State"].get("Pid") or 0,
         pid_mode=host.get("PidMode") or "",
         ipc_mode=host.get("IpcMode") or "",

@@ -1,11 +1,12 @@
-"""Plans of restores and switches: which containers go down, which subdots are put back, and what waits for what. Pure."""
+"""Plans of restores and switches: which containers go down, which subdots are put back, and which step waits for which. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from dm_compose.core.containers import Container
 from dm_compose.core.names import SubdotName, WorktreeName
-from dm_compose.core.plan import Action, Plan, Step
+from dm_compose.core.plan import Action, Plan, PlanDraft
 from dm_compose.live.worktree import Member
 
 
@@ -62,7 +63,7 @@ def plan_restore(
 def put_back_anyway(members: Collection[Member], touched: Collection[str]) -> set[SubdotName]:
     """Return the subdots that `plan_restore` puts back whether or not their files differ. Pure.
 
-    They are those of a container that may have been touched (ids) and whose files prove nothing.
+    These are the subdots of containers that may have been touched (ids) and whose files prove nothing.
     """
     writers = (m for m in members if m.container.id in touched and m.container.running and not _files_are_proof(m))
     return {subdot for member in writers for subdot, writable in member.mounts.items() if writable}
@@ -83,49 +84,53 @@ def _number(
     differing: Collection[SubdotName],
     inner: Mapping[SubdotName, Collection[SubdotName]],
 ) -> Plan:
-    steps: list[Step] = []
-
-    def add(action: Action, target: str, label: str, cause: str, after: tuple[int, ...] = ()) -> int:
-        steps.append(Step(len(steps) + 1, action, target, label, cause, after))
-        return len(steps)
-
-    kills = {m.container.id: add(Action.KILL, m.container.id, m.container.label, causes[m.container.id]) for m in down}
+    draft = PlanDraft()
+    kills = {m.container.id: draft.add(Action.KILL, m.container.id, m.container.label, causes[m.container.id]) for m in down}
     restores: dict[SubdotName, int] = {}
     for subdot in sorted(restored, key=lambda s: len(inner.get(s, ()))):  # inner ones first: they touch the outer directory
         mine = {subdot, *inner.get(subdot, ())}
         writers = tuple(kills[m.container.id] for m in down if any(m.mounts.get(s) for s in mine))
         cause = "its files differ" if subdot in differing else "its container was taken down"
         after = *writers, *(restores[s] for s in sorted(mine) if s in restores)
-        restores[subdot] = add(Action.RESTORE, subdot, subdot, cause, after)
+        restores[subdot] = draft.add(Action.RESTORE, subdot, subdot, cause, after)
     if restores:
-        add(Action.SYNC, "", "files", "so that a power cut does not lose them", tuple(restores.values()))
+        draft.add(Action.SYNC, "", "files", "so that a power cut does not lose them", tuple(restores.values()))
     for member in down:
-        label = member.container.label
         waits = tuple(step for s, step in restores.items() if not member.mounts.keys().isdisjoint({s, *inner.get(s, ())}))
-        if _lives_in_memory(member):  # as long as the state of before is somewhere, an application may put it in again
+        if _lives_in_memory(member):  # while the state of before is anywhere, an application may write it back
             waits = (*kills.values(), *restores.values())
-        started = add(Action.START, member.container.id, label, "it was running", waits or (kills[member.container.id],))
-        awaited = add(Action.AWAIT, member.container.id, label, "it must answer before anyone asks it", (started,))
-        if member.container.state == "paused":
-            add(Action.PAUSE, member.container.id, label, "it was paused", (awaited,))
-    return Plan(tuple(steps))
+        _bring_up(draft, member.container, "it was running", waits or (kills[member.container.id],))
+    return draft.plan()
 
 
 def plan_switch(members: Collection[Member], worktree: WorktreeName) -> Plan:
-    """Decide who goes down and up for the dot's volumes to follow another tree: whoever runs and is not pinned. Pure."""
-    steps: list[Step] = []
+    """Decide which containers go down and up so that the dot's volumes follow another tree. Pure.
 
-    def add(action: Action, target: str, label: str, cause: str, after: tuple[int, ...] = ()) -> int:
-        steps.append(Step(len(steps) + 1, action, target, label, cause, after))
-        return len(steps)
-
+    These are the running ones that use the dot and are not pinned.
+    """
+    draft = PlanDraft()
     down = [m for m in members if m.container.running and m.mounts and not m.pinned]
-    kills = tuple(add(Action.KILL, m.container.id, m.container.label, "its volumes follow the dot") for m in down)
-    switched = add(Action.SWITCH, worktree, worktree, "its branch was checked out", kills)
+    kills = tuple(draft.add(Action.KILL, m.container.id, m.container.label, "its volumes follow the dot") for m in down)
+    switched = draft.add(Action.SWITCH, worktree, worktree, "its branch was checked out", kills)
     for member in down:
-        container = member.container
-        started = add(Action.START, container.id, container.label, "it was running", (switched,))
-        awaited = add(Action.AWAIT, container.id, container.label, "it must answer before anyone asks it", (started,))
-        if container.state == "paused":
-            add(Action.PAUSE, container.id, container.label, "it was paused", (awaited,))
-    return Plan(tuple(steps))
+        _bring_up(draft, member.container, "it was running", (switched,))
+    return draft.plan()
+
+
+def also_bring_up(plan: Plan, members: Collection[Member], after: Action) -> Plan:
+    """Return a plan that also starts these members, which an earlier process had taken down. Pure.
+
+    They start when the plan's steps of the kind `after` are done.
+    """
+    draft = PlanDraft(plan.steps)
+    waits = tuple(step.number for step in plan.steps if step.action is after)
+    for member in members:
+        _bring_up(draft, member.container, "it had been taken down", waits)
+    return draft.plan()
+
+
+def _bring_up(draft: PlanDraft, container: Container, cause: str, after: tuple[int, ...]) -> None:
+    started = draft.add(Action.START, container.id, container.label, cause, after)
+    awaited = draft.add(Action.AWAIT, container.id, container.label, "it must answer before anyone asks it", (started,))
+    if container.state == "paused":
+        draft.add(Action.PAUSE, container.id, container.label, "it was paused", (awaited,))

@@ -14,7 +14,7 @@ from dm_compose.remotes.names import Digest, RemoteName, Tag
 from dm_compose.remotes.url import RemoteUrl
 
 MAX_BLOB_BYTES = 64 << 20  # a blob is in memory as a whole while it travels; writers stay far below
-MAX_MANIFEST_BYTES = 4 << 20  # what registries accept
+MAX_MANIFEST_BYTES = 4 << 20  # registries accept no larger one
 GRACE_S = 24 * 3600.0  # gc leaves a blob that nobody names alone for so long: a push may be under way
 
 

@@ -43,13 +43,18 @@ class SessionContainers:
         require_compose(self._stack, words, creates=True, rewrites=self.rewrites)
 
     def take_down(self, *, all_of_the_stack: bool) -> None:
-        """Take down what was brought up, and remove what was made: `all_of_the_stack` where nothing of it was there before."""
+        """Take down what was brought up, and remove what was made: `all_of_the_stack` where nothing of it was there before.
+
+        Volumes that the engine made for these containers and gave no name go with them: they hold no state. `down` would leave
+        them. A volume of the user's is mounted by its name, whatever that is, and stays.
+        """
         if all_of_the_stack:
+            self._compose(["rm", "--force", "--stop", "--volumes"])
             self._compose(["down"])
             return
         self._compose(["stop", *sorted(self.brought_up)])
         if made := sorted(self.brought_up & set(self.made)):
-            self._compose(["rm", "-f", *made])
+            self._compose(["rm", "--force", "--volumes", *made])
 
     def revive(self, fallen: Mapping[str, Container | None]) -> None:
         """Have services run again, on whatever files there are; None stands for a container that is gone."""

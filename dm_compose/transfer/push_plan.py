@@ -37,10 +37,12 @@ class RemoteParent:
 
     @property
     def definitions(self) -> dict[str, Definition]:
+        """Every object that the tables define."""
         return {ref: d for _, table in self.tables for ref, d in table.definitions.items()}
 
     @property
     def packs(self) -> dict[Digest, int]:
+        """The sizes of all packs that the tables need."""
         return {digest: size for _, table in self.tables for digest, size in table.packs.items()}
 
 

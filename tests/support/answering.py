@@ -13,6 +13,7 @@ from dm_compose.datastores.base import Probe
 from dm_compose.datastores.registry import registry
 
 TIMEOUT_S = 0.2
+SERVER_PATIENCE_S = 30  # then a server hangs up on a client that neither talks nor goes
 ALL = {datastore.name: datastore for datastore in registry()}
 
 
@@ -44,7 +45,7 @@ def serving(handle: Handler) -> Iterator[int]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            connection.settimeout(5)
+            connection.settimeout(SERVER_PATIENCE_S)
             connections.append(connection)
             threads.append(threading.Thread(target=one, args=(connection,), daemon=True))
             threads[-1].start()
@@ -74,7 +75,7 @@ def answer(probe: Probe, port: int, timeout_s: float = TIMEOUT_S) -> bool:
         return False
 
 
-def _listen_only(connection: socket.socket) -> None:
+def listen_only(connection: socket.socket) -> None:
     while connection.recv(4096):
         pass
 
@@ -101,7 +102,7 @@ def web(path: str, status: int, body: str = "", method: str = "GET") -> Handler:
     return talking(reply)
 
 
-def _probe(name: str) -> Probe:
+def probe_of(name: str) -> Probe:
     probe = ALL[name].ready
     assert probe is not None
     return probe

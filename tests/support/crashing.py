@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import python_path
+
 KILLED, FAILED = 99, 98
 MAX_STOPS = 1000
 _FILES = "rename remove mkdir rmdir link symlink truncate chmod chown utime setxattr removexattr mkfifo mknod"
@@ -26,10 +28,9 @@ WATCHED = {f"os.{name}" for name in _FILES.split()} | {"fcntl.ioctl", "subproces
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
-SITECUSTOMIZE = f"""
-import os, sys
+_SITECUSTOMIZE = """
+import os
 if "CRASH_AT" in os.environ:
-    sys.path.append({str(Path(__file__).parents[2])!r})
     from tests.support.crashing import install
     install(int(os.environ["CRASH_AT"]), os.environ["CRASH_COUNT"])
 """
@@ -104,3 +105,13 @@ def stops(
 def copy(source: Path, target: Path) -> None:
     """Copy a tree with its hard links, fifos and time stamps."""
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)
+
+
+def killing(directory: Path) -> dict[str, str]:
+    """Return the environment in which a child dies at its CRASH_AT-th change, which is given beside it, and writes how many it
+    made into the file $CRASH_COUNT. Makes files in `directory`.
+    """
+    site = directory / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(_SITECUSTOMIZE)
+    return {"PYTHONPATH": python_path(site), "CRASH_COUNT": str(directory / "count")}

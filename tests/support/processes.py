@@ -12,6 +12,11 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def python_path(directory: Path) -> str:
+    """Return a PYTHONPATH with a directory first, then the repository that these tests are of."""
+    return f"{directory}{os.pathsep}{REPOSITORY}"
+
+
 class Child:
     """A Python program that answers one line to each line it is sent."""
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import docker
 import psycopg
+import pymongo.errors
 import pymysql
 import redis
 import yaml
@@ -27,6 +28,14 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 RUNS = Path(__file__).parents[2] / ".dev" / "test-runs"
 LABEL = "dm-test.run"
 T = TypeVar("T")
+_NOT_YET = (
+    OSError,
+    psycopg.Error,
+    pymongo.errors.PyMongoError,
+    pymysql.Error,
+    redis.RedisError,
+    subprocess.CalledProcessError,
+)
 
 
 def eventually(check: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
@@ -37,7 +46,7 @@ def eventually(check: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
         try:
             if result := check():
                 return result
-        except (OSError, psycopg.Error, pymysql.Error, redis.RedisError, subprocess.CalledProcessError) as error:
+        except _NOT_YET as error:
             problem = error
         time.sleep(0.02)
     raise AssertionError(f"waited {timeout_s:.0f} s for {what}; last error: {problem}")
@@ -162,13 +171,18 @@ class TestProject:
         """Run dm-compose with --json and return what it prints."""
         return json.loads(self.dm(*words, "--json", **environment).stdout)
 
-    def compose(self, *words: str) -> str:
+    def compose(self, *words: str, check: bool = True) -> str:
         """Run plain docker compose."""
         command = ["docker", "compose", "-f", str(self.file), *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
-        if done.returncode:
+        if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} -> {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout
+
+    def down(self) -> None:
+        """Take the stack down. Volumes with a name stay; those without one, of images that hold no state there, go."""
+        self.compose("rm", "--force", "--stop", "--volumes")
+        self.dm("down")
 
     # The engine's view
 

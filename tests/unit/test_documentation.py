@@ -165,9 +165,41 @@ def test_the_changelog_says_how_many_datastores_are_known() -> None:
     assert found == [str(len(Registry(Plugins([])).names()))]
 
 
+def pages() -> list[Path]:
+    return sorted((*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"))
+
+
+def prose(page: Path) -> list[str]:
+    """Return the lines of a page; those of tables, headings and code (fenced, or indented after an empty line) are empty."""
+    lines: list[str] = []
+    fenced = indented = False
+    for line in page.read_text().splitlines():
+        fence = line.lstrip().startswith("```")
+        fenced ^= fence
+        indented = line.startswith("    ") and (indented or not lines or not lines[-1])
+        lines.append("" if fence or fenced or indented or line.startswith(("|", "#")) else line)
+    return lines
+
+
+def test_lines_of_text_have_at_most_120_characters() -> None:
+    """Tables and code are as wide as they have to be."""
+    for page in pages():
+        for number, line in enumerate(prose(page), 1):
+            assert len(line) <= 120, f"{page.name}:{number} has {len(line)} characters"
+
+
+def test_no_sentence_begins_with_what_or_who_unless_it_asks() -> None:
+    """Such a sentence names its actor late: "What a test did not touch is left alone"."""
+    for page in pages():
+        for paragraph in re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", "\n".join(prose(page))):
+            words = " ".join(paragraph.split())
+            found = re.findall(r"(?:^|^\W+|^\d+\. |[.!?:] \W*)((?:What|Whatever|Who|Whoever|Whom)\b[^.?!]*[.?!]?)", words)
+            assert [sentence for sentence in found if not sentence.endswith("?")] == [], page.name
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     """To a heading too."""
-    for page in (*DOCS.rglob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"):
+    for page in pages():
         for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
             if "://" in target:
                 continue

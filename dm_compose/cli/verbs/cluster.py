@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import Narrator, print_json, table
-from dm_compose.cli.targets import read_variables
 from dm_compose.core.volumes import DRIVER
 
 if TYPE_CHECKING:

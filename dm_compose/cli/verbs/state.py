@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from dm_compose.cli.completion import complete_ref
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import age, as_commit, indented, print_json, printable, subject, table
-from dm_compose.cli.targets import ComposeTarget, read_variables, target
+from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.commit import check_metadata
 from dm_compose.core.units import seconds, size
 from dm_compose.errors import UsageError
@@ -58,7 +59,7 @@ def plan(*, as_json: bool) -> None:
             f"note: the engine has no image of {', '.join(unseen)}; volumes that only an image declares are not known", err=True
         )
     if as_json:
-        print_json(found)
+        print_json(found.as_plain())
         return
     click.echo(f"dot {found.dot} (project {found.project})\n")
     rows = [

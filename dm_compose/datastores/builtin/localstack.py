@@ -13,7 +13,7 @@ SAVE_TIMEOUT_S = 120.0
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Return the volume that has the saved state; nothing unless `PERSISTENCE` is on."""
+    """Return the volume with the saved state, in `state/` there; nothing unless `PERSISTENCE` is on."""
     on = (service.environment.get("PERSISTENCE") or "").strip().lower() in ("1", "true")
     return ("/var/lib/localstack",) if on else ()
 

@@ -20,7 +20,10 @@ def _request() -> bytes:
 
 
 def ready(host: str, port: int, timeout_s: float) -> bool:
-    """Send the first packet of TDS. The server answers with a tabular result, which starts with the option VERSION."""
+    """Send the first packet of TDS. The server answers with a tabular result, which starts with the option VERSION.
+
+    It opens its port late.
+    """
     answer = exchange(host, port, timeout_s, _request(), at_least=9)
     return len(answer) > 8 and answer[0] == _RESPONSE and answer[8] == 0
 

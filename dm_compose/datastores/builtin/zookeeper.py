@@ -20,7 +20,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
 
 
 def data_paths(service: Service) -> tuple[str, ...]:
-    """Return the directories of snapshots and of transaction logs; `ZOO_DATA_DIR` and `ZOO_DATA_LOG_DIR` move them."""
+    """Return the directories of snapshots and of logs, both needed; `ZOO_DATA_DIR` and `ZOO_DATA_LOG_DIR` move them."""
     repository, environment = service.image.repository, service.environment
     logs = environment.get("ZOO_DATA_LOG_DIR")
     if "bitnami" in repository:

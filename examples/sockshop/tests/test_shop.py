@@ -6,6 +6,7 @@ Before the first run: bring the stack up and commit a seed (`dm-compose up -d`, 
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -14,12 +15,26 @@ import pytest
 
 from pytest_dotmesh import DmStack
 
+WAIT_S = 60
+
 
 class Shop:
     """The shop's HTTP interface."""
 
     def __init__(self, stack: DmStack) -> None:
         self._address = "http://{}:{}".format(*stack.address("shop", 8080))
+
+    def wait(self) -> None:
+        """Return once the shop itself answers: dm-compose waits for datastores only. OSError after a minute."""
+        deadline = time.monotonic() + WAIT_S
+        while True:
+            try:
+                self.get("/health")
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.05)
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(f"{self._address}{path}", timeout=30) as answer:
@@ -34,7 +49,9 @@ class Shop:
 
 @pytest.fixture
 def shop(dm_stack: DmStack) -> Shop:
-    return Shop(dm_stack)
+    found = Shop(dm_stack)
+    found.wait()
+    return found
 
 
 @pytest.fixture

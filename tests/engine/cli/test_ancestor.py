@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.support.crashing import SITECUSTOMIZE
+from tests.support import crashing
 from tests.support.drivers import DriverBench
 from tests.support.projects import eventually, example
 
@@ -252,6 +252,8 @@ def test_a_compose_file_of_the_ancestor_runs_with_plain_compose(bench: DriverBen
     (dot,) = json.loads(dm("list", "--json").stdout)
     assert dot["dot"] == "proj_sockshop"
     assert len(dot["containers"]) == 5
+    for name in services:
+        eventually((bench.store_path / "trees/proj_sockshop/main" / name / "mine").exists, f"the file of {name}")
     made = dm("commit", "-m", "five").stdout.strip()
     assert set(json.loads(dm("log", "--json").stdout)[0]["subdots"]) == {"__root__", *services}
     status = json.loads(_run(bench, "dm-compose", "status", "--json", cwd=tmp_path).stdout)
@@ -267,8 +269,7 @@ def test_a_compose_file_of_the_ancestor_runs_with_plain_compose(bench: DriverBen
 def test_a_checkout_killed_anywhere_leaves_the_container_running_on_the_one_branch_or_the_other(
     bench: DriverBench, dm: Dm, tmp_path: Path
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    killing = {"PYTHONPATH": str(tmp_path), "CRASH_COUNT": str(tmp_path / "count")}
+    killing = crashing.killing(tmp_path)
     bench.run("echo master > /foo/file", "shop:/foo")
     dm("commit", "-m", "one")
     dm("checkout", "-b", "other")

@@ -16,6 +16,7 @@ from typing import Any
 import docker
 import pytest
 
+from tests.support.processes import python_path
 from tests.support.projects import TestProject, eventually
 
 pytestmark = pytest.mark.engine
@@ -43,10 +44,10 @@ def test_an_attached_up_that_is_told_to_end_has_compose_stop_the_containers(new_
     reader = threading.Thread(target=_drain, args=(master,), daemon=True)  # or Compose waits until somebody reads
     reader.start()
     try:
-        logs = ["docker", "compose", "-f", str(project.file), "logs", "app"]  # fails while Compose is making the container
-        eventually(lambda: "up" in project.command(*logs, check=False).stdout, "the container to run")
+        # fails while Compose is making the container
+        eventually(lambda: "up" in project.compose("logs", "app", check=False), "the container to run")
         child.send_signal(signal.SIGTERM)
-        assert child.wait(timeout=30) == 130
+        assert child.wait(timeout=60) == 130
     finally:
         child.kill()
         os.close(slave)
@@ -83,7 +84,7 @@ def slow_commit(cache_only: TestProject, tmp_path: Path) -> Callable[..., subpro
             "    return False\n"
             "sys.addaudithook(hook)\n"
         )
-        child = start(cache_only, "commit", "-m", "slow", PYTHONPATH=str(hook), HANG="1", **environment)
+        child = start(cache_only, "commit", "-m", "slow", PYTHONPATH=python_path(hook), HANG="1", **environment)
         eventually(lambda: cache_only.state("cache") == "paused", "the commit to freeze the stack")
         return child
 
@@ -110,7 +111,7 @@ def test_a_commit_that_is_killed_thaws_the_stack_by_itself(
 ) -> None:
     child = slow_commit()
     child.send_signal(number)
-    eventually(lambda: cache_only.state("cache") == "running", "the container to be thawed", timeout_s=10)
+    eventually(lambda: cache_only.state("cache") == "running", "the container to be thawed")
     child.kill()  # its reading thread still hangs
     child.communicate(timeout=60)
     assert cache_only.redis().get("note") == "seed"

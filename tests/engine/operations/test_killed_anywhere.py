@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.crashing import KILLED, SITECUSTOMIZE
+from tests.support import crashing
+from tests.support.crashing import KILLED
 from tests.support.projects import TestProject, eventually
 
 pytestmark = pytest.mark.engine
@@ -20,9 +21,7 @@ STOPS = 9
 @pytest.fixture
 def killing(cache_only: TestProject, tmp_path: Path) -> dict[str, str]:
     """Environment in which dm-compose dies at its CRASH_AT-th change."""
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    return {"PYTHONPATH": str(tmp_path / "site"), "CRASH_COUNT": str(tmp_path / "count")}
+    return crashing.killing(tmp_path)
 
 
 def stops(project: TestProject, killing: dict[str, str], *words: str) -> Iterator[int]:

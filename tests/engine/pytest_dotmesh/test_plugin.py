@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.leftovers import engine_view
+from tests.support.processes import python_path
 from tests.support.projects import TestProject, eventually
 
 pytestmark = pytest.mark.engine
@@ -70,7 +71,7 @@ class Tests:
     @property
     def environment(self) -> dict[str, str]:
         outer = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        return {**outer, **self.project.environment, "PYTHONPATH": str(self.directory)}
+        return {**outer, **self.project.environment, "PYTHONPATH": python_path(self.directory)}
 
     def run(self, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -381,6 +382,7 @@ def test_next(dm_stack):
     done = tests.run("--dm-strategy=restart")
     assert "1 failed, 1 passed" in outcome(done), done.stdout  # the last one sees that containers were started anew
     tests.project.dm("up", "-d")
+    tests.project.wait_ready()
     assert is_seed(tests.project)
 
 

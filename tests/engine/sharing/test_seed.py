@@ -15,7 +15,7 @@ import pytest
 
 from dm_compose.errors import CommandError, DivergedError, ExistsError, NotFoundError, UncommittedError, UsageError
 from tests.support.capabilities import capabilities
-from tests.support.crashing import KILLED, SITECUSTOMIZE
+from tests.support.crashing import KILLED, killing
 from tests.support.projects import Run, TestProject, project_in
 from tests.support.servers import registry
 
@@ -141,18 +141,11 @@ def test_what_does_not_fit_is_refused_before_anything_starts(fresh: TestProject,
 def test_up_from_killed_anywhere_is_finished_by_the_next_one(
     fresh: TestProject, hub: str, tmp_path: Path, share: float, changes: int
 ) -> None:
-    killing = {**crash_environment(tmp_path), "CRASH_AT": str(int(changes * share))}
-    assert fresh.dm("up", "--from", f"{hub}:shop", check=False, **killing).returncode == KILLED
+    environment = {**killing(tmp_path), "CRASH_AT": str(int(changes * share))}
+    assert fresh.dm("up", "--from", f"{hub}:shop", check=False, **environment).returncode == KILLED
     fresh.dm("up", "--from", f"{hub}:shop")
     assert is_seed(fresh)
     assert not fresh.json("status")["dirty"]
-
-
-def crash_environment(directory: Path) -> dict[str, str]:
-    """What makes dm-compose die at its CRASH_AT-th change."""
-    (directory / "site").mkdir()
-    (directory / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE)
-    return {"PYTHONPATH": str(directory / "site"), "CRASH_COUNT": str(directory / "count")}
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +153,7 @@ def changes(run: Run, tmp_path_factory: pytest.TempPathFactory, hub: str, pushed
     """How many changes an `up --from` makes that nobody kills."""
     directory = tmp_path_factory.mktemp("counting")
     for project in project_in(directory, run, "counting", DOCUMENT):
-        project.dm("up", "--from", f"{hub}:shop", **crash_environment(directory), CRASH_AT="0")
+        project.dm("up", "--from", f"{hub}:shop", **killing(directory), CRASH_AT="0")
     return int((directory / "count").read_text())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from pathlib import Path
 
 import pytest
@@ -97,13 +96,9 @@ def test_the_compose_files(text: str, separator: str | None, names: tuple[str, .
         ({"XDG_STATE_HOME": "", "HOME": "/home/me"}, "/home/me/.local/state/dm-compose"),
         ({"HOME": "/home/me"}, "/home/me/.local/state/dm-compose"),
         ({"HOME": ""}, "/.local/state/dm-compose"),
+        ({"HOME": "~"}, "/.local/state/dm-compose"),  # of a user who is in no list
+        ({}, "/.local/state/dm-compose"),
     ],
 )
 def test_the_directory_of_generated_files_is_below_the_home_directory_by_default(given: dict[str, str], directory: str) -> None:
     assert Variables(given).state_directory == Path(directory)
-
-
-def test_without_a_home_directory_it_is_the_one_of_the_list_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Variables({}).user_home == pwd.getpwuid(os.getuid()).pw_dir
-    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)  # nobody of that number is in the list
-    assert Variables({}).user_home == "/"

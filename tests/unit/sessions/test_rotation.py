@@ -19,11 +19,15 @@ from tests.support.projects import eventually
 
 
 class Fake:
-    """A stack that remembers what it is like; `plan` says of each restore how long it takes and whether it works."""
+    """A stack that remembers what it is like. `plan` says of each restore how long it takes and whether it works; none ends
+    before `may_be_restored` is set.
+    """
 
     def __init__(self, number: int, plan: Iterator[tuple[float, str]]) -> None:
         self.name = f"stack{number}"
         self.plan = plan
+        self.may_be_restored = threading.Event()
+        self.may_be_restored.set()
         self.state = "new"
         self.users = 0
 
@@ -40,6 +44,7 @@ class Fake:
             self.state = "restoring"
             delay_s, how = next(self.plan, (0, "works"))
             time.sleep(delay_s)
+            self.may_be_restored.wait(30)
             if how == "fails":
                 self.users -= 1
                 raise EngineError("it fails")
@@ -96,6 +101,8 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Pool]]:
 
     yield make
     for made in pools:
+        for stack in made.made:
+            stack.may_be_restored.set()
         made.rotation.close()
         assert {s.state for s in made.made} <= {"closed"}
         assert [text for text in made.told if "AssertionError" in text] == []
@@ -110,12 +117,14 @@ def test_stacks_are_used_in_turn(pool: Callable[..., Pool]) -> None:
 
 
 def test_a_spare_that_stands_by_is_handed_out_while_the_used_one_is_still_being_restored(pool: Callable[..., Pool]) -> None:
-    made = pool([(0, "works")] * 4 + [(0.5, "works")])
+    made = pool([])
     first = made.use()
     eventually(lambda: len(made.made) == 2 and made.made[1].state == "fresh", "the spare")
-    began = time.monotonic()
+    first.may_be_restored.clear()
     assert made.use() is not first
-    assert time.monotonic() - began < 0.3
+    eventually(lambda: first.state == "restoring", "its restore to begin")
+    first.may_be_restored.set()
+    eventually(lambda: first.state == "fresh", "its restore to end")
 
 
 def test_a_spare_that_dies_is_noticed_and_restored_before_it_is_wanted(pool: Callable[..., Pool]) -> None:
@@ -136,11 +145,13 @@ def test_one_that_cannot_be_restored_is_replaced(pool: Callable[..., Pool]) -> N
 
 
 def test_one_that_is_late_is_not_waited_for_again_and_never_handed_out(pool: Callable[..., Pool]) -> None:
-    made = pool([(0, "works"), (0, "works"), (0.4, "works")], count=1, timeout_s=0.1)
+    made = pool([], count=1, timeout_s=1.0)
     late = made.use()
+    late.may_be_restored.clear()
     with pytest.raises(NotReadyError, match="none of 1 stacks was ready"):
         made.use()
     assert made.use() is not late
+    late.may_be_restored.set()
     eventually(lambda: late.state == "closed", "the late one to be removed")
 
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.support.commands import (
     TERMINATED,
     Ended,
 )
+from tests.support.projects import eventually
 
 
 @pytest.fixture
@@ -71,17 +71,20 @@ def test_control_c_within_a_verb_of_compose_is_composes_matter(slow_docker: Path
 
 @pytest.fixture
 def counting_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A docker command that, as the real one on a terminal, leaves signals to its plugin; this counts them for a second after
-    the first one, which it says in a fifo, and exits with 20 and their number.
+    """A docker command that, as the real one on a terminal, leaves signals to its plugin.
+
+    The plugin says in a fifo that it runs, and in the file `seen` beside it how many signals have come. A second after $SIGNALS
+    of them (by default 1) it exits with 20 and their number.
     """
     fifo = tmp_path / "runs"
     os.mkfifo(fifo)
     (tmp_path / "bin").mkdir()
     plugin = tmp_path / "bin" / "plugin"
     plugin.write_text(
-        f"#!{sys.executable}\nimport os, signal, sys, time\nseen = []\n"
-        "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, lambda *_: seen.append(1))\n"
-        f"open({str(fifo)!r}, 'w').close()\nwhile not seen: time.sleep(0.01)\n"
+        f"#!{sys.executable}\nimport os, signal, sys, time\nseen, expected = [], int(os.environ.get('SIGNALS', '1'))\n"
+        f"def see(*_):\n  seen.append(1)\n  open({str(tmp_path / 'seen')!r}, 'w').write(str(len(seen)))\n"
+        "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, see)\n"
+        f"open({str(fifo)!r}, 'w').close()\nwhile len(seen) < expected: time.sleep(0.01)\n"
         "end = time.monotonic() + 1\nwhile time.monotonic() < end: time.sleep(0.01)\nsys.exit(20 + len(seen))\n"
     )
     docker = tmp_path / "bin" / "docker"
@@ -106,10 +109,13 @@ def test_a_signal_within_a_verb_of_compose_reaches_it_once_and_it_decides(
     assert (ended.code, ended.out, ended.err) == (21, "", "")
 
 
-def test_every_further_signal_reaches_compose_too(counting_docker: Path) -> None:
+def test_every_further_signal_reaches_compose_too(counting_docker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGNALS", "2")
+    seen = counting_docker.with_name("seen")
+
     def twice(pid: int, number: int) -> None:
-        for _ in range(2):
-            os.kill(pid, number)
-            time.sleep(0.5)
+        os.kill(pid, number)
+        eventually(lambda: seen.exists() and seen.read_text() == "1", "the first signal to reach Compose")
+        os.kill(pid, number)
 
     assert _signalled(("logs", "-f"), counting_docker, signal.SIGTERM, twice).code == 22

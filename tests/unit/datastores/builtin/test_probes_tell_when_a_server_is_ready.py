@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from tests.support.answering import ALL, Handler, _probe, answer, serving, talking, web
+from tests.support.answering import ALL, Handler, answer, probe_of, serving, talking, web
 
 
 def _postgres_error(code: str) -> bytes:
@@ -290,13 +290,13 @@ def cases(table: Mapping[str, Sequence[Handler]]) -> pytest.MarkDecorator:
 @cases(YES)
 def test_a_probe_says_yes_to_a_server_that_works(name: str, handler: Handler) -> None:
     with serving(handler) as port:
-        assert _probe(name)("127.0.0.1", port, 5.0) is True
+        assert probe_of(name)("127.0.0.1", port, 5.0) is True
 
 
 @cases(NOT_YET)
 def test_a_probe_says_no_to_a_server_that_is_not_ready_yet(name: str, handler: Handler) -> None:
     with serving(handler) as port:
-        assert answer(_probe(name), port, 5.0) is False
+        assert answer(probe_of(name), port, 5.0) is False
 
 
 def test_every_probe_is_tried_against_a_server_that_works_and_one_that_does_not_yet() -> None:
@@ -338,4 +338,4 @@ def test_a_probe_puts_together_an_answer_that_arrives_in_pieces(name: str, handl
                 worker.join(5)
 
     with serving(in_pieces) as port:
-        assert _probe(name)("127.0.0.1", port, 5.0) is True
+        assert probe_of(name)("127.0.0.1", port, 5.0) is True

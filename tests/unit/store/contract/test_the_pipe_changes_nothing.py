@@ -135,7 +135,7 @@ def answer_of(call: Callable[[], object]) -> object:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     return found[0] if found else "hangs"
 
 
