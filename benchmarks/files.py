@@ -53,7 +53,7 @@ def measure(base: Path, files: int, mib: int, rounds: int) -> tuple[list[float],
     for _ in range(rounds):
         dirty(paths, rng)
         entry = store.begin_restore(DOT, MAIN_WORKTREE, seed, [], None, None)
-        rollbacks.append(timed(lambda: store.restore(entry, DATA, {DATA: str(tree)})))
+        rollbacks.append(timed(lambda: store.restore_subdot(entry, DATA, {DATA: str(tree)})))
         store.sync_restored(entry)
         store.end_restore(entry)
         assert not store.differing(DOT, MAIN_WORKTREE, where, seed)

@@ -36,8 +36,8 @@ class Hooks:
 
 
 @dataclass
-class _Place:
-    """Where tests within a scope start from."""
+class _ScopeStart:
+    """The commit that tests within a scope start from. A test may change it."""
 
     start: Commit
 
@@ -55,7 +55,7 @@ class Runner:
         self.costs: list[TestCost] = []
         self._tell = tell
         self._hooks = hooks
-        self._places: list[_Place] = []  # the session's, then those of narrower scopes
+        self._starts: list[_ScopeStart] = []  # the session's first, then those of narrower scopes
         self._resources = contextlib.ExitStack()
         self._lease: Lease | None = None
         self._pristine: Commit | None = None
@@ -71,7 +71,7 @@ class Runner:
         """The stack as this process has it, taken on first use."""
         if self._lease is None:
             self._lease = self._resources.enter_context(self._new_lease())
-            self._places = [_Place(self._lease.commit)]
+            self._starts = [_ScopeStart(self._lease.commit)]
             if self._turns is None:  # else it may be down at the moment, for somebody else's test
                 self.config.environment.set(self._lease.endpoint)
         return self._lease
@@ -146,12 +146,12 @@ class Runner:
     def start(self) -> Commit:
         """The commit that tests start from here: the session's, or where a wider scope's `start_here` has put it."""
         lease = self.lease
-        return self._places[-1].start if self._places else lease.commit
+        return self._starts[-1].start if self._starts else lease.commit
 
     def shown(self) -> DmStack:
         """Return the stack as it is, for tests that see each other's changes."""
-        lease, place = self.lease, self._places[0]
-        return DmStack(lease, self.start, self.restore, lambda commit: setattr(place, "start", commit))
+        lease, scope = self.lease, self._starts[0]
+        return DmStack(lease, self.start, self.restore, lambda commit: setattr(scope, "start", commit))
 
     def before(self, ref: str | None) -> DmStack:
         """Return the stack at the commit that a test wants."""
@@ -196,12 +196,12 @@ class Runner:
         began = time.monotonic()
         stack = self.before(ref)
         before_s = time.monotonic() - began
-        place = _Place(stack.start)
-        self._places.append(place)
+        scope = _ScopeStart(stack.start)
+        self._starts.append(scope)
         try:
-            yield DmStack(self.lease, stack.start, self.restore, lambda commit: setattr(place, "start", commit))
+            yield DmStack(self.lease, stack.start, self.restore, lambda commit: setattr(scope, "start", commit))
         finally:
-            self._places.remove(place)
+            self._starts.remove(scope)
             self.after(nodeid, before_s)
 
     def keep(self, test: str, what: str) -> KeptState:

@@ -1,4 +1,4 @@
-"""Removing clones: those that their owners are done with, and those whose owners have gone."""
+"""Remove clones: those that their owners have finished with, and those whose owners have gone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REMOVED_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Leftover:
-    """A clone whose owner has gone, and what of it the engine still has."""
+    """A clone whose owner has gone, with everything of it that is still on the engine."""
 
     name: DotName
     resources: tuple[Resource, ...]
@@ -33,11 +33,12 @@ class Leftover:
 def sweep(
     engine: Engine, store: Store, variables: Variables, listener: Listener, *, thorough: bool = False, dry_run: bool = False
 ) -> list[Leftover]:
-    """Remove the clones whose owners have gone, and nothing else; return them. Several may sweep at once.
+    """Remove the clones whose owners have gone, and return them. Several processes may sweep at once.
 
-    Of a clone that the store knows the kernel tells whether its owner lives: by its lock. Of others, of another store for
-    example, the labels have to tell. Only a `thorough` sweep finds volumes of those, when nothing else of them is left.
-    Containers that killed commands had made for a moment go as well.
+    If the store knows a clone, the clone's lock shows whether its owner lives, because the kernel frees the lock of a dead
+    process. For any other clone, for example of another store, the labels name the owner. If only volumes of such a clone are
+    left, only a `thorough` sweep finds them. Containers that killed commands had made for a moment are removed as well. With
+    `dry_run` nothing is removed.
     """
     if not dry_run:
         engine.remove_abandoned()
@@ -68,7 +69,7 @@ def sweep(
 def remove_clone(
     engine: Engine, store: Store, variables: Variables, listener: Listener, name: DotName, resources: list[Resource]
 ) -> None:
-    """Remove a clone. Warn of what cannot be removed; the clone stays known then, so that the next sweep tries again."""
+    """Remove a clone. Warn of anything that cannot be removed; the store then still knows the clone, for the next sweep."""
 
     def remove(resource: Resource) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Which mounts of a stack are its state, and why. Pure: files in, plan out."""
+"""Decide which mounts of a stack are its state, and why. Pure: files in, plan out."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class _Candidate:
 class _Use:
     """A candidate and its verdict.
 
-    True means state, and False that this mount is left out whatever the others are. None means that the mount is no state by
-    itself, but follows the other mounts of the same directory.
+    True means state. False means that this mount is left out. None means that the mount is no state by itself, but follows the
+    other mounts of the same directory.
     """
 
     candidate: _Candidate

@@ -1,4 +1,4 @@
-"""A Compose project whose state is a dot: what `dm-compose` and the pytest plugin work with."""
+"""A Compose project whose state is a dot. `dm-compose` and the pytest plugin work with one."""
 
 from __future__ import annotations
 
@@ -30,20 +30,17 @@ from dm_compose.operations.worktrees import add_volumes
 from dm_compose.store.api import Store
 
 Rewrite = Callable[[dict[str, Any]], None]
-"""Changes the project document that Compose is given, in place. In its texts `$` is written `$$`."""
+"""A function that changes, in place, the project document that Compose is given. In the document `$` is written `$$`."""
 
 
 class Stack(Dot):
-    """A Compose project whose state is a dot.
-
-    Every method may raise ComposeError too.
-    """
+    """A Compose project whose state is a dot. Every method may raise ComposeError too."""
 
     def __init__(self, options: ComposeOptions, variables: Variables, listener: Listener = ignore) -> None:
         super().__init__(variables, listener)
         self.compose = Compose(options, variables.compose_files)
         self.facts = StackFacts(self.compose)
-        self.rewrites: tuple[Rewrite, ...] = ()  # what has to be changed in the project before Compose gets it
+        self.rewrites: tuple[Rewrite, ...] = ()  # changes to the project before Compose gets it
 
     @property
     def name(self) -> DotName:
@@ -61,18 +58,21 @@ class Stack(Dot):
         return self.facts.engine.containers(self.facts.project.name, places=places)
 
     def identity(self, store: Store) -> tuple[DotName, WorktreeName]:
-        """Return the dot and the worktree that the project's state is: its own dot's main one, unless the store knows better."""
+        """Return the dot and the worktree with the project's state.
+
+        If the store knows a worktree of the project, it is that one. Otherwise it is the current worktree of the plan's dot.
+        """
         if (owner := store.worktree_of(self.facts.project.name)) is not None:
             return owner.dot, owner.name
         dot = self.facts.plan.dot
         return dot, store.current(dot) if store.has_dot(dot) else MAIN_WORKTREE
 
     def lasting_dot(self, store: Store) -> DotName:
-        """Return the dot for what is to outlive a test run."""
+        """Return the dot that keeps states which outlive a test run."""
         return self.identity(store)[0]
 
     def find(self, store: Store, ref: str) -> Commit:
-        """Return the commit that REF means, for tests to start from; NotFoundError, also where there is no dot yet."""
+        """Return the commit that REF means, for tests to start from. NotFoundError, also if there is no dot yet."""
         dot, worktree = self.identity(store)
         if not store.has_dot(dot):
             raise NotFoundError(f"dot {dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".')
@@ -83,7 +83,7 @@ class Stack(Dot):
         return keep_aside(live, message)
 
     def observe(self, access: Access, places: Mapping[SubdotName, str] | None) -> LiveWorktree:
-        """Look at the stack over an open store, with its files at `places`; see OpenStack. Takes no lock."""
+        """Look at the stack over an open store, with its files at `places` (see OpenStack). Takes no lock."""
         dot, name = self.identity(access.store)
         worktree = access.store.worktree(dot, name) if access.store.has_dot(dot) else None
         if places is None:
@@ -129,7 +129,10 @@ class Stack(Dot):
             return add_volumes(live, self.facts.engine, self.variables, self.facts.plan, name, ref)
 
     def recorded_places(self) -> Mapping[SubdotName, str]:
-        """Return the places that the store has on record; asked only where an anonymous volume may have lost its container."""
+        """Return the recorded places of the worktree. The store is asked only if the plan has an anonymous volume.
+
+        Only such a volume may have lost its container, and so be found nowhere else.
+        """
         if not any(s.kind in (Kind.ANONYMOUS, Kind.IMAGE) for s in self.facts.plan.subdots):
             return {}
         access = open_access(self.facts.engine, [], self.variables, self.listener)
@@ -167,10 +170,10 @@ class Stack(Dot):
             opened.close()
 
     def places(self, *, make_volumes: bool) -> dict[SubdotName, str]:
-        """Return where each subdot is now; `make_volumes` makes the volumes of those that are nowhere."""
+        """Return the place of each subdot. `make_volumes` makes the volumes of subdots that have no place."""
         containers = self.containers()
         found = find_places(self.facts.plan, containers, {}, self.facts.engine)
-        # Without a container only the store knows of an anonymous volume; asking it may cost a helper's start.
+        # Without a container only the store knows an anonymous volume. To ask it may cost the start of a helper.
         seen = {c.service for c in containers if c.project == self.facts.plan.project and not c.one_off}
         unseen = [s for s in self.facts.plan.subdots if s.kind in (Kind.ANONYMOUS, Kind.IMAGE) and not seen & set(s.services)]
         if unseen or any(s.name not in found for s in self.facts.plan.subdots):
@@ -206,7 +209,10 @@ class OpenStack:
 
     @contextlib.contextmanager
     def live(self, *, lock: bool = True, new_session: bool = False) -> Iterator[LiveWorktree]:
-        """Look at the stack, after finishing what killed commands left; see recovery.recover. With `lock` hold the dot's lock."""
+        """Finish the work that killed commands left (see recovery.recover), and look at the stack.
+
+        With `lock` hold the dot's lock meanwhile.
+        """
 
         def observe() -> LiveWorktree:
             return self.stack.observe(self.access, self.places)

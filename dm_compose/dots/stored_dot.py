@@ -1,4 +1,4 @@
-"""A dot as the store knows it: no compose file is needed, and with a store in a folder no Docker Engine either."""
+"""A dot as the store knows it. It needs no compose file, and if the store is a directory, no Docker Engine either."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from dm_compose.operations.trees import add_tree
 
 
 class StoredDot(Dot):
-    """A dot by its name, and of its worktrees the current one or that of a `branch`."""
+    """A dot by its name, at its current worktree or at the one that stands on `branch`."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class StoredDot(Dot):
 
     @contextlib.contextmanager
     def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
-        """See Dot.opened; a stored dot exists, and nothing is made for it. NotFoundError."""
+        """See Dot.opened. A stored dot must exist, and no volume is made for it. NotFoundError."""
         with self._access() as access:
 
             def observe() -> LiveWorktree:
@@ -60,7 +60,7 @@ class StoredDot(Dot):
 
     @contextlib.contextmanager
     def _access(self) -> Iterator[Access]:
-        """Open the store, in a helper together with the volumes of the worktree."""
+        """Open the store. If a helper is needed, it mounts the volumes of the worktree too."""
         access = open_access(self.engine, [], self.variables, self.listener)
         try:
             worktree = self._worktree(access)
@@ -134,7 +134,7 @@ class StoredDot(Dot):
         )
 
     def _project(self, places: Mapping[SubdotName, str]) -> str | None:
-        """Return the Compose project whose volumes the places are, as their labels say."""
+        """Return the Compose project to which the places belong by the labels of their volumes, if any."""
         for place in places.values():
             volume = self.engine.volume(place) if self.engine is not None and not place.startswith("/") else None
             if volume is not None and (project := volume.labels.get(PROJECT_LABEL)):

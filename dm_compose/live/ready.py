@@ -1,4 +1,4 @@
-"""Waiting until a datastore answers its own protocol."""
+"""Wait until a datastore answers in its own protocol."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LOG_LINES = 12
 
 
 def await_ready(engine: Engine, member: Member, listener: Listener, timeout_s: float) -> float:
-    """Return the seconds until a started container answers.
+    """Wait until a started container answers, and return the seconds that this took.
 
-    A known datastore is asked in its own protocol every 10 ms, on the container's address; anything else by its health
-    check, if it has one, run at once and not at its interval. NotReadyError after `timeout_s`, or as soon as the container
-    has ended, with the tail of its log.
+    A known datastore is asked in its own protocol every 10 ms, on the container's address. Of any other container the health
+    check is run, if it has one. This is done at once and not at the check's interval. NotReadyError, with the end of the
+    container's log, after `timeout_s`, or as soon as the container has ended.
     """
     began = time.monotonic()
     probe = member.datastore.ready if member.datastore is not None else None
@@ -42,7 +42,7 @@ def await_ready(engine: Engine, member: Member, listener: Listener, timeout_s: f
 
 
 def await_all(live: LiveWorktree, timeout_s: float) -> None:
-    """Return when every running container with state answers, one after the other; NotReadyError as from `await_ready`."""
+    """Return when every running container with state answers. They are asked one after the other. See `await_ready`."""
     for member in live.members:
         if member.container.running and member.has_state:
             assert live.engine is not None
@@ -75,7 +75,7 @@ def _poll_health(engine: Engine, container: Container, deadline: float) -> None:
 
 
 def _check_alive(engine: Engine, container: Container, what: str, *, expired: bool) -> Container:
-    """Return the container as it is now, whose address may have changed; NotReadyError when it has ended, or the time has."""
+    """Return the container as it is now; its address may have changed. NotReadyError if it has ended or the time is over."""
     now = engine.container(container.id)
     if now.state in ("running", "restarting") and not expired:
         return now

@@ -49,7 +49,7 @@ def fill_volumes(
         store = access.store
         directories = {subdot: access.directory(place) for subdot, place in places.items()}
         entry = store.begin_restore(*worktree, files, [], move, None)
-        at_once(lambda subdot: store.restore(entry, subdot, directories), list(directories), most=FILLED_AT_ONCE)
+        at_once(lambda subdot: store.restore_subdot(entry, subdot, directories), list(directories), most=FILLED_AT_ONCE)
         store.sync_restored(entry)
         store.end_restore(entry)
     finally:
@@ -62,6 +62,6 @@ def fill_tree(store: Store, dot: DotName) -> None:
     assert entry.target is not None
     subdots = store.commit(dot, entry.target).subdots
     for subdot in sorted(subdots, key=lambda s: s == ROOT_SUBDOT):  # the outer directory comes last: see LiveWorktree.inner
-        store.restore(entry.id, subdot, store.tree(dot, MAIN_WORKTREE))
+        store.restore_subdot(entry.id, subdot, store.tree(dot, MAIN_WORKTREE))
     store.sync_restored(entry.id)
     store.end_restore(entry.id)

@@ -1,4 +1,4 @@
-"""Where a stack's state comes from, in one word: `REMOTE:NS/DOT[@REF]`. Pure."""
+"""A commit on a remote, named in one word: `REMOTE:NS/DOT[@REF]`. Pure."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class RemoteRef:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `REMOTE:NS/DOT[@REF]`; UsageError.
+        """Read `REMOTE:NS/DOT[@REF]`. UsageError if it is nothing of the kind.
 
-        The last colon ends REMOTE, because neither NS/DOT nor a REF has one. What could be the port of an address and its path
-        is taken for that: a dot is missing then. Without NS it is `admin`, without REF the branch `master`.
+        The last colon ends REMOTE, because neither NS/DOT nor a REF has one. A text that ends like the port and path of an
+        address is an address without a dot. The default of NS is `admin`, that of REF the branch `master`.
         """
         remote, colon, rest = text.rpartition(":")
         if not colon or not remote or rest.startswith("//") or _PORT.fullmatch(text):

@@ -101,7 +101,7 @@ class Witness:
         self._ours = set()
 
     def thawed(self, containers: Iterable[Container]) -> None:
-        """Say that we have just unpaused these, which we had paused, and asked them whether they answer. That is no touch.
+        """Say that we have just unpaused these, which we had paused, and asked them whether they answer. This is no touch.
 
         Waits only 10 ms for last packets, so a container may look touched now and then.
         """

@@ -13,7 +13,7 @@ import pytest
 from dm_compose.core.variables import Variables
 from dm_compose.driver import service as service_module
 from dm_compose.driver.running import Background
-from dm_compose.driver.service import Service
+from dm_compose.driver.service import DriverService
 from dm_compose.engine import Engine
 from tests.support import engines
 from tests.support.drivers import IMAGE, DriverBench
@@ -91,7 +91,7 @@ def bench(engine: PrivateEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dr
     monkeypatch.setenv("DOCKER_HOST", engine.environment["DOCKER_HOST"])
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
     monkeypatch.setattr(service_module, "keeper", Background)  # nothing is written to this machine's systemd
-    service = Service(Engine(), Variables({"DM_HOME": str(path)}), plugins=engine.plugins, keeper=Background())
+    service = DriverService(Engine(), Variables({"DM_HOME": str(path)}), plugins=engine.plugins, keeper=Background())
     made = DriverBench(engine, path, service)
     made.service.init()
     yield made

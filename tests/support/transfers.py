@@ -48,7 +48,7 @@ class Side:
         move = Move("reset", branch, target)
         entry = self.store.begin_restore(DOT, MAIN_WORKTREE, target, [], move, None)
         for subdot in self.directories:
-            self.store.restore(entry, subdot, self.directories)
+            self.store.restore_subdot(entry, subdot, self.directories)
         self.store.sync_restored(entry)
         self.store.end_restore(entry)
 

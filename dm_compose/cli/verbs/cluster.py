@@ -12,7 +12,7 @@ from dm_compose.cli.output import Narrator, print_json, table
 from dm_compose.core.volumes import DRIVER
 
 if TYPE_CHECKING:
-    from dm_compose.driver.service import DriverStatus, Service
+    from dm_compose.driver.service import DriverService, DriverStatus
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -40,19 +40,19 @@ def cluster(ctx: click.Context, driver: str, plugins: Path) -> None:
     ctx.obj = (driver, plugins)
 
 
-def _service(*, quiet: bool) -> Service:
-    from dm_compose.driver.service import Service
+def _service(*, quiet: bool) -> DriverService:
+    from dm_compose.driver.service import DriverService
     from dm_compose.engine import Engine
 
     driver, plugins = click.get_current_context().obj
-    return Service(Engine(), read_variables(), driver, plugins, listener=Narrator(quiet=quiet))
+    return DriverService(Engine(), read_variables(), driver, plugins, listener=Narrator(quiet=quiet))
 
 
-def _waking_service(*, quiet: bool) -> Service:
-    from dm_compose.driver.service import Service
+def _waking_service(*, quiet: bool) -> DriverService:
+    from dm_compose.driver.service import DriverService
 
     driver, plugins = click.get_current_context().obj
-    return Service.waking(read_variables(), driver, plugins, Narrator(quiet=quiet))
+    return DriverService.waking(read_variables(), driver, plugins, Narrator(quiet=quiet))
 
 
 @cluster.command()

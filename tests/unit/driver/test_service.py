@@ -29,7 +29,7 @@ from dm_compose.driver import running, service
 from dm_compose.driver.client import ask, tell_to_leave
 from dm_compose.driver.listening import socket_of
 from dm_compose.driver.running import Background, Started, Systemd, end, identity, process_of, unit_text
-from dm_compose.driver.service import Service
+from dm_compose.driver.service import DriverService
 from dm_compose.engine import Engine
 from dm_compose.errors import DmError, EngineError, InUseError, NotReadyError
 from dm_compose.store.local.store import LocalStore
@@ -89,7 +89,7 @@ class PaperEngine:
 @dataclass
 class Bench:
     engine: PaperEngine
-    service: Service
+    service: DriverService
     events: list[Event]
 
     @property
@@ -120,9 +120,8 @@ class Bench:
 def bench(fast_path: Path) -> Iterator[Bench]:
     engine = PaperEngine(fast_path / "plugins", fast_path / "store")
     events: list[Event] = []
-    made = Bench(
-        engine, Service(cast(Engine, engine), Variables({}), DRIVER, engine.plugins, Background(), events.append), events
-    )
+    set_up = DriverService(cast(Engine, engine), Variables({}), DRIVER, engine.plugins, Background(), events.append)
+    made = Bench(engine, set_up, events)
     yield made
     found = ask(made.socket)
     if found is not None:
@@ -472,7 +471,7 @@ def test_the_verbs_say_what_they_do_and_what_there_is(bench: Bench) -> None:
     assert [line.split()[:3] for line in out.splitlines() if line.startswith("shop.db")] == [["shop.db", "shop", "master"]]
     code, out, said = dm("reset")
     assert code == 0
-    assert "shop.db is no volume" in said
+    assert "shop.db was removed from Docker" in said
     assert "was reset" in dm("status")[1]
     assert dm("reset", "--now")[0] == 0
     assert "does not run" in dm("status")[1]

@@ -119,6 +119,24 @@ def test_a_file_that_grew_shrank_or_became_zeros_arrives_as_it_is(ours: Side, th
     assert differences(describe(ours.data), describe(theirs.data)) == []
 
 
+@pytest.mark.parametrize("depth", [None, 1])
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_versions_without_contents_of_their_own_between_others_arrive_at_once(
+    ours: Side, theirs: Side, remote: Remote, depth: int | None, cuts: int
+) -> None:
+    """A version that is only shorter than the one before needs no pack: the next one must wait for the pack below it."""
+    write_pages(ours.data / "table", 64)
+    ours.commit()
+    for number in range(cuts):
+        os.truncate(ours.data / "table", 400_000 - number)
+        ours.commit()
+    change_page(ours.data / "table", 3, b"changed")
+    ours.commit()
+    ours.push(remote)
+    theirs.restore(theirs.fetch(remote, depth=depth).head)
+    assert differences(describe(ours.data), describe(theirs.data)) == []
+
+
 @both_kinds
 def test_holes_stay_holes_and_cost_nothing(ours: Side, theirs: Side, remote: Remote) -> None:
     with (ours.data / "sparse").open("wb") as file:
@@ -159,7 +177,7 @@ def test_objects_of_hidden_commits_travel_with_what_needs_them(ours: Side, their
     ours.store.abandon(saved)
     ours.restore(one)
     entry = ours.store.begin_restore(DOT, MAIN_WORKTREE, saved, [], None, None)
-    ours.store.restore(entry, next(iter(ours.directories)), ours.directories)
+    ours.store.restore_subdot(entry, next(iter(ours.directories)), ours.directories)
     ours.store.sync_restored(entry)
     ours.store.end_restore(entry)
     (ours.data / "new").write_text("new")
@@ -178,7 +196,7 @@ def test_a_reset_then_a_push_sends_no_contents_again(ours: Side, theirs: Side, r
     ours.commit("two")
     ours.push(remote)
     entry = ours.store.begin_restore(DOT, MAIN_WORKTREE, one, [], None, None)
-    ours.store.restore(entry, next(iter(ours.directories)), ours.directories)
+    ours.store.restore_subdot(entry, next(iter(ours.directories)), ours.directories)
     ours.store.sync_restored(entry)
     ours.store.end_restore(entry)
     ours.commit("three is one")

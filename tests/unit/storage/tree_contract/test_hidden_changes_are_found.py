@@ -184,7 +184,7 @@ def test_a_write_right_after_a_restore_is_never_taken_for_the_committed_state(st
     file.write_bytes(b"different")
     for number in range(repeat(stamped)):
         entry = bench.begin(commit)
-        bench.store.restore(entry, DATA, {DATA: str(tree)})
+        bench.store.restore_subdot(entry, DATA, {DATA: str(tree)})
         fd = os.open(file, os.O_WRONLY)
         os.write(fd, b"different")
         os.close(fd)

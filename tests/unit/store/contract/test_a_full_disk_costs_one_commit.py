@@ -151,7 +151,7 @@ def test_a_volume_that_is_full_during_a_restore_is_restored_once_there_is_space(
     ballast.unlink()
     assert bench.differing(commit) == [DATA]
     (entry,) = bench.store.unfinished(DOT)
-    bench.store.restore(entry.id, DATA, {DATA: str(tree)})
+    bench.store.restore_subdot(entry.id, DATA, {DATA: str(tree)})
     bench.store.sync_restored(entry.id)
     bench.store.end_restore(entry.id)
     assert differences(wanted, describe(tree)) == []

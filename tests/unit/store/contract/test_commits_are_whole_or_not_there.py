@@ -155,7 +155,7 @@ def test_steps_of_a_commit_that_nobody_makes_are_errors(bench: Bench) -> None:
             lambda i: bench.store.publish(i, CommitDraft("m", "a")),
             lambda i: bench.store.will_disturb(i, [], []),
             lambda i: bench.store.captured_changes(i, {}),
-            lambda i: bench.store.restore(i, DATA, bench.directories),
+            lambda i: bench.store.restore_subdot(i, DATA, bench.directories),
             lambda i: bench.store.sync_restored(i),
             lambda i: bench.store.end_restore(i),
             lambda i: bench.begin(published, takes_over=i),

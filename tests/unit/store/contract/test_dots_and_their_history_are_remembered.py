@@ -75,7 +75,7 @@ def test_a_clone_knows_its_owner_and_a_commit_of_another_dot_and_leaves_nothing(
     place.mkdir()
     token = store.lock(clone, "me", 0)
     entry = store.begin_restore(clone, MAIN_WORKTREE, second, [], Move("clone", DEFAULT_BRANCH, second), None)
-    store.restore(entry, DATA, {DATA: str(place)})
+    store.restore_subdot(entry, DATA, {DATA: str(place)})
     store.sync_restored(entry)
     store.end_restore(entry)
     store.unlock(store.lock("gone.session", "me", 0))

@@ -64,18 +64,18 @@ SHAPES: list[Callable[[Path], None]] = [
 
 def restore_root_first(bench: TreeBench, entry: CommitId, subdots: list[SubdotName]) -> None:
     for subdot in sorted(subdots, key=lambda s: s != ROOT):
-        bench.store.restore(entry, subdot, bench.directories)
+        bench.store.restore_subdot(entry, subdot, bench.directories)
 
 
 def restore_root_last(bench: TreeBench, entry: CommitId, subdots: list[SubdotName]) -> None:
     for subdot in sorted(subdots, key=lambda s: s == ROOT):
-        bench.store.restore(entry, subdot, bench.directories)
+        bench.store.restore_subdot(entry, subdot, bench.directories)
 
 
 def restore_at_once(bench: TreeBench, entry: CommitId, subdots: list[SubdotName]) -> None:
     directories = bench.directories
     with ThreadPoolExecutor(8) as pool:
-        for job in [pool.submit(bench.store.restore, entry, subdot, directories) for subdot in subdots]:
+        for job in [pool.submit(bench.store.restore_subdot, entry, subdot, directories) for subdot in subdots]:
             job.result()
 
 
