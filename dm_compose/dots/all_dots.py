@@ -151,7 +151,7 @@ class Dots:
             store.collect(_since(None))
 
     def _users(self, dot: StoredDot) -> list[str]:
-        with dot.opened(lock=False) as live:
+        with dot.live(lock=False) as live:
             return [m.container.name for m in live.members if m.mounts and (live.tree or m.container.running)]
 
     def _have_docker_forget(self, volumes: Iterable[str]) -> None:
@@ -172,7 +172,7 @@ class Dots:
 
     def summary(self, name: DotName, *, current: bool = False) -> Summary:
         """Return one dot at a glance."""
-        with self.dot(name).opened(lock=False) as live:
+        with self.dot(name).live(lock=False) as live:
             state = live.state()
             log = live.store.log(name, state.head) if state.head is not None else []
             found = live.diff(None, {}, 0)

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Commit, ReflogEntry, Worktree
+from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
 from dm_compose.errors import NotFoundError
-from dm_compose.live.worktree import LiveWorktree
+from dm_compose.live.observe import observe_tree
+from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, arrive, drop_branch
 from dm_compose.operations.checks import before_reset, before_save, before_undo
@@ -85,19 +87,20 @@ class Dot(abc.ABC):
         """Name of the dot."""
 
     @abc.abstractmethod
-    def opened(
+    def live(
         self, *, lock: bool, create: bool = False, make_volumes: bool = False
     ) -> contextlib.AbstractContextManager[LiveWorktree]:
-        """Open the store and observe the worktree with its containers; with `lock` hold the dot's lock meanwhile.
+        """Open the store, finish the work that killed commands left, and look at the worktree with its containers.
 
-        `create` makes the dot when it does not exist, `make_volumes` the volumes of subdots that have none.
+        With `lock` the dot's lock is held meanwhile. `create` makes the dot if it does not exist. `make_volumes` makes the
+        volumes of subdots that have none.
         """
 
     def commit(
         self, message: str, metadata: Mapping[str, str], *, stop: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> CommitReport:
         """Commit all subdots atomically. The first commit makes the dot. See commit.make_commit."""
-        with self.opened(lock=True, create=True) as live:
+        with self.live(lock=True, create=True) as live:
             return make_commit(live, message, metadata, stop=stop, timeout_s=timeout_s)
 
     def reset(self, ref: str, *, hard: bool, any_version: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
@@ -105,19 +108,19 @@ class Dot(abc.ABC):
 
         Without `hard`, UncommittedError if changes would be lost. Without `any_version`, VersionMismatchError.
         """
-        with self.opened(lock=True, make_volumes=hard) as live:
+        with self.live(lock=True, make_volumes=hard) as live:
             target = self._target(live, ref)
             before_reset(live, target, hard=hard, any_version=any_version)
             return move_to(live, target, "reset", timeout_s=timeout_s)
 
     def plan_reset(self, ref: str) -> Plan:
         """Return the plan of a `reset` now. Takes no lock and does nothing."""
-        with self.opened(lock=False) as live:
+        with self.live(lock=False) as live:
             return plan_reset(live, self._target(live, ref))
 
     def save(self, why: str) -> CommitId | None:
         """Keep uncommitted changes as a hidden commit that the reflog names. Return None if there are none."""
-        with self.opened(lock=True) as live:
+        with self.live(lock=True) as live:
             before_save(live)
             return save_uncommitted(live, why)
 
@@ -126,7 +129,7 @@ class Dot(abc.ABC):
 
         The undo of an undo brings the later state back. NotFoundError if there is nothing to undo.
         """
-        with self.opened(lock=True) as live:
+        with self.live(lock=True) as live:
             moves = (e for e in live.store.reflog(live.dot, live.worktree) if e.action in UNDOABLE)
             last = next(moves, None)
             if last is None or last.old is None:
@@ -139,7 +142,7 @@ class Dot(abc.ABC):
 
     def status(self) -> Status:
         """Return the differences from the head. Nothing is stopped. Sizes of large changes are upper bounds (`exact`)."""
-        with self.opened(lock=False) as live:
+        with self.live(lock=False) as live:
             state = live.state()
             head = live.store.commit(live.dot, state.head) if state.head else None
             found = uncommitted(live)
@@ -153,7 +156,7 @@ class Dot(abc.ABC):
 
     def diff(self, base: str, other: str | None) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes from `base` to `other`, or to the live state. Every byte is compared."""
-        with self.opened(lock=False) as live:
+        with self.live(lock=False) as live:
             patterns = live.ignore_patterns()
             first = self._target(live, base).id
             if other is not None:
@@ -162,7 +165,7 @@ class Dot(abc.ABC):
 
     def log(self, ref: str = "HEAD") -> list[Commit]:
         """Return a commit and its ancestors, newest first. A dot without commits has none."""
-        with self.opened(lock=False) as live:
+        with self.live(lock=False) as live:
             state = live.state()
             if ref in ("HEAD", state.branch) and state.head is None:
                 return []
@@ -170,18 +173,22 @@ class Dot(abc.ABC):
 
     def reflog(self) -> list[ReflogEntry]:
         """Return the moves of the worktree, newest first."""
-        with self.opened(lock=False) as live:
+        with self.live(lock=False) as live:
             return live.store.reflog(live.dot, live.worktree)
 
     @abc.abstractmethod
-    def observe_worktree(self, live: LiveWorktree, worktree: Worktree) -> LiveWorktree:
+    def describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool) -> Member:
+        """Find out what a container runs and return it as a member of the dot."""
+
+    def _observe_tree(self, live: LiveWorktree, worktree: Worktree) -> LiveWorktree:
         """Observe another worktree of the dot, a tree, over the same open store."""
+        return observe_tree(live.access, live.engine, worktree, self.listener, self.describe)
 
     # Branches
 
     def branches(self) -> list[Branch]:
         """Return all branches by name. The current one is among them, also before its first commit."""
-        with self.opened(lock=False) as live:
+        with self.live(lock=False) as live:
             store, dot, state = live.store, live.dot, live.state()
             heads: dict[RefName, CommitId | None] = {state.branch: None}
             worktrees = {state.branch: state.name}
@@ -202,12 +209,12 @@ class Dot(abc.ABC):
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Arrival:
         """Check out a branch, or a new one (`create`) at a commit. See branches.arrive."""
-        with self.opened(lock=True, make_volumes=True) as live:
+        with self.live(lock=True, make_volumes=True) as live:
             return arrive(live, ref, create=create, any_version=any_version, timeout_s=timeout_s)
 
     def add_branch(self, name: RefName, ref: str = "HEAD") -> Commit:
         """Make a branch at a commit. The worktree stays on its own branch. ExistsError."""
-        with self.opened(lock=True) as live:
+        with self.live(lock=True) as live:
             target = self._target(live, ref)
             live.store.add_branch(live.dot, name, target.id)
             return target
@@ -218,14 +225,14 @@ class Dot(abc.ABC):
         Without `force`, UncommittedError if the branch has commits that no other branch and no tag leads to, or an uncommitted
         state. If the branch has a tree of its own, the tree is removed, and its uncommitted changes are kept as a hidden commit.
         """
-        with self.opened(lock=True) as live:
-            return drop_branch(live, self.observe_worktree, name, force=force)
+        with self.live(lock=True) as live:
+            return drop_branch(live, self._observe_tree, name, force=force)
 
     # Worktrees
 
     def worktrees(self) -> list[Worktree]:
         """Return the worktrees of the dot, by name."""
-        with self.opened(lock=False) as live:
+        with self.live(lock=False) as live:
             return [*live.store.worktrees(live.dot).values()]
 
     @abc.abstractmethod
@@ -241,28 +248,28 @@ class Dot(abc.ABC):
 
     def remove_worktree(self, name: WorktreeName, *, force: bool = False) -> None:
         """Remove a worktree with its files. Its branch stays. See worktrees.remove."""
-        with self.opened(lock=False) as live:
+        with self.live(lock=False) as live:
             worktree = worktrees.find(live, name)
-        with self.at_worktree(worktree).opened(lock=True) as live:
+        with self.at_worktree(worktree).live(lock=True) as live:
             worktrees.remove(live, live.engine, force=force)
 
     # Tags
 
     def tags(self) -> Mapping[RefName, CommitId]:
         """Return the tags."""
-        with self.opened(lock=False) as live:
+        with self.live(lock=False) as live:
             return live.store.tags(live.dot)
 
     def add_tag(self, name: RefName, ref: str = "HEAD") -> Commit:
         """Name a commit. ExistsError."""
-        with self.opened(lock=True) as live:
+        with self.live(lock=True) as live:
             target = self._target(live, ref)
             live.store.set_tag(live.dot, name, target.id)
             return target
 
     def remove_tag(self, name: RefName) -> None:
         """Forget a tag. NotFoundError."""
-        with self.opened(lock=True) as live:
+        with self.live(lock=True) as live:
             live.store.remove_tag(live.dot, name)
 
     def _target(self, live: LiveWorktree, ref: str) -> Commit:

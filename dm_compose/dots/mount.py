@@ -33,7 +33,7 @@ def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:
         _refuse_existing(path)
     if not exists:
         dots.create(name.dot)
-    with dots.dot(name.dot, name.branch).opened(lock=False) as live:
+    with dots.dot(name.dot, name.branch).live(lock=False) as live:
         _require_reach(live)
         with file_errors(f"mounting {name} at {path}"):
             if not live.tree:
@@ -79,7 +79,7 @@ def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId
     `__default__`. ExistsError, NotFoundError.
     """
     _refuse_existing(path)
-    with dots.dot(name.dot, name.branch).opened(lock=False) as live:
+    with dots.dot(name.dot, name.branch).live(lock=False) as live:
         _require_reach(live)
         commit_id: CommitId = live.store.resolve(name.dot, live.worktree, ref)
         subdots = live.store.commit(name.dot, commit_id).subdots

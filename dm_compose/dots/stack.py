@@ -48,7 +48,7 @@ class Stack(Dot):
 
     # Observing
 
-    def _describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool = False) -> Member:
+    def describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool) -> Member:
         mine = container.project == self.facts.project.name
         planned = self.facts.plan.services.get(container.service) if mine else None
         return make_member(self.facts.engine, container, mounts, planned=planned, pinned=pinned)
@@ -93,7 +93,7 @@ class Stack(Dot):
                 self.facts.engine,
                 worktree,
                 self.listener,
-                self._describe,
+                self.describe,
                 project=self.facts.project.name,
                 compose_digest=self.facts.project.digest,
             )
@@ -110,20 +110,17 @@ class Stack(Dot):
             worktree=name,
             project=self.facts.project.name,
             plan=self.facts.plan,
-            members=tuple(self._describe(c, mounted_subdots(c, places)) for c in containers),
+            members=tuple(self.describe(c, mounted_subdots(c, places), pinned=False) for c in containers),
             places=places,
             listener=self.listener,
             compose_digest=self.facts.project.digest,
         )
 
-    def observe_worktree(self, live: LiveWorktree, worktree: Worktree) -> LiveWorktree:
-        return observe_tree(live.access, self.facts.engine, worktree, self.listener, self._describe)
-
     def at_worktree(self, worktree: Worktree) -> Dot:
         return StoredDot(worktree.dot, self.facts.engine, self.variables, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
-        with self.opened(lock=True) as live:
+        with self.live(lock=True) as live:
             if live.tree:
                 return add_tree(live, name, ref)
             return add_volumes(live, self.facts.engine, self.variables, self.facts.plan, name, ref)
@@ -158,8 +155,8 @@ class Stack(Dot):
         return OpenStack(self, open_access(self.facts.engine, places.values(), self.variables, self.listener), places)
 
     @contextlib.contextmanager
-    def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
-        """See Dot.opened."""
+    def live(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
+        """See Dot.live."""
         opened = self.open(make_volumes=make_volumes)
         try:
             if create and not opened.store.has_dot(self.identity(opened.store)[0]):

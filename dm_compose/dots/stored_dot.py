@@ -45,8 +45,8 @@ class StoredDot(Dot):
         return self._name
 
     @contextlib.contextmanager
-    def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
-        """See Dot.opened. A stored dot must exist, and no volume is made for it. NotFoundError."""
+    def live(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
+        """See Dot.live. A stored dot must exist, and no volume is made for it. NotFoundError."""
         with self._access() as access:
 
             def observe() -> LiveWorktree:
@@ -99,24 +99,21 @@ class StoredDot(Dot):
             if place.startswith("/") or (self.engine is not None and self.engine.volume(place) is not None)
         }
 
-    def _describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool) -> Member:
+    def describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool) -> Member:
         assert self.engine is not None
         return make_member(self.engine, container, mounts, pinned=pinned)
-
-    def observe_worktree(self, live: LiveWorktree, worktree: Worktree) -> LiveWorktree:
-        return observe_tree(live.access, self.engine, worktree, self.listener, self._describe)
 
     def at_worktree(self, worktree: Worktree) -> Dot:
         return StoredDot(worktree.dot, self.engine, self.variables, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
-        with self.opened(lock=True) as live:
+        with self.live(lock=True) as live:
             return add_tree(live, name, ref)
 
     def _observe(self, access: Access) -> LiveWorktree:
         worktree = self._worktree(access)
         if worktree.tree:
-            return observe_tree(access, self.engine, worktree, self.listener, self._describe)
+            return observe_tree(access, self.engine, worktree, self.listener, self.describe)
         places = self._present(worktree)
         project = worktree.project or self._project(places)
         containers = self.engine.containers(project, places=places.values()) if self.engine is not None else []
@@ -128,7 +125,7 @@ class StoredDot(Dot):
             worktree=worktree.name,
             project=project,
             plan=StackPlan(self.name, project or str(self.name), subdots_of({**worktree.places, **places}, head)),
-            members=tuple(self._describe(c, mounted_subdots(c, places), pinned=False) for c in containers),
+            members=tuple(self.describe(c, mounted_subdots(c, places), pinned=False) for c in containers),
             places=places,
             listener=self.listener,
         )

@@ -1,7 +1,7 @@
 """`dm cluster init`, `reset` and `status`: the driver is set up, taken away, or looked at.
 
 An engine remembers each volume plugin that it has met, until the engine itself ends. It asks all of them whenever it looks for a
-volume, and a plugin that does not answer costs 15 s each time. That is so even where the plugin left no volume and no socket
+volume, and a plugin that does not answer costs 15 s each time, even where the plugin left no volume and no socket
 behind (measured with 20.10: `docker volume ls`, the first use of any volume). So a driver that was reset lets go of its store,
 but stays until the engine ends, and answers that it has no volumes.
 

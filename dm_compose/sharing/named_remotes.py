@@ -151,7 +151,7 @@ class Remotes:
         self, name: str, dot: Dot, branch: RefName | None = None, theirs: RemoteName | None = None, *, stash: bool = False
     ) -> Pushed:
         """Send a branch to a remote, and remember its name there. The default is the current branch. See transfer.push."""
-        with dot.opened(lock=False) as live, self.opened(name) as remote:
+        with dot.live(lock=False) as live, self.opened(name) as remote:
             store = live.store
             target = theirs or self.upstream(store, name, live.dot)
             self._begin(f"Pushing {ADMIN}/{live.dot} to {name}:{target}")
@@ -185,7 +185,7 @@ class Remotes:
         without it this raises DivergedError. UncommittedError if the branch is checked out with uncommitted changes. InUseError
         if it is checked out in another worktree.
         """
-        with dot.opened(lock=True) as live, self.opened(name) as remote:
+        with dot.live(lock=True) as live, self.opened(name) as remote:
             store = live.store
             wanted = branch or live.state().branch
             head = store.branches(live.dot).get(wanted)

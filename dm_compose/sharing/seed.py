@@ -162,7 +162,7 @@ def _make(stack: Stack, request: SeedRequest, key: ContentKey, options: UpOption
     """Bring the stack up empty on the seed's own branch, run the command and commit."""
     if not request.command:
         raise UsageError(f"there is no seed {key.key}, and no command that makes it", hint="For example: -- make seed")
-    with stack.opened(lock=True, create=True) as live:
+    with stack.live(lock=True, create=True) as live:
         if full := sorted(subdot for subdot in live.places if not is_empty(live, subdot)):
             raise ExistsError(
                 f"a seed is made from empty volumes, and {', '.join(full)} of dot {live.dot} hold data",

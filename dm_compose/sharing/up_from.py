@@ -152,7 +152,7 @@ def commit_for_tests(stack: Stack, source: RemoteRef) -> CommitId:
 
 def put_and_start(stack: Stack, remotes: Remotes, source: RemoteRef, found: Found, options: UpOptions, began: float) -> Filling:
     """Put a commit of the store into the volumes, start the stack on it and wait until it is ready. See `up_from`."""
-    with stack.opened(lock=True, make_volumes=True) as live:
+    with stack.live(lock=True, make_volumes=True) as live:
         branch = _branch_for(live, source.ref, found.commit)
         filled, saved = _put(live, stack, branch, found, options)
         dot = live.dot
@@ -169,7 +169,7 @@ def start(stack: Stack, options: UpOptions) -> None:
     """
     words = [*options.words] if read_words(["up", *options.words]).asks("detach") else ["-d", *options.words]
     require_compose(stack, ["up", *words], creates=True)
-    with stack.opened(lock=True) as live:
+    with stack.live(lock=True) as live:
         await_all(live, options.timeout_s)
         if _key(live) in live.store.settings():
             live.mark_quiet()

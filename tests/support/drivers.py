@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dm_compose.core.names import DotName
-from dm_compose.driver.client import Running, ask
+from dm_compose.driver.client import DriverProcess, ask
 from dm_compose.driver.running import identity
 from dm_compose.driver.service import DriverService
 from dm_compose.store.local.store import LocalStore
@@ -38,7 +38,7 @@ class DriverBench:
         return self.stores[0]
 
     @property
-    def answers(self) -> Running:
+    def answers(self) -> DriverProcess:
         found = ask(self.service.socket)
         assert found is not None
         return found

@@ -184,6 +184,29 @@ def test_while_the_debugger_is_open_the_state_stays_as_it_is(tests: Tests) -> No
 # Wider scopes, more stacks, and other plugins
 
 
+def test_a_scope_that_has_ended_takes_no_start_along_but_its_own(tests: Tests) -> None:
+    """Scopes that begin at the same commit have a start each."""
+    tests.write(
+        """
+class TestTogether:
+    def test_it(self, dm_class_stack):
+        assert is_seed(dm_class_stack)
+
+def test_scribbles(dm_session_stack):
+    cache(dm_session_stack).set("note", "of the session")
+    dm_session_stack.start_here()
+
+def test_starts_there(dm_stack):
+    assert cache(dm_stack).get("note") == "of the session"
+"""
+    )
+    (tests.directory / "conftest.py").write_text(
+        "import pytest\n\n\n@pytest.fixture(scope='session', autouse=True)\ndef _first(dm_session_stack):\n    pass\n"
+    )
+    done = tests.run()
+    assert "3 passed" in outcome(done), done.stdout
+
+
 @pytest.mark.slow
 def test_scopes_start_where_a_wider_one_has_put_them_and_another_stack_is_a_fixture_too(
     tests: Tests, cache_only: TestProject
