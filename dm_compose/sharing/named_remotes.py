@@ -103,7 +103,7 @@ class Remotes:
         if (text := settings.get(_REMOTE + name)) is not None:
             return RemoteUrl.parse(text)
         if "/" in name:
-            return RemoteUrl.parse(name)
+            return RemoteUrl.parse(name, self.dots.variables.user_home)
         known = ", ".join(sorted(key.removeprefix(_REMOTE) for key in settings if key.startswith(_REMOTE))) or "none"
         raise NotFoundError(f"there is no remote {name}", hint=f"Known: {known}. `remote add NAME URL` adds one.")
 
