@@ -32,10 +32,10 @@ Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found, 6 ambiguous, 7 
 
 
 class ComposeGroup(click.Group):
-    """A group whose unknown commands are Compose's."""
+    """A group that hands unknown commands to Compose."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return our verb, or one that hands the words through."""
+        """Return our verb, or a command that hands the words to Compose."""
         if cmd_name in ("push", "pull"):
             return _of_a_remote_or_of_images(cmd_name)
         if cmd_name == "up":
@@ -59,7 +59,7 @@ class ComposeGroup(click.Group):
 
 
 def _of_a_remote_or_of_images(name: str) -> click.Command:
-    """Return a command that is ours when its first word is a remote, and Compose's verb for images when it is not."""
+    """Return a command that is ours when its first word is a remote, and otherwise Compose's verb for images."""
     ours = next(verb for verb in remote_verbs.OF_A_DOT if verb.name == name)
     images = passing.command(name)
 
@@ -77,7 +77,7 @@ def _of_a_remote_or_of_images(name: str) -> click.Command:
 
 
 def _up() -> click.Command:
-    """Return Compose's verb, which is ours with `--from`."""
+    """Return a command that is ours with `--from`, and otherwise Compose's verb."""
     composes = passing.command("up")
 
     def run(words: tuple[str, ...]) -> object:

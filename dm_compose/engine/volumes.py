@@ -41,7 +41,7 @@ class EngineVolumes:
     def volumes_of_driver(self, driver: str) -> list[str]:
         """Return the names of a driver's volumes, sorted.
 
-        The engine asks every volume plugin that it knows. That takes 15 s when one of them has gone.
+        The engine asks every volume plugin that it knows. This takes 15 s when one of them has gone.
         """
         with engine_errors("listing volumes"):
             found = self._api.volumes(filters={"driver": driver})["Volumes"]
