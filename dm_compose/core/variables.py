@@ -31,7 +31,7 @@ _NAMES = (
 class Variables:
     """The variables that are set, by name.
 
-    A value is checked when it is asked for, because a wrong DM_TIMEOUT shall not stop a command that waits for nothing.
+    A value is checked when it is asked for, because a wrong DM_TIMEOUT must not stop a command that waits for nothing.
     """
 
     given: Mapping[str, str]
@@ -48,7 +48,7 @@ class Variables:
 
     @property
     def home_is_directory(self) -> bool:
-        """Whether the store is a directory: its name has a slash then. It may be a relative path."""
+        """Whether the store is a directory. Its name then has a slash, and may be a relative path."""
         return "/" in self.home
 
     @property

@@ -30,7 +30,7 @@ class Database(Connection):
         return [DotName(name) for (name,) in self._all("SELECT name FROM dots ORDER BY name")]
 
     def has_dot(self, dot: DotName) -> bool:
-        """Whether there is a dot of that name."""
+        """Return whether there is a dot of that name."""
         return bool(self._all("SELECT 1 FROM dots WHERE name = ?", dot))
 
     def owners(self) -> dict[DotName, str]:
@@ -85,7 +85,7 @@ class Database(Connection):
                 self._write("DELETE FROM commits WHERE dot = ? AND id = ?", dot, commit_id)
 
     def has_commit(self, commit_id: CommitId) -> bool:
-        """Whether any dot has a commit of that id."""
+        """Return whether any dot has a commit of that id."""
         return bool(self._all("SELECT 1 FROM commits WHERE id = ?", commit_id))
 
     def commit(self, dot: DotName, commit_id: CommitId) -> Commit:

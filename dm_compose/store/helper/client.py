@@ -157,7 +157,7 @@ class HelperStore:
         for number in list(self._waiting):
             future = self._waiting.pop(number, None)
             if future is not None:
-                hint = f"Check whether it can be started: `docker run --rm {DEFAULT_HELPER_IMAGE} true`."
+                hint = f"Check whether its image can be started. DM_HELPER_IMAGE names it, by default {DEFAULT_HELPER_IMAGE}."
                 future.set_exception(StoreError(reason, hint=hint))
 
 
