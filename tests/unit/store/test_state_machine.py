@@ -292,11 +292,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=commits, path=PATHS, content=CONTENTS, gone=PATHS)
     def commit_while_written_to(self, path: str, content: bytes, gone: str) -> CommitId:
-        commit_id = self.bench.prepare()
+        entry = self.bench.prepare()
         self.write(path, content)
         self.delete(gone)
-        self.bench.store.capture(commit_id)
-        commit = self.committed(self.bench.publish(commit_id))
+        self.bench.store.capture(entry)
+        commit = self.committed(self.bench.publish(entry))
         self.write(path, b"too late for this commit")
         return commit
 
@@ -378,11 +378,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(path=PATHS, content=CONTENTS, captured=st.booleans())
     def abandon(self, path: str, content: bytes, captured: bool) -> None:
-        commit_id = self.bench.prepare()
+        entry = self.bench.prepare()
         if captured:
-            self.bench.store.capture(commit_id)
+            self.bench.store.capture(entry)
         self.write(path, content)
-        self.bench.store.abandon(commit_id)
+        self.bench.store.abandon(entry)
 
     @rule(commit=commits, begun=st.booleans())
     def die_during_a_restore_and_recover(self, commit: CommitId, begun: bool) -> None:
@@ -399,17 +399,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(captured=st.booleans(), hidden=st.booleans(), target=undos)
     def die_during_a_commit_and_recover(self, captured: bool, hidden: bool) -> object:
-        commit_id = self.bench.prepare()
+        entry = self.bench.prepare()
         if captured or hidden:
-            self.bench.store.capture(commit_id)
-        if hidden:
-            self.bench.publish(commit_id, hidden=True)
-            self.remember(commit_id)
+            self.bench.store.capture(entry)
+        saved = self.remember(self.bench.publish(entry, hidden=True)) if hidden else None
         self.reopen(index=True)
         (left,) = self.bench.store.unfinished(DOT)
         assert left.operation == COMMIT
         self.bench.store.abandon(left.id)
-        return commit_id if hidden else multiple()
+        return saved if saved is not None else multiple()
 
     @rule(index=st.booleans())
     def reopen(self, index: bool) -> None:
