@@ -46,7 +46,7 @@ def main() -> None:
             remembered = [timed(lambda: witness.remember(containers)) for _ in range(max(2, rounds // 10))]
             answers: list[dict[str, str]] = []
             cpu_s = time.process_time()
-            samples = [timed(lambda: answers.append(witness.touched(containers))) for _ in range(rounds)]
+            samples = [timed(lambda: answers.append(witness.touches(containers))) for _ in range(rounds)]
             rows.append((f"touched, {count}", *figures(samples), own_cpu(cpu_s, rounds), str(sum(map(bool, answers)))))
             rows.append((f"remember, {count}", *figures(remembered), "", ""))
         stats = [timed(lambda: client.api.stats(made[0].id, stream=False, one_shot=True)) for _ in range(max(2, rounds // 10))]

@@ -127,12 +127,22 @@ def add_options(parser: pytest.Parser) -> None:
             group.addoption(setting.option, dest=setting.dest, action="append", default=None, metavar="VALUE", help=text)
         else:
             group.addoption(setting.option, dest=setting.dest, default=None, metavar="VALUE", help=text)
-        if setting.kind == "list":
-            parser.addini(setting.dest, text, type="args", default=None)
-        elif setting.kind == "lines":
-            parser.addini(setting.dest, text, type="linelist", default=None)
-        else:
-            parser.addini(setting.dest, text, type="string", default=None)
+        parser.addini(setting.dest, text, type=_ini_type(setting.kind), default=None)
+
+
+def _ini_type(kind: str) -> Any:
+    """Return the type that pytest reads a setting's ini value by.
+
+    Native TOML (from pytest 9.0) has booleans and numbers. Every other file has text, which only `_decode` knows to read: it
+    accepts more words than pytest does. From 9.2 a setting can have both types, and text comes first.
+    """
+    if kind in ("list", "lines"):
+        return "args" if kind == "list" else "linelist"
+    if pytest.version_tuple >= (9, 2):
+        return {"flag": str | bool, "number": str | float, "count": str | int}.get(kind, str)
+    if pytest.version_tuple >= (9, 0):
+        return {"flag": "bool", "number": "float", "count": "int"}.get(kind, "string")
+    return "string"
 
 
 def read_config(config: pytest.Config) -> DmConfig:
@@ -188,7 +198,10 @@ def _find(config: pytest.Config, setting: _Setting) -> tuple[Any, str]:
         if setting.kind == "lines":
             return text.splitlines(), setting.variable
         return (text.split(os.pathsep) if text else []) if setting.kind == "list" else text, setting.variable
-    found = config.getini(setting.dest)
+    try:
+        found = config.getini(setting.dest)
+    except (TypeError, ValueError) as error:  # before pytest 9.2, which raises a UsageError itself
+        raise pytest.UsageError(f"{setting.dest}: {error}") from None
     if found and setting.name in _PATHS and config.inipath is not None:
         base = config.inipath.parent
         found = [str(base / path) for path in found] if setting.kind == "list" else str(base / found)
@@ -196,7 +209,7 @@ def _find(config: pytest.Config, setting: _Setting) -> tuple[Any, str]:
 
 
 def _decode(setting: _Setting, value: Any, where: str) -> Any:
-    if setting.kind in ("flag", "switch"):
+    if setting.kind == "flag":
         word = str(value).strip().lower()
         if word not in _TRUE | _FALSE:
             raise pytest.UsageError(f"{where}: {value!r} is neither true nor false")

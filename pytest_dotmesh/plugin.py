@@ -144,7 +144,7 @@ def _dm_turn(request: pytest.FixtureRequest) -> Iterator[None]:
     except DmError as error:
         fail(error)
     if not run.is_restored(request.node):
-        run.main.touched()
+        run.main.forget_pristine()
     yield
     turn.__exit__(None, None, None)
 

@@ -99,7 +99,7 @@ class Run:
         restored = [self._shown[name].runner for name in names if name in self._shown and self._shown[name].per_test]
         for runner in self._runners.values():
             if runner.is_open and runner not in restored:
-                runner.touched()
+                runner.forget_pristine()
 
     def keep(self, item: pytest.Item, what: str) -> None:
         """Keep the states that a failed test has left, where that is wanted."""

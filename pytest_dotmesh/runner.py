@@ -63,7 +63,7 @@ class Runner:
         self.stack = Stack(config.compose, self._listen)
 
     def _listen(self, event: Event) -> None:
-        if event.what in ("wait", "warning", "recover", "adopt", "settle", "durability", "spares"):
+        if event.what in ("wait", "warning", "recover", "carry", "settle", "durability", "spares"):
             self._tell(f"dm: {event.what}: {event.text}")
 
     @property
@@ -133,8 +133,8 @@ class Runner:
 
     # Around a test
 
-    def touched(self) -> None:
-        """Say that a test ran, or is about to, that may have changed the stack."""
+    def forget_pristine(self) -> None:
+        """Forget that the stack is as a restore left it, because a test that may change it has run or is about to."""
         self._pristine = None
 
     @property

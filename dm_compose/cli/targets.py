@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import click
 
 from dm_compose.cli.output import Narrator
-from dm_compose.compose import ComposeOptions
+from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.core.names import DotName, RefName
 from dm_compose.errors import ComposeError
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from dm_compose.store.api import Store
 
 DOT_VARIABLE = "DM_DOT"
-COMPOSE_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
 class Target(Protocol):
@@ -120,7 +118,7 @@ class StoreTarget:
 
     def _stack(self, dots: Dots, *, quiet: bool) -> tuple[Stack, DotName] | None:
         """Return the stack of this directory and its dot, if there is a compose file and the dot is in the store."""
-        if dots.engine is None or not _in_compose_project():
+        if dots.engine is None or not Compose(ComposeOptions()).files():
             return None
         from dm_compose.dots.stack import Stack
 
@@ -132,13 +130,6 @@ class StoreTarget:
         except ComposeError as error:
             error.hint = f"{error.hint or ''} To work with another dot: --dot NAME.".strip()
             raise
-
-
-def _in_compose_project() -> bool:
-    if os.environ.get("COMPOSE_FILE"):
-        return True
-    here = Path.cwd()
-    return any((directory / name).is_file() for directory in (here, *here.parents) for name in COMPOSE_FILES)
 
 
 def target() -> Target:

@@ -15,13 +15,13 @@ from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, DotName
 from dm_compose.dots.stack import Stack
+from dm_compose.engine import STOP_TIMEOUT_S
 from dm_compose.errors import DmError, VersionMismatchError
 from dm_compose.live.access import open_access
 from dm_compose.live.locks import locked
 from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.store.api import Store
 
-STOP_TIMEOUT_S = 60
 WORKER = "settle"
 
 

@@ -1,6 +1,7 @@
 """Services that run a datastore's image but not the datastore: a client of it, or a job that ends. Pure.
 
-Their data directories are empty. Strict: a program that is not certainly a client or a shell's helper counts as the server.
+The data directories of such a service are empty. The rule is strict: a program counts as the server unless it is certainly a
+client or a helper of shell scripts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ _SEPARATORS = frozenset(";&|()\n")
 
 
 def task_of(facts: Service, datastore: Datastore | None, *, ends: bool) -> str:
-    """Return why a service's own data directories are no state, '' when they are."""
+    """Return why a service's own data directories are no state; '' means that they are.
+
+    `ends` says that another service waits for the end of this one.
+    """
     instead = f", not {datastore.name}" if datastore else ""
     if datastore is not None and (program := other_program(facts.command)):
         return f"runs {program}{instead}"
@@ -44,7 +48,11 @@ def awaited_to_end(project: Project) -> set[str]:
 
 
 def other_program(command: Sequence[str]) -> str | None:
-    """Return what a command runs when that is certainly no server: nothing but clients and helpers of shell scripts."""
+    """Return the program that a command runs if it is certainly no server, None otherwise.
+
+    A command is certainly no server if it runs known clients and helpers of shell scripts, and nothing else. The first client is
+    returned, or the first helper where there is no client.
+    """
     programs = _programs(command)
     if not programs or not all(_CLIENT.fullmatch(program) or _HELPERS.fullmatch(program) for program in programs):
         return None
@@ -52,7 +60,7 @@ def other_program(command: Sequence[str]) -> str | None:
 
 
 def _programs(command: Sequence[str]) -> list[str]:
-    """Return the names of the programs that a command starts, itself or by `sh -c`; empty where that cannot be told."""
+    """Return the names of the programs that a command starts, itself or by `sh -c`. None are returned where that is unclear."""
     if not command or command[0].rpartition("/")[2] not in _SHELLS:
         return [word.rpartition("/")[2] for word in command[:1]]
     scripts = [text for option, text in itertools.pairwise(command) if re.fullmatch(r"-[a-z]*c", option)]

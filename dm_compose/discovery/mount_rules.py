@@ -1,4 +1,4 @@
-"""What the place of a mount tells about what is in it. Pure."""
+"""Rules that judge a mount by its path. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FILE_NAME = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _CONFIGURATION = re.compile(r"^/etc(/|$)|/config(s|uration)?(/|$)|\.(conf|cnf|ini|cfg|ya?ml|json|toml|properties|xml|env|rc)$")
 
 NEVER_STATE = ("socket", "clock of the host")
-_HOST_FILES = "host directory: source code or files of the host; name it in x-dotmesh.include to adopt it"
+_HOST_FILES = "host directory: source code or files of the host; to include it, name it in x-dotmesh.include"
 
 
 def tidy(path: str) -> str:
@@ -32,13 +32,16 @@ def tidy(path: str) -> str:
 
 
 def related(path: str, other: str) -> bool:
-    """Whether one path is the other or holds it."""
+    """Whether the two paths are the same, or one of them is within the other."""
     a, b = path.rstrip("/") + "/", other.rstrip("/") + "/"
     return a.startswith(b) or b.startswith(a)
 
 
 def is_aside(mount: ServiceMount, data: Iterable[str]) -> bool:
-    """Whether what is mounted below a data path is something else than the data: a file, scripts, certificates, read-only."""
+    """Whether a mount below a data path holds something else than the data.
+
+    That is so for a read-only mount, and for a bind mount of a file, a socket, scripts, certificates or configuration.
+    """
     below = next((mount.target.removeprefix(path) for path in data if mount.target.startswith(f"{path}/")), "")
     if not below:
         return False
@@ -47,7 +50,7 @@ def is_aside(mount: ServiceMount, data: Iterable[str]) -> bool:
 
 
 def volume_reason(path: str) -> str:
-    """Return why a volume at this path is no state, '' when nothing says so."""
+    """Return why a volume at this path is no state; '' means that nothing speaks against it."""
     for pattern, reason in (
         (_CACHES, "dependency or build cache"),
         (_SOCKETS, "sockets"),
@@ -61,7 +64,7 @@ def volume_reason(path: str) -> str:
 
 
 def bind_reason(path: str, source: str) -> str:
-    """Return what a bind mount of the host's `source` at this path is, if it is not a datastore's data."""
+    """Return why a bind mount of the host's `source` at `path` is no state. The caller knows that it is no datastore's data."""
     for pattern, reason in (
         (_CLOCK, "clock of the host"),
         (_SOCKETS, "socket"),

@@ -17,7 +17,10 @@ ANCESTOR_DRIVER = "dm"
 
 
 def ancestor_names(project: Project) -> tuple[DotName | None, dict[str, SubdotName]]:
-    """Return the dot that `driver: dm` volumes name (`DOT.SUBDOT`), and the subdots' names by volume key."""
+    """Return the dot that `driver: dm` volumes name (`DOT.SUBDOT`), and the subdots' names by volume key.
+
+    UsageError when they name several dots.
+    """
     dots: dict[str, str] = {}
     names: dict[str, SubdotName] = {}
     for key, volume in project.volumes.items():
@@ -31,15 +34,15 @@ def ancestor_names(project: Project) -> tuple[DotName | None, dict[str, SubdotNa
 
 
 def subdot_name(text: str) -> SubdotName:
-    """Return what can be a subdot's name of the name of something else."""
+    """Return another name as a subdot's: without '.', '_' and '-' in front, and not too long; `data` if nothing is left."""
     return SubdotName.parse(re.sub(r"^[^A-Za-z0-9]+", "", text)[:_LONGEST_NAME] or "data")
 
 
 def unique(project: Project, subdots: list[Subdot], names: Mapping[str, SubdotName]) -> list[Subdot]:
-    """Give every subdot a name that nobody else has, and the volume that `up` will make where it has none.
+    """Give every subdot a name of its own, and one that has no volume yet the name of the volume that `up` will make.
 
-    Names of volumes come first, then a datastore's data has its service's name, whatever other volumes the service has or gets;
-    these have their path in the name when there are several.
+    A named volume keeps its name. A datastore's data is called after its service. Any other mount is called after its service
+    too, with its path appended if several would have that name.
     """
 
     def rank(subdot: Subdot) -> int:

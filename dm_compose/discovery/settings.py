@@ -17,7 +17,7 @@ _VOLUME = ("include", "exclude")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a compose file says of its state.
+    """The `x-dotmesh` settings of a compose file.
 
     `include` and `exclude` hold volume keys and `service:/path` pairs; `engines` and `ports` are by service.
     """
@@ -30,7 +30,7 @@ class Settings:
 
 
 def read_settings(project: Project, engine_names: list[str]) -> Settings:
-    """Collect the settings of a project; UsageError names a key, volume, service or engine that does not exist."""
+    """Collect the settings of a project. UsageError names a key, volume, service or engine that does not exist."""
     _check_keys("x-dotmesh", project.settings, _TOP)
     dot = _dot(project.settings.get("dot"))
     marked: dict[str, set[str]] = {"include": set(), "exclude": set()}

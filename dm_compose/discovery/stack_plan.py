@@ -1,34 +1,36 @@
-"""The plan of a stack: its subdots, and what its services run. `dm-compose plan` prints it; docs/plan.md has its JSON form."""
+"""The plan of a stack: its subdots, and the datastores that its services run.
+
+`dm-compose plan` prints it. docs/plan.md has its JSON form.
+"""
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dm_compose.core.names import DotName, SubdotName
+from dm_compose.core.plain import to_plain
 from dm_compose.datastores import Datastore, Service
 
 
 class Kind(enum.Enum):
-    """How a compose file came to give a directory: a named volume, a volume line without a name, the image alone, or a host
-    directory.
-    """
+    """Where a directory of state comes from."""
 
-    NAMED = "named"
-    ANONYMOUS = "anonymous"
-    IMAGE = "image"
-    BIND = "bind"
+    NAMED = "named"  # a named volume
+    ANONYMOUS = "anonymous"  # a volume line without a name
+    IMAGE = "image"  # the image alone, or the data path of a datastore that no line mentions
+    BIND = "bind"  # a directory of the host
 
 
 @dataclass(frozen=True)
 class Subdot:
     """One directory of durable state.
 
-    services: who mounts it, the one that owns the data first. path: where in that service's container.
-    volume: the Docker volume that holds it (for anonymous and image volumes the one that `dm-compose up` gives), None for a bind.
-    source: the volume's key in the compose file, or the bind's host path, or ''. engine: the datastore whose data it is, if
-    known.
+    `services` mount it; the first of them owns the data, and has it at `path` in its container. `volume` is the Docker volume
+    that holds the directory: for anonymous and image volumes the one that `dm-compose up` makes, None for a bind. `source` is the
+    volume's key in the compose file, the bind's path on the host, or ''. `engine` names the datastore whose data it is, if known.
     """
 
     name: SubdotName
@@ -54,8 +56,9 @@ class Skipped:
 class PlannedService:
     """A service as its image and its compose file describe it, and the datastore that it runs.
 
-    `datastore` is None for anything else, and for a client of a datastore that runs in the datastore's image. `told` says that
-    the compose file names the datastore (`x-dotmesh.engine`), and `port` is the one that it names, if any.
+    `datastore` is None where the service runs no known datastore, for example only a client that comes in the datastore's image.
+    `told` says that the compose file names the datastore (`x-dotmesh.engine`). `port` is the port that the compose file names, if
+    any.
     """
 
     facts: Service
@@ -71,7 +74,7 @@ class PlannedService:
 
 @dataclass(frozen=True)
 class StackPlan:
-    """Everything that is known of a stack's state from its files. `services` has a row for each service of the compose file."""
+    """Everything that a stack's files tell about its state. `services` has a row for each service of the compose file."""
 
     dot: DotName
     project: str
@@ -87,3 +90,7 @@ class StackPlan:
     def subdot(self, name: str) -> Subdot | None:
         """Return a subdot by name."""
         return next((s for s in self.subdots if s.name == name), None)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the plan in its documented JSON form, which has no row for each service."""
+        return {name: to_plain(getattr(self, name)) for name in ("dot", "project", "subdots", "skipped")}

@@ -25,7 +25,7 @@ _IN_VAIN = "; named in x-dotmesh.include, to no effect"
 class _Candidate:
     """One mount of one service, or one directory that its image makes durable without a mount.
 
-    `task` says why the service is not the datastore that its image is, '' otherwise.
+    `task` says why the service does not run the datastore of its image. It is '' where it does.
     """
 
     service: str
@@ -45,7 +45,11 @@ class _Candidate:
 
 @dataclass(frozen=True)
 class _Use:
-    """A candidate and its verdict: True for state, False for never; None follows the other users of the same directory."""
+    """A candidate and its verdict.
+
+    True means state, and False that this mount is left out whatever the others are. None means that the mount is no state by
+    itself, but follows the other mounts of the same directory.
+    """
 
     candidate: _Candidate
     verdict: bool | None
@@ -55,8 +59,8 @@ class _Use:
 def make_plan(project: Project, images: Mapping[str, Image], registry: Registry) -> StackPlan:
     """Decide for every mount of every service whether it is a subdot.
 
-    `images` are the images of the services that the engine has, by service; without them only known datastores can have
-    state that the compose file does not mention. UsageError for settings that make no sense.
+    `images` has the images that are on the engine, by service. Without its image only a known datastore can have state that the
+    compose file does not mention. UsageError for settings that make no sense.
     """
     settings = read_settings(project, registry.names())
     skipped: list[Skipped] = []
@@ -90,7 +94,7 @@ def make_plan(project: Project, images: Mapping[str, Image], registry: Registry)
 
 
 def _identity(project: Project, candidate: _Candidate) -> str:
-    """Return what is the same for all mounts of one directory: two keys may name one volume."""
+    """Return a text that is the same for all mounts of one directory. Two keys of the compose file may name one volume."""
     if candidate.kind is Kind.NAMED:
         volume = project.volumes.get(candidate.source)
         return f"volume {volume.name if volume else candidate.source}"
@@ -98,7 +102,7 @@ def _identity(project: Project, candidate: _Candidate) -> str:
 
 
 def plan_service(service: ComposeService, image: Image, settings: Settings, registry: Registry) -> PlannedService:
-    """Return what a service runs, with the datastore that the compose file names or that its image tells."""
+    """Return the service with the datastore that the compose file names, or else the one that its image tells."""
     facts = Service(image, {**image.environment, **service.environment}, service.command or image.command)
     port = settings.ports.get(service.name)
     told = settings.engines.get(service.name)
@@ -108,7 +112,10 @@ def plan_service(service: ComposeService, image: Image, settings: Settings, regi
 
 
 def running_datastore(facts: Service, registry: Registry, port: int | None = None) -> Datastore | None:
-    """Return the datastore that an image runs with these words; None for a client of it. `port` replaces its own."""
+    """Return the datastore that a service runs by its image and command, None where it runs only a client or none.
+
+    `port`, if given, replaces the datastore's usual port.
+    """
     return None if other_program(facts.command) else _at_port(registry.find(facts), port)
 
 
@@ -126,7 +133,7 @@ def _candidates(
     ends: bool,
 ) -> Iterable[_Candidate]:
     facts, image = planned.facts, planned.facts.image
-    datastore = planned.datastore if planned.told else registry.find(facts)  # of its image, whether or not it runs it
+    datastore = planned.datastore if planned.told else registry.find(facts)  # the image's, even if it does not run
     task = "" if planned.told else task_of(facts, datastore, ends=ends)
     data = [tidy(path) for path in datastore.data_paths(facts)] if datastore else []
     covering = [mount.target for mount in service.mounts if not is_aside(mount, data)]
@@ -152,7 +159,7 @@ def _candidates(
 
 
 def _judge(candidate: _Candidate, project: Project, service: ComposeService, settings: Settings) -> tuple[bool | None, str]:
-    """Return verdict and reason; see _Use."""
+    """Return the verdict on a candidate (see _Use) and the reason."""
     keys = {candidate.key, f"{candidate.service}:*"} | ({candidate.source} if candidate.kind is Kind.NAMED else set())
     if keys & settings.exclude:
         return False, "excluded by x-dotmesh"
@@ -170,7 +177,7 @@ def _judge(candidate: _Candidate, project: Project, service: ComposeService, set
         if candidate.key in settings.include:
             return None, f"{never}{in_vain}"
     if named is not None and named.external:
-        return None, "external volume; name it in x-dotmesh.include to adopt it"
+        return None, "external volume; to include it, name it in x-dotmesh.include"
     if candidate.datastore is not None and (reason := candidate.datastore.not_data.get(candidate.path)):
         return None, reason
     if candidate.task:

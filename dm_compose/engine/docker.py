@@ -20,6 +20,7 @@ from dm_compose.errors import EngineError, NotFoundError
 
 EVENTS_KEPT = 256  # `eventsLimit` in daemon/events/events.go, 20.10 to 29
 PARALLEL_CALLS = 8
+STOP_TIMEOUT_S = 60  # a datastore writes what it holds in memory to its files first
 
 
 def engine_answers(timeout_s: int) -> bool:
@@ -229,7 +230,7 @@ class Engine(Volumes):
         from_disk = stats.get("total_inactive_file", stats.get("inactive_file", 0))
         return int(found["usage"]) - int(from_disk) if "usage" in found else None
 
-    def stop(self, container_id: str, timeout_s: int) -> None:
+    def stop(self, container_id: str, timeout_s: int = STOP_TIMEOUT_S) -> None:
         """Ask a container to shut down and wait; after `timeout_s` it is killed."""
         with engine_errors(f"stopping container {container_id[:12]}"):
             self._api.stop(container_id, timeout=timeout_s)

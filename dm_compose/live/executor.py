@@ -1,4 +1,4 @@
-"""Carrying out a plan. Decides nothing: the plan says what is done, and what waits for what."""
+"""Carrying out a plan. Nothing is decided here: the plan has the steps, and says which of them wait for which."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Work = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Done:
-    """A step that has been done: the result of its work, and when it began and ended, in seconds since the plan's start."""
+    """A step that has been done, with the result of its work. It began and ended so many seconds after the plan did."""
 
     step: Step
     result: object
@@ -30,10 +30,11 @@ class Done:
 
 
 def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None] = lambda _: None) -> list[Done]:
-    """Do every step by calling `work[action](target)`, at once where none waits for another; return them in order of completion.
+    """Do every step by calling `work[action](target)`, and return the steps in the order in which they ended.
 
-    After an error no further step begins; those under way are waited for, and the first error is raised. Steps that wait for each
-    other raise graphlib.CycleError before the first one begins.
+    Steps that do not wait for each other run at the same time. `told` is called with each step as it begins. After an error no
+    further step begins; those under way are waited for, and then the first error is raised. Steps that wait for each other in a
+    circle raise graphlib.CycleError before the first one begins.
     """
     start = time.monotonic()
     steps = {step.number: step for step in plan.steps}
@@ -68,10 +69,12 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
 
 
 def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze, timeout_s: float, work: Mapping[Action, Work]) -> list[Done]:
-    """Do the steps of a plan, each told as it begins. `work` is for steps that act on no container, and wins where it is given.
+    """Do the steps of a plan; the listener is told of each as it begins. See `execute`.
 
-    A container that `freeze` holds is killed as a whole and forgotten by it. In any other that respawns only the program goes
-    down and comes up.
+    `work` has the steps that act on no container. It may also replace the work on containers.
+
+    A container that `freeze` holds is killed, and `freeze` forgets it. In any other container that respawns only the program is
+    taken down and up.
     """
     members = {m.container.id: m for m in live.members}
     engine = live.engine

@@ -1,4 +1,4 @@
-"""What a compose file and the engine's images say of a stack: its project, settings, images and plan, each found out once."""
+"""The facts that a compose file and the engine's images tell about a stack: its project, images and plan, each found out once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dm_compose.errors import EngineError
 
 
 class StackFacts:
-    """The facts of a stack, found out on first use. Any of them may raise ComposeError or EngineError then."""
+    """The facts of a stack, each found out on first use. ComposeError and EngineError may be raised then."""
 
     def __init__(self, compose: Compose) -> None:
         self.compose = compose
@@ -35,7 +35,7 @@ class StackFacts:
 
     @functools.cached_property
     def images(self) -> Mapping[str, Image]:
-        """The images of the services that the engine has, by service; none without an engine."""
+        """The images that are on the engine, by service. There are none without an engine."""
         # The engine is asked while Compose resolves the project: both take a tenth of a second.
         with ThreadPoolExecutor(1) as pool:
             connected = pool.submit(lambda: self.engine)
@@ -49,15 +49,15 @@ class StackFacts:
 
     @functools.cached_property
     def plan(self) -> StackPlan:
-        """Which directories are the stack's state, and what its services run.
+        """The directories that are the stack's state, and the datastores that its services run.
 
-        Works without an engine, and then knows only images that datastore modules know.
+        Without an engine only datastores can have state that the compose file does not mention.
         """
         images = self.images
         return make_plan(self.project, images, registry())
 
     def look_at_images_again(self) -> None:
-        """Forget what the engine had, and the plan made of it: images have been pulled or built."""
+        """Forget the images and the plan made of them, because images have been pulled or built."""
         for name in ("images", "plan"):
             self.__dict__.pop(name, None)
 

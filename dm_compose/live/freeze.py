@@ -1,4 +1,4 @@
-"""Making a stack stand still for an instant, and letting it go again whatever happens."""
+"""Make a stack stand still for an instant, and let it go on again whatever happens."""
 
 from __future__ import annotations
 
@@ -39,14 +39,19 @@ class _Running:
 
 
 class Freeze:
-    """Everything in a stack that may write, paused together.
+    """All containers of a stack that may write, paused together. As a context manager a freeze thaws them at the end.
 
-    First the containers that need no quiescing are paused, all at once (where there are datastores to quiesce, every other
-    container of the stack); then each datastore's quiesce hook is called; then those datastores are paused. So a writer inside
-    the stack that writes A and then B can never appear with B and without A. A watchdog process thaws the containers should
-    this process die; the journal lets the next command do it should both die. As a context manager it thaws at the end.
+    Containers are paused in this order:
 
-    A freeze of nothing, without an engine or containers that write, does nothing.
+    1. Containers that need no quiescing, all at once. If there is a datastore to quiesce, these are all other containers of the
+       stack, also those that do not write.
+    2. The quiesce hooks of datastores are called.
+    3. These datastores are paused.
+
+    So if a program of the stack writes A and then B, nobody can find B without A. Should this process die, a watchdog process
+    thaws the containers. Should both die, the next command does it, by the journal.
+
+    A freeze without an engine, or without containers that write, does nothing.
     """
 
     def __init__(self, live: LiveWorktree) -> None:
@@ -80,12 +85,12 @@ class Freeze:
         return container_id in self._frozen
 
     def warm_up(self) -> None:
-        """Have the datastores to quiesce bring to the disk what they can already, so that little is left for the freeze."""
+        """Have datastores write to the disk already now, so that little is left to write while everything is frozen."""
         at_once(self._quiesce, self._quiesced)
         self._resume_all(())
 
     def freeze(self) -> None:
-        """Pause them. On an error whatever was paused is thawed before it is raised."""
+        """Pause the containers. On an error all of them are thawed before the error is raised."""
         if not self.containers:
             return
         self._watchdog = Watchdog(["docker", "unpause", *self.containers])
@@ -100,10 +105,10 @@ class Freeze:
             raise
 
     def thaw(self, *, leave: Iterable[str] = ()) -> None:
-        """Let everything run again, except containers (ids) to `leave`. Idempotent; a container that is down by now stays down.
+        """Let all containers run again, except those to `leave` (ids). Idempotent. A container that is down by now stays down.
 
-        Every container is tried; the first error is raised afterwards. With containers left frozen the watchdog stays on guard
-        until a further `thaw` without any.
+        Each container is tried before the first error is raised. If containers are left frozen, the watchdog stays on guard until
+        a `thaw` that leaves none.
         """
         if self._watchdog is None:
             return
@@ -128,7 +133,7 @@ class Freeze:
             self._watchdog = None
 
     def forget(self, container_id: str) -> None:
-        """Say that a frozen container has been taken down: there is nothing to tell it any more."""
+        """Say that a frozen container has been taken down, so that nothing is left to thaw or to resume in it."""
         self._resume.pop(container_id, None)
         self._frozen.discard(container_id)
 
@@ -146,7 +151,7 @@ class Freeze:
     def _tell(self, resume: Resume) -> None:
         try:
             resume()
-        except Exception as error:  # the containers run again: what a plugin's hook raises here must not hide that
+        except Exception as error:  # the containers run again, and an error of a plugin's hook must not hide that
             self._live.listener(Event("warning", f"a datastore could not be told to go on: {error}"))
 
     def _pause(self, member: Member) -> None:
@@ -159,7 +164,7 @@ class Freeze:
 
 
 def promptly(work: Callable[[], T]) -> T:
-    """Do `work` in a thread, so that ^C and SIGTERM are raised here at once and what is frozen can be thawed meanwhile."""
+    """Do `work` in a thread and return its result. ^C and SIGTERM are raised at once, so that the caller can thaw meanwhile."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="frozen")
     try:
         return pool.submit(work).result()
@@ -168,7 +173,10 @@ def promptly(work: Callable[[], T]) -> T:
 
 
 def quiesce(live: LiveWorktree, member: Member) -> Resume | None:
-    """Have a running datastore bring its acknowledged writes to the disk."""
+    """Have a running datastore bring its acknowledged writes to the disk. Return the call that lets it go on, if it needs one.
+
+    NotReadyError when the datastore cannot be reached from here.
+    """
     assert live.engine is not None
     assert member.datastore is not None
     assert member.datastore.quiesce is not None

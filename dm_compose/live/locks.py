@@ -1,4 +1,4 @@
-"""The store's locks as operations take them, and how this process is called where others wait for it."""
+"""The store's locks as operations take them, and the name by which those who wait know this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCK_TIMEOUT_S = 600.0
 
 
 def who_am_i() -> str:
-    """Return how others that wait for us should call us."""
+    """Return a description of this process for others that wait for its lock."""
     return f"{Path(sys.argv[0]).name or 'python'} (process {os.getpid()} of {user_name()} on {socket.gethostname()})"
 
 
@@ -32,7 +32,7 @@ def user_name() -> str:
 
 @contextlib.contextmanager
 def locked(store: Store, name: str, listener: Listener, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-    """Hold a lock of the store; says whom it waits for. InUseError after `timeout_s`."""
+    """Hold a lock of the store. If it has to wait, the listener is told for whom. InUseError after `timeout_s`."""
     who = who_am_i()
     try:
         token = store.lock(name, who, 0)

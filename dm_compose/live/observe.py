@@ -1,4 +1,4 @@
-"""What there is now, as data: containers as members of a dot, and a checkout of a tree with them."""
+"""Look at containers and worktrees, and return them as data: members, and live worktrees."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def make_member(
     planned: PlannedService | None = None,
     pinned: bool = False,
 ) -> Member:
-    """Find out what a container runs: from its compose file's service where there is one, else from itself alone."""
+    """Find out what a container runs and return it as a member of the dot.
+
+    `planned` is the container's service, if it has one; without it the container's image alone tells.
+    """
     if planned is not None and planned.facts.image.digest == container.image.digest:
         service = Service(planned.facts.image, container.environment, container.command)
         datastore = planned.datastore
@@ -59,7 +62,7 @@ def observe_tree(
 ) -> LiveWorktree:
     """Observe a worktree whose files are directories of the store, with the containers that use it through the volume driver.
 
-    Whoever uses it belongs to it, and so do the other containers of the Compose `project`, if any.
+    Every container that uses the worktree is a member, and so are the other containers of the Compose `project`, if any.
     """
     dot, store = worktree.dot, access.store
     places = dict(store.tree(dot, worktree.name))
@@ -92,7 +95,7 @@ def observe_tree(
 
 
 def _volumes_of(access: Access, worktree: Worktree) -> dict[str, VolumeName]:
-    """Return the volumes that Docker knows and that are a worktree's, by name."""
+    """Return, by name, the volumes of a worktree that Docker knows from the volume driver."""
     store = access.store
     current = store.current(worktree.dot) == worktree.name
     found = {}
@@ -107,7 +110,7 @@ def _volumes_of(access: Access, worktree: Worktree) -> dict[str, VolumeName]:
 
 
 def subdots_of(places: Mapping[SubdotName, str], head: Commit | None) -> tuple[Subdot, ...]:
-    """Return a dot's subdots as the store knows them, without a compose file."""
+    """Return a dot's subdots as the store knows them. No compose file is needed."""
     states = head.subdots if head is not None else {}
     found = []
     for name in sorted({*places, *states}):

@@ -1,4 +1,4 @@
-"""A worktree of a dot together with the containers that use it: what every operation works on."""
+"""A worktree of a dot together with the containers that use it. Every operation works on one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ from dm_compose.store.api import Directories, Store
 
 @dataclass(frozen=True)
 class Member:
-    """A container that uses the dot or belongs to its stack, what it runs, and the subdots it mounts (True: may write).
+    """A container that uses the dot or belongs to its stack.
 
-    `port` is where its datastore listens. One that is not `pinned` goes along when the dot's volumes follow another worktree.
+    `mounts` has the subdots that it mounts, with True for those that it may write to. `datastore` is the one that it runs, and
+    `port` the port at which that listens. A member that is `pinned` stays with its branch; the others go along when the dot's
+    volumes follow another worktree.
     """
 
     container: Container
@@ -34,26 +36,27 @@ class Member:
 
     @property
     def writes(self) -> bool:
-        """Whether it may change a subdot now."""
+        """Whether the container may change a subdot now."""
         return self.container.running and any(self.mounts.values())
 
     @property
     def in_memory(self) -> bool:
-        """Whether it runs a datastore whose data is in memory only."""
+        """Whether the container runs a datastore whose data is in memory only."""
         return self.datastore is not None and self.datastore.in_memory
 
     @property
     def has_state(self) -> bool:
-        """Whether it may write to a subdot or has its data in memory: the one definition of a container with state."""
+        """Whether the container has state: it may write to a subdot, or its datastore has its data in memory."""
         return any(self.mounts.values()) or self.in_memory
 
 
 @dataclass(frozen=True)
 class LiveWorktree:
-    """Everything an operation needs, observed once. `members` are the stack's containers and others that mount a subdot.
+    """A worktree with its store open and its containers, observed once: all that an operation needs.
 
-    `project` is the Compose project that the members have to belong to, None where anybody's may use the dot. In a `tree` the
-    places are directories of the store, and which subdots there are is up to what is in them.
+    `members` are the stack's containers, and others that mount a subdot. `project` is the Compose project that the members have
+    to belong to. It is None where containers of any project may use the dot. `places` has the volume or path of each subdot. If
+    the worktree is a `tree`, the places are directories of the store, and subdots come and go with these.
     """
 
     access: Access
@@ -74,7 +77,7 @@ class LiveWorktree:
 
     @property
     def directories(self) -> Directories:
-        """Where the store's process finds each subdot."""
+        """The directory of each subdot, as the store's process sees it."""
         return {subdot: self.access.directory(place) for subdot, place in self.places.items()}
 
     @property
@@ -85,26 +88,26 @@ class LiveWorktree:
     def diff(
         self, base: CommitId | None, patterns: Mapping[SubdotName, Sequence[str]], budget_bytes: int | None
     ) -> Mapping[SubdotName, TreeDiff]:
-        """Return what differs from a commit, by subdot; see Store.diff_live."""
+        """Return the differences from a commit, by subdot. See Store.diff_live."""
         return self.store.diff_live(self.dot, self.worktree, self.directories, base, patterns, budget_bytes)
 
     def differing(self, target: CommitId) -> Sequence[SubdotName]:
-        """Return the subdots whose files are not as in a commit; see Store.differing."""
+        """Return the subdots whose files may differ from those of a commit. See Store.differing."""
         return self.store.differing(self.dot, self.worktree, self.directories, target)
 
     def state(self) -> Worktree:
-        """Return the worktree as the store has it now; a dot that nobody has committed yet is an empty one."""
+        """Return the worktree as the store has it now. That of a dot without a commit is empty."""
         if not self.store.has_dot(self.dot):
             return Worktree(self.dot, self.worktree, DEFAULT_BRANCH, None)
         return self.store.worktree(self.dot, self.worktree)
 
     def record_places(self) -> None:
-        """Have the store remember where the subdots are."""
+        """Have the store remember the places of the subdots."""
         if not self.tree:
             self.store.set_places(self.dot, self.worktree, self.places)
 
     def mark_quiet(self, *, but: Collection[SubdotName] = ()) -> None:
-        """Have the store remember the files of all other subdots as they are after a restore; see Store.mark_quiet."""
+        """Tell the store that the files of all subdots `but` some are as a restore left them. See Store.mark_quiet."""
         directories = self.store.tree(self.dot, self.worktree) if self.tree else self.directories
         self.store.mark_quiet(self.dot, self.worktree, {s: d for s, d in directories.items() if s not in but})
 
@@ -122,7 +125,7 @@ class LiveWorktree:
         return [s for s in self.places if s in target.subdots]
 
     def inner(self) -> dict[SubdotName, set[SubdotName]]:
-        """Return, for each subdot, the subdots whose directories are within its own."""
+        """Return for each subdot the subdots whose directories are within its own."""
         return {
             outer: {s for s, d in self.directories.items() if d.startswith(f"{directory.rstrip('/')}/")}
             for outer, directory in self.directories.items()
@@ -137,11 +140,14 @@ class LiveWorktree:
         return tuple(m for m in self.members if subdot in m.mounts)
 
     def ignore_patterns(self) -> dict[SubdotName, tuple[str, ...]]:
-        """Return for each subdot the paths whose changes mean nothing, as its datastore's module lists them."""
+        """Return for each subdot the patterns of paths whose changes mean nothing, as its datastore's module lists them."""
         return {s.name: tuple(p for d in self._datastores(s.name) for p in d.volatile_below()) for s in self.plan.subdots}
 
     def own_patterns(self) -> dict[SubdotName, tuple[str, ...]]:
-        """Return for each subdot, besides, the files that only its running datastore writes to; none where others may."""
+        """Return `ignore_patterns`, and for each subdot also the patterns of files that only its running datastore writes to.
+
+        The latter are left out for a subdot that more than one container may write to.
+        """
         alone = {s.name: sum(m.mounts[s.name] for m in self.users(s.name)) == 1 for s in self.plan.subdots}
         own = {name: tuple(p for d in self._datastores(name) for p in d.own_below()) for name, one in alone.items() if one}
         return {name: (*patterns, *own.get(name, ())) for name, patterns in self.ignore_patterns().items()}
@@ -150,7 +156,7 @@ class LiveWorktree:
         return [m.datastore for m in self.users(subdot) if m.datastore is not None]
 
     def origins(self) -> dict[SubdotName, Origin]:
-        """Return what each subdot's data is written by now."""
+        """Return for each subdot the service, datastore and image that write its data now."""
         found = {}
         for subdot in self.plan.subdots:
             users = sorted(self.users(subdot.name), key=lambda m: m.datastore is None)
@@ -168,7 +174,7 @@ class LiveWorktree:
 
 
 def mounted_subdots(container: Container, places: Mapping[SubdotName, str]) -> dict[SubdotName, bool]:
-    """Return the subdots that a container mounts and whether it may write to them."""
+    """Return the subdots that a container mounts, with True for those that it may write to."""
     by_place = {place: subdot for subdot, place in places.items()}
     found: dict[SubdotName, bool] = {}
     for mount in container.mounts:
@@ -181,10 +187,16 @@ def mounted_subdots(container: Container, places: Mapping[SubdotName, str]) -> d
 def find_places(
     plan: StackPlan, containers: Iterable[Container], recorded: Mapping[SubdotName, str], engine: Engine
 ) -> dict[SubdotName, str]:
-    """Return where each subdot's files are now; subdots without any are left out.
+    """Return where each subdot's files are now. Subdots without files are left out.
 
-    What a container of the stack has mounted there wins, because that is where the data is: anonymous volumes too. Then what was
-    recorded (the anonymous volume of a container that is gone), then the volume that the compose file, or `dm-compose up`, names.
+    The first of these that there is counts:
+
+    1. The mount that a container of the stack has there, because the data is in it, also if it is an anonymous volume. A running
+       container is asked before a stopped one.
+    2. The recorded place, for example the anonymous volume of a container that is gone.
+    3. The volume or directory that the compose file names, or the volume that `dm-compose up` makes.
+
+    If a container of the service exists and has no mount there, the data is in its writable layer: the subdot is left out.
     """
     mine = [c for c in containers if c.project == plan.project and not c.one_off]
     mine.sort(key=lambda c: not c.running)
@@ -201,5 +213,5 @@ def find_places(
 
 
 def hidden_draft(live: LiveWorktree, message: str) -> CommitDraft:
-    """Return what a state saved on the way to another says of itself."""
+    """Return the draft of a hidden commit, for a state that is saved before another one takes its place."""
     return CommitDraft(message=message, author=user_name(), origins=live.origins(), hidden=True)

@@ -1,1 +1,1 @@
-"""What can be done to one worktree: commit, restore, branch, recover. Each is journalled, and all or nothing."""
+"""Operations on one worktree: commit, restore, branch, recover. Each is journalled, and all or nothing."""

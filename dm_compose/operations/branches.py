@@ -1,4 +1,4 @@
-"""Going from branch to branch: in place, or in a dot of trees by following another tree."""
+"""Go from branch to branch: in place, or in a dot of trees by following another tree."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from dm_compose.operations.trees import follow_tree, remove_tree
 
 @dataclass(frozen=True)
 class Arrival:
-    """A branch that was checked out. `plan` and `done` say what it took; both are empty where nothing had to move. `head` is
-    None where one stays on a branch without commits.
+    """A branch that was checked out.
 
-    `saved` holds what was uncommitted on the branch that was left, None when nothing was, or where it stays in a tree of its
-    own. `created` says that the branch is new.
+    `plan` and `done` have the steps that were done. Both are empty if nothing had to move. `head` is None if the worktree stays
+    on a branch without commits. `saved` is the commit with the uncommitted changes of the branch that was left. It is None if
+    there were none, or if they stay in a tree of that branch's own. `created` says that the branch is new.
     """
 
     branch: RefName
@@ -46,10 +46,11 @@ def arrive(
     any_version: bool = False,
     timeout_s: float,
 ) -> Arrival:
-    """Check a branch out: `ref`, or the new branch `create` at the commit `ref`. All or nothing; the caller holds the dot's lock.
+    """Check out the branch `ref`, or the new branch `create` at the commit `ref`. All or nothing.
 
-    The branch that is left keeps its uncommitted state, and coming back finds it. A commit or tag is checked out as a new
-    branch named after it. ExistsError, NotFoundError; InUseError where the branch is checked out in another worktree.
+    The branch that is left keeps its uncommitted state, and the next checkout of it brings that back. A commit or tag is checked
+    out as a new branch named after it. ExistsError, NotFoundError, UncommittedError, VersionMismatchError; InUseError if the
+    branch is checked out in another worktree. The caller holds the dot's lock.
     """
     began = time.monotonic()
     store, dot, state = live.store, live.dot, live.state()
@@ -82,7 +83,7 @@ def arrive(
 
 
 def _branch_for(live: LiveWorktree, ref: str) -> RefName:
-    """Return a name for a branch at a commit or tag that somebody wants to check out."""
+    """Return a name for the new branch at a commit or tag that is to be checked out."""
     try:
         commit_id = live.store.resolve(live.dot, live.worktree, ref)
     except (NotFoundError, UsageError) as error:
@@ -98,7 +99,7 @@ def _branch_for(live: LiveWorktree, ref: str) -> RefName:
 def drop_branch(
     live: LiveWorktree, observe: Callable[[LiveWorktree, Worktree], LiveWorktree], name: RefName, *, force: bool
 ) -> CommitId:
-    """Forget a branch, and the tree it has of its own; return what it held. See Dot.remove_branch."""
+    """Forget a branch and the tree that it has of its own. Return the commit with its last state. See Dot.remove_branch."""
     store, dot = live.store, live.dot
     tree = next((w for w in store.worktrees(dot).values() if w.branch == name), None)
     before_removing_branch(live, name, tree, force=force)

@@ -1,7 +1,7 @@
 """Refusals before an operation: one function for each verb, so that all verbs refuse the same thing in the same words.
 
-A check changes no file and no record. `before_reset`, `before_pull` and `before_up` have running datastores write what they hold
-in memory to their files, so that comparing files tells everything. The caller holds the dot's lock.
+A check changes no file and no record of ours. `before_reset` and `before_pull` have running datastores write what they hold in
+memory to their files first, so that the files show every change. The caller holds the dot's lock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEEP_IT = "Commit them, or use --hard (`undo` brings them back); `diff` shows th
 
 
 def before_commit(live: LiveWorktree) -> None:
-    """Raise InUseError for a stranger that writes, NotFoundError where files are missing or nothing keeps state."""
+    """Raise InUseError if a container of another project may write, NotFoundError if files are missing or there is no subdot."""
     _refuse_strangers(live, readers_too=False)
     require_places(live)
     if not live.places:
@@ -35,32 +35,32 @@ def before_commit(live: LiveWorktree) -> None:
 
 
 def before_save(live: LiveWorktree) -> None:
-    """Raise InUseError for a stranger that writes while the live state is kept."""
+    """Raise InUseError if a container of another project may write while the live state is kept."""
     _refuse_strangers(live, readers_too=False)
 
 
 def before_reset(live: LiveWorktree, target: Commit, *, hard: bool, any_version: bool) -> None:
-    """Raise what `before_checkout` raises; without `hard` also UncommittedError where changes would be lost."""
+    """Raise the errors of `before_checkout`. Without `hard` also raise UncommittedError if changes would be lost."""
     before_checkout(live, target, any_version=any_version)
     if not hard:
         refuse_to_lose(live)
 
 
 def before_checkout(live: LiveWorktree, target: Commit, *, any_version: bool) -> None:
-    """Raise what `before_undo` raises; without `any_version` also VersionMismatchError."""
+    """Raise the errors of `before_undo`. Without `any_version` also raise VersionMismatchError."""
     before_undo(live)
     if not any_version:
         check_versions(live.origins(), target)
 
 
 def before_undo(live: LiveWorktree) -> None:
-    """Raise InUseError for a stranger that uses a subdot, NotFoundError where the files of one are missing."""
+    """Raise InUseError if a container of another project uses a subdot. Raise NotFoundError if the files of one are missing."""
     _refuse_strangers(live, readers_too=True)
     require_places(live)
 
 
 def before_session(live: LiveWorktree, target: Commit, *, any_version: bool) -> None:
-    """Raise what `before_checkout` raises, before a test run borrows the stack."""
+    """Raise the errors of `before_checkout`, before a test run borrows the stack."""
     before_checkout(live, target, any_version=any_version)
 
 
@@ -73,11 +73,11 @@ def before_up(
     fast_forward: bool,
     any_version: bool,
 ) -> None:
-    """Raise what stands against filling a stack with `target` and standing on `branch`, but for uncommitted changes.
+    """Refuse to fill a stack with `target` and to stand on `branch`. The stack's own uncommitted changes are not looked at.
 
-    `expected` says what will write each subdot, since there may be no container yet; `fast_forward` says that the branch's head
-    is an ancestor of `target`. InUseError, NotFoundError, VersionMismatchError, DivergedError; UncommittedError for a branch that
-    was left with changes.
+    `expected` has the datastore that will write each subdot, because there may be no container yet. `fast_forward` says that the
+    branch's head is an ancestor of `target`. InUseError, NotFoundError, VersionMismatchError, DivergedError; UncommittedError if
+    `branch` is another one, and was left with changes.
     """
     if live.tree:
         raise InUseError(
@@ -95,7 +95,7 @@ def before_up(
     head = live.store.branches(live.dot).get(branch)
     if head not in (None, target.id) and not fast_forward:
         raise DivergedError(
-            f"branch {branch} of dot {live.dot} has commits that {target.id.short} does not stand on",
+            f"branch {branch} of dot {live.dot} has commits that are no ancestors of {target.id.short}",
             hint=f"`push` them; or keep them as another branch (`dm-compose branch NAME {branch}`) and reset {branch}.",
         )
     if branch != live.state().branch and branch in live.store.uncommitted(live.dot):
@@ -105,10 +105,10 @@ def before_up(
 
 
 def before_pull(live: LiveWorktree, branch: RefName, *, diverged_from: str | None) -> None:
-    """Raise InUseError or UncommittedError where moving `branch` to new commits would take something away.
+    """Refuse to move `branch` to new commits if that would take something away: InUseError, UncommittedError, DivergedError.
 
-    `diverged_from` names the remote's dot where both branches have commits that the other lacks, and nothing keeps ours:
-    DivergedError. A tree that has no commit and no files yet may be pulled into.
+    `diverged_from` is None, or names the remote's dot if each branch has commits that the other one lacks and nothing keeps ours:
+    this raises DivergedError. A tree without a commit and without files may be pulled into.
     """
     if diverged_from is not None:
         raise DivergedError(
@@ -138,9 +138,10 @@ def before_pull(live: LiveWorktree, branch: RefName, *, diverged_from: str | Non
 
 
 def before_removing_branch(live: LiveWorktree, name: RefName, tree: Worktree | None, *, force: bool) -> None:
-    """Raise InUseError for a branch that is checked out; `tree` is the worktree that stands on it, if any.
+    """Raise InUseError for a branch that is checked out. `tree` is the worktree that stands on it, if any.
 
-    Without `force`, raise UncommittedError where nothing else leads to its commits, or its changes are in no commit.
+    Without `force` also raise UncommittedError if no other branch and no tag leads to its commits, or if it has uncommitted
+    changes.
     """
     store, dot = live.store, live.dot
     if tree is not None and (tree.name == store.current(dot) or not tree.tree):
@@ -155,9 +156,9 @@ def before_removing_branch(live: LiveWorktree, name: RefName, tree: Worktree | N
 
 
 def before_removing_tree(live: LiveWorktree, *, force: bool) -> bool:
-    """Raise InUseError for a worktree that stays or is in use; return whether there are uncommitted changes.
+    """Raise InUseError for the main or current worktree, and for one that is in use. Return whether it has uncommitted changes.
 
-    Raise UncommittedError for these without `force`.
+    Without `force` raise UncommittedError if it has.
     """
     _refuse_fixed(live, live.state())
     running = [m.container.name for m in live.members if m.mounts and m.container.running]
@@ -186,9 +187,9 @@ def before_removing_volumes(live: LiveWorktree) -> None:
 
 
 def require_places(live: LiveWorktree) -> None:
-    """Raise NotFoundError for a subdot whose files are nowhere, EngineError where only an engine could tell.
+    """Raise NotFoundError for a subdot without files, EngineError if only an engine could tell.
 
-    In a tree subdots come and go as they like.
+    In a tree there is nothing to miss, because its subdots come and go with its directories.
     """
     for subdot in live.plan.subdots if not live.tree else ():
         if subdot.name in live.places:
@@ -210,7 +211,7 @@ def require_places(live: LiveWorktree) -> None:
 
 
 def check_versions(origins: Mapping[SubdotName, Origin], target: Commit) -> None:
-    """Raise VersionMismatchError where a subdot's data was made by another engine, or another version, than `origins` say."""
+    """Raise VersionMismatchError if another engine than `origins` say, or another version of it, made the data of a subdot."""
     for subdot, origin in origins.items():
         state = target.subdots.get(subdot)
         if state is None or not (state.engine and origin.engine):
@@ -224,7 +225,7 @@ def check_versions(origins: Mapping[SubdotName, Origin], target: Commit) -> None
 
 
 def refuse_to_lose(live: LiveWorktree, *, hint: str = KEEP_IT) -> None:
-    """Raise UncommittedError when somebody has changed files since the head. Datastores save what is in memory first."""
+    """Raise UncommittedError if there are changes since the head. Datastores write what they hold in memory to files first."""
     save_from_memory(live)
     if changed := dirty_subdots(live):
         raise would_be_lost(changed, hint=hint)
@@ -236,7 +237,7 @@ def would_be_lost(subdots: Collection[SubdotName], *, hint: str = KEEP_IT) -> Un
 
 
 def _refuse_strangers(live: LiveWorktree, *, readers_too: bool) -> None:
-    """Raise InUseError when a running container of somebody else uses a subdot: it is not ours to pause or to take down."""
+    """Raise InUseError if a running container of somebody else uses a subdot. We must not pause it or take it down."""
     for member in live.members:
         container = member.container
         ours = live.project is None or (container.project == live.project and not container.one_off)
@@ -251,7 +252,7 @@ def _refuse_strangers(live: LiveWorktree, *, readers_too: bool) -> None:
 
 
 def _refuse_fixed(live: LiveWorktree, worktree: Worktree) -> None:
-    """Raise InUseError for a worktree that stays as long as its dot does, or that the dot's volumes follow."""
+    """Raise InUseError for the main worktree, which stays as long as its dot, and for the one that the dot's volumes follow."""
     if worktree.name in (MAIN_WORKTREE, live.store.current(worktree.dot)):
         kind = "main" if worktree.name == MAIN_WORKTREE else "current"
         where = f"worktree {worktree.name} of dot {worktree.dot} (branch {worktree.branch})"
@@ -259,7 +260,7 @@ def _refuse_fixed(live: LiveWorktree, worktree: Worktree) -> None:
 
 
 def _refuse_to_forget(live: LiveWorktree, name: RefName, head: CommitId) -> None:
-    """Raise UncommittedError when no other branch and no tag leads to a branch's commits, or its changes are in no commit."""
+    """Raise UncommittedError if no other branch and no tag leads to a branch's commits, or if it has uncommitted changes."""
     store, dot = live.store, live.dot
     others = [c for n, c in store.branches(dot).items() if n != name] + list(store.tags(dot).values())
     kept = {commit.id for other in others for commit in store.log(dot, other)}

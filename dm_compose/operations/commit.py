@@ -1,4 +1,4 @@
-"""Commit: all subdots of a checkout at one instant."""
+"""Commit: all subdots of a worktree at one instant."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations.checks import before_commit
 from dm_compose.store.api import Captured
 
-STOP_TIMEOUT_S = 60
-
 
 @dataclass(frozen=True)
 class CommitReport:
-    """A commit that was made, and what it cost. `frozen_s` is from the first pause to the last thaw, 0 for a stack that was
-    down.
+    """A commit that was made, and its cost.
+
+    `frozen_s` is the time from the first pause to the last thaw. It is 0 for a stack that was down.
     """
 
     commit: Commit
@@ -42,11 +41,13 @@ def make_commit(
     branch: RefName | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> CommitReport:
-    """Commit all subdots while the stack runs, frozen for an instant, or after a clean shutdown with `stop`; each datastore then
-    has `timeout_s` to answer again. With `branch` the commit starts that new branch, and the worktree stays where it is.
+    """Commit all subdots while the stack runs, frozen for an instant.
 
-    Atomic: the commit is whole or is not there. Containers are put back as they were whatever happens. The caller holds the
-    dot's lock.
+    With `stop` the containers that write are shut down cleanly instead, and each has `timeout_s` to answer again. With `branch`
+    the commit starts that new branch, and the worktree stays on its own.
+
+    Atomic: the commit is whole or is not there. Containers are put back as they were whatever happens. InUseError,
+    NotFoundError; UsageError for metadata that cannot be stored. The caller holds the dot's lock.
     """
     began = time.monotonic()
     check_metadata(metadata)
@@ -68,7 +69,7 @@ def make_commit(
 
 
 def _capture_frozen(live: LiveWorktree, entry: EntryId, freeze: Freeze) -> Captured:
-    """Capture while everything that writes stands still."""
+    """Capture while all containers that write stand still."""
     live.store.will_disturb(entry, freeze.containers, [])
     try:
         freeze.freeze()
@@ -85,7 +86,7 @@ def _capture_stopped(live: LiveWorktree, entry: EntryId, timeout_s: float) -> Ca
     def stop(member: Member) -> None:
         assert engine is not None
         live.listener(Event("stop", member.container.label))
-        engine.stop(member.container.id, STOP_TIMEOUT_S)
+        engine.stop(member.container.id)
 
     def start(member: Member) -> None:
         assert engine is not None

@@ -1,14 +1,14 @@
-"""Putting a commit's files where nothing is that anybody needs.
+"""Put a commit's files where there is nothing that anybody needs.
 
-Each of these is journalled: the next command finishes what is interrupted.
+Each function is journalled. If it is interrupted, the next command finishes it.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.commit import Commit, Move
 from dm_compose.core.events import Listener
 from dm_compose.core.names import MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName, SubdotName, WorktreeName
@@ -42,14 +42,13 @@ def fill_volumes(
     files: CommitId,
     move: Move,
 ) -> None:
-    """Put a commit's files into the volumes of a worktree that is new, so that no container uses them yet."""
+    """Put a commit's files into the volumes of a new worktree. No container may use them yet."""
     access = open_access(engine, places.values(), listener)
     try:
         store = access.store
         directories = {subdot: access.directory(place) for subdot, place in places.items()}
         entry = store.begin_restore(*worktree, files, [], move, None)
-        with ThreadPoolExecutor(FILLED_AT_ONCE) as pool:
-            list(pool.map(lambda subdot: store.restore(entry, subdot, directories), directories))
+        at_once(lambda subdot: store.restore(entry, subdot, directories), list(directories), most=FILLED_AT_ONCE)
         store.sync_restored(entry)
         store.end_restore(entry)
     finally:
@@ -57,7 +56,7 @@ def fill_volumes(
 
 
 def fill_tree(store: Store, dot: DotName) -> None:
-    """Put the files of a dot that was just cloned into its tree, as its journal says."""
+    """Put the files of a dot that was just cloned into its tree. The dot's journal says which commit they come from."""
     (entry,) = store.unfinished(dot)
     assert entry.target is not None
     subdots = store.commit(dot, entry.target).subdots

@@ -1,4 +1,4 @@
-"""Plans of restores and switches: which containers go down, which subdots are put back, and what waits for what. Pure."""
+"""Plans of restores and switches: which containers go down, which subdots are put back, and which step waits for which. Pure."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def plan_restore(
 def put_back_anyway(members: Collection[Member], touched: Collection[str]) -> set[SubdotName]:
     """Return the subdots that `plan_restore` puts back whether or not their files differ. Pure.
 
-    They are those of a container that may have been touched (ids) and whose files prove nothing.
+    These are the subdots of containers that may have been touched (ids) and whose files prove nothing.
     """
     writers = (m for m in members if m.container.id in touched and m.container.running and not _files_are_proof(m))
     return {subdot for member in writers for subdot, writable in member.mounts.items() if writable}
@@ -97,14 +97,17 @@ def _number(
         draft.add(Action.SYNC, "", "files", "so that a power cut does not lose them", tuple(restores.values()))
     for member in down:
         waits = tuple(step for s, step in restores.items() if not member.mounts.keys().isdisjoint({s, *inner.get(s, ())}))
-        if _lives_in_memory(member):  # as long as the state of before is somewhere, an application may put it in again
+        if _lives_in_memory(member):  # while the state of before is anywhere, an application may write it back
             waits = (*kills.values(), *restores.values())
         _bring_up(draft, member.container, "it was running", waits or (kills[member.container.id],))
     return draft.plan()
 
 
 def plan_switch(members: Collection[Member], worktree: WorktreeName) -> Plan:
-    """Decide who goes down and up for the dot's volumes to follow another tree: whoever runs and is not pinned. Pure."""
+    """Decide which containers go down and up so that the dot's volumes follow another tree. Pure.
+
+    These are the running ones that use the dot and are not pinned.
+    """
     draft = PlanDraft()
     down = [m for m in members if m.container.running and m.mounts and not m.pinned]
     kills = tuple(draft.add(Action.KILL, m.container.id, m.container.label, "its volumes follow the dot") for m in down)
@@ -115,7 +118,10 @@ def plan_switch(members: Collection[Member], worktree: WorktreeName) -> Plan:
 
 
 def also_bring_up(plan: Plan, members: Collection[Member], after: Action) -> Plan:
-    """Return a plan that also starts these members, once its steps `after` are done: somebody else had taken them down. Pure."""
+    """Return a plan that also starts these members, which an earlier process had taken down. Pure.
+
+    They start when the plan's steps of the kind `after` are done.
+    """
     draft = PlanDraft(plan.steps)
     waits = tuple(step.number for step in plan.steps if step.action is after)
     for member in members:

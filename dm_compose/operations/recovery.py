@@ -1,14 +1,14 @@
-"""Finishing what a killed command left: every case of the journal, forward or back, never in between.
+"""Finish the work that a killed command left unfinished. Each entry of the journal ends in the old or in the new state.
 
 | operation | what may have happened                      | recovery                                                    |
 |-----------|---------------------------------------------|-------------------------------------------------------------|
 | commit    | containers paused or stopped, objects made  | thaw, start again, forget the objects: the old state        |
 | restore   | containers down, files partly rewritten     | take down, restore every subdot, start, move: the new state |
 | switch    | containers down, on one tree or the other   | take down, follow the new tree, start: the new state        |
-| session   | tests have written what they liked          | remove what it brought up, restore the state that it found  |
+| session   | tests have written anything                 | remove what it brought up, restore the state that it found  |
 
-A session is over when nobody holds its lock; the other operations when nobody holds the dot's. A restore or session of
-another worktree waits for a command that works there.
+The owner of a session is dead if nobody holds the session's lock. The owner of any other operation is dead if nobody holds the
+dot's lock. A restore or session of another worktree is left for a command that works there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dm_compose.operations.trees import finish_switch
 
 
 def recover_if_left(live: LiveWorktree, observe: Callable[[], LiveWorktree]) -> LiveWorktree:
-    """Recover when somebody left work unfinished and is dead; for commands that hold no lock. Returns the stack as it is then."""
+    """Recover if a command left work unfinished and is dead. Return the stack as it is then. For callers that hold no lock."""
     if not _mine(live):
         return live
     try:
@@ -44,10 +44,11 @@ def recover_if_left(live: LiveWorktree, observe: Callable[[], LiveWorktree]) -> 
 
 
 def recover(live: LiveWorktree, observe: Callable[[], LiveWorktree], *, new_session: bool = False) -> LiveWorktree:
-    """Recover everything unfinished and return the stack as it is then, looking at it anew by `observe` after each change.
+    """Finish everything that dead commands left unfinished, and return the stack as it is then.
 
-    The caller holds the dot's lock, so the owners are dead; a `new_session` holds the session's lock as well and has
-    journalled nothing yet. Idempotent, and may be killed as well.
+    `observe` looks at the stack anew, after each change. The caller holds the dot's lock, so the owners are dead. The caller of a
+    `new_session` holds the session's lock as well, and has journalled nothing yet. Idempotent. If it is killed, the next command
+    goes on with it.
     """
     entries = _mine(live)
     ended = None if new_session or not any(e.operation == SESSION for e in entries) else _dead_session(live)
@@ -86,7 +87,7 @@ def _mine(live: LiveWorktree) -> list[JournalEntry]:
 
 
 def _dead_session(live: LiveWorktree) -> str | None:
-    """Return a token for the session lock when no test run holds it."""
+    """Return a token for the session's lock, None if a test run holds it."""
     try:
         return live.store.lock(session_lock(live.dot), who_am_i(), 0)
     except InUseError:
@@ -94,7 +95,7 @@ def _dead_session(live: LiveWorktree) -> str | None:
 
 
 def _take_down(live: LiveWorktree) -> None:
-    """Remove the containers that a dead test run has brought up, and the networks, if nothing else of the stack was up."""
+    """Remove the containers that a dead test run has brought up. If nothing else of the stack is up, remove its networks too."""
     engine, project = live.engine, live.project
     if engine is None or project is None:
         return
@@ -108,7 +109,7 @@ def _take_down(live: LiveWorktree) -> None:
 
 
 def _tolerate(live: LiveWorktree, container_id: str, verb: str) -> None:
-    """Do it for a container that may be gone by now; one that cannot be helped is told, so that the others are not left."""
+    """Unpause or start a container. If it is gone, do nothing; if that fails, warn and go on with the others."""
     if live.engine is None:
         return
     try:

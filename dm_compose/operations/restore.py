@@ -1,4 +1,7 @@
-"""Restore: the live files become those of a commit. Only containers that may be dirty go down, and they come back ready."""
+"""Restore: the live files become those of a commit.
+
+Only containers that may have changed go down. They are back and answer at the end.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,10 @@ from dm_compose.store.api import Restored
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """A restore that was done: its plan, when each step ran, and what it found.
+    """A restore that was done: its plan, the times of its steps, and their results.
 
-    `saved` holds the state before, if it was kept. `touched` are the services that may have been changed, with the reason, where
-    that was known. `handed_out`: another stack was taken instead, and this one is put back later.
+    `saved` is the commit with the state before, if that was kept. `touched` has the services that may have been changed, with the
+    reason, as far as that was known. `handed_out` says that another stack was taken instead, and that this one is put back later.
     """
 
     target: Commit
@@ -37,7 +40,7 @@ class RestoreReport:
     handed_out: bool = False
 
     def restored(self) -> dict[SubdotName, Restored]:
-        """Return what was put back per subdot; subdots that needed nothing are left out."""
+        """Return the changes to the files of each subdot. Subdots whose files needed none are left out."""
         return {SubdotName(d.step.target): d.result for d in self.done if isinstance(d.result, Restored) and d.result.paths}
 
 
@@ -50,14 +53,14 @@ def move_to(
     branch: RefName | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> RestoreReport:
-    """Put a commit's files in place, keep what was uncommitted, and stand on `head` of `branch`.
+    """Put a commit's files in place, keep uncommitted changes as a hidden commit, and stand on `head` of `branch`.
 
-    By default `head` is the commit itself, and `branch` the one that the worktree stands on. On the same branch, containers go
-    down that may hold something in memory only, because that is to be forgotten. On the way to another branch nothing is: a
-    container with the same files there stays up.
+    By default `head` is the commit itself, and `branch` the one that the worktree stands on. If the branch stays the same,
+    containers that may hold something in memory only go down, because that has to be forgotten. On the way to another branch
+    nothing has to be forgotten, so a container whose files are the same there stays up.
 
-    All or nothing: when a datastore does not come back the state before is put back and the error raised; after a crash
-    the next command finishes the job. The caller holds the dot's lock.
+    All or nothing. If a datastore does not come back, the state before is put back and the error raised. If this process dies,
+    the next command finishes the restore. The caller holds the dot's lock.
     """
     began = time.monotonic()
     state = live.state()
@@ -80,12 +83,12 @@ def move_to(
 
 
 def plan_to(live: LiveWorktree, target: Commit, differing: Collection[SubdotName], *, files_are_proof: bool = False) -> Plan:
-    """Return the plan of a restore to a commit, given which subdots differ; see plans.plan_restore."""
+    """Return the plan of a restore to a commit, given the subdots that differ. See plans.plan_restore."""
     return plan_restore(live.members, differing, live.wanted(target), inner=live.inner(), files_are_proof=files_are_proof)
 
 
 def plan_reset(live: LiveWorktree, target: Commit) -> Plan:
-    """Return what a reset to a commit would do now; does nothing."""
+    """Return the plan of a reset to a commit. Nothing is done."""
     return plan_to(live, target, live.differing(target.id))
 
 
@@ -102,8 +105,8 @@ def put_in_place(
 ) -> list[Done]:
     """Carry out a restore plan under a journal entry.
 
-    On an error put `previous` back, where there is one; else the entry stays open for the next command. `freeze` holds containers
-    that are frozen at the moment, if any.
+    On an error the commit `previous` is put back, if given. Otherwise the entry stays open, and the next command finishes it.
+    `freeze` is the caller's, if it has frozen containers. `takes_over` is an entry that the new one replaces.
     """
     store = live.store
     freeze = freeze or Freeze(live)
@@ -119,7 +122,7 @@ def put_in_place(
 
 
 def finish_restore(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float) -> None:
-    """Carry out a restore that an earlier process began: from the start, because nobody knows how far it came."""
+    """Carry out a restore that an earlier process began. It is done from the start, because nobody knows how far it came."""
     assert entry.target is not None
     target = live.store.commit(live.dot, entry.target)
     plan = plan_to(live, target, live.wanted(target))

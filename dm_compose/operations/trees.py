@@ -1,4 +1,4 @@
-"""Worktrees that are directories of the store: making, following and removing them."""
+"""Worktrees that are directories of the store: make, follow and remove them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from dm_compose.operations.uncommitted import save_uncommitted
 def follow_tree(
     live: LiveWorktree, branch: RefName, head: CommitId, action: str, timeout_s: float
 ) -> tuple[Plan, tuple[Done, ...]]:
-    """Have the dot's volumes follow the tree of a branch, which is made when there is none.
+    """Have the dot's volumes follow the tree of a branch, which is made if there is none.
 
-    Uncommitted changes stay where they are, in the tree that is left.
+    Uncommitted changes stay in the tree that is left. InUseError if another kind of worktree stands on the branch. All or
+    nothing; the caller holds the dot's lock.
     """
     store, dot = live.store, live.dot
     worktrees = store.worktrees(dot)
@@ -34,7 +35,7 @@ def follow_tree(
     plan = plan_switch(live.members, name)
     if found is not None:
         entry = store.begin_switch(dot, name, plan.targets(Action.KILL), action)
-    else:  # the branch, which may be new too, and the way to it are there together or not at all
+    else:  # the tree, its branch and the journal entry come into being together or not at all
         entry = EntryId.new()
         move = Move(action, branch, head)
         journalled = JournalEntry(entry, dot, name, SWITCH, stopped=tuple(plan.targets(Action.KILL)), move=move)
@@ -72,7 +73,7 @@ def _carry_out(live: LiveWorktree, entry: EntryId, plan: Plan, freeze: Freeze, t
 
 
 def finish_switch(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float) -> None:
-    """Carry out a switch that an earlier process began: whoever it took down, or was about to, goes down and up again."""
+    """Carry out a switch that an earlier process began. All containers that it was about to take down go down and up again."""
     members = [m for m in live.members if m.container.id in entry.stopped]
     plan = plan_switch(members, entry.worktree)
     down = [m for m in members if not m.container.running]
@@ -81,10 +82,10 @@ def finish_switch(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float) 
 
 
 def remove_tree(live: LiveWorktree, *, force: bool) -> CommitId | None:
-    """Remove a further worktree; its uncommitted changes become its branch's uncommitted state, whose commit is returned.
+    """Remove a further worktree. Its uncommitted changes become its branch's uncommitted state, whose commit is returned.
 
-    InUseError while a container runs on it, and for the main and the current worktree; UncommittedError for uncommitted changes
-    without `force`.
+    Without `force` uncommitted changes raise UncommittedError. InUseError while a container runs on it, and for the main and the
+    current worktree.
     """
     dirty = before_removing_tree(live, force=force)
     saved = save_uncommitted(live, f"before removing worktree {live.worktree}") if dirty else None
@@ -94,7 +95,7 @@ def remove_tree(live: LiveWorktree, *, force: bool) -> CommitId | None:
 
 @dataclass(frozen=True)
 class Start:
-    """Where a new worktree begins: a branch, new or not, and the commit whose files it gets."""
+    """The start of a new worktree: its branch, which may be new, with the branch's head, and the commit whose files it gets."""
 
     branch: RefName
     head: CommitId
@@ -102,6 +103,10 @@ class Start:
 
 
 def start_of(live: LiveWorktree, name: WorktreeName, ref: str | None) -> Start:
+    """Return the start of a worktree at the branch `ref`, or at a new branch of the worktree's name at the commit `ref`.
+
+    The commit is by default the head. ExistsError for a branch of that name, NotFoundError.
+    """
     store, dot = live.store, live.dot
     branches = store.branches(dot)
     if ref is not None and ref in branches:

@@ -1,4 +1,4 @@
-"""The uncommitted state of a live worktree: finding it, and keeping it before something else is put in its place."""
+"""The uncommitted state of a live worktree: find it, and keep it before something else is put in its place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dm_compose.store.api import COMPARE_BUDGET_BYTES
 class Uncommitted:
     """The difference of a subdot from the head.
 
-    `by_user` is false when nothing was written since a restored engine had come up: its own start wrote all of it.
+    `by_user` is false if the start of a restored engine wrote all of it, so that nothing was written since.
     """
 
     diff: TreeDiff
@@ -24,7 +24,7 @@ class Uncommitted:
 
 
 def uncommitted(live: LiveWorktree) -> dict[SubdotName, Uncommitted]:
-    """Return what differs from the head for every subdot. Contents are compared up to a budget; nothing is stopped."""
+    """Return the differences from the head, by subdot. Contents are compared up to a budget. No container is stopped."""
     patterns = live.ignore_patterns()
     diffs = live.diff(live.state().head, patterns, COMPARE_BUDGET_BYTES)
     changed = live.store.changed_since_quiet(*live.where, live.directories, patterns) if any(diffs.values()) else []
@@ -40,7 +40,7 @@ def dirty_subdots(live: LiveWorktree) -> list[SubdotName]:
 
 
 def save_from_memory(live: LiveWorktree) -> None:
-    """Have running datastores bring what they hold in memory to their files, so that comparing these tells everything."""
+    """Have running datastores write what they hold in memory to their files, so that the files show every change."""
     for member in live.writers():
         if member.container.state == "running" and member.datastore is not None and member.datastore.quiesce is not None:
             resume = quiesce(live, member)
@@ -49,11 +49,10 @@ def save_from_memory(live: LiveWorktree) -> None:
 
 
 def mark_quiet(live: LiveWorktree, target: Commit) -> None:
-    """Note that engines wrote the present differences from `target` by their own start.
+    """Note that engines wrote the present differences from `target` by their own start, so that these count as no user's change.
 
-    Call this right after `target` was put in place and the engines are up: the differences do not count as a user's change from
-    then on. Subdots in which head and `target` differ get no such note, because they are uncommitted. The caller holds the dot's
-    lock.
+    Call this right after `target` was put in place and the engines are up. Subdots in which head and `target` differ get no such
+    note: they count as uncommitted. The caller holds the dot's lock.
     """
     head_id = live.state().head
     head = live.store.commit(live.dot, head_id).subdots if head_id is not None else {}
@@ -61,9 +60,9 @@ def mark_quiet(live: LiveWorktree, target: Commit) -> None:
 
 
 def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
-    """Keep the live state as a hidden commit where it differs from the head, and note it in the reflog.
+    """Keep the live state as a hidden commit if it differs from the head, and note it in the reflog.
 
-    Containers are frozen meanwhile. Return None where there is nothing to keep.
+    Containers are frozen meanwhile. Return the commit, None if there is nothing to keep.
     """
     with Freeze(live) as freeze:
         captured, saved = capture(live, why, freeze)
@@ -74,7 +73,7 @@ def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
 
 
 def keep_aside(live: LiveWorktree, message: str) -> Commit:
-    """Commit the live state without moving a branch or the reflog: only its id leads to the commit."""
+    """Commit the live state without moving a branch or the reflog, so that only its id leads to the commit."""
     with Freeze(live) as freeze:
         captured, saved = capture(live, message, freeze, always=True)
     live.store.abandon(captured)
@@ -85,8 +84,8 @@ def keep_aside(live: LiveWorktree, message: str) -> Commit:
 def capture(live: LiveWorktree, why: str, freeze: Freeze, *, always: bool = False) -> tuple[EntryId, CommitId | None]:
     """Capture the live state and leave the stack frozen. Return the journal entry, which stays open, and the hidden commit.
 
-    The commit is made where something was uncommitted, or `always`; otherwise there is none. On an error the stack is thawed and
-    the entry closed.
+    The commit is made if something was uncommitted, or `always`; otherwise it is None. On an error the stack is thawed and the
+    entry closed.
     """
     store = live.store
     live.record_places()

@@ -13,14 +13,13 @@ from dm_compose.operations.checks import before_removing_volumes
 from dm_compose.operations.fill import fill_volumes
 from dm_compose.operations.trees import remove_tree, start_of
 
-FILLED_AT_ONCE = 4
-
 
 def add_volumes(live: LiveWorktree, engine: Engine, plan: StackPlan, name: WorktreeName, ref: str | None) -> Worktree:
     """Add a worktree that is a set of volumes for the Compose project `PROJECT-NAME`, filled from its commit.
 
-    Killed in the middle it leaves volumes that the next attempt takes up, or a worktree that is filled when it is first used.
-    ExistsError for volumes of somebody else. The caller holds the dot's lock.
+    If it is killed, the next attempt uses the volumes that it has made; or, if the worktree is there already, the first command
+    that works with it fills it. ExistsError for a volume of somebody else, a branch or a worktree that exists. UsageError for a
+    subdot that would be at the same place in any project. The caller holds the dot's lock.
     """
     start = start_of(live, name, ref)
     project = f"{plan.project}-{name}".lower()
@@ -40,7 +39,7 @@ def add_volumes(live: LiveWorktree, engine: Engine, plan: StackPlan, name: Workt
 
 
 def _volumes(plan: StackPlan, project: str) -> dict[SubdotName, str]:
-    """Return the names that Compose, or `dm-compose up`, gives the subdots' volumes in another project."""
+    """Return the names that the subdots' volumes get from Compose, or from `dm-compose up`, in another project."""
     found = {}
     for subdot in plan.subdots:
         own = f"{plan.project}_"
@@ -55,8 +54,10 @@ def _volumes(plan: StackPlan, project: str) -> dict[SubdotName, str]:
 
 
 def remove(live: LiveWorktree, engine: Engine | None, *, force: bool) -> None:
-    """Remove the worktree that is checked out here, with its tree or its volumes; its branch stays, and so does what is
-    uncommitted with `force`. InUseError while it has containers, UncommittedError.
+    """Remove the live worktree with its tree or its volumes.
+
+    Its branch stays. With `force` so do uncommitted changes, as the branch's uncommitted state; without it they raise
+    UncommittedError. InUseError while the worktree has containers. The caller holds the dot's lock.
     """
     if live.tree:
         remove_tree(live, force=force)
@@ -71,7 +72,7 @@ def remove(live: LiveWorktree, engine: Engine | None, *, force: bool) -> None:
 
 
 def find(live: LiveWorktree, name: WorktreeName) -> Worktree:
-    """Return a worktree of the dot; NotFoundError lists what there is."""
+    """Return a worktree of the dot. NotFoundError lists all worktrees."""
     worktrees = live.store.worktrees(live.dot)
     if name not in worktrees:
         raise NotFoundError(f"dot {live.dot} has no worktree {name}", hint=f"There are: {', '.join(worktrees)}.")

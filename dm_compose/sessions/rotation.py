@@ -6,10 +6,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from dm_compose.core.at_once import at_once
 from dm_compose.errors import DmError, NotReadyError
 
 WATCH_S = 1.0
@@ -108,8 +108,7 @@ class Rotation(Generic[S]):
             for place in self._places:
                 place.generation, place.stack = place.generation + 1, None
             self._fresh.clear()
-        with ThreadPoolExecutor(max(len(stacks), 1)) as pool:
-            list(pool.map(self._close, stacks))
+        at_once(self._close, stacks)
 
     # Handing out
 

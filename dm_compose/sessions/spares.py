@@ -72,7 +72,7 @@ class SpareClone:
         up = [m.container for m in self._members if m.container.service in session.keeps_up]
         if awake := [c.label for c in up if c.state != "paused"]:
             raise NotReadyError(f"{', '.join(awake)} could not be paused, or was started or stopped by somebody")
-        self._unproven = last.touches().keys() if causes else frozenset()
+        self._unproven = last.touched_containers().keys() if causes else frozenset()
 
     def _restored_and_paused(self) -> Mapping[str, str]:
         """Return the containers (ids) that may have been touched in between, with the reason."""
@@ -87,7 +87,7 @@ class SpareClone:
         Containers of which nothing could be proven then (see witness) have been paused since, and their files are looked at.
         """
         last = self.session.last_restore
-        changed = last.touched(self.session.commit.id) if thoroughly else Touched(containers=last.touches())
+        changed = last.touched(self.session.commit.id) if thoroughly else Touched(containers=last.touched_containers())
         if changed.everything:
             return UNKNOWN
         others = [*map(str, changed.subdots)]
@@ -201,7 +201,7 @@ class SpareStacks:
         """Return what may have changed. Files are looked at last: where a container was touched, they are not."""
         self._tell_heard()
         session = self.session
-        causes = session.last_restore.touches()
+        causes = session.last_restore.touched_containers()
         return Touched(containers=causes, known=causes.keys()) if causes else session.what_changed(commit)
 
     def restore(self, commit: Commit, changed: Touched | None = None) -> RestoreReport:

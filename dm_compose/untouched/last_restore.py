@@ -1,8 +1,10 @@
-"""The stack as its last restore left it, so that the next restore can leave alone what nothing has touched.
+"""The stack as its last restore left it. The next restore leaves alone the subdots that nothing has touched since.
 
-A subdot is left alone when every container that may write to it is proven untouched (witness.Witness), so that whatever an
-engine keeps in memory cannot have changed; and when none of its files was written to since then, but for those that its
-datastore's module lists as volatile or as the running server's own.
+A subdot is left alone if both of these hold:
+
+1. Every container that may write to it is proven untouched (witness.Witness). So nothing in an engine's memory can have changed.
+2. None of its files was written to since then. Files that its datastore's module lists as volatile or as the running server's own
+   do not count.
 """
 
 from __future__ import annotations
@@ -26,11 +28,12 @@ UNKNOWN = "nothing is known of it"
 
 @dataclass(frozen=True)
 class Touched:
-    """What may have changed since the last restore. False where nothing has.
+    """Everything that may have changed since the last restore. It is false if nothing has.
 
-    `everything`: nothing can be ruled out, for example before the first restore or for another commit. Otherwise: containers
-    (ids) with the reason, and subdots whose files were written to. A container that is not `known` was not there then;
-    `others_started`: a container of the stack, or one that mounts a subdot, was started since.
+    `everything` says that nothing can be ruled out, for example before the first restore or for another commit. Otherwise
+    `containers` has the containers that may have been reached (ids) with the reason, and `subdots` those whose files were written
+    to. `known` are the containers that were watched; any other one was started since. `others_started` says that a container of
+    the stack, or one that mounts a subdot, was started since.
     """
 
     containers: Mapping[str, str] = field(default_factory=dict)
@@ -50,7 +53,7 @@ class Touched:
         return {**new, **self.containers}
 
     def reasons(self, live: LiveWorktree) -> dict[str, str]:
-        """Return the services with state that may have changed, with the reason, for people."""
+        """Return the services with state that may have changed, each with the reason as people read it."""
         causes = self.causes(live)
         found = {
             m.container.label: causes[m.container.id] or UNKNOWN
@@ -91,10 +94,14 @@ class LastRestore:
         self.arrived_at = datetime.min.replace(tzinfo=UTC)
 
     def touched(self, commit: CommitId | None = None) -> Touched:
-        """Return what may have changed since the last restore, which was to `commit`, if given. Takes no lock."""
+        """Return what may have changed since the last restore. Takes no lock.
+
+        Everything may have, before the first restore, after a restore that did not end, and if `commit` is given and the last
+        restore was to another one.
+        """
         if self._live is None or self._commit is None or commit not in (None, self._commit):
             return EVERYTHING
-        containers = self._witness.touched(self._watched)
+        containers = self._witness.touches(self._watched)
         written = self._live.store.written_files(self._live.directories)
         return Touched(containers, written, {c.id for c in self._watched}, self._others_started(self._live))
 
@@ -102,20 +109,23 @@ class LastRestore:
         return any(c.project == live.project or mounted_subdots(c, live.places) for c in self._witness.others)
 
     def still(self) -> LiveWorktree | None:
-        """Return the live worktree as it was observed last, if no container has come, gone, stopped or moved since."""
+        """Return the live worktree as it was observed last, or None if it must be observed anew.
+
+        That is so if a container has come or gone, was stopped, started or paused, or joined or left a network since.
+        """
         if self._commit is None or self._live is None:
             return None
-        self._witness.touched(())  # looks at what happened
+        self._witness.touches(())  # makes the witness look at the engine's events
         return None if self._witness.moved or self._others_started(self._live) else self._live
 
     def leaves(self) -> None:
-        """Say that a restore begins: until one has `arrived`, nothing is known."""
+        """Say that a restore begins. Until one has `arrived`, everything counts as touched."""
         self._commit = None
 
     def arrived(self, live: LiveWorktree, commit: Commit, touched: Touched, plan: Plan) -> None:
-        """Say that a restore has put the stack to a commit, and all of it answers.
+        """Say that a restore has put the stack to a commit, and that all of it answers.
 
-        `touched` is what may have changed before, and `plan` what the restore did.
+        `touched` says what may have changed before the restore. `plan` has the steps that the restore did.
         """
         self.leaves()
         down = set(plan.targets(Action.KILL))
@@ -132,26 +142,27 @@ class LastRestore:
         members = tuple(replace(m, container=now.get(m.container.id, m.container)) for m in live.members)
         self._live, self._commit = replace(live, members=members), commit.id
 
-    def touches(self) -> Mapping[str, str]:
-        """Return the containers (ids) that may have been touched, with the reason. Looks at no file; called now and then, it
-        keeps the engine's events from being lost.
+    def touched_containers(self) -> Mapping[str, str]:
+        """Return the containers (ids) that may have been touched, with the reason. Looks at no file.
+
+        Call it now and then during a long test, so that no event of the engine is lost.
         """
-        return self._witness.touched(self._watched)
+        return self._witness.touches(self._watched)
 
     def paused(self) -> Mapping[str, str]:
-        """Say that we have just paused all containers; return those (ids) that may have been touched otherwise."""
+        """Say that we have just paused all containers. Return those (ids) that may have been touched by anything else."""
         self._witness.disregard("pause", self._watched)
-        return self.touches()
+        return self.touched_containers()
 
     def thawed(self) -> None:
-        """Say that we have just unpaused all containers that we had paused, and asked whether they answer."""
+        """Say that we have just unpaused all containers that we had paused, and asked them whether they answer."""
         self._witness.thawed(self._watched)
 
 
 def written_subdots(live: LiveWorktree, touched: Touched, since: datetime) -> set[SubdotName]:
-    """Return the subdots whose files were written to since an instant, of those that may have been touched.
+    """Return the subdots whose files were written to since an instant. Subdots that nothing has touched are left out.
 
-    Their datastores write what they hold in memory to their files first.
+    Datastores of the other subdots write what they hold in memory to their files first.
     """
     left = touched.untouched_subdots(live)
     asked = {s for s in live.places if s not in left}

@@ -8,8 +8,8 @@ import os
 import stat
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.containers import Container
 from dm_compose.untouched.traffic import Traffic, any_socket, closing, parse_frames, parse_snmp6, traffic
 
@@ -24,9 +24,7 @@ def _settle(pids: Iterable[int], settle_s: float) -> None:
             while time.monotonic() < deadline and any(closing(_text(pid, name)) for name in ("tcp", "tcp6")):
                 time.sleep(0.001)
 
-    if pids := list(pids):
-        with ThreadPoolExecutor(len(pids)) as pool:  # the kernel takes 2 ms for each of the two
-            list(pool.map(settled, pids))
+    at_once(settled, list(pids))  # the kernel takes 2 ms for each of the two files
 
 
 def _text(pid: int, name: str) -> str:
@@ -35,19 +33,19 @@ def _text(pid: int, name: str) -> str:
 
 
 def _is_process_of(container: Container) -> bool:
-    """Whether the process of that number here is the container's, and no other of the same number."""
+    """Whether the container's process id, looked up here, names a process of the container. On another machine it would not."""
     with open(f"/proc/{container.pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
         return container.id in file.read()
 
 
 def _read(pid: int) -> Traffic:
-    """Read a baseline: what is counted between two files must not be missed later."""
+    """Read a baseline, in an order by which a later comparison misses nothing that arrives between two of these reads."""
     frames = parse_frames(_text(pid, "dev"))
     return traffic(_text(pid, "snmp"), _snmp6(pid), frames, _frames6(pid, frames))
 
 
 def _read_again(pid: int, before: Traffic) -> Traffic:
-    """Read what is compared with a baseline, in the other order."""
+    """Read the counters to compare with a baseline, in the opposite order."""
     snmp, snmp6, frames = _text(pid, "snmp"), _snmp6(pid), parse_frames(_text(pid, "dev"))
     now = traffic(snmp, snmp6, frames, before.frames6)
     if now.payload == before.payload:
@@ -89,7 +87,7 @@ def _is_socket(path: str) -> bool:
 
 
 def _resolved(pid: int, path: str) -> str | None:
-    """Follow the symbolic links in a container's path to a socket; None for a relative path and for a loop."""
+    """Follow the symbolic links in a container's path to a socket. Return None for a relative path and for a circle of links."""
     if not path.startswith("/"):
         return None
     root, done, links = f"/proc/{pid}/root", "", 0

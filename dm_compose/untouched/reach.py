@@ -1,4 +1,4 @@
-"""Who can reach a container's processes without the network: by what the engine was told when containers were made."""
+"""Ways to reach a container's processes without the network, as the engine's description of the containers tells them. Pure."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _JOIN = "container:"
 
 @dataclass(frozen=True)
 class OpenDirectory:
-    """A writable mount in which a unix socket can be reached by others. `cause` says by whom."""
+    """A writable mount in which processes outside the container can reach a unix socket. `cause` says why."""
 
     target: str
     cause: str
 
 
 def way_in(container: Container, running: Iterable[Container]) -> str | None:
-    """Say how somebody outside can reach the container's processes without network, exec or files; None when nobody can.
+    """Say how somebody outside can reach the container's processes without network, exec or files. None means that nobody can.
 
-    `running` are all containers of the engine whose processes exist.
+    `running` has all containers of the engine whose processes exist.
     """
     others = {c.id: c for c in running if c.id != container.id}
     everybody = {**others, container.id: container}
@@ -40,7 +40,7 @@ def way_in(container: Container, running: Iterable[Container]) -> str | None:
 
 
 def _owner(container: Container, kind: str, everybody: Mapping[str, Container]) -> str | None:
-    """Return whose namespace of a kind a container lives in: a container's id, `host`, or None when that cannot be told."""
+    """Return the owner of the namespace that a container lives in: a container's id, or `host`. None means that it is unclear."""
     seen = set()
     while True:
         mode: str = getattr(container, f"{kind}_mode")
@@ -57,7 +57,10 @@ def _owner(container: Container, kind: str, everybody: Mapping[str, Container]) 
 
 
 def open_directories(container: Container, running: Iterable[Container]) -> list[OpenDirectory]:
-    """Return the container's writable mounts that processes outside can reach: bind mounts, and volumes that are shared."""
+    """Return the container's writable mounts that processes outside can reach.
+
+    These are its bind mounts, and its volumes that another running container has as well.
+    """
     theirs = [(c, m) for c in running if c.id != container.id for m in c.mounts]
     found = []
     for mount in container.mounts:

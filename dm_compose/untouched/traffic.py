@@ -1,4 +1,4 @@
-"""What a network namespace has received, from the kernel's counters, and whether anything in it came from outside.
+"""Traffic of a network namespace, from the kernel's counters: whether a process has received anything from outside. Pure.
 
 Counters as in RFC 4293 and Linux' Documentation/networking/snmp_counter.rst.
 """
@@ -18,9 +18,10 @@ _DATAGRAMS = ("InDatagrams", "NoPorts", "InErrors")
 class Traffic:
     """The receive counters of one namespace at one moment.
 
-    `payload4` and `payload6` count packets handed to a transport protocol other than ICMP, `segments` those of TCP over either
-    and `datagrams` those of UDP; loopback is in all of them. `icmp4` and `icmp6` count ICMP messages, which include neighbour
-    discovery and MLD. `frames` are the packets received by each interface but loopback, `frames6` those of them that were IPv6.
+    `payload4` and `payload6` count the packets that IPv4 and IPv6 handed to a transport protocol other than ICMP. `segments`
+    counts those of TCP and `datagrams` those of UDP, over either. Loopback is in all of these. `icmp4` and `icmp6` count ICMP
+    messages, which include neighbour discovery and MLD. `frames` counts the packets that each interface but loopback has
+    received, and `frames6` the IPv6 packets among them.
     """
 
     payload4: int = 0
@@ -34,13 +35,13 @@ class Traffic:
 
     @property
     def payload(self) -> tuple[int, ...]:
-        """All that counts what was handed to processes."""
+        """The counters of packets that were handed to processes."""
         return self.payload4, self.payload6, self.segments, self.datagrams
 
     def touch_since(self, before: Traffic) -> str | None:
-        """Say what may have reached a process from outside, None when nothing did.
+        """Say why a process may have received something from outside. None means that none has.
 
-        Sound only when `before.frames6` was read after `before.frames`, and `frames6` before `frames`.
+        The answer is sound only if `before.frames6` was read after `before.frames`, and `frames6` before `frames`.
         """
         if self.frames.keys() != before.frames.keys():
             return "its network interfaces have changed"
@@ -50,7 +51,8 @@ class Traffic:
             return None
         if self.frames == before.frames:
             return None  # loopback only
-        # Loopback over IPv4 only, and nothing but IPv6 that nobody took came from outside: a neighbour's start sends such.
+        # Everything that processes have received was IPv4, and everything from outside was IPv6 that nobody took. So the IPv4 was
+        # loopback. A container that starts on the same network sends such IPv6.
         if (self.payload6, self.icmp6) == (before.payload6, before.icmp6) and self._other_frames <= before._other_frames:
             return None
         return "something was sent to it over the network"
@@ -88,15 +90,16 @@ def parse_frames(text: str) -> dict[str, int]:
 
 
 def parse_bound(text: str) -> list[str]:
-    """Read /proc/PID/net/unix into the paths that sockets of the namespace are bound to, as given to bind(), without abstract
-    ones.
+    """Read /proc/PID/net/unix into the paths that sockets of the namespace are bound to.
+
+    They are as they were given to bind(). Abstract ones are left out.
     """
     rows = (line.split(maxsplit=7) for line in text.splitlines()[1:])
     return sorted({row[7] for row in rows if len(row) == 8 and not row[7].startswith("@")})
 
 
 def closing(text: str) -> bool:
-    """Whether /proc/PID/net/tcp or tcp6 lists a connection of which packets are still to come: one that opens or closes."""
+    """Whether /proc/PID/net/tcp or tcp6 lists a connection that is being opened or closed, so that packets are still to come."""
     return any(line.split()[3] not in _SETTLED for line in text.splitlines()[1:])
 
 
@@ -106,7 +109,7 @@ def any_socket(text: str) -> bool:
 
 
 def traffic(snmp: str, snmp6: str | None, frames: Mapping[str, int], frames6: int) -> Traffic:
-    """Make Traffic of the text of both files; `snmp6` is None where the kernel has no IPv6."""
+    """Make Traffic of the texts of snmp and snmp6 and of the frames. `snmp6` is None where the kernel has no IPv6."""
     four = parse_snmp(snmp)
     six = parse_snmp6(snmp6) if snmp6 is not None else dict.fromkeys(("Ip6InDelivers", "Icmp6InMsgs"), 0)
     return Traffic(

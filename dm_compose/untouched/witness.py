@@ -1,6 +1,6 @@
-"""Proof that running containers cannot have been changed since a moment, whatever the engine in them.
+"""Proof that running containers cannot have been changed since a moment, whatever programs they run.
 
-Files are not looked at. Nothing here proves anything against root on the engine's host, who can always reach in.
+Files are not looked at. Root on the engine's host can always reach into a container, and nothing here would show it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dm_compose.untouched.traffic import Traffic, parse_bound
 
 _OVERLAP_NS = 10**9  # events are stamped before they are put in the buffer, so they may lie in it out of order
 _CLOCK_STEP_NS = 5 * 10**6
-_HARMLESS = frozenset({"exec_die", "archive-path", "export", "top"})  # they read, or tell of what ends
+_HARMLESS = frozenset({"exec_die", "archive-path", "export", "top"})  # they only read, or a command has ended
 _NO_MOVE = ("exec_", "health_status", "archive-path", "export", "top", "attach", "resize", "extract-to-dir", "copy")
 
 _STATES = ("running", "paused")  # going from one to the other is an event
@@ -45,12 +45,14 @@ class _Baseline:
 
 
 class Witness:
-    """Watches containers by the kernel's counters, the engine's events, and what the containers share. Local engine only; not
-    thread-safe. `others`: containers that are not watched and were started since the look before the last `remember`;
-    `moved`: whether since then anything but an exec happened to one of `members` (ids).
+    """Watches containers by the kernel's counters, by the engine's events, and by what the containers share with others.
 
-    A container once found touched stays so until it is remembered again. To see a change is certain; an untouched container may
-    be called touched.
+    A change is always seen, but an untouched container may be called touched. A container that was once found touched stays so
+    until it is remembered again. With an engine on another machine every container counts as touched. Not thread-safe.
+
+    `others` lists containers outside the watch that were started since shortly before the last `remember`. `moved` says whether
+    since then a container in `members` (ids) was started, stopped, paused or connected to a network, or events may have been
+    lost; commands run inside it, health checks and copies do not count.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -63,7 +65,7 @@ class Witness:
         self._causes: dict[str, str] = {}
         self._containers: dict[str, Container] = {}  # as they were when remembered
         self._running: dict[str, Container] = {}  # of the whole engine
-        self._ours: set[tuple[str, str]] = set()  # what we have done to which container
+        self._ours: set[tuple[str, str]] = set()  # our own action, and the container (id) that it was done to
         self._seen: frozenset[EngineEvent] = frozenset()
         self._newest: EngineEvent | None = None
         self._clock_ns = _clock_offset_ns()
@@ -72,16 +74,16 @@ class Witness:
             self._running = {c.id: c for c in engine.running()}
 
     def remember(self, containers: Iterable[Container]) -> None:
-        """Take the baseline of these containers, described as they are now; the others keep theirs.
+        """Take a new baseline of these containers, described as they are now. The others keep theirs.
 
-        Waits for the last packets of connections that are being closed, at most 0.2 s: else they would count as a touch.
+        Waits at most 0.2 s for the last packets of connections that are being closed, because they would count as a touch later.
         """
         containers = list(containers)
         if not self._local:
             return
         _settle((c.pid for c in containers if c.pid), _SETTLE_S)
         self.others, self.moved = [], False
-        self._look()  # what has happened since the last look still counts
+        self._look()  # so that events since the last look count for the others
         for container in containers:
             self._causes.pop(container.id, None)
             self._containers[container.id] = container
@@ -92,16 +94,16 @@ class Witness:
                 self._causes[container.id] = cause
 
     def disregard(self, action: str, containers: Iterable[Container]) -> None:
-        """Say that we have just done this (`pause`) to each of these: that is no touch. What else has happened to them is one."""
+        """Say that we have just done an action (`pause`) to each of these. It counts as no touch; anything else does."""
         self._ours = {(action, c.id) for c in containers}
         if self._local:
             self._look()
         self._ours = set()
 
     def thawed(self, containers: Iterable[Container]) -> None:
-        """Say that we have just unpaused these, which we had paused, and asked them whether they answer: that is no touch.
+        """Say that we have just unpaused these, which we had paused, and asked them whether they answer. That is no touch.
 
-        Waits for last packets a moment only, so that a container may look touched now and then.
+        Waits only 10 ms for last packets, so a container may look touched now and then.
         """
         containers = [c for c in containers if c.id in self._baselines]
         _settle((c.pid for c in containers), _HURRIED_S)
@@ -112,11 +114,11 @@ class Witness:
             except (OSError, ValueError, LookupError):
                 self._blame(container.id, _UNSEEN)
 
-    def touched(self, containers: Iterable[Container]) -> dict[str, str]:
-        """Return why containers, described as they are now, may have been changed since they were remembered, by id.
+    def touches(self, containers: Iterable[Container]) -> dict[str, str]:
+        """Return, by id, why containers may have been changed since they were remembered. They are described as they are now.
 
-        One that is absent is proven untouched. Called now and then during a long test, for no container even, it keeps the
-        engine's events from being lost. EngineError when the engine does not answer.
+        A container that is absent from the result is proven untouched. Call this now and then during a long test, be it for no
+        container, so that no event of the engine is lost. EngineError when the engine does not answer.
         """
         if not self._local:
             return {c.id: _ELSEWHERE for c in containers}
@@ -130,7 +132,7 @@ class Witness:
     # One container
 
     def _take(self, container: Container) -> str | None:
-        """Take a baseline; returns why that proves nothing."""
+        """Take a baseline, or return the reason why it would prove nothing."""
         self._baselines.pop(container.id, None)
         if container.state not in _STATES or not container.pid:
             return f"it was {container.state}"
@@ -167,7 +169,7 @@ class Witness:
             return _UNSEEN
 
     def _open_socket(self, container: Container) -> str | None:
-        """Say which unix socket of the container can be reached from outside."""
+        """Say which unix socket of the container can be reached from outside. None means none."""
         directories = open_directories(container, self._running.values())
         if not directories:
             return None
@@ -186,7 +188,7 @@ class Witness:
     # The engine
 
     def _look(self) -> None:
-        """Find causes in what has happened since the last look."""
+        """Read the engine's events since the last look, and note each cause for calling a container touched."""
         clock_ns = _clock_offset_ns()
         stepped = abs(clock_ns - self._clock_ns) > _CLOCK_STEP_NS
         self._clock_ns = clock_ns
@@ -203,8 +205,9 @@ class Witness:
             self._running.pop(container_id, None)
 
     def _new_events(self) -> tuple[list[EngineEvent], bool]:
-        """Return what has happened since the last call, and whether that is all: the engine keeps few events, and none when it is
-        started again.
+        """Return the events since the last call, and whether these are all.
+
+        The engine keeps few events, and none over a restart of itself.
         """
         since_ns = self._newest.time_ns - _OVERLAP_NS if self._newest is not None else 0
         events = self._engine.events(since_ns, time.time_ns())
@@ -240,7 +243,7 @@ class Witness:
             self._blame(event.id, f"docker {action}")
 
     def _meet(self, started: list[str]) -> None:
-        """Take notice of containers that were started, ended ones too."""
+        """Note the containers that were started, also those that have ended. A started one may open a way into a watched one."""
         for container_id in dict.fromkeys(started):
             try:
                 started_now = self._running[container_id] = self._engine.container(container_id)
@@ -270,7 +273,7 @@ class Witness:
 
 
 def _clock_offset_ns() -> int:
-    """Return the wall clock's distance from the monotonic one, which moves when it is set."""
+    """Return how far the wall clock is ahead of the monotonic one. This changes when the wall clock is set."""
     while True:
         before = time.monotonic_ns()
         wall = time.time_ns()

@@ -15,8 +15,6 @@ from dm_compose.discovery.stack_plan import Subdot
 from dm_compose.engine import Engine
 from dm_compose.errors import DmError, ExistsError, NotFoundError
 
-STOP_TIMEOUT_S = 60
-
 
 @dataclass(frozen=True)
 class Layer:
@@ -66,7 +64,7 @@ def refuse_to_overwrite(engine: Engine, layers: Sequence[Layer]) -> None:
 
 
 @contextlib.contextmanager
-def adopted(engine: Engine, layers: Sequence[Layer], listener: Listener) -> Iterator[None]:
+def carried_over(engine: Engine, layers: Sequence[Layer], listener: Listener) -> Iterator[None]:
     """Copy data out of writable layers into new volumes; in the block Compose replaces the containers.
 
     ExistsError when a volume is there already. A container that Compose has not begun to replace when the block ends, because
@@ -77,10 +75,10 @@ def adopted(engine: Engine, layers: Sequence[Layer], listener: Listener) -> Iter
     try:
         for layer in layers:
             container, path = layer.container, layer.subdot.path
-            listener(Event("adopt", f"{layer.subdot.name}: copying {path} of {container.name} into volume {layer.volume}"))
+            listener(Event("carry", f"{layer.subdot.name}: copying {path} of {container.name} into volume {layer.volume}"))
             stopped[container.id] = container
             if container.running:
-                engine.stop(container.id, STOP_TIMEOUT_S)
+                engine.stop(container.id)
             engine.copy_into_new_volume(container.id, path, layer.volume, layer.labels)
             copies.append(layer)
         yield

@@ -5,9 +5,9 @@ them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.containers import Image
 from dm_compose.engine import NEEDED, RESPAWN_LABEL, Engine, supervised
 
@@ -20,9 +20,8 @@ def respawn_obstacles(
     """Return for each of these services why its program cannot be taken down and up without its container, OK where it can."""
     services = document["services"]
     found = {name: _obstacle(services[name], images.get(name)) for name in names}
-    digests = {images[name].digest for name, obstacle in found.items() if obstacle == OK}
-    with ThreadPoolExecutor(max(len(digests), 1)) as pool:
-        has_shell = dict(zip(digests, pool.map(lambda d: engine.image_has(d, NEEDED), digests), strict=True))
+    digests = list({images[name].digest for name, obstacle in found.items() if obstacle == OK})
+    has_shell = dict(zip(digests, at_once(lambda d: engine.image_has(d, NEEDED), digests), strict=True))
     return {
         name: "its image has no /bin/sh, sleep and rm" if obstacle == OK and not has_shell[images[name].digest] else obstacle
         for name, obstacle in found.items()

@@ -22,7 +22,7 @@ from dm_compose.dots.stack import Rewrite, Stack
 from dm_compose.errors import ComposeError
 from dm_compose.live.access import store_exists
 from dm_compose.storage.system import file_errors, write_file
-from dm_compose.up.layers import Layer, adopted, refuse_to_overwrite, replaceable
+from dm_compose.up.layers import Layer, carried_over, refuse_to_overwrite, replaceable
 from dm_compose.up.project_file import Situation, generate
 
 INTERRUPTED = 128  # exit codes from here on tell of a signal
@@ -34,7 +34,7 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
 
     When the verb creates containers, missing images are pulled or built first, because an image tells what is state; and data
     that a container keeps in its writable layer is copied into the new volume before Compose replaces that container (see
-    adopting.adopted). With Compose's `--dry-run` nothing of that is done, nor anything else.
+    layers.carried_over). With Compose's `--dry-run` nothing of that is done, nor anything else.
     """
     verb = read_words(words)
     dry_run = verb.asks("dry-run")
@@ -65,7 +65,7 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
             file = Path(meanwhile.enter_context(tempfile.TemporaryDirectory())) / "compose.yaml"
         else:
             file = generated_file(stack.facts.project.name, directory)
-            meanwhile.enter_context(adopted(stack.facts.engine, layers, stack.listener))
+            meanwhile.enter_context(carried_over(stack.facts.engine, layers, stack.listener))
             for subdot in subdots if creates else ():
                 if situations[subdot.name] == Situation():
                     _prepare(stack, subdot)

@@ -15,7 +15,7 @@ from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.discovery.subdots import make_plan
 
 IN_VAIN = "named in x-dotmesh.include, to no effect"
-HOST_DIRECTORY = "host directory: source code or files of the host; name it in x-dotmesh.include to adopt it"
+HOST_DIRECTORY = "host directory: source code or files of the host; to include it, name it in x-dotmesh.include"
 
 
 def resolve(directory: Path, text: str, *, name: str = "shop", profiles: tuple[str, ...] = ()) -> Project:

@@ -60,7 +60,7 @@ def plan(*, as_json: bool) -> None:
             f"note: the engine has no image of {', '.join(unseen)}; volumes that only an image declares are not known", err=True
         )
     if as_json:
-        print_json(found)
+        print_json(found.as_plain())
         return
     click.echo(f"dot {found.dot} (project {found.project})\n")
     rows = [

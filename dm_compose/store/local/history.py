@@ -105,7 +105,7 @@ class History(Parts):
         with self._database.transaction():
             if built is not None:
                 with file_errors("making a tree"):
-                    left = self._trees.adopt(dot, name, built)
+                    left = self._trees.take_in(dot, name, built)
             if self._database.ref(dot, "branch", worktree.branch) is None:
                 self._database.set_ref(dot, "branch", worktree.branch, start)
             if worktree.tree:

@@ -91,7 +91,7 @@ class Trees:
         place.mkdir(mode=0o755)
         return place
 
-    def adopt(self, dot: DotName, worktree: WorktreeName, built: Path) -> Path | None:
+    def take_in(self, dot: DotName, worktree: WorktreeName, built: Path) -> Path | None:
         """Put a tree that was built elsewhere in its place, atomically; return what was there, a tree that nobody registered."""
         self._make_home(dot)
         left = self.set_aside(dot, worktree)
@@ -111,7 +111,7 @@ class Trees:
         return gone
 
     def discard(self, directory: Path | None) -> None:
-        """Remove what was set aside, or begun and not adopted. Idempotent."""
+        """Remove what was set aside, or begun and never taken in. Idempotent."""
         if directory is not None and directory.exists():
             shutil.rmtree(directory)
 

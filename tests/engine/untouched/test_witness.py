@@ -135,9 +135,9 @@ def cause(bench: Bench) -> Callable[..., str | None]:
         for _ in range(ATTEMPTS):
             container = bench.look(handle)
             witness.remember([container])
-            if witness.touched([container]) == {}:
+            if witness.touches([container]) == {}:
                 work()
-                found = witness.touched([bench.look(handle)]).get(container.id)
+                found = witness.touches([bench.look(handle)]).get(container.id)
                 if found != GONE or expects_gone:
                     break
         return found
@@ -186,7 +186,7 @@ def test_a_command_that_was_running_before_is_seen(bench: Bench, cache: Handle) 
     witness = Witness(bench.engine)
     witness.remember([bench.look(cache)])
     Path(f"/proc/{bench.look(cache).pid}/root/tmp/go").write_text("\n")
-    assert list(witness.touched([bench.look(cache)]).values()) == ["a command that was run in it has not ended"]
+    assert list(witness.touches([bench.look(cache)]).values()) == ["a command that was run in it has not ended"]
     eventually(lambda: bench.note(cache) == "late", "the command")
 
 
@@ -211,17 +211,17 @@ def test_a_pause_of_our_own_is_no_touch_and_a_further_one_is(bench: Bench, keepe
     witness.remember([container])
     keeper.pause()
     witness.disregard("pause", [container])
-    assert witness.touched([container]) == {}
+    assert witness.touches([container]) == {}
     keeper.unpause()
     witness.thawed([container])
-    assert witness.touched([container]) == {}
+    assert witness.touches([container]) == {}
     keeper.pause()
     keeper.unpause()
     keeper.pause()
     witness.disregard("pause", [container])
     keeper.unpause()
     witness.thawed([container])
-    assert witness.touched([container]) == {container.id: "docker unpause"}
+    assert witness.touches([container]) == {container.id: "docker unpause"}
 
 
 def test_a_network_is_seen_while_it_comes_and_goes(bench: Bench, keeper: Handle, cause: Callable[..., str | None]) -> None:
@@ -248,7 +248,7 @@ def test_a_container_in_its_network_is_seen(bench: Bench, cache: Handle, cause: 
     beside = bench.start(PYTHON, ["sleep", "infinity"], network_mode=mode, init=True)
     witness = Witness(bench.engine)
     witness.remember([bench.look(cache)])
-    assert witness.touched([bench.look(cache)]) == {cache.id: f"it shares its network with container {beside.name}"}
+    assert witness.touches([bench.look(cache)]) == {cache.id: f"it shares its network with container {beside.name}"}
     beside.remove(force=True)
 
 
@@ -290,7 +290,7 @@ def test_a_socket_in_a_bind_mount_is_a_way_in(bench: Bench, tmp_path: Path) -> N
     with redis.Redis(unix_socket_path=str(tmp_path / "redis.sock")) as client:
         client.set("note", "changed")
     expected = "its socket /var/run/cache/redis.sock is in a directory of the host"
-    assert witness.touched([bench.look(made)]) == {made.id: expected}
+    assert witness.touches([bench.look(made)]) == {made.id: expected}
 
 
 def test_a_socket_in_a_volume_is_a_way_in_once_it_is_shared(bench: Bench, cause: Callable[..., str | None]) -> None:
@@ -385,4 +385,4 @@ def test_lost_events_are_a_touch(bench: Bench, keeper: Handle, peer: Handle, cau
 
 
 def test_a_container_that_was_never_remembered_is_touched(bench: Bench, keeper: Handle) -> None:
-    assert Witness(bench.engine).touched([bench.look(keeper)]) == {keeper.id: "nothing is known of it"}
+    assert Witness(bench.engine).touches([bench.look(keeper)]) == {keeper.id: "nothing is known of it"}

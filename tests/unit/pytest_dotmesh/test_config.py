@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +87,6 @@ def test_the_help_tells_all_three_names_of_every_setting(pytester: pytest.Pytest
 
 def given(setting: Any, place: str) -> tuple[str, Any]:
     """A value for a setting as it is written at a place, and what it means."""
-    if setting.kind == "switch":
-        return {"option": ("off", False), "variable": ("0", False), "ini": ("yes", True)}[place]
     if setting.name == "strategy":
         word = {"option": "restart", "variable": "respawn", "ini": "auto"}[place]
         return word, word
@@ -312,38 +309,83 @@ def test_other_words_of_the_ini_file_are_no_paths(pytester: pytest.Pytester) -> 
 
 
 TOML_STRINGS = """
-[tool.pytest.ini_options]
 dm_file = ["/a.yaml", "/b.yaml"]
 dm_profile = "debug extra"
 dm_commit = "seed"
 dm_autouse = true
 dm_timeout = 5
+dm_spares = 2
 """
-TOML_NATIVE = """
-[tool.pytest]
+QUOTED = """
 dm_file = ["/a.yaml", "/b.yaml"]
 dm_profile = ["debug", "extra"]
 dm_commit = "seed"
 dm_autouse = "true"
 dm_timeout = "5"
+dm_spares = "2"
 """
+NATIVE = QUOTED.replace('"true"', "true").replace('"5"', "5").replace('"2"', "2")
+TABLES = {
+    "ini_options": ("pyproject.toml", "tool.pytest.ini_options", TOML_STRINGS),
+    "tool.pytest": ("pyproject.toml", "tool.pytest", NATIVE),
+    "tool.pytest-quoted": ("pyproject.toml", "tool.pytest", QUOTED),
+    "pytest.toml": ("pytest.toml", "pytest", NATIVE),
+    "pytest.toml-quoted": ("pytest.toml", "pytest", QUOTED),
+}
 
 
-@by_name("text", [TOML_STRINGS, TOML_NATIVE], ids=["ini_options", "native"])
-def test_settings_may_be_in_pyproject_toml(pytester: pytest.Pytester, text: str) -> None:
-    pytester.makepyprojecttoml(text)
-    config = read(pytester)
+def read_toml(pytester: pytest.Pytester, name: str, table: str, text: str) -> DmConfig:
+    """Read the settings that a table of a TOML file gives."""
+    (pytester.path / name).write_text(f"[{table}]\n{text}\n")
+    return read_config(pytester.parseconfig())
+
+
+@by_name("place", TABLES)
+def test_settings_may_be_in_toml(pytester: pytest.Pytester, place: str) -> None:
+    config = read_toml(pytester, *TABLES[place])
     assert config.compose.files == ("/a.yaml", "/b.yaml")
     assert config.compose.profiles == ("debug", "extra")
-    assert (config.session.commit, config.autouse, config.session.ready_timeout_s) == ("seed", True, 5.0)
+    assert (config.session.commit, config.autouse, config.session.ready_timeout_s, config.spares) == ("seed", True, 5.0, 2)
+    assert config.chosen
 
 
-@by_name(("line", "name"), [("dm_autouse = true", "dm_autouse"), ("dm_timeout = 5", "dm_timeout")])
-def test_a_value_of_native_toml_that_is_not_in_quotes_is_named(pytester: pytest.Pytester, line: str, name: str) -> None:
-    pytester.makepyprojecttoml(f"[tool.pytest]\n{line}")
+@by_name("apart", [True, False])
+def test_every_setting_has_its_own_type_in_native_toml(pytester: pytest.Pytester, *, apart: bool) -> None:
+    """Two settings go with others of them only in a file of their own."""
+    settings = [s for s in SETTINGS if (s.name in ("keep_failed_to", "workers_share")) is apart]
+    lines = []
+    for setting in settings:
+        written, _ = given(setting, "ini")
+        text = written if setting.kind in ("flag", "number", "count") else f"'{written}'"
+        lines.append(f"{setting.dest} = {f'[{text}]' if setting.kind in ('list', 'lines') else text}")
+    config = read_toml(pytester, "pytest.toml", "pytest", "\n".join(lines))
+    assert {s.name: value(config, s.name) for s in settings} == {s.name: given(s, "ini")[1] for s in settings}
+
+
+def test_a_flag_and_a_number_of_native_toml_may_be_nothing(pytester: pytest.Pytester) -> None:
+    config = read_toml(pytester, "pytest.toml", "pytest", "dm_settle = false\ndm_lock_timeout = 0\ndm_keep_failed_mib = 0.5")
+    assert (config.settle, config.session.lock_timeout_s, config.keep_failed.limits.size_bytes) == (False, 0.0, 512 << 10)
+
+
+@by_name(
+    "line",
+    [
+        "dm_autouse = 1",
+        "dm_timeout = true",
+        "dm_timeout = -1",
+        "dm_timeout = nan",
+        "dm_spares = 1.5",
+        "dm_spares = -1",
+        "dm_commit = 3",
+        "dm_file = 'compose.yaml'",
+        "dm_profile = [1]",
+    ],
+)
+def test_a_value_of_native_toml_that_makes_no_sense_is_named(pytester: pytest.Pytester, line: str) -> None:
+    (pytester.path / "pytest.toml").write_text(f"[pytest]\n{line}\n")
     result = pytester.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert re.search(rf"pyproject\.toml: config option '{name}' expects a string", result.stderr.str())
+    assert line.split()[0] in result.stderr.str()
     assert "Traceback" not in result.stderr.str()
 
 

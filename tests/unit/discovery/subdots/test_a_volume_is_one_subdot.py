@@ -125,11 +125,11 @@ def test_a_service_that_takes_the_volumes_of_another_uses_its_subdots(tmp_path: 
 # External volumes, and volumes that cannot be reached
 
 
-def test_an_external_volume_is_listed_but_not_adopted_without_being_named(tmp_path: Path) -> None:
+def test_an_external_volume_is_listed_but_not_included_without_being_named(tmp_path: Path) -> None:
     text = "services: {db: {image: 'postgres:16', volumes: ['pg:/var/lib/postgresql/data']}}\nvolumes: {pg: {external: true, name: prod}}"
     assert shown(plan_of(tmp_path, text)) == (
         set(),
-        {"db /var/lib/postgresql/data: external volume; name it in x-dotmesh.include to adopt it"},
+        {"db /var/lib/postgresql/data: external volume; to include it, name it in x-dotmesh.include"},
     )
 
 
@@ -144,7 +144,7 @@ def test_an_external_volume_is_listed_but_not_adopted_without_being_named(tmp_pa
         ("", "", ", x-dotmesh: {include: true}"),
     ],
 )
-def test_an_external_volume_that_is_named_is_adopted_under_its_own_name(
+def test_an_external_volume_that_is_named_is_included_under_its_own_name(
     tmp_path: Path, top: str, on_service: str, on_volume: str
 ) -> None:
     text = f"""{top}
@@ -166,7 +166,7 @@ volumes: {{pg: {{external: true, name: prod{on_volume}}}}}
         ("{driver_opts: {type: ext4, device: /dev/sdb1}}", "volume of type ext4 is not supported"),
     ],
 )
-def test_a_volume_that_cannot_be_reached_is_not_adopted_even_if_named(tmp_path: Path, volume: str, reason: str) -> None:
+def test_a_volume_that_cannot_be_reached_is_not_included_even_if_named(tmp_path: Path, volume: str, reason: str) -> None:
     text = f"x-dotmesh: {{include: [vol]}}\nservices: {{s: {{image: 'redis:7', volumes: ['vol:/data']}}}}\nvolumes: {{vol: {volume}}}"
     assert shown(plan_of(tmp_path, text)) == (set(), {f"s /data: {reason}; {IN_VAIN}"})
 

@@ -95,7 +95,7 @@ def test_settings_of_the_file_overrule_the_judgement(
     assert {str(s.name) for s in plan_of(tmp_path, text).subdots} == subdots
 
 
-def test_including_a_whole_service_adopts_neither_sockets_nor_the_clock(tmp_path: Path) -> None:
+def test_including_a_whole_service_includes_neither_sockets_nor_the_clock(tmp_path: Path) -> None:
     text = """
     services:
       a:

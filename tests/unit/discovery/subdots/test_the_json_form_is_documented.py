@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 
-from dm_compose.core.plain import to_plain
 from tests.support.capabilities import needs_compose
 from tests.support.plans import plan_of
 
@@ -25,7 +24,7 @@ volumes: {pg: }
 
 
 def test_the_json_form_is_the_documented_one(tmp_path: Path) -> None:
-    found = json.loads(json.dumps(to_plain(plan_of(tmp_path, DOCUMENTED))))
+    found = json.loads(json.dumps(plan_of(tmp_path, DOCUMENTED).as_plain()))
     assert found == {
         "dot": "shop",
         "project": "shop",
@@ -86,4 +85,4 @@ def test_the_json_form_does_not_depend_on_the_order_in_the_file(tmp_path: Path) 
             key: {**value, "volumes": value.get("volumes", [])[::-1]} for key, value in reversed(document["services"].items())
         },
     }
-    assert to_plain(plan_of(tmp_path, yaml.safe_dump(turned, sort_keys=False))) == to_plain(plan_of(tmp_path, DOCUMENTED))
+    assert plan_of(tmp_path, yaml.safe_dump(turned, sort_keys=False)).as_plain() == plan_of(tmp_path, DOCUMENTED).as_plain()
