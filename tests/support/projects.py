@@ -131,7 +131,7 @@ class TestProject:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What keeps dm-compose away from the user's own store and files."""
+        """The variables that keep dm-compose away from the user's own store and files."""
         return {"DM_HOME": str(self.home), "XDG_STATE_HOME": str(self.directory.parent / "state")}
 
     def write(self, document: Mapping[str, Any]) -> None:
