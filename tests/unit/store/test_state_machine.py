@@ -81,7 +81,7 @@ def look(root: Path) -> dict[str, object]:
 
 @dataclass
 class History:
-    """Return the names of commits: the branch that is checked out, all refs, and what the reflog has mentioned since it was cut."""
+    """The names of commits: the branch that is checked out, all refs, and the reflog's mentions since it was cut."""
 
     branch: RefName = DEFAULT_BRANCH
     branches: dict[RefName, CommitId] = field(default_factory=dict)
