@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.common import arguments, headline, spread, table, timed
+from dm_compose.core.variables import Variables
 from dm_compose.driver.client import ask
 from dm_compose.driver.running import Background, end, identity
 from dm_compose.driver.service import DriverService
@@ -105,9 +106,9 @@ def main() -> None:
     headline("The volume driver")
     with private_engine(IMAGE) as engine, contextlib.ExitStack() as after:
         os.environ.update(engine.environment)
-        os.environ["DM_HOME"] = str(engine.home / "stores" / "bench")
         (engine.home / "stores").mkdir()
-        service = DriverService(Engine(), plugins=engine.plugins, keeper=Background())
+        variables = Variables({"DM_HOME": str(engine.home / "stores" / "bench")})
+        service = DriverService(Engine(), variables, plugins=engine.plugins, keeper=Background())
         after.callback(stop, service)
         service.init()
         print(f"Docker Engine {service.engine.facts().version}\n")

@@ -66,9 +66,9 @@ def measure(base: Path, files: int, mib: int, rounds: int) -> tuple[list[float],
 
 
 def _commit(store: LocalStore, where: dict[SubdotName, str]) -> CommitId:
-    commit_id = store.prepare_commit(DOT, MAIN_WORKTREE, where)
-    store.capture(commit_id)
-    return store.publish(commit_id, CommitDraft("seed", "bench")).id
+    entry = store.prepare_commit(DOT, MAIN_WORKTREE, where)
+    store.capture(entry)
+    return store.publish(entry, CommitDraft("seed", "bench")).id
 
 
 def main() -> None:

@@ -26,27 +26,28 @@ class Finished:
     stderr: str
 
 
-def capture(command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Finished:
+def capture(command: Sequence[str], *, timeout_s: float) -> Finished:
     """Run a command without input and return its output.
 
     FileNotFoundError when there is no such program. DmError, which names the command, when it runs longer than `timeout_s`.
     """
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, env=environment, check=False
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
         raise DmError(f"waited {timeout_s:.0f} s for `{' '.join(command[:4])} ...`, which did not end") from None
     return Finished(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
-def pass_through(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+def pass_through(command: Sequence[str], changes: Mapping[str, str] | None = None) -> int:
     """Run a command on our own terminal and return its exit code. The code is 128 + N when the signal N ended the command.
+
+    The command gets the environment of this process, with `changes`.
 
     The command gets each SIGINT and SIGTERM once, no matter whether the signal was sent to this process alone or to the whole
     process group. This process itself goes on. In any thread but the main one signals are not handed on, because Python
     delivers them to the main thread only.
     """
+    environment = {**os.environ, **(changes or {})}
     if threading.current_thread() is not threading.main_thread():
         code = subprocess.run(command, env=environment, check=False).returncode
         return code if code >= 0 else 128 - code
@@ -193,8 +194,3 @@ def start_background(command: Sequence[str], log: Path) -> int:
             check=True,
         )
     return int(started.stdout)
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """Return the environment of this process with changes."""
-    return {**os.environ, **changes}

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dm_compose.compose import ComposeOptions
+from dm_compose.core.variables import Variables
 from dm_compose.errors import UsageError
 from dm_compose.sessions.evidence import Limits
 from dm_compose.sessions.options import STRATEGIES, SessionOptions
@@ -113,6 +114,7 @@ class DmConfig:
     spares: int
     workers_share: bool
     environment: Environment
+    variables: Variables
     chosen: bool
 
 
@@ -186,6 +188,7 @@ def read_config(config: pytest.Config) -> DmConfig:
         spares=values["spares"],
         workers_share=values["workers_share"],
         environment=Environment(values["env"], "dm_env"),
+        variables=Variables.of({"HOME": os.path.expanduser("~"), **os.environ}),
         chosen=chosen,
     )
 

@@ -38,7 +38,7 @@ def keep(session: Session, start: Commit, settings: KeepFailed, run: str, test: 
         command = _command(options, "checkout", found.branch)
         if settings.to:
             remote, theirs = _destination(settings.to)
-            pushed = Remotes(Dots(stack.listener)).push(remote, stack, found.branch, theirs)
+            pushed = Remotes(Dots(stack.variables, stack.listener)).push(remote, stack, found.branch, theirs)
             command = _command(options, "up", "--from", f"{remote}:{pushed.name}@{pushed.branch}")
     except DmError as error:
         return KeptState(test, command, error.message if command is None else f"not pushed: {error.message}")

@@ -60,7 +60,7 @@ class Runner:
         self._lease: Lease | None = None
         self._pristine: Commit | None = None
         self._turns = Turns(worker.shared["turns"]) if worker.shared else None
-        self.stack = Stack(config.compose, self._listen)
+        self.stack = Stack(config.compose, config.variables, self._listen)
 
     def _listen(self, event: Event) -> None:
         if event.what in ("wait", "warning", "recover", "carry", "settle", "durability", "spares"):

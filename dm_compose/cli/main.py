@@ -9,10 +9,10 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import colour, print_error
 from dm_compose.errors import DmError, PluginError
 
@@ -91,7 +91,7 @@ def _bug(words: Sequence[str]) -> int:
 
 def _keep_traceback(words: Sequence[str]) -> str:
     """Write the traceback of the current exception to a file that the user can send to somebody; return where it is, in words."""
-    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "dm-compose"
+    base = read_variables().state_directory
     file = base / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     text = f"{' '.join(words)}\n{traceback.format_exc()}"
     try:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from dm_compose.cli.output import Narrator
 from dm_compose.cli.targets import ComposeTarget
-from dm_compose.compose import Compose, ComposeOptions
+from dm_compose.compose import Compose
 from dm_compose.compose.words import read_words
 from dm_compose.core.units import size
 from dm_compose.errors import DmError
@@ -28,12 +27,12 @@ def command(name: str) -> click.Command:
 
     def run(words: tuple[str, ...]) -> int:
         found: ComposeTarget = click.get_current_context().obj
-        return hand_through(found.options, [name, *words])
+        return hand_through(found, [name, *words])
 
     return HandedThrough(name, callback=run, add_help_option=False)
 
 
-def hand_through(options: ComposeOptions, words: list[str]) -> int:
+def hand_through(found: ComposeTarget, words: list[str]) -> int:
     """Run a Compose verb and return Compose's exit code.
 
     A verb that makes or removes containers may get a generated project file. Before `down -v` uncommitted state is kept, and
@@ -41,23 +40,20 @@ def hand_through(options: ComposeOptions, words: list[str]) -> int:
     """
     verb = read_words(words)
     if verb.verb not in CREATING | REMOVING or verb.asks("help"):
-        return Compose(options).pass_through(words)
-    from dm_compose.dots.stack import Stack
+        return Compose(found.options, found.variables.compose_files).pass_through(words)
     from dm_compose.up.run import compose_with_state
 
     if verb.verb in REMOVING and verb.asks("volumes") and not verb.asks("dry-run"):
-        _keep_uncommitted(options)
-    return compose_with_state(Stack(options, Narrator(quiet=False)), words, creates=verb.verb in CREATING)
+        _keep_uncommitted(found)
+    return compose_with_state(found.stack(quiet=False), words, creates=verb.verb in CREATING)
 
 
-def _keep_uncommitted(options: ComposeOptions) -> None:
+def _keep_uncommitted(found: ComposeTarget) -> None:
     """Name the uncommitted state that `down -v` is about to remove, and keep it if the stack has a commit.
 
     A DmError gets a hint that nothing was removed.
     """
-    from dm_compose.dots.stack import Stack
-
-    stack = Stack(options, Narrator(quiet=True))
+    stack = found.stack(quiet=True)
     try:
         status = stack.status()
         dirty = [s for s in status.subdots if s.dirty and s.place is not None]

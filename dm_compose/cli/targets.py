@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 import click
 
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import Narrator
 from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.core.names import DotName, RefName
+from dm_compose.core.variables import Variables
 from dm_compose.errors import ComposeError
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from dm_compose.dots.stack import Stack
     from dm_compose.dots.stored_dot import StoredDot
     from dm_compose.store.api import Store
-
-DOT_VARIABLE = "DM_DOT"
 
 
 class Target(Protocol):
@@ -42,6 +41,7 @@ class Target(Protocol):
         """Return the dot of this name, or the dot that the command is about if there is no name."""
 
     named_branch: RefName | None
+    variables: Variables
 
 
 @dataclass
@@ -50,11 +50,12 @@ class ComposeTarget:
 
     options: ComposeOptions
     named_branch: RefName | None = None
+    variables: Variables = field(default_factory=read_variables)
 
     def dots(self, *, quiet: bool = True) -> Dots:
         from dm_compose.dots.all_dots import Dots
 
-        return Dots(Narrator(quiet=quiet))
+        return Dots(self.variables, Narrator(quiet=quiet))
 
     def named_or_current(self, text: str | None, *, quiet: bool) -> Dot:
         return self.dots(quiet=quiet).dot(DotName.parse(text)) if text is not None else self.dot(quiet=quiet)
@@ -63,7 +64,7 @@ class ComposeTarget:
         """Return the stack."""
         from dm_compose.dots.stack import Stack
 
-        return Stack(self.options, Narrator(quiet=quiet))
+        return Stack(self.options, self.variables, Narrator(quiet=quiet))
 
     def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
         return self.stack(quiet=quiet)
@@ -81,17 +82,17 @@ class StoreTarget:
 
     named_dot: DotName | None = None
     named_branch: RefName | None = None
+    variables: Variables = field(default_factory=read_variables)
 
     def dots(self, *, quiet: bool = True) -> Dots:
         """Return all dots of the store."""
         from dm_compose.dots.all_dots import Dots
 
-        return Dots(Narrator(quiet=quiet))
+        return Dots(self.variables, Narrator(quiet=quiet))
 
     def name(self) -> DotName | None:
         """Return the dot that `--dot` or DM_DOT names, None without either."""
-        given = os.environ.get(DOT_VARIABLE)
-        return self.named_dot or (DotName.parse(given) if given else None)
+        return self.named_dot or self.variables.dot
 
     def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
         dots, name = self.dots(quiet=quiet), self.name()
@@ -124,11 +125,11 @@ class StoreTarget:
 
     def _stack(self, dots: Dots, *, quiet: bool) -> tuple[Stack, DotName] | None:
         """Return this directory's stack and its dot. None without a compose file here, or if the store has no such dot."""
-        if dots.engine is None or not Compose(ComposeOptions()).files():
+        if dots.engine is None or not Compose(ComposeOptions(), self.variables.compose_files).files():
             return None
         from dm_compose.dots.stack import Stack
 
-        stack = Stack(ComposeOptions(), Narrator(quiet=quiet))
+        stack = Stack(ComposeOptions(), self.variables, Narrator(quiet=quiet))
         try:
             with dots.store() as store:
                 name = stack.identity(store)[0]

@@ -77,7 +77,7 @@ class Clone(Stack):
     """
 
     def __init__(self, original: Stack, name: DotName, run: str) -> None:
-        super().__init__(replace(original.compose.options, project_name=str(name)), original.listener)
+        super().__init__(replace(original.compose.options, project_name=str(name)), original.variables, original.listener)
         self.facts = CloneFacts(original.facts, name)
         self.original = original
         self.run = run
@@ -127,7 +127,7 @@ class Clone(Stack):
 
     def open(self, *, make_volumes: bool) -> OpenStack:
         places = self.places(make_volumes=False)
-        return OpenStack(self, open_access(self.facts.engine, places.values(), self.listener), places)
+        return OpenStack(self, open_access(self.facts.engine, places.values(), self.variables, self.listener), places)
 
 
 @contextlib.contextmanager
@@ -143,10 +143,10 @@ def made(clone: Clone, ref: str) -> Iterator[Commit]:
         raise ComposeError(f"getting the stack's images failed with exit code {code}", hint="Its own output says why.")
     for problem in clone.problems(copy.deepcopy(dict(original.facts.project.document))):
         clone.listener(Event("warning", problem))
-    access = open_access(engine, [], clone.listener)
+    access = open_access(engine, [], clone.variables, clone.listener)
     store = access.store
     try:
-        sweep(engine, store, clone.listener)
+        sweep(engine, store, clone.variables, clone.listener)
         found = original.find(store, ref)
         with locked(store, session_lock(clone.name), clone.listener, timeout_s=0):
             store.create_dot(clone.name, owner=str(Owner.me()))
@@ -158,7 +158,8 @@ def made(clone: Clone, ref: str) -> Iterator[Commit]:
                 )  # so that commits that tests put aside stay while the clone does
                 yield commit
             finally:
-                remove_clone(engine, store, clone.listener, clone.name, engine.labelled(f"{CLONE_LABEL}={clone.name}"))
+                mine = engine.labelled(f"{CLONE_LABEL}={clone.name}")
+                remove_clone(engine, store, clone.variables, clone.listener, clone.name, mine)
     finally:
         store.close()
 
@@ -170,4 +171,4 @@ def _make_volumes(clone: Clone, store: Store, commit: Commit) -> None:
         clone.facts.engine.create_new_volume(subdot.volume, {**clone.facts.volume_labels(subdot), **clone.labels})
     store.set_places(clone.name, MAIN_WORKTREE, places)
     move = Move("clone", DEFAULT_BRANCH, commit.id)
-    fill_volumes(clone.facts.engine, clone.listener, (clone.name, MAIN_WORKTREE), places, commit.id, move)
+    fill_volumes(clone.facts.engine, clone.variables, clone.listener, (clone.name, MAIN_WORKTREE), places, commit.id, move)

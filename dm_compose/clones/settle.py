@@ -14,12 +14,12 @@ from dm_compose.clones.running import running_clone
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, DotName
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.dots.stack import Stack
 from dm_compose.engine import STOP_TIMEOUT_S
 from dm_compose.errors import DmError, VersionMismatchError
 from dm_compose.live.access import open_access
 from dm_compose.live.locks import locked
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.store.api import Store
 
 WORKER = "settle"
@@ -41,7 +41,7 @@ def settled(stack: Stack, options: SettleOptions, run: str) -> CommitId:
     from then on, so that nobody waits for that again. If several processes want the form at once, one makes it and the others
     wait. NotFoundError, VersionMismatchError.
     """
-    access = open_access(stack.facts.engine, [], stack.listener)
+    access = open_access(stack.facts.engine, [], stack.variables, stack.listener)
     try:
         store = access.store
         commit = stack.find(store, options.commit)

@@ -12,6 +12,7 @@ from dm_compose.core.containers import Resource
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.labels import CLONE_LABEL
 from dm_compose.core.names import DotName, session_lock
+from dm_compose.core.variables import Variables
 from dm_compose.engine import Engine, abandoned
 from dm_compose.errors import DmError, InUseError, UsageError
 from dm_compose.live.locks import locked, who_am_i
@@ -29,7 +30,9 @@ class Leftover:
     resources: tuple[Resource, ...]
 
 
-def sweep(engine: Engine, store: Store, listener: Listener, *, thorough: bool = False, dry_run: bool = False) -> list[Leftover]:
+def sweep(
+    engine: Engine, store: Store, variables: Variables, listener: Listener, *, thorough: bool = False, dry_run: bool = False
+) -> list[Leftover]:
     """Remove the clones whose owners have gone, and return them. Several processes may sweep at once.
 
     If the store knows a clone, the clone's lock shows whether its owner lives, because the kernel frees the lock of a dead
@@ -59,11 +62,13 @@ def sweep(engine: Engine, store: Store, listener: Listener, *, thorough: bool = 
                 continue  # somebody else has just done it
             found.append(Leftover(name, tuple(resources)))
             if not dry_run:
-                remove_clone(engine, store, listener, name, resources)
+                remove_clone(engine, store, variables, listener, name, resources)
     return found
 
 
-def remove_clone(engine: Engine, store: Store, listener: Listener, name: DotName, resources: list[Resource]) -> None:
+def remove_clone(
+    engine: Engine, store: Store, variables: Variables, listener: Listener, name: DotName, resources: list[Resource]
+) -> None:
     """Remove a clone. Warn of anything that cannot be removed; the store then still knows the clone, for the next sweep."""
 
     def remove(resource: Resource) -> bool:
@@ -77,7 +82,7 @@ def remove_clone(engine: Engine, store: Store, listener: Listener, name: DotName
     done = True
     for _, kind in groupby(resources, key=lambda resource: resource.kind):
         done = all(at_once(remove, list(kind), most=REMOVED_AT_ONCE)) and done
-    forget_generated_files(name)
+    forget_generated_files(variables.state_directory, name)
     if done and name in store.clones():
         with locked(store, name, listener):
             store.delete_dot(name)

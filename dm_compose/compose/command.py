@@ -50,8 +50,10 @@ class ComposeOptions:
 class Compose:
     """The command `docker compose` with the options that choose one project."""
 
-    def __init__(self, options: ComposeOptions) -> None:
+    def __init__(self, options: ComposeOptions, files: Sequence[str] = ()) -> None:
+        """Choose a project by options. `files` are those of COMPOSE_FILE, which count where the options name none."""
         self.options = options
+        self._files = tuple(files)
 
     def project(self, *, all_profiles: bool = False) -> Project:
         """Return the project as Compose resolves it: interpolation, includes, extends, profiles, merges. Needs no engine.
@@ -98,9 +100,7 @@ class Compose:
 
     def files(self) -> list[Path]:
         """Return the files that the user or COMPOSE_FILE names, otherwise the file that Compose finds here or above."""
-        separator = os.environ.get("COMPOSE_PATH_SEPARATOR", os.pathsep)
-        named = self.options.files or tuple(filter(None, os.environ.get("COMPOSE_FILE", "").split(separator)))
-        if named:
+        if named := self.options.files or self._files:
             return [Path(name).absolute() for name in named]
         start = Path(self.options.project_directory or ".").absolute()
         return [d / name for d in (start, *start.parents) for name in _DEFAULT_FILES if (d / name).exists()][:1]
@@ -128,7 +128,7 @@ class Compose:
         if file is not None:
             options = replace(options, files=(str(file),), project_directory=str(directory or Path.cwd()))
         with _docker_command():
-            code = process.pass_through(["docker", "compose", *options.arguments(), *words], process.environment(**(extra or {})))
+            code = process.pass_through(["docker", "compose", *options.arguments(), *words], extra)
         if code:
             self._check_installed()
         return code

@@ -107,18 +107,18 @@ DEFAULT_SUBDOT = SubdotName("__default__")
 ROOT_SUBDOT = SubdotName("__root__")
 
 
-_LONGEST_NAME = 100
+LONGEST_NAME = 100
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    """Return `name`, with a number where it is taken."""
-    numbered = (f"{name[: _LONGEST_NAME - 4]}-{number}" for number in itertools.count(2))
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return `name`, or the name with the first number at its end that is not taken."""
+    numbered = (f"{name[: LONGEST_NAME - 4]}-{number}" for number in itertools.count(2))
     return name if name not in taken else next(other for other in numbered if other not in taken)
 
 
 def worktree_name(branch: RefName, taken: Collection[str]) -> WorktreeName:
     """Return a free name for a worktree of a branch."""
-    return WorktreeName.parse(_free(branch.replace("/", "-")[:_LONGEST_NAME], taken))
+    return WorktreeName.parse(free_name(branch.replace("/", "-")[:LONGEST_NAME], taken))
 
 
 def session_lock(dot: DotName) -> str:

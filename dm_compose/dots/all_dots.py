@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from datetime import UTC, datetime, timedelta
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import DotName, RefName, WorktreeName
 from dm_compose.core.upkeep import Checkup, Garbage
+from dm_compose.core.variables import Variables
 from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.engine import Engine
 from dm_compose.errors import DamagedError, DmError, EngineError, InUseError, NotFoundError, UsageError
-from dm_compose.live.access import HOME_VARIABLE, open_access
+from dm_compose.live.access import open_access
 from dm_compose.live.locks import LOCK_TIMEOUT_S, locked
 from dm_compose.operations.uncommitted import uncommitted
 from dm_compose.store.api import Store
@@ -49,7 +49,8 @@ class Summary:
 class Dots:
     """The dots of the store that DM_HOME names. Holds no lock and no connection to the store between calls."""
 
-    def __init__(self, listener: Listener = ignore) -> None:
+    def __init__(self, variables: Variables, listener: Listener = ignore) -> None:
+        self.variables = variables
         self.listener = listener
 
     @functools.cached_property
@@ -58,14 +59,14 @@ class Dots:
         try:
             return Engine()
         except EngineError:
-            if "/" in os.environ.get(HOME_VARIABLE, ""):
+            if self.variables.home_is_directory:
                 return None
             raise
 
     @contextlib.contextmanager
     def store(self) -> Iterator[Store]:
         """Open the store alone, without the files of any dot."""
-        access = open_access(self.engine, [], self.listener)
+        access = open_access(self.engine, [], self.variables, self.listener)
         try:
             yield access.store
         finally:
@@ -109,7 +110,7 @@ class Dots:
 
     def dot(self, name: DotName, branch: RefName | None = None) -> StoredDot:
         """Return a dot to work with, at its current branch or at one that is checked out."""
-        return StoredDot(name, self.engine, self.listener, branch=branch)
+        return StoredDot(name, self.engine, self.variables, self.listener, branch=branch)
 
     # Making and deleting
 
@@ -130,7 +131,7 @@ class Dots:
                 raise NotFoundError(f"No such filesystem: there is no dot {dot}", hint="`dm list` shows what there is.")
             with locked(store, dot, self.listener):
                 for worktree in store.worktrees(dot).values():
-                    users = self._users(StoredDot(dot, self.engine, self.listener, branch=worktree.branch))
+                    users = self._users(StoredDot(dot, self.engine, self.variables, self.listener, branch=worktree.branch))
                     if users:
                         raise InUseError(
                             f"We cannot delete the volume {dot}: {', '.join(users)} still use it",
@@ -221,7 +222,7 @@ class Dots:
                 found[worktree.name] = store.tree(dot, worktree.name)
                 continue
             try:
-                access = open_access(self.engine, worktree.places.values(), self.listener)
+                access = open_access(self.engine, worktree.places.values(), self.variables, self.listener)
             except DmError:
                 continue
             if access.how == "in-process":

@@ -13,9 +13,9 @@ from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
 from dm_compose.errors import NotFoundError
 from dm_compose.live.observe import observe_tree
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, arrive, drop_branch
@@ -77,7 +77,8 @@ class Dot(abc.ABC):
     EngineError and StoreError. It first finishes the work that a killed command left unfinished.
     """
 
-    def __init__(self, listener: Listener = ignore) -> None:
+    def __init__(self, variables: Variables, listener: Listener = ignore) -> None:
+        self.variables = variables
         self.listener = listener
 
     @property

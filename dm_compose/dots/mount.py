@@ -16,7 +16,7 @@ from dm_compose.errors import ExistsError, NotFoundError, StoreError
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import require_places
 from dm_compose.storage.system import file_errors
-from dm_compose.store.local.trees import CURRENT
+from dm_compose.store.history import CURRENT
 
 
 def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:

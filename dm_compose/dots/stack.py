@@ -12,7 +12,8 @@ from dm_compose.core.commit import Commit, Worktree
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import MAIN_WORKTREE, DotName, SubdotName, WorktreeName
-from dm_compose.discovery.naming import ANCESTOR_DRIVER
+from dm_compose.core.variables import Variables
+from dm_compose.core.volumes import DRIVER
 from dm_compose.discovery.stack_plan import Kind
 from dm_compose.dots.dot import Dot
 from dm_compose.dots.stored_dot import StoredDot
@@ -35,9 +36,9 @@ Rewrite = Callable[[dict[str, Any]], None]
 class Stack(Dot):
     """A Compose project whose state is a dot. Every method may raise ComposeError too."""
 
-    def __init__(self, options: ComposeOptions, listener: Listener = ignore) -> None:
-        super().__init__(listener)
-        self.compose = Compose(options)
+    def __init__(self, options: ComposeOptions, variables: Variables, listener: Listener = ignore) -> None:
+        super().__init__(variables, listener)
+        self.compose = Compose(options, variables.compose_files)
         self.facts = StackFacts(self.compose)
         self.rewrites: tuple[Rewrite, ...] = ()  # changes to the project before Compose gets it
 
@@ -116,13 +117,13 @@ class Stack(Dot):
         )
 
     def at_worktree(self, worktree: Worktree) -> Dot:
-        return StoredDot(worktree.dot, self.facts.engine, self.listener, branch=worktree.branch)
+        return StoredDot(worktree.dot, self.facts.engine, self.variables, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
         with self.live(lock=True) as live:
             if live.tree:
                 return add_tree(live, name, ref)
-            return add_volumes(live, self.facts.engine, self.facts.plan, name, ref)
+            return add_volumes(live, self.facts.engine, self.variables, self.facts.plan, name, ref)
 
     def recorded_places(self) -> Mapping[SubdotName, str]:
         """Return the recorded places of the worktree. The store is asked only if the plan has an anonymous volume.
@@ -131,7 +132,7 @@ class Stack(Dot):
         """
         if not any(s.kind in (Kind.ANONYMOUS, Kind.IMAGE) for s in self.facts.plan.subdots):
             return {}
-        access = open_access(self.facts.engine, [], self.listener)
+        access = open_access(self.facts.engine, [], self.variables, self.listener)
         try:
             return access.store.worktree(*self.identity(access.store)).places
         except NotFoundError:
@@ -141,17 +142,17 @@ class Stack(Dot):
 
     def open(self, *, make_volumes: bool) -> OpenStack:
         """Open the store for several operations. `make_volumes` makes the volumes of subdots that have none."""
-        driven = [v.name for v in self.facts.project.volumes.values() if v.driver == ANCESTOR_DRIVER]
+        driven = [v.name for v in self.facts.project.volumes.values() if v.driver == DRIVER]
         if driven:
-            access = open_access(self.facts.engine, [], self.listener)
+            access = open_access(self.facts.engine, [], self.variables, self.listener)
             dot, name = self.identity(access.store)
             is_tree = access.store.has_dot(dot) and access.store.worktree(dot, name).tree
             volumes = [self.facts.engine.volume(n) for n in driven]
-            if is_tree and all(v is None or v.driver == ANCESTOR_DRIVER for v in volumes):
+            if is_tree and all(v is None or v.driver == DRIVER for v in volumes):
                 return OpenStack(self, access, None)
             access.store.close()
         places = self.places(make_volumes=make_volumes)
-        return OpenStack(self, open_access(self.facts.engine, places.values(), self.listener), places)
+        return OpenStack(self, open_access(self.facts.engine, places.values(), self.variables, self.listener), places)
 
     @contextlib.contextmanager
     def live(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
@@ -215,9 +216,9 @@ class OpenStack:
 
         if lock:
             with locked(self.store, self.stack.identity(self.store)[0], self.stack.listener):
-                yield recover(observe(), observe, new_session=new_session)
+                yield recover(observe(), observe, self.stack.variables, new_session=new_session)
         else:
-            yield recover_if_left(observe(), observe)
+            yield recover_if_left(observe(), observe, self.stack.variables)
 
     def close(self) -> None:
         """Close the store."""

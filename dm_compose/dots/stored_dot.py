@@ -10,6 +10,7 @@ from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.labels import PROJECT_LABEL
 from dm_compose.core.names import DotName, RefName, SubdotName, WorktreeName, worktree_name
+from dm_compose.core.variables import Variables
 from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.dots.dot import Dot
 from dm_compose.engine import Engine
@@ -26,9 +27,15 @@ class StoredDot(Dot):
     """A dot by its name, at its current worktree or at the one that stands on `branch`."""
 
     def __init__(
-        self, name: DotName, engine: Engine | None, listener: Listener = ignore, *, branch: RefName | None = None
+        self,
+        name: DotName,
+        engine: Engine | None,
+        variables: Variables,
+        listener: Listener = ignore,
+        *,
+        branch: RefName | None = None,
     ) -> None:
-        super().__init__(listener)
+        super().__init__(variables, listener)
         self._name = name
         self.branch = branch
         self.engine = engine
@@ -47,19 +54,19 @@ class StoredDot(Dot):
 
             if lock:
                 with locked(access.store, self.name, self.listener):
-                    yield recover(observe(), observe)
+                    yield recover(observe(), observe, self.variables)
             else:
-                yield recover_if_left(observe(), observe)
+                yield recover_if_left(observe(), observe, self.variables)
 
     @contextlib.contextmanager
     def _access(self) -> Iterator[Access]:
         """Open the store. If a helper is needed, it mounts the volumes of the worktree too."""
-        access = open_access(self.engine, [], self.listener)
+        access = open_access(self.engine, [], self.variables, self.listener)
         try:
             worktree = self._worktree(access)
             if not worktree.tree:
                 access.store.close()
-                access = open_access(self.engine, self._present(worktree).values(), self.listener)
+                access = open_access(self.engine, self._present(worktree).values(), self.variables, self.listener)
             yield access
         finally:
             access.store.close()
@@ -97,7 +104,7 @@ class StoredDot(Dot):
         return make_member(self.engine, container, mounts, pinned=pinned)
 
     def at_worktree(self, worktree: Worktree) -> Dot:
-        return StoredDot(worktree.dot, self.engine, self.listener, branch=worktree.branch)
+        return StoredDot(worktree.dot, self.engine, self.variables, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
         with self.live(lock=True) as live:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import dm_compose
 from dm_compose.core.events import Event, Listener, ignore
+from dm_compose.core.variables import Variables
 from dm_compose.core.volumes import DRIVER
 from dm_compose.driver.client import DriverProcess, ask, tell_to_leave
 from dm_compose.driver.listening import PLUGINS, socket_of
@@ -79,6 +80,7 @@ class DriverService:
     """
 
     engine: Engine
+    variables: Variables
     driver: str = DRIVER
     plugins: Path = PLUGINS
     keeper: Keeper = field(default_factory=lambda: keeper())
@@ -90,18 +92,18 @@ class DriverService:
         return socket_of(self.driver, self.plugins)
 
     @classmethod
-    def waking(cls, driver: str, plugins: Path, listener: Listener) -> DriverService:
+    def waking(cls, variables: Variables, driver: str, plugins: Path, listener: Listener) -> DriverService:
         """Connect to the engine, for `init`.
 
         An engine that does not answer may be starting, and waiting for the driver. So a driver that was set up before is started
         first.
         """
         keeper_ = keeper()
-        store, path = likely_store(), socket_of(driver, plugins)
+        store, path = likely_store(variables), socket_of(driver, plugins)
         if not engine_answers(ANSWER_TIMEOUT_S) and os.geteuid() == 0 and (store / "state.db").exists() and ask(path) is None:
             listener(Event("engine", "does not answer; it may be starting and waiting for the driver"))
             listener(Event("driver", keeper_.start(store, path).text))
-        return cls(Engine(), driver, plugins, keeper_, listener)
+        return cls(Engine(), variables, driver, plugins, keeper_, listener)
 
     def init(self) -> DriverStatus:
         """Have the driver run. Idempotent.
@@ -110,7 +112,7 @@ class DriverService:
         driver serves another store. EngineError when the engine does not find the driver.
         """
         self._check_host()
-        store = find_store(self.engine, make=True)
+        store = find_store(self.engine, self.variables, make=True)
         assert store is not None
         self._tell("store", str(store))
         self._tell("socket", str(self.socket))
@@ -145,7 +147,7 @@ class DriverService:
         self._refuse_users()
         if found is None:
             self._tell("driver", "does not answer; it is needed to remove its volumes")
-            store = find_store(self.engine, make=True)
+            store = find_store(self.engine, self.variables, make=True)
             assert store is not None
             found = self._start(store, None)
         removed = tuple(self.engine.volumes_of_driver(self.driver))
@@ -167,7 +169,7 @@ class DriverService:
         self._check_host()
         found = ask(self.socket)
         serving = found is not None and not found.leaving
-        store = found.store if found is not None and serving else find_store(self.engine, make=False)
+        store = found.store if found is not None and serving else find_store(self.engine, self.variables, make=False)
         return DriverStatus(
             driver=self.driver,
             running=serving,

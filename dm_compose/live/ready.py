@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 import time
 
 from dm_compose.core.containers import Container
@@ -11,28 +9,14 @@ from dm_compose.core.events import Event, Listener
 from dm_compose.datastores.base import Probe
 from dm_compose.engine import Engine
 from dm_compose.engine.endpoints import endpoints
-from dm_compose.errors import NotReadyError, UsageError
+from dm_compose.errors import NotReadyError
 from dm_compose.live.worktree import LiveWorktree, Member
 
 POLL_S = 0.01
 PROBE_TIMEOUT_S = 2.0
 HEALTH_POLL_S = 0.2
 STATE_CHECK_S = 0.25
-DEFAULT_TIMEOUT_S = 120.0
-TIMEOUT_VARIABLE = "DM_TIMEOUT"
 LOG_LINES = 12
-
-
-def ready_timeout_s() -> float:
-    """Return how many seconds to wait for each datastore where nobody says it: DM_TIMEOUT, else two minutes."""
-    text = os.environ.get(TIMEOUT_VARIABLE) or str(DEFAULT_TIMEOUT_S)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise UsageError(f"{TIMEOUT_VARIABLE}: {text!r} is not a number of seconds")
-    return seconds
 
 
 def await_ready(engine: Engine, member: Member, listener: Listener, timeout_s: float) -> float:

@@ -14,10 +14,10 @@ from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, EntryId, RefName, SubdotName
 from dm_compose.core.plan import Action, Plan
 from dm_compose.core.tree import Restored
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.errors import DmError
 from dm_compose.live.executor import Done, Work, carry_out
 from dm_compose.live.freeze import Freeze
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.plans import also_bring_up, plan_restore
 from dm_compose.operations.uncommitted import capture, mark_quiet

@@ -94,7 +94,7 @@ def in_turn(stack: Stack, options: SessionOptions) -> Iterator[Session]:
 
 
 def _find(stack: Stack, ref: str) -> Commit:
-    access = open_access(stack.facts.engine, [], stack.listener)
+    access = open_access(stack.facts.engine, [], stack.variables, stack.listener)
     with contextlib.closing(access.store) as store:
         return stack.find(store, ref)
 

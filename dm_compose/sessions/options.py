@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.live.locks import LOCK_TIMEOUT_S
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.up.durability import FULL
 
 STRATEGIES = ("auto", "respawn", "restart")

@@ -28,7 +28,8 @@ from dm_compose.sessions.leases import on_clone
 from dm_compose.sessions.options import SessionOptions
 from dm_compose.sessions.rotation import Rotation
 from dm_compose.sessions.session import Session
-from dm_compose.untouched.last_restore import EVERYTHING, UNKNOWN, Touched
+from dm_compose.untouched.last_restore import EVERYTHING, Touched
+from dm_compose.untouched.witness import UNKNOWN
 
 
 class SpareClone:

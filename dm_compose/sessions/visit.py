@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from dm_compose.core.commit import Commit
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.plans import plan_restore, put_back_anyway
 from dm_compose.operations.restore import RestoreReport, put_in_place

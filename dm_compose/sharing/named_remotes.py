@@ -22,11 +22,11 @@ from dm_compose.remotes.base import Context, Remote
 from dm_compose.remotes.names import RemoteName
 from dm_compose.remotes.registry import open_remote
 from dm_compose.remotes.url import RemoteUrl
+from dm_compose.sharing.remote_ref import NAMESPACE
 from dm_compose.store.api import Store
 from dm_compose.store.exchange import NewDot
 from dm_compose.transfer import Fetched, Pushed, Relation, download, push
 
-ADMIN = DotName("admin")
 _REMOTE, _CURRENT = "remote.", "current-remote"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
@@ -103,7 +103,7 @@ class Remotes:
         if (text := settings.get(_REMOTE + name)) is not None:
             return RemoteUrl.parse(text)
         if "/" in name:
-            return RemoteUrl.parse(name)
+            return RemoteUrl.parse(name, self.dots.variables.user_home)
         known = ", ".join(sorted(key.removeprefix(_REMOTE) for key in settings if key.startswith(_REMOTE))) or "none"
         raise NotFoundError(f"there is no remote {name}", hint=f"Known: {known}. `remote add NAME URL` adds one.")
 
@@ -127,7 +127,7 @@ class Remotes:
     def upstream(self, store: Store, name: str, dot: DotName) -> RemoteName:
         """Return the name of a dot on a remote: the one that it was pushed to or cloned from, else `admin/DOT`."""
         text = store.settings().get(upstream_key(name, dot))
-        return RemoteName.parse(text) if text is not None else RemoteName(ADMIN, dot)
+        return RemoteName.parse(text) if text is not None else RemoteName(NAMESPACE, dot)
 
     def set_upstream(self, name: str, dot: DotName, theirs: RemoteName) -> None:
         """Remember the name of a dot on a remote. NotFoundError."""
@@ -154,7 +154,7 @@ class Remotes:
         with dot.live(lock=False) as live, self.opened(name) as remote:
             store = live.store
             target = theirs or self.upstream(store, name, live.dot)
-            self._begin(f"Pushing {ADMIN}/{live.dot} to {name}:{target}")
+            self._begin(f"Pushing {NAMESPACE}/{live.dot} to {name}:{target}")
             done = push(store, live.dot, branch or live.state().branch, remote, target, self.dots.listener, stash=stash)
             store.set_setting(upstream_key(name, live.dot), str(target))
             return done
@@ -166,7 +166,7 @@ class Remotes:
         """
         dot = local or theirs.dot
         with self.dots.store() as store, self.opened(name) as remote:
-            self._begin(f"Cloning {name}:{theirs} into {ADMIN}/{dot}")
+            self._begin(f"Cloning {name}:{theirs} into {NAMESPACE}/{dot}")
             _refuse_other(store, dot)
             with download(remote, theirs, branch, store, dot, self.dots.listener) as got, locked(store, dot, self.dots.listener):
                 _refuse_other(store, dot)
@@ -190,7 +190,7 @@ class Remotes:
             wanted = branch or live.state().branch
             head = store.branches(live.dot).get(wanted)
             theirs = self.upstream(store, name, live.dot)
-            self._begin(f"Pulling {ADMIN}/{live.dot} from {name}:{theirs}")
+            self._begin(f"Pulling {NAMESPACE}/{live.dot} from {name}:{theirs}")
             with download(remote, theirs, wanted, store, live.dot, self.dots.listener, head=head) as got:
                 report = got.report
                 if report.relation in (Relation.SAME, Relation.AHEAD):

@@ -172,7 +172,7 @@ def _make(stack: Stack, request: SeedRequest, key: ContentKey, options: UpOption
     start(stack, options)
     stack.listener(Event("run", " ".join(request.command)))
     try:
-        code = process.pass_through(request.command, process.environment(**_environment(stack, key)))
+        code = process.pass_through(request.command, _environment(stack, key))
     except OSError as error:
         raise CommandError(f"{request.command[0]} cannot be run: {error.strerror}", hint="Nothing was committed.") from None
     if code:

@@ -18,11 +18,12 @@ from dm_compose.compose.words import read_words
 from dm_compose.core.commit import Commit, Origin
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, RefName, SubdotName
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.dots.all_dots import Dots
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import ComposeError, UsageError
 from dm_compose.live.locks import locked
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S, await_all
+from dm_compose.live.ready import await_all
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import before_up, would_be_lost
 from dm_compose.operations.fill import fill_live
@@ -143,7 +144,7 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Found:
 def commit_for_tests(stack: Stack, source: RemoteRef) -> CommitId:
     """Get the commit from which tests are to start. Branches, volumes and containers stay as they are."""
     fetch_images(stack)
-    return fetch_commit(stack, Remotes(Dots(stack.listener)), source).commit.id
+    return fetch_commit(stack, Remotes(Dots(stack.variables, stack.listener)), source).commit.id
 
 
 # Fill and start

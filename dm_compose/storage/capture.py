@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.tree import FILE, UNKNOWN, Entry, Manifest
 from dm_compose.errors import DamagedError
 from dm_compose.storage.contents import differing_bytes, patch
@@ -56,7 +56,7 @@ class Capture:
             self.early[found.entry.path] = (found, ref)
             progress(found.entry.size)
 
-        _in_threads(copy, jobs)
+        at_once(copy, jobs, most=COPY_THREADS)
 
     def finish(self) -> tuple[Manifest, Tree]:
         """Return the manifest of the tree as it is now, and the index that proves what its files hold.
@@ -70,7 +70,7 @@ class Capture:
         def name_object(found: FoundPath) -> None:
             refs[found.entry.path] = self._object_for(found)
 
-        _in_threads(name_object, jobs)
+        at_once(name_object, jobs, most=COPY_THREADS)
         for path in self.early.keys() - refs.keys():
             self.batch.drop(self.early[path][1])
         for path, ref in refs.items():
@@ -150,9 +150,3 @@ def same_contents(store: ObjectStore, ref: str, path: bytes) -> bool:
 
 def _stamp(found: FoundPath) -> tuple[int, int, int, Entry]:
     return found.inode, found.ctime_ns, found.entry.size, found.entry
-
-
-def _in_threads(work: Callable[[FoundPath], None], jobs: Iterable[FoundPath]) -> None:
-    with ThreadPoolExecutor(COPY_THREADS, thread_name_prefix="copy") as pool:
-        for future in [pool.submit(work, job) for job in jobs]:
-            future.result()

@@ -12,6 +12,7 @@ from dm_compose.core.commit import Commit, JournalEntry, ReflogEntry, Worktree
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 
 Directories = Mapping[SubdotName, str]
+CURRENT = ".current"  # a symlink beside the trees of a dot, to the one that the dot's volumes follow
 
 
 class History(Protocol):

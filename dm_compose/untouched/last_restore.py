@@ -21,9 +21,7 @@ from dm_compose.core.plan import Action, Plan
 from dm_compose.engine import Engine
 from dm_compose.live.freeze import quiesce
 from dm_compose.live.worktree import LiveWorktree, mounted_subdots
-from dm_compose.untouched.witness import Witness
-
-UNKNOWN = "nothing is known of it"
+from dm_compose.untouched.witness import UNKNOWN, Witness
 
 
 @dataclass(frozen=True)

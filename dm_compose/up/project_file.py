@@ -14,7 +14,8 @@ from typing import Any
 
 from dm_compose.core.names import SubdotName
 from dm_compose.core.project import Project
-from dm_compose.discovery.naming import ANCESTOR_DRIVER, GENERATED_PREFIX
+from dm_compose.core.volumes import DRIVER
+from dm_compose.discovery.naming import GENERATED_PREFIX
 from dm_compose.discovery.stack_plan import Kind, StackPlan
 
 
@@ -56,7 +57,7 @@ def generate(project: Project, plan: StackPlan, situations: Mapping[SubdotName, 
         mount_volume(services[subdot.services[0]], key, subdot.path)
         changed = True
     for key, volume in project.volumes.items():
-        if volume.driver == ANCESTOR_DRIVER and not volume.external and key in volumes:
+        if volume.driver == DRIVER and not volume.external and key in volumes:
             volumes[key] = {"name": volume.name}
             changed = True
     return document if changed else None

@@ -40,7 +40,7 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
     dry_run = verb.asks("dry-run")
     if creates and not dry_run and (interrupted := get_images(stack)):
         return interrupted
-    recorded = {} if dry_run and not store_exists(stack.facts.engine) else stack.recorded_places()
+    recorded = {} if dry_run and not store_exists(stack.facts.engine, stack.variables) else stack.recorded_places()
     containers = stack.containers()
     project = stack.compose.project(all_profiles=True)
     situations = {s.name: _situation(stack, s, containers, recorded) for s in stack.facts.plan.subdots}
@@ -64,7 +64,7 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
         if dry_run:
             file = Path(meanwhile.enter_context(tempfile.TemporaryDirectory())) / "compose.yaml"
         else:
-            file = generated_file(stack.facts.project.name, directory)
+            file = generated_file(stack.variables.state_directory, stack.facts.project.name, directory)
             meanwhile.enter_context(carried_over(stack.facts.engine, layers, stack.listener))
             for subdot in subdots if creates else ():
                 if situations[subdot.name] == Situation():
@@ -134,16 +134,12 @@ def _containers(subdot: Subdot, containers: Sequence[Container]) -> list[Contain
     return [c for c in containers if c.service == subdot.services[0] and not c.one_off]
 
 
-def generated_file(project: str, directory: Path) -> Path:
-    """Return where the generated file of a project is kept: the user's state directory, one per project and directory."""
-    return _generated_files() / f"{project}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]}" / "compose.yaml"
+def generated_file(state: Path, project: str, directory: Path) -> Path:
+    """Return where the generated file of a project is kept in the user's state directory: one per project and directory."""
+    return state / f"{project}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]}" / "compose.yaml"
 
 
-def forget_generated_files(project: str) -> None:
+def forget_generated_files(state: Path, project: str) -> None:
     """Remove the generated files of a project, whatever its directory. Idempotent."""
-    for directory in _generated_files().glob(f"{project}-{'?' * 12}"):
+    for directory in state.glob(f"{project}-{'?' * 12}"):
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _generated_files() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "dm-compose"

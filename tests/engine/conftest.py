@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dm_compose.core.variables import Variables
 from dm_compose.driver import service as service_module
 from dm_compose.driver.running import Background
 from dm_compose.driver.service import DriverService
@@ -18,16 +19,21 @@ from tests.support import engines
 from tests.support.drivers import IMAGE, DriverBench
 from tests.support.engines import PrivateEngine, private_engine
 from tests.support.projects import Run, TestProject, example, project_in, sweep_dead_runs
+from tests.support.watching import watched
 
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def run() -> Iterator[Run]:
+    """This run. Each test removes all that it makes on the engine: AssertionError at the end names what is left."""
     sweep_dead_runs()
     found = Run()
-    yield found
+    with watched(found) as watch:
+        yield found
+        left = watch.left()
     found.finish()
+    assert left == []
 
 
 def start_webapp(project: TestProject) -> None:
@@ -87,11 +93,11 @@ def bench(engine: PrivateEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dr
     """A volume driver with an empty store on that engine, for one test."""
     path = engine.home / "stores" / str(next(_numbers))
     path.parent.mkdir(exist_ok=True)
-    monkeypatch.setenv("DM_HOME", str(path))
     monkeypatch.setenv("DOCKER_HOST", engine.environment["DOCKER_HOST"])
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
     monkeypatch.setattr(service_module, "keeper", Background)  # nothing is written to this machine's systemd
-    made = DriverBench(engine, path, DriverService(Engine(), plugins=engine.plugins, keeper=Background()))
+    service = DriverService(Engine(), Variables({"DM_HOME": str(path)}), plugins=engine.plugins, keeper=Background())
+    made = DriverBench(engine, path, service)
     made.service.init()
     yield made
     for store in made.stores:

@@ -49,6 +49,11 @@ def connect(root: Path, listener: Callable[[Event], None] = lambda _: None, *, f
         Path(code_path).unlink()
 
 
+def entry_of(commit_id: CommitId) -> EntryId:
+    """Return the journal entry under which a commit was made. Both ids have the same digits."""
+    return EntryId(commit_id)
+
+
 class Bench:
     """A store with one dot, and directories that are its subdots."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import Narrator, print_json, table
 from dm_compose.core.volumes import DRIVER
 
@@ -44,14 +45,14 @@ def _service(*, quiet: bool) -> DriverService:
     from dm_compose.engine import Engine
 
     driver, plugins = click.get_current_context().obj
-    return DriverService(Engine(), driver, plugins, listener=Narrator(quiet=quiet))
+    return DriverService(Engine(), read_variables(), driver, plugins, listener=Narrator(quiet=quiet))
 
 
 def _waking_service(*, quiet: bool) -> DriverService:
     from dm_compose.driver.service import DriverService
 
     driver, plugins = click.get_current_context().obj
-    return DriverService.waking(driver, plugins, Narrator(quiet=quiet))
+    return DriverService.waking(read_variables(), driver, plugins, Narrator(quiet=quiet))
 
 
 @cluster.command()

@@ -27,7 +27,7 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
     if dots.engine is None:
         raise EngineError("no Docker Engine answers", hint="Start Docker, or check DOCKER_HOST.")
     with dots.store() as store:
-        found = sweep(dots.engine, store, dots.listener, thorough=True, dry_run=dry_run)
+        found = sweep(dots.engine, store, dots.variables, dots.listener, thorough=True, dry_run=dry_run)
     if as_json:
         print_json({"dry_run": dry_run, "clones": found})
         return

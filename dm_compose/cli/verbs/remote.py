@@ -47,7 +47,7 @@ def _transfer(*, as_json: bool) -> Iterator[Remotes]:
             teller(event)
 
     try:
-        yield Remotes(Dots(tell))
+        yield Remotes(Dots(target().variables, tell))
     finally:
         teller.close()
 
@@ -60,16 +60,15 @@ def is_remote(word: str) -> bool:
         return True
     try:
         dots = target().dots()
-        return store_exists(dots.engine) and _remotes(quiet=True).is_remote(word)
+        return store_exists(dots.engine, dots.variables) and _remotes(quiet=True).is_remote(word)
     except DmError:  # then the verb is Compose's, and Compose reports the error
         return False
 
 
 def _name(text: str) -> RemoteName:
-    from dm_compose.remotes.names import RemoteName
-    from dm_compose.sharing.named_remotes import ADMIN
+    from dm_compose.sharing.remote_ref import remote_name
 
-    return RemoteName.parse(text if "/" in text else f"{ADMIN}/{text}")
+    return remote_name(text)
 
 
 @click.group(invoke_without_command=True)
@@ -102,7 +101,7 @@ def add_remote(name: str, url: str) -> dict[str, str]:
     """Give an address a name. Return both as they are stored."""
     from dm_compose.remotes.url import RemoteUrl
 
-    parsed = RemoteUrl.parse(url)
+    parsed = RemoteUrl.parse(url, target().variables.user_home)
     _remotes(quiet=True).add(name, parsed)
     return {"name": name, "url": str(parsed)}
 

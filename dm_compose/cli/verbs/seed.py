@@ -62,14 +62,13 @@ def _output_kept_for_json(*, as_json: bool) -> Iterator[None]:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def up(*, source: str, hard: bool, any_version: bool, as_json: bool, words: tuple[str, ...]) -> None:
     """Bring the stack up in the background on a commit from a remote, and return when every datastore answers."""
-    from dm_compose.live.ready import ready_timeout_s
     from dm_compose.sharing.remote_ref import RemoteRef
     from dm_compose.sharing.up_from import UpOptions, up_from
 
     parsed = RemoteRef.parse(source)
     stack, remotes = _parts(quiet=as_json)
     with _output_kept_for_json(as_json=as_json):
-        done = up_from(stack, remotes, parsed, UpOptions(hard, any_version, ready_timeout_s(), words=words))
+        done = up_from(stack, remotes, parsed, UpOptions(hard, any_version, target().variables.timeout_s, words=words))
     print_json(as_filling(done)) if as_json else print_filling(done, started=True)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from dm_compose.cli.completion import complete_ref
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import age, as_commit, indented, print_json, printable, subject, table
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.commit import check_metadata
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
 
 def _default_timeout_s() -> float:
-    from dm_compose.live.ready import ready_timeout_s
-
-    return ready_timeout_s()
+    return read_variables().timeout_s
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 
 import click
@@ -75,18 +74,16 @@ def version(*, as_json: bool) -> None:
 
 
 def _facts() -> dict[str, str]:
-    from dm_compose.live.access import HOME_VARIABLE, STORE_VOLUME
-
+    variables = store_target().variables
     try:
         engine = store_target().dots().engine
         docker = f"{engine.facts().version} ({engine.facts().operating_system})" if engine is not None else "no engine answers"
     except DmError as error:
         docker = f"no engine answers: {error.message}"
-    home = os.environ.get(HOME_VARIABLE) or STORE_VOLUME
     return {
         "client": dm_compose.__version__,
         "python": platform.python_version(),
-        "store": home if "/" in home else f"volume {home}",
+        "store": variables.home if variables.home_is_directory else f"volume {variables.home}",
         "docker": docker,
     }
 

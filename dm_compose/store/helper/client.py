@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +21,13 @@ import filelock
 from dm_compose import process
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.plain import from_plain
+from dm_compose.core.variables import DEFAULT_HELPER_IMAGE
 from dm_compose.errors import StoreError, error_classes
 from dm_compose.store.api import Store
 from dm_compose.store.helper.calls import method
 from dm_compose.store.helper.frames import read_frame, write_frame
 from dm_compose.store.helper.server import HELPER_STORE
 
-IMAGE_VARIABLE = "DM_HELPER_IMAGE"
-DEFAULT_IMAGE = "python:3.14-slim"
 CLOSE_TIMEOUT_S = 30.0
 ENDED = "the helper container ended"
 _BOOT = (
@@ -47,12 +45,11 @@ def helper_directory(number: int) -> str:
     return f"/dm/places/{number}"
 
 
-def connect_helper(mounts: Mapping[str, str], listener: Listener) -> Store:
+def connect_helper(mounts: Mapping[str, str], image: str, listener: Listener) -> Store:
     """Start a helper that mounts volumes or host paths (keys) at directories (values), and return its store.
 
     The image needs nothing but Python 3.11 or later (DM_HELPER_IMAGE, by default python:3.14-slim). It gets no network.
     """
-    image = os.environ.get(IMAGE_VARIABLE) or DEFAULT_IMAGE
     command = ["docker", "run", "-i", "--rm", "--network", "none", "--label", "dev.dotmesh.role=helper"]
     command += ["--log-driver", "none"]  # a log of all answers, line by line, makes it slow: 0.6 MB/s instead of 60
     for source, target in mounts.items():
@@ -160,7 +157,7 @@ class HelperStore:
         for number in list(self._waiting):
             future = self._waiting.pop(number, None)
             if future is not None:
-                hint = f"Check whether it can be started: `docker run --rm {DEFAULT_IMAGE} true`."
+                hint = f"Check whether it can be started: `docker run --rm {DEFAULT_HELPER_IMAGE} true`."
                 future.set_exception(StoreError(reason, hint=hint))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.commit import (
     Commit,
     JournalEntry,
@@ -37,6 +37,7 @@ from dm_compose.store.history import Directories
 from dm_compose.store.local.indexes import Indexes, IndexKey
 from dm_compose.store.local.trees import Trees
 
+SUBDOTS_AT_ONCE = 8
 T = TypeVar("T")
 
 
@@ -169,9 +170,9 @@ class Parts:
         self, directories: Directories, work: Callable[[SubdotName, str], T], doing: str = "reading a volume"
     ) -> dict[SubdotName, T]:
         """Do `work` for all subdots at once, and return the results. The first error is raised when all have ended."""
-        with ThreadPoolExecutor(8, thread_name_prefix="subdot") as pool, file_errors(doing):
-            jobs = {subdot: pool.submit(work, subdot, directory) for subdot, directory in directories.items()}
-            return {subdot: job.result() for subdot, job in jobs.items()}
+        with file_errors(doing):
+            results = at_once(lambda item: work(*item), list(directories.items()), most=SUBDOTS_AT_ONCE)
+        return dict(zip(directories, results, strict=True))
 
     @contextlib.contextmanager
     def _counting(self, what: str) -> Iterator[Callable[[int], None]]:

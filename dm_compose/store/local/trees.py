@@ -15,8 +15,7 @@ from pathlib import Path
 
 from dm_compose.core.names import ROOT_SUBDOT, DotName, SubdotName, WorktreeName
 from dm_compose.storage.system import sync_directory
-
-CURRENT = ".current"
+from dm_compose.store.history import CURRENT
 
 
 class Trees:

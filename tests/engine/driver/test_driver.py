@@ -259,7 +259,7 @@ def test_nothing_is_lost_when_both_end_in_whatever_order_they_come_back(bench: D
             starting = pool.submit(bench.engine.start)
             waits = "Unable to locate plugin: dm, retrying" if how == "shut down" else "Unable to connect to plugin"
             eventually(lambda: bench.engine.log().count(waits) > 0, "the engine to miss the driver")
-            DriverService.waking("dm", bench.engine.plugins, lambda _: None).init()
+            DriverService.waking(bench.service.variables, "dm", bench.engine.plugins, lambda _: None).init()
             starting.result(timeout=QUICK_S)
     bench.service.init()
     bench.engine.docker("start", "web", timeout_s=QUICK_S)

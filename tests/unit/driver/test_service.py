@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from dm_compose.cli.main import run
 from dm_compose.cli.verbs import cluster as cluster_verbs
 from dm_compose.core.containers import Container, EngineFacts, Image, Mount, Volume
 from dm_compose.core.events import Event
+from dm_compose.core.variables import Variables
 from dm_compose.driver import running, service
 from dm_compose.driver.client import ask, tell_to_leave
 from dm_compose.driver.listening import socket_of
@@ -116,11 +117,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(fast_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.delenv("DM_HOME", raising=False)
+def bench(fast_path: Path) -> Iterator[Bench]:
     engine = PaperEngine(fast_path / "plugins", fast_path / "store")
     events: list[Event] = []
-    made = Bench(engine, DriverService(cast(Engine, engine), DRIVER, engine.plugins, Background(), events.append), events)
+    set_up = DriverService(cast(Engine, engine), Variables({}), DRIVER, engine.plugins, Background(), events.append)
+    made = Bench(engine, set_up, events)
     yield made
     found = ask(made.socket)
     if found is not None:
@@ -186,13 +187,13 @@ def test_init_replaces_a_driver_that_was_reset(bench: Bench) -> None:
     assert again.volumes == ()
 
 
-def test_a_driver_serves_one_store_until_it_is_reset(bench: Bench, fast_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_serves_one_store_until_it_is_reset(bench: Bench, fast_path: Path) -> None:
     bench.service.init()
-    monkeypatch.setenv("DM_HOME", str(fast_path / "another"))
+    elsewhere = replace(bench.service, variables=Variables({"DM_HOME": str(fast_path / "another")}))
     with pytest.raises(InUseError, match=str(bench.store)):
-        bench.service.init()
+        elsewhere.init()
     bench.service.reset()
-    assert bench.service.init().store == str(fast_path / "another")
+    assert elsewhere.init().store == str(fast_path / "another")
 
 
 def test_init_refuses_while_somebody_elses_plugin_has_the_name(bench: Bench) -> None:

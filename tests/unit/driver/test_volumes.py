@@ -1,4 +1,4 @@
-"""What Docker's names mean in a store: the volumes of dots."""
+"""The meaning of Docker's names in a store: the volumes of dots."""
 
 from __future__ import annotations
 
@@ -253,11 +253,11 @@ def test_volumes_of_one_branch_share_a_worktree(volumes: DotVolumes, store: Loca
 def test_a_pinned_volume_finds_what_was_uncommitted_when_its_branch_was_left(volumes: DotVolumes, store: LocalStore) -> None:
     head = dot_with_branches(store, SHOP, "feature")
     write(store, SHOP, {"db/file": "uncommitted"})
-    saved = store.prepare_commit(SHOP, MAIN_WORKTREE, store.tree(SHOP, MAIN_WORKTREE))
-    store.capture(saved)
+    entry = store.prepare_commit(SHOP, MAIN_WORKTREE, store.tree(SHOP, MAIN_WORKTREE))
+    store.capture(entry)
     store._database.set_ref(SHOP, "branch", RefName("feature"), head)
-    store.publish(saved, CommitDraft("uncommitted", "tester", hidden=True))
-    store.abandon(saved)
+    saved = store.publish(entry, CommitDraft("uncommitted", "tester", hidden=True)).id
+    store.abandon(entry)
     store._database.set_ref(SHOP, "uncommitted", RefName("feature"), saved)
     volumes.create("shop@feature.db")
     assert text_at(volumes, "shop@feature.db") == "uncommitted"
@@ -349,9 +349,9 @@ def test_another_branch_of_a_stack_can_be_a_volume(volumes: DotVolumes, store: L
     data.mkdir()
     (data / "file").write_text("seed")
     store.create_dot(SHOP)
-    made = store.prepare_commit(SHOP, MAIN_WORKTREE, {SubdotName("db"): str(data)})
-    store.capture(made)
-    store.publish(made, CommitDraft("c", "tester"))
+    entry = store.prepare_commit(SHOP, MAIN_WORKTREE, {SubdotName("db"): str(data)})
+    store.capture(entry)
+    made = store.publish(entry, CommitDraft("c", "tester")).id
     store.add_branch(SHOP, RefName("feature"), made)
     volumes.create("shop@feature.db")
     assert text_at(volumes, "shop@feature.db") == "seed"

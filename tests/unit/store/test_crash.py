@@ -36,9 +36,9 @@ class Case:
 
     def commit(self, message: str) -> CommitId:
         store = self.store()
-        commit_id = store.prepare_commit(DOT, MAIN_WORKTREE, self.directories)
-        store.capture(commit_id)
-        store.publish(commit_id, CommitDraft(message, "me"))
+        entry = store.prepare_commit(DOT, MAIN_WORKTREE, self.directories)
+        store.capture(entry)
+        commit_id = store.publish(entry, CommitDraft(message, "me")).id
         store.close()
         return commit_id
 
@@ -52,7 +52,7 @@ class Case:
         store.close()
 
     def recover(self) -> None:
-        """What repository.recovery does, without containers."""
+        """Recover as operations.recovery does, without containers."""
         store = self.store()
         for entry in store.unfinished(DOT):
             if entry.operation == COMMIT:

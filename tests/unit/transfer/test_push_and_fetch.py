@@ -17,6 +17,7 @@ from dm_compose.remotes import Digest, Remote, RemoteName, Tag
 from dm_compose.transfer import Relation, download, push, push_plan, verify_remote
 from dm_compose.transfer.reading import read_manifest, read_table
 from dm_compose.transfer.tables import chain
+from tests.support.stores import entry_of
 from tests.support.transfers import DOT, SHOP, Side, change_page, directory_remote, write_pages
 from tests.support.trees import allocated, describe, differences
 
@@ -174,7 +175,7 @@ def test_objects_of_hidden_commits_travel_with_what_needs_them(ours: Side, their
     one = ours.commit("one")
     change_page(ours.data / "table", 3, b"uncommitted")
     saved = ours.commit("saved", hidden=True)
-    ours.store.abandon(saved)
+    ours.store.abandon(entry_of(saved))
     ours.restore(one)
     entry = ours.store.begin_restore(DOT, MAIN_WORKTREE, saved, [], None, None)
     ours.store.restore_subdot(entry, next(iter(ours.directories)), ours.directories)
@@ -484,9 +485,9 @@ def test_a_directory_that_others_can_read_is_warned_of(ours: Side, tmp_path: Pat
 def test_an_empty_tree_and_a_dot_with_no_subdot_travel(theirs: Side, remote: Remote, tmp_path: Path) -> None:
     empty = Side(tmp_path / "empty")
     empty.commit("empty")
-    commit_id = empty.store.prepare_commit(DOT, MAIN_WORKTREE, {})
-    empty.store.capture(commit_id)
-    empty.store.publish(commit_id, CommitDraft("nothing", "tester"))
+    entry = empty.store.prepare_commit(DOT, MAIN_WORKTREE, {})
+    empty.store.capture(entry)
+    empty.store.publish(entry, CommitDraft("nothing", "tester"))
     empty.push(remote)
     got = theirs.fetch(remote)
     assert len(got.commits) == 2

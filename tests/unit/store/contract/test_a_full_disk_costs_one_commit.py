@@ -56,14 +56,14 @@ def test_a_disk_that_is_full_during_capture_costs_that_commit_only(local: Stores
     first = bench.commit()
     wanted = trees(bench)
     (path_of(bench) / "large").write_bytes(b"")
-    commit_id = bench.prepare()
+    entry = bench.prepare()
     (path_of(bench) / "large").write_bytes(os.urandom(20 * MIB))  # the early copy is brought up to date
     (path_of(bench) / "larger").write_bytes(os.urandom(20 * MIB))  # a new file is copied
     with pytest.raises(DiskFullError):
-        bench.store.capture(commit_id)
+        bench.store.capture(entry)
     (path_of(bench) / "large").unlink()
     (path_of(bench) / "larger").unlink()
-    bench.store.abandon(commit_id)
+    bench.store.abandon(entry)
     still_works(bench, small.path / "store", first, wanted)
 
 

@@ -13,7 +13,7 @@ from dm_compose.core.tree import Restored
 from dm_compose.errors import (
     NotFoundError,
 )
-from tests.support.stores import DATA, DOT, Bench, Stores
+from tests.support.stores import DATA, DOT, Bench, Stores, entry_of
 from tests.support.subdots import LOGS, NONE, change_everything, check, directories, nothing_left, path_of, trees
 from tests.support.trees import describe, differences
 
@@ -50,7 +50,7 @@ def test_a_restore_with_a_move_moves_when_it_ends_and_not_before(bench: Bench) -
     second = bench.commit()
     saved = bench.commit(hidden=True)
     move = Move("reset", DEFAULT_BRANCH, first, saved)
-    entry = bench.store.begin_restore(DOT, MAIN_WORKTREE, first, ["s"], move, saved)
+    entry = bench.store.begin_restore(DOT, MAIN_WORKTREE, first, ["s"], move, entry_of(saved))
     for subdot in bench.directories:
         bench.store.restore_subdot(entry, subdot, bench.directories)
     bench.store.sync_restored(entry)
@@ -80,10 +80,10 @@ def test_a_move_can_go_to_another_branch_and_commits_follow_it(bench: Bench) -> 
 
 def test_a_restore_takes_over_the_entry_of_the_commit_before_it(bench: Bench) -> None:
     target = bench.commit()
-    saved, _ = bench.capture()
-    bench.store.will_disturb(saved, ["frozen"], [])
-    bench.publish(saved, hidden=True)
-    entry = bench.begin(target, takes_over=saved)
+    captured, _ = bench.capture()
+    bench.store.will_disturb(captured, ["frozen"], [])
+    saved = bench.publish(captured, hidden=True)
+    entry = bench.begin(target, takes_over=captured)
     (journal,) = bench.store.unfinished(DOT)
     assert (journal.id, journal.paused) == (entry, ("frozen",))
     assert bench.store.commit(DOT, saved).hidden
