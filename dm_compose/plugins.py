@@ -1,4 +1,4 @@
-"""Plugins: loading the installed ones, asking them for datastores and remotes, and telling their failures as theirs."""
+"""Installed plugins: they are loaded and asked for datastores and remotes here, and their failures are told as theirs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Register = Callable[[str | None, Any], None]
 class Blame(contextlib.AbstractContextManager[None]):
     """A context in which a plugin's code runs: an exception that leaves it becomes a PluginError, which names the plugin.
 
-    `what` says which part of the plugin runs. A DmError stays as it is, because a plugin says by one what is wrong; so do
-    the errors `unless`. Reusable and thread-safe.
+    `what` says which part of the plugin runs. A DmError stays as it is, because it is the plugin's way to report a problem.
+    Errors of the types `unless` stay as they are too. The context is reusable and thread-safe.
     """
 
     plugin: str
@@ -52,7 +52,7 @@ class Blame(contextlib.AbstractContextManager[None]):
 
 
 class Plugins:
-    """The plugins that `entries` name. PluginError for one that cannot be loaded, or has a hook that does not exist."""
+    """The plugins that `entries` name. PluginError for one that cannot be loaded, or that has a hook which does not exist."""
 
     def __init__(self, entries: Iterable[importlib.metadata.EntryPoint]) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)

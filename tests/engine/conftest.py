@@ -19,16 +19,21 @@ from tests.support import engines
 from tests.support.drivers import IMAGE, DriverBench
 from tests.support.engines import PrivateEngine, private_engine
 from tests.support.projects import Run, TestProject, example, project_in, sweep_dead_runs
+from tests.support.watching import watched
 
 _numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
 def run() -> Iterator[Run]:
+    """This run. Each test removes all that it makes on the engine: AssertionError at the end names what is left."""
     sweep_dead_runs()
     found = Run()
-    yield found
+    with watched(found) as watch:
+        yield found
+        left = watch.left()
     found.finish()
+    assert left == []
 
 
 def start_webapp(project: TestProject) -> None:

@@ -63,8 +63,13 @@ class Run:
     def record(self) -> Path:
         return RUNS / f"{self.id}.json"
 
+    @property
+    def prefix(self) -> str:
+        """How the names of all its projects begin."""
+        return f"dmt{self.id}-"
+
     def new_project(self, name: str) -> str:
-        project = f"dmt{self.id}-{len(self.projects)}-{name}"
+        project = f"{self.prefix}{len(self.projects)}-{name}"
         self.projects.append(project)
         RUNS.mkdir(parents=True, exist_ok=True)
         self.record.write_text(
@@ -126,7 +131,7 @@ class TestProject:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What keeps dm-compose away from the user's own store and files."""
+        """The variables that keep dm-compose away from the user's own store and files."""
         return {"DM_HOME": str(self.home), "XDG_STATE_HOME": str(self.directory.parent / "state")}
 
     def write(self, document: Mapping[str, Any]) -> None:

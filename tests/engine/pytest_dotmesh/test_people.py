@@ -1,4 +1,4 @@
-"""What the pytest plugin offers beside a restored stack: reports, states of failed tests, wider scopes, more stacks, company."""
+"""The pytest plugin offers more than a restored stack: reports, states of failed tests, wider scopes, more stacks, company."""
 
 from __future__ import annotations
 

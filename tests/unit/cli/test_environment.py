@@ -1,4 +1,4 @@
-"""What a command takes out of its environment beside the variables that are set."""
+"""A command takes more out of its environment than the variables that are set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What dm-compose takes out of the environment: the defaults, and the values that it refuses when they are needed."""
+"""Values that dm-compose takes out of the environment: the defaults, and the values that it refuses when they are needed."""
 
 from __future__ import annotations
 

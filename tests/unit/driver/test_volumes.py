@@ -1,4 +1,4 @@
-"""What Docker's names mean in a store: the volumes of dots."""
+"""The meaning of Docker's names in a store: the volumes of dots."""
 
 from __future__ import annotations
 

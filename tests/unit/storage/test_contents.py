@@ -205,7 +205,7 @@ def test_clone_does_not_wait_for_a_writer_of_a_fifo_that_took_the_sources_place(
 
 
 def test_a_file_that_is_truncated_while_it_is_copied_is_no_error(anywhere: Place) -> None:
-    """What WAL files do all the time. The copy is worth nothing, and capture finds that out by the time stamps."""
+    """WAL files do this all the time. The copy is worth nothing, and capture finds that out by the time stamps."""
     source = anywhere.trees / "source"
     source.write_bytes(b"")
     stop = threading.Event()

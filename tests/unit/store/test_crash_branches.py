@@ -42,7 +42,7 @@ class Place:
         return self.home / "trees/shop"
 
     def recover(self) -> None:
-        """What the next command does before anything else."""
+        """Do the first thing that the next command does."""
         bench = self.bench()
         for dot in bench.store.dots():
             for entry in bench.store.unfinished(dot):

@@ -1,4 +1,4 @@
-"""Whatever is done to a tree and its store in whatever order, every commit restores exactly what it was made from."""
+"""Every commit, after any work on a tree and its store in any order, restores exactly what it was made from."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Inode:
 
 @dataclass
 class Model:
-    """What the tree holds, as a dictionary. Directories are those that paths need, and those of `directories`."""
+    """Return the contents of the tree, as a dictionary. Directories are those that paths need, and those of `directories`."""
 
     files: dict[str, Inode] = field(default_factory=dict)
     directories: set[str] = field(default_factory=set)
@@ -81,7 +81,7 @@ def look(root: Path) -> dict[str, object]:
 
 @dataclass
 class History:
-    """What names commits: the branch that is checked out, all refs, and what the reflog has mentioned since it was cut."""
+    """The names of commits: the branch that is checked out, all refs, and the reflog's mentions since it was cut."""
 
     branch: RefName = DEFAULT_BRANCH
     branches: dict[RefName, CommitId] = field(default_factory=dict)
@@ -285,7 +285,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=commits, pick=PICK)
     def commit_without_an_index(self, pick: int) -> CommitId:
-        """What changed in place has to be found by comparing."""
+        """A change in place has to be found by comparing."""
         self.reopen(index=False)
         self.modify(pick, 0, b"!")
         return self.commit()
@@ -343,7 +343,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(branch=BRANCHES)
     def checkout(self, branch: RefName) -> None:
-        """Of a new branch: at the head. Whatever is uncommitted stays with its branch."""
+        """Of a new branch: at the head. Uncommitted changes stay with their branch."""
         head = self.history.branches.get(branch, self.history.head)
         uncommitted = self.history.uncommitted.get(branch) if branch != self.history.branch else None
         self.go("checkout", branch, head, uncommitted or head)
@@ -367,7 +367,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(reflog=st.booleans())
     def collect(self, reflog: bool) -> None:
-        """With the reflog or without. What is live may be a visit to what goes."""
+        """With the reflog or without. The live state may be a visit to a commit that goes."""
         now = datetime.now(UTC)
         found = self.bench.store.collect(now + timedelta(days=-1 if reflog else 1))
         kept = self.history.kept(reflog=reflog)

@@ -1,4 +1,4 @@
-"""What was published or restored survives a power cut."""
+"""A published commit and a restored tree survive a power cut."""
 
 from __future__ import annotations
 
