@@ -88,7 +88,7 @@ def measure_plugin(project: TestProject, amounts: Amounts, rounds: int, figures:
     with Seeds(project, amounts) as seeds:
         figures.fill(seeds)
         project.dm("commit", "-m", "seed")
-        project.dm("down")
+        project.down()
         writers = Writers(project).by_service()
         stack, options = project.stack(), SessionOptions()
         options = replace(options, commit=settled(stack, SettleOptions(), project.run_id))

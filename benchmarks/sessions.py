@@ -95,7 +95,7 @@ def restores(session: Session, writers: Dirtying, dirty: list[str], rounds: int)
 
 def run_stack(name: str, project: TestProject, rounds: int) -> None:
     writers = bring_up(project)
-    project.dm("down")
+    project.down()
     for label, commit in (("settled", settled(project.stack(), SettleOptions(), "bench")), ("as committed", project.seed)):
         with own_stack(project.stack(), SessionOptions(commit=commit)) as session:
             choices = {"all": list(writers), **{s: [s] for s in writers}, "nothing": []}

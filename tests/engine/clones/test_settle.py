@@ -142,7 +142,7 @@ def test_a_settled_form_holds_what_a_commit_of_busy_engines_holds(shop: Shop) ->
     shop.write(2000)
     assert shop.state() != expected
     project.dm("reset", "--hard")
-    project.dm("down")
+    project.down()
 
     stack = project.stack()
     form = settled(stack, SettleOptions(), "test")

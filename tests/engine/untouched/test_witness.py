@@ -52,6 +52,7 @@ class Bench:
         self.name = run.new_project("witness")
         self.network = self.client.networks.create(self.name, labels=self.labels)
         self.made: list[Handle] = []
+        self.volume = self.client.volumes.create(labels=self.labels)
 
     def start(self, image: str, command: list[str], **options: Any) -> Handle:
         if "network_mode" not in options:
@@ -88,6 +89,7 @@ class Bench:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(_remove, self.made))
         self.network.remove()
+        self.volume.remove()
         self.client.close()
         self.engine.close()
 
@@ -294,8 +296,7 @@ def test_a_socket_in_a_bind_mount_is_a_way_in(bench: Bench, tmp_path: Path) -> N
 
 
 def test_a_socket_in_a_volume_is_a_way_in_once_it_is_shared(bench: Bench, cause: Callable[..., str | None]) -> None:
-    volume = bench.client.volumes.create(labels=bench.labels)
-    mounted = {volume.name: {"bind": "/data", "mode": "rw"}}
+    mounted = {bench.volume.name: {"bind": "/data", "mode": "rw"}}
     made = bench.start_redis("--unixsocket", "/data/redis.sock", "--unixsocketperm", "777", volumes=mounted)
     assert cause(made, lambda: None) is None
     write = "import socket; s = socket.socket(1); s.connect('/data/redis.sock'); s.sendall(b'SET note changed\\r\\n'); s.recv(9)"
