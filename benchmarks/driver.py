@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 
 from benchmarks.common import arguments, headline, spread, table, timed
+from dm_compose.core.variables import Variables
 from dm_compose.driver.client import ask
 from dm_compose.driver.running import Background, end, identity
-from dm_compose.driver.service import Service
+from dm_compose.driver.service import DriverService
 from dm_compose.engine import Engine
 from tests.support.engines import PrivateEngine, private_engine
 
@@ -23,7 +24,7 @@ def seconds(work: Callable[[], object]) -> str:
     return f"{timed(work):.1f} s"
 
 
-def kill(service: Service) -> None:
+def kill(service: DriverService) -> None:
     """Kill the driver and leave its socket behind."""
     found = ask(service.socket)
     assert found is not None
@@ -32,14 +33,14 @@ def kill(service: Service) -> None:
         time.sleep(0.01)
 
 
-def stop(service: Service) -> None:
+def stop(service: DriverService) -> None:
     """End the driver, and its socket with it."""
     found = ask(service.socket)
     if found is not None:
         end(found.pid)
 
 
-def uses(engine: PrivateEngine, service: Service, rounds: int) -> None:
+def uses(engine: PrivateEngine, service: DriverService, rounds: int) -> None:
     def run(*words: str) -> Callable[[], object]:
         return lambda: engine.docker("run", "--rm", "--network", "none", *words, IMAGE, "true")
 
@@ -64,7 +65,7 @@ def uses(engine: PrivateEngine, service: Service, rounds: int) -> None:
     table(("what", "time"), [(name, spread(taken)) for name, taken in samples.items()])
 
 
-def absences(engine: PrivateEngine, service: Service) -> None:
+def absences(engine: PrivateEngine, service: DriverService) -> None:
     def look() -> object:
         return engine.docker("volume", "ls", timeout_s=PATIENT_S)
 
@@ -82,7 +83,7 @@ def absences(engine: PrivateEngine, service: Service) -> None:
     table(("`docker volume ls`", "time"), rows)
 
 
-def starts(engine: PrivateEngine, service: Service) -> None:
+def starts(engine: PrivateEngine, service: DriverService) -> None:
     def restart(before: Callable[[], object]) -> str:
         engine.stop()
         before()
@@ -105,9 +106,9 @@ def main() -> None:
     headline("The volume driver")
     with private_engine(IMAGE) as engine, contextlib.ExitStack() as after:
         os.environ.update(engine.environment)
-        os.environ["DM_HOME"] = str(engine.home / "stores" / "bench")
         (engine.home / "stores").mkdir()
-        service = Service(Engine(), plugins=engine.plugins, keeper=Background())
+        variables = Variables({"DM_HOME": str(engine.home / "stores" / "bench")})
+        service = DriverService(Engine(), variables, plugins=engine.plugins, keeper=Background())
         after.callback(stop, service)
         service.init()
         print(f"Docker Engine {service.engine.facts().version}\n")

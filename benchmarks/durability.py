@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -52,7 +51,6 @@ def main() -> None:
     run = Run()
     try:
         with tempfile.TemporaryDirectory(prefix="dm-bench-") as base:
-            os.environ["XDG_STATE_HOME"] = f"{base}/state"
             for project in project_in(Path(base) / "project", run, "bench", THREE):
                 writers = bring_up(project)
                 project.dm("down")

@@ -53,7 +53,7 @@ def measure(base: Path, files: int, mib: int, rounds: int) -> tuple[list[float],
     for _ in range(rounds):
         dirty(paths, rng)
         entry = store.begin_restore(DOT, MAIN_WORKTREE, seed, [], None, None)
-        rollbacks.append(timed(lambda: store.restore(entry, DATA, {DATA: str(tree)})))
+        rollbacks.append(timed(lambda: store.restore_subdot(entry, DATA, {DATA: str(tree)})))
         store.sync_restored(entry)
         store.end_restore(entry)
         assert not store.differing(DOT, MAIN_WORKTREE, where, seed)
@@ -66,9 +66,9 @@ def measure(base: Path, files: int, mib: int, rounds: int) -> tuple[list[float],
 
 
 def _commit(store: LocalStore, where: dict[SubdotName, str]) -> CommitId:
-    commit_id = store.prepare_commit(DOT, MAIN_WORKTREE, where)
-    store.capture(commit_id)
-    return store.publish(commit_id, CommitDraft("seed", "bench")).id
+    entry = store.prepare_commit(DOT, MAIN_WORKTREE, where)
+    store.capture(entry)
+    return store.publish(entry, CommitDraft("seed", "bench")).id
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ def own_boot(project: TestProject, service: str, rounds: int) -> list[float]:
     """Return the seconds from killing one container, alone, to its first answer."""
     stack = project.stack()
     samples = []
-    with stack.opened(lock=True) as live:
+    with stack.live(lock=True) as live:
         (member,) = [m for m in live.members if m.container.service == service]
         for _ in range(rounds):
             began = time.perf_counter()
@@ -81,7 +81,7 @@ def bare(project: TestProject, rounds: int) -> list[float]:
     """Return the seconds of the engine's own kill and start of all datastores at once: no file work, no waiting for answers."""
     stack = project.stack()
     samples = []
-    with stack.opened(lock=True) as live, ThreadPoolExecutor(8) as pool:
+    with stack.live(lock=True) as live, ThreadPoolExecutor(8) as pool:
         members = [m for m in live.members if m.mounts]
 
         def again(member: Member) -> None:

@@ -60,7 +60,7 @@ def boots(session: Session, writers: Dirtying, services: list[str], rounds: int)
         for service in services:
             writers[service](service)
         session.restore(commit)
-        with session.stack.opened(lock=False) as live:
+        with session.stack.live(lock=False) as live:
             members = [m for m in live.members if m.container.service in services]
 
         def down(member: Member) -> None:

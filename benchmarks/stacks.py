@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -123,7 +122,6 @@ def projects(names: Collection[str]) -> Iterator[tuple[str, TestProject]]:
         for name in names:
             title, document = STACKS[name]
             with tempfile.TemporaryDirectory(prefix="dm-bench-") as base:
-                os.environ["XDG_STATE_HOME"] = f"{base}/state"
                 for project in project_in(Path(base) / "project", run, "bench", document):
                     yield title, project
     finally:

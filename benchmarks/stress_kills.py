@@ -214,11 +214,11 @@ class Victim:
 
     def _check_store(self) -> None:
         stack = self.project.stack()
-        with Dots().store() as store:
+        with Dots(self.project.variables).store() as store:
             self._expect([], [*store.clones()], "clones in the store")
             self._expect([], store.unfinished(stack.identity(store)[0]), "unfinished in the store")
         self._expect([], [str(p) for p in (self.project.home / "incoming").rglob("*")], "files in the store's incoming/")
-        self._expect([], [*Dots().check(repair=False).damage], "what fsck finds")
+        self._expect([], [*Dots(self.project.variables).check(repair=False).damage], "what fsck finds")
 
     def _expect(self, wanted: object, found: object, what: str) -> None:
         if wanted != found:

@@ -94,8 +94,8 @@ def copy_data(project: TestProject, target: Path) -> None:
     """Stop the stack in an orderly way and copy its volumes."""
     project.compose("stop")
     target.mkdir()
-    with project.stack().opened(lock=False, create=True) as checkout:
-        for subdot, directory in checkout.directories.items():
+    with project.stack().live(lock=False, create=True) as live:
+        for subdot, directory in live.directories.items():
             subprocess.run(["cp", "-a", "--sparse=auto", directory, str(target / subdot)], check=True)
 
 

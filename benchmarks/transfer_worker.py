@@ -23,9 +23,9 @@ def main() -> None:
     head = store.branches(dot).get(DEFAULT_BRANCH)
     if verb == "commit":
         directories = {SubdotName(item.name): str(item) for item in Path(where).iterdir()}
-        commit_id = store.prepare_commit(dot, MAIN_WORKTREE, directories)
-        store.capture(commit_id)
-        store.publish(commit_id, CommitDraft("benchmark", "me"))
+        entry = store.prepare_commit(dot, MAIN_WORKTREE, directories)
+        store.capture(entry)
+        store.publish(entry, CommitDraft("benchmark", "me"))
         print("{}")
     elif verb == "export":
         assert head is not None

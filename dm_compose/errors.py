@@ -1,14 +1,14 @@
 """All errors of dm-compose: one base class, one exit code per class, one hint per message.
 
-A message is one sentence that says what was tried; `hint` says what the user can do. Exit codes are part of
-the interface (docs/cli.md has the table): they are explicit here and never reused.
+A message is one sentence that says what was tried, and `hint` says what the user can do. Exit codes are part of the interface
+(docs/cli.md has the table), so they are explicit here and never reused.
 """
 
 from __future__ import annotations
 
 
 class DmError(Exception):
-    """Base of every expected error; anything else that escapes is a bug (exit code 70)."""
+    """Base of every expected error. Any other exception that reaches the command line is a bug (exit code 70)."""
 
     exit_code = 1
     kind = "error"
@@ -20,7 +20,7 @@ class DmError(Exception):
 
 
 class UsageError(DmError):
-    """The words of the call, or a setting in a file, are wrong."""
+    """The words of a command, or a setting in a file, are wrong."""
 
     exit_code = 2
     kind = "usage"
@@ -41,7 +41,7 @@ class EngineError(DmError):
 
 
 class NotFoundError(DmError):
-    """A dot, commit, branch, service or volume that was named does not exist."""
+    """A dot, commit, branch, service, volume or other thing of the given name does not exist."""
 
     exit_code = 5
     kind = "not_found"
@@ -62,7 +62,7 @@ class UncommittedError(DmError):
 
 
 class InUseError(DmError):
-    """Somebody else uses the thing: a container of another project, another process with the lock."""
+    """Somebody else uses the thing, for example a container of another project, or a process that holds the lock."""
 
     exit_code = 8
     kind = "in_use"
@@ -97,7 +97,7 @@ class DiskFullError(StoreError):
 
 
 class DamagedError(StoreError):
-    """An object or manifest is missing or not what was written."""
+    """An object, a manifest or the database is missing, or is not as it was written."""
 
     exit_code = 14
     kind = "damaged"
@@ -111,15 +111,16 @@ class ExistsError(DmError):
 
 
 class DivergedError(DmError):
-    """Both sides have commits that the other does not have, or somebody else moved the branch at the same time."""
+    """Each side has commits that the other one does not have, or somebody else moved the branch at the same time."""
 
     exit_code = 16
     kind = "diverged"
 
 
 class RemoteError(DmError):
-    """A remote cannot be reached, or refused a request. `passing` errors may be gone at the next try; `denied` says that a right
-    is missing.
+    """A remote cannot be reached, or refused a request.
+
+    A `passing` error may not come again at the next try. `denied` says that a right is missing.
     """
 
     exit_code = 17
@@ -132,7 +133,7 @@ class RemoteError(DmError):
 
 
 class CommandError(DmError):
-    """A command of the user's own, that was run for him, failed."""
+    """A command of the user's, which dm-compose ran for him, failed."""
 
     exit_code = 19
     kind = "command"
@@ -146,14 +147,14 @@ class PluginError(DmError):
 
 
 class UntrustedError(DmError):
-    """A remote offers what nobody may accept: a name that leads elsewhere, a device, an absurd size."""
+    """A remote offers something that nobody may accept, for example a path that leads elsewhere, a device or an absurd size."""
 
     exit_code = 18
     kind = "untrusted"
 
 
 def error_classes() -> dict[str, type[DmError]]:
-    """Every error class by its `kind`, for turning an error that crossed a pipe back into its class."""
+    """Return every error class by its `kind`, for turning an error that crossed a pipe back into its class."""
     found: dict[str, type[DmError]] = {}
     pending: list[type[DmError]] = [DmError]
     while pending:

@@ -1,6 +1,6 @@
-"""The hooks of dm-compose, for plugins: a package with an entry point in the group `dm_compose`.
+"""The hooks of dm-compose. A plugin is a package with an entry point in the group `dm_compose`.
 
-A misspelt hook in a plugin is an error. docs/plugins.md has examples.
+A hook that is misspelt in a plugin is an error. docs/plugins.md has examples.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def dm_register_datastores(register: Callable[[Datastore], None]) -> None:
     """Offer datastores: call `register` once for each.
 
-    Called once per process, before the first compose file is read. A datastore whose `name` is taken replaces the one registered
-    before; plugins are asked after the built-in modules, so a user's plugin wins. May not do any input or output.
+    The hook is called once per process, before the first compose file is read. It must not do any input or output. A datastore
+    whose `name` is taken replaces the one that was registered before. Plugins are asked after the built-in modules, so that a
+    user's plugin wins.
     """
 
 
@@ -32,6 +33,7 @@ def dm_register_datastores(register: Callable[[Datastore], None]) -> None:
 def dm_register_remotes(register: Callable[[RemoteKind], None]) -> None:
     """Offer kinds of remote: call `register` once for each.
 
-    Called once per process, before the first remote is opened. A kind that has a scheme of another one replaces it for that
-    scheme; plugins are asked after the built-in kinds. May not do any input or output.
+    The hook is called once per process, before the first remote is opened. It must not do any input or output. A kind whose
+    scheme is taken replaces the other kind for that scheme. Plugins are asked after the built-in kinds, so that a user's plugin
+    wins.
     """

@@ -14,38 +14,40 @@ from typing import IO
 
 from dm_compose.errors import DmError
 
-WITNESS_TIMEOUT_S = 0.2
+CANARY_TIMEOUT_S = 0.2
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a child left: exit code and decoded output."""
+    """The exit code and the decoded output of a child that has ended."""
 
     code: int
     stdout: str
     stderr: str
 
 
-def capture(command: Sequence[str], *, timeout_s: float, environment: Mapping[str, str] | None = None) -> Finished:
+def capture(command: Sequence[str], *, timeout_s: float) -> Finished:
     """Run a command without input and return its output.
 
-    FileNotFoundError when there is no such program; DmError that names the command after `timeout_s`.
+    FileNotFoundError when there is no such program. DmError, which names the command, when it runs longer than `timeout_s`.
     """
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, env=environment, check=False
-        )
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired:
         raise DmError(f"waited {timeout_s:.0f} s for `{' '.join(command[:4])} ...`, which did not end") from None
     return Finished(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
-def pass_through(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-    """Run a command on our own terminal and return its exit code (128 + signal when a signal ended it).
+def pass_through(command: Sequence[str], changes: Mapping[str, str] | None = None) -> int:
+    """Run a command on our own terminal and return its exit code. The code is 128 + N when the signal N ended the command.
 
-    SIGINT and SIGTERM are the command's matter: it gets each once, whether it was sent to us alone or to all of us. Not so in
-    another thread than the main one, which gets no signals.
+    The command gets the environment of this process, with `changes`.
+
+    The command gets each SIGINT and SIGTERM once, no matter whether the signal was sent to this process alone or to the whole
+    process group. This process itself goes on. In any thread but the main one signals are not handed on, because Python
+    delivers them to the main thread only.
     """
+    environment = {**os.environ, **(changes or {})}
     if threading.current_thread() is not threading.main_thread():
         code = subprocess.run(command, env=environment, check=False).returncode
         return code if code >= 0 else 128 - code
@@ -57,27 +59,28 @@ def pass_through(command: Sequence[str], environment: Mapping[str, str] | None =
 
 
 class _Relay:
-    """Hands SIGINT and SIGTERM on to a child, unless it has got the signal by itself: ^C goes to the whole process group, and
-    so does what `timeout` sends; systemd's goes to all of a unit. A second signal means to Compose: kill at once.
+    """Hands SIGINT and SIGTERM on to a child that has not received them itself.
 
-    A *witness* tells, a process beside the child that does nothing: what ends it has reached the child too.
+    ^C and `timeout` signal the whole process group, and systemd signals a whole unit. Then the child must not get a second
+    signal from us, because Compose understands it as "kill at once". A *canary* tells the two cases apart: it is a process
+    beside the child that does nothing, so a signal that has ended it has reached the child too.
     """
 
     def __enter__(self) -> _Relay:
         self._child: int | None = None
         self._early: list[int] = []
-        # Handlers, not SIG_IGN: children must not inherit the deafness.
+        # Handlers instead of SIG_IGN, because children would inherit SIG_IGN.
         self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._witness = _start_witness()
+        self._canary = _start_canary()
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        self._witness.communicate()
+        self._canary.communicate()
 
     def begin(self, child: int) -> None:
-        """Hand on what came, and will come."""
+        """Hand on the signals that have come already, and all that come from now on."""
         self._child = child
         while self._early:
             _send(child, self._early.pop(0))
@@ -87,24 +90,25 @@ class _Relay:
             self._early.append(number)
             return
         try:
-            everybody = self._witness.wait(timeout=WITNESS_TIMEOUT_S) == -number
+            everybody = self._canary.wait(timeout=CANARY_TIMEOUT_S) == -number
         except subprocess.TimeoutExpired:
             everybody = False
-        if self._witness.returncode is not None:
-            self._witness.communicate()
-            self._witness = _start_witness()
+        if self._canary.returncode is not None:
+            self._canary.communicate()
+            self._canary = _start_canary()
         if not everybody:
             _send(self._child, number)
 
 
-def _start_witness() -> subprocess.Popen[bytes]:
-    """Start a process that ends with its input, which only this process holds."""
+def _start_canary() -> subprocess.Popen[bytes]:
+    """Start a process that ends when this process does, because nobody else holds its standard input."""
     return subprocess.Popen(["/bin/sh", "-c", "read -r _"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
 
 
 def _send(child: int, number: int) -> None:
-    """Send a signal to a child; to its children instead, where it has some: `docker` waits for its plugin whatever happens,
-    and leaves it to the terminal to tell it.
+    """Send a signal to the children of a child, or to the child itself if it has none.
+
+    `docker` does not hand signals on to its plugin `compose`, and waits for it.
     """
     with contextlib.suppress(OSError):
         found = [int(pid) for file in Path(f"/proc/{child}/task").glob("*/children") for pid in file.read_text().split()]
@@ -114,10 +118,10 @@ def _send(child: int, number: int) -> None:
 
 
 class Watchdog:
-    """A child that runs a command when this process dies before `release` is called, SIGKILL included.
+    """A child that runs a command when this process ends without having called `release`, even by SIGKILL.
 
-    It waits on a pipe whose other end only this process holds, in a session of its own so that a kill of our process group
-    misses it.
+    It waits at a pipe whose other end only this process holds. It has a session of its own, so that a signal to our process
+    group does not reach it.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -131,7 +135,7 @@ class Watchdog:
         )
 
     def release(self) -> None:
-        """Say that all is well; the child ends without doing anything."""
+        """Have the child end without running the command."""
         assert self._child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._child.stdin.write(b"released\n")
@@ -141,7 +145,7 @@ class Watchdog:
 
 @dataclass
 class Pipe:
-    """A child that is talked to over its standard input and output; its messages go to our standard error."""
+    """A child that we talk to over its standard input and output. Its standard error is ours."""
 
     child: subprocess.Popen[bytes]
 
@@ -156,7 +160,7 @@ class Pipe:
         return self.child.stdout
 
     def close(self, timeout_s: float) -> int:
-        """Close its input, wait for it to end, kill it after `timeout_s`; return its exit code."""
+        """Close the child's input and wait for its end, and kill it after `timeout_s`. Return its exit code. Idempotent."""
         with contextlib.suppress(BrokenPipeError):
             self.to_child.close()
         try:
@@ -174,9 +178,10 @@ def start_pipe(command: Sequence[str]) -> Pipe:
 
 
 def start_background(command: Sequence[str], log: Path) -> int:
-    """Start a program that outlives us: in a session of its own, in `/`, its output appended to `log`. Return its process id.
+    """Start a program that outlives us, and return its process id.
 
-    It is nobody's child, so nobody has to wait for it. OSError when the log cannot be written.
+    It runs in `/` and in a session of its own, and its output is appended to `log`. It is not our child, so nobody has to wait
+    for it. OSError when the log cannot be written.
     """
     with open(log, "ab") as output:
         started = subprocess.run(
@@ -189,8 +194,3 @@ def start_background(command: Sequence[str], log: Path) -> int:
             check=True,
         )
     return int(started.stdout)
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """Return our environment with changes."""
-    return {**os.environ, **changes}

@@ -1,4 +1,4 @@
-"""Where a setting comes from: command line, then environment, then ini file. An empty value or a 0 is a value."""
+"""The settings. The command line wins over the environment, and that over the ini file. An empty value or a 0 is a value."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dm_compose.compose import ComposeOptions
+from dm_compose.core.variables import Variables
 from dm_compose.errors import UsageError
 from dm_compose.sessions.evidence import Limits
 from dm_compose.sessions.options import STRATEGIES, SessionOptions
@@ -19,12 +20,12 @@ from pytest_dotmesh.environment import Environment
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
-_PATHS = {"file", "env_file", "project_directory", "report_json"}  # in an ini file they start from its directory
+_PATHS = {"file", "env_file", "project_directory", "report_json"}  # relative paths in an ini file start from its directory
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """One setting under its three names: `--dm-NAME`, `DM_NAME`, `dm_NAME`."""
+    """One setting with its three names: option `--dm-NAME`, variable `DM_NAME`, ini value `dm_NAME`."""
 
     name: str
     kind: str
@@ -64,30 +65,30 @@ SETTINGS = (
         "durability",
         "choice",
         FULL,
-        "Whether engines in containers of the run's own wait for the disk: full (as the compose file has it) or off.",
+        "Whether engines wait for the disk, in containers that the run makes: full (as the compose file has it) or off.",
         DURABILITIES,
     ),
     _Setting(
-        "settle", "flag", True, "Shut the engines of the commit that tests start from down once, so that no restore replays logs."
+        "settle", "flag", True, "Shut down once the engines of the commit that tests start from, so that no restore replays logs."
     ),
     _Setting("isolate", "flag", False, "Run on a clone of the stack, so that the stack itself is not touched."),
-    _Setting("spares", "count", 0, "Have so many clones of the stack stand by, restored and paused, and use them in turn."),
-    _Setting("workers_share", "flag", False, "Let the workers of pytest-xdist use one stack in turn, not a clone each."),
-    _Setting("env", "lines", (), "Environment variable NAME=TEXT, {db:5432} in it being HOST:PORT; several, one a line."),
-    _Setting("report", "flag", False, "Print what each test touched and dirtied, and what its restore cost."),
+    _Setting("spares", "count", 0, "How many clones of the stack stand by, restored and paused, for the tests to come."),
+    _Setting("workers_share", "flag", False, "Have all workers of pytest-xdist use one stack in turn, instead of a clone each."),
+    _Setting("env", "lines", (), "Environment variable NAME=TEXT; {db:5432} in TEXT becomes HOST:PORT; several, one per line."),
+    _Setting("report", "flag", False, "Print for each test what it touched and dirtied, and how long its restore took."),
     _Setting("report_json", "text", None, "File to write that report to, as JSON."),
-    _Setting("keep_failed", "flag", False, "Keep the state that a failed test left as a branch failed/RUN/TEST."),
+    _Setting("keep_failed", "flag", False, "Keep the state after a failed test as a branch failed/RUN/TEST."),
     _Setting(
         "keep_failed_to", "text", None, "Remote to push those branches to: REMOTE or REMOTE:NS/DOT. Implies --dm-keep-failed."
     ),
-    _Setting("keep_failed_max", "count", 10, "How many states of failed tests a run keeps."),
-    _Setting("keep_failed_mib", "number", 1024.0, "How much of the store these may take together, in MiB."),
+    _Setting("keep_failed_max", "count", 10, "How many such states a run keeps."),
+    _Setting("keep_failed_mib", "number", 1024.0, "How much space they may take together, in MiB."),
 )
 
 
 @dataclass(frozen=True)
 class KeepFailed:
-    """Whether states of failed tests are kept, how many, and the remote they are pushed to, if any."""
+    """Whether states of failed tests are kept, how many, and the remote that they are pushed to (None: they are not)."""
 
     wanted: bool
     to: str | None
@@ -96,8 +97,9 @@ class KeepFailed:
 
 @dataclass(frozen=True)
 class DmConfig:
-    """The plugin's settings of one pytest run. `chosen` tells whether the user set any of them; `source` wins over the session's
-    commit.
+    """The plugin's settings of one pytest run. `source` wins over the session's commit.
+
+    `chosen` says whether the user has set any of them.
     """
 
     compose: ComposeOptions
@@ -112,11 +114,12 @@ class DmConfig:
     spares: int
     workers_share: bool
     environment: Environment
+    variables: Variables
     chosen: bool
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declare every setting as command-line option and ini value."""
+    """Declare every setting as a command-line option and as an ini value."""
     group = parser.getgroup("dm", "state of a Docker Compose stack (pytest_dotmesh)")
     for setting in SETTINGS:
         text = f"{setting.help} Also {setting.variable}, and {setting.dest} in the ini file."
@@ -146,7 +149,7 @@ def _ini_type(kind: str) -> Any:
 
 
 def read_config(config: pytest.Config) -> DmConfig:
-    """Decide every setting; UsageError names a value that makes no sense and where it was given."""
+    """Read all settings. pytest.UsageError names a value that makes no sense, and the place where it was given."""
     values: dict[str, Any] = {}
     chosen = False
     for setting in SETTINGS:
@@ -185,6 +188,7 @@ def read_config(config: pytest.Config) -> DmConfig:
         spares=values["spares"],
         workers_share=values["workers_share"],
         environment=Environment(values["env"], "dm_env"),
+        variables=Variables.of({"HOME": os.path.expanduser("~"), **os.environ}),
         chosen=chosen,
     )
 

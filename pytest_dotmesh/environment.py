@@ -1,4 +1,4 @@
-"""Environment variables that tell tests, and the code under test, where the stack's services are (`dm_env`)."""
+"""`dm_env`: environment variables by which tests, and the code under test, find the stack's services."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ _FIELD = re.compile(r"\{([^{}:]+):(\d+)(?::(host|port))?\}")
 
 
 class Environment:
-    """Variables from templates `NAME=TEXT`; in TEXT `{SERVICE:PORT}` stands for `HOST:PORT` of a service's port as tests reach
-    it, `{SERVICE:PORT:host}` and `{SERVICE:PORT:port}` for one of the two, `{{` and `}}` for a brace.
+    """Environment variables from templates `NAME=TEXT`.
+
+    In TEXT `{SERVICE:PORT}` stands for the `HOST:PORT` by which tests reach a service's port, and `{SERVICE:PORT:host}` and
+    `{SERVICE:PORT:port}` stand for one of the two. `{{` and `}}` stand for a brace.
     """
 
     def __init__(self, lines: Sequence[str], where: str) -> None:
-        """pytest.UsageError for a line that is none."""
+        """Read the templates. pytest.UsageError for a line that is not one; `where` is named in it."""
         self.lines = tuple(lines)
         self._templates: dict[str, str] = {}
         self._before: dict[str, str | None] = {}
@@ -31,7 +33,7 @@ class Environment:
             self._templates[name.strip()] = text.strip()
 
     def set(self, endpoint: Endpoint) -> None:
-        """Set the variables to where services are now. NotFoundError names the variable whose service there is not."""
+        """Set the variables to the present addresses. NotFoundError names the variable whose service does not exist."""
         known: dict[tuple[str, int], tuple[str, int]] = {}
         for name, template in self._templates.items():
             try:
@@ -42,7 +44,7 @@ class Environment:
             os.environ[name] = value
 
     def restore(self) -> None:
-        """Put back what the variables were before the first `set`."""
+        """Give the variables the values that they had before the first `set`."""
         for name, value in self._before.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""Fixtures that show a stack: for a test, a class, a module, a package or the whole run; of the settings' stack or of another."""
+"""Fixtures that give tests a stack: for one test, a class, a module, a package or the whole run."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ def stack_fixture(
     env_file: Sequence[str] = (),
     project_directory: str | None = None,
 ) -> Any:
-    """Return a fixture that shows a stack as a DmStack: put to the commit before, and rolled back after, each test, class, module
-    or package; with scope `session` tests see each other's changes.
+    """Return a fixture whose value is a stack, as a DmStack.
 
-    Without any of the last five it is the stack that the settings name, and `commit` defaults to where tests start from; with
-    them it is another one, and `commit` defaults to its HEAD. Relative paths start from pytest's root directory.
+    The stack is put to the commit before each test, class, module or package (the `scope`), and rolled back after it. With the
+    scope `session` it is not rolled back, so tests see each other's changes.
+
+    Without the last five arguments it is the stack that the settings name, and `commit` defaults to the commit that tests start
+    from. With any of them it is another stack, and `commit` defaults to its HEAD. Relative paths start from pytest's root
+    directory.
     """
     files = (file,) if isinstance(file, str) else tuple(file)
     own = bool(files or project_name or profile or env_file or project_directory)
@@ -76,7 +79,7 @@ def _shown(request: pytest.FixtureRequest, runner: Runner, scope: ScopeName, com
 
 
 def for_test(runner: Runner, item: pytest.Item, ref: str | None) -> Iterator[DmStack]:
-    """Show a stack to one test."""
+    """Give one test a stack at a commit, and roll it back afterwards. An error of either fails the test."""
     began = time.monotonic()
     try:
         stack = runner.before(ref)
@@ -96,9 +99,7 @@ def for_test(runner: Runner, item: pytest.Item, ref: str | None) -> Iterator[DmS
 
 def _for_several(runner: Runner, nodeid: str, ref: str | None) -> Iterator[DmStack]:
     if runner.worker.shared:
-        pytest.fail(
-            "dm: a stack that workers use in turn is restored for each test: leave --dm-workers-share away", pytrace=False
-        )
+        pytest.fail("dm: a stack that workers use in turn is restored for each test; leave --dm-workers-share out", pytrace=False)
     try:
         with runner.lasting(ref, nodeid) as stack:
             yield stack
@@ -116,10 +117,10 @@ def _for_session(runner: Runner) -> Iterator[DmStack]:
 
 
 def fail(error: DmError) -> Any:
-    """Fail the test with what went wrong, without a traceback."""
+    """Fail the test with an error's message, without a traceback."""
     pytest.fail(text(error), pytrace=False)
 
 
 def text(error: DmError) -> str:
-    """Return an error as people read it."""
+    """Return an error's message and hint, for people."""
     return f"dm: {error.message}" + (f"\nhint: {error.hint}" if error.hint else "")

@@ -1,4 +1,4 @@
-"""Hooks that a conftest.py or a plugin may implement; docs/pytest.md has examples."""
+"""Hooks that a conftest.py or a plugin may implement. docs/pytest.md has examples."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 
 
 def pytest_dm_before_restore(config: pytest.Config, stack: DmStack, commit: Commit) -> None:
-    """Called before a stack is put to a commit, around a test or by `stack.reset()`; not where nothing was touched since it
-    was last there. Connections to it can be closed in good order here. An exception fails the test, and nothing is restored.
+    """Do something before a stack is put to a commit, for example close connections to it.
+
+    The hook is called around tests and in `stack.reset()`, unless nothing was touched since the stack was last at that commit. An
+    exception fails the test, and nothing is restored.
     """
 
 
 def pytest_dm_after_restore(config: pytest.Config, stack: DmStack, report: RestoreReport) -> None:
-    """Called after each such restore, when all of the stack answers. `report.plan` says what was done (as text: `str`),
-    `report.touched` which services were touched and why, `report.total_s` how long it took.
+    """Do something after a stack was put to a commit. All of its datastores answer by now.
+
+    The hook is called after each restore for which `pytest_dm_before_restore` was called. `report.plan` has the steps that were
+    taken (`str` gives them as text), `report.touched` the services that were touched and the reasons, and `report.total_s` the
+    seconds that it took.
     """

@@ -1,4 +1,4 @@
-"""States of failed tests: kept before the roll-back, pushed where that is wanted, and never in the way of the failure itself."""
+"""States of failed tests. They are kept before the roll-back, and pushed on demand. An error here never hides the test's own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _failed_key = pytest.StashKey[bool]()
 
 
 def keep(session: Session, start: Commit, settings: KeepFailed, run: str, test: str, what: str) -> KeptState:
-    """Commit what a failed test left, and push it if that is wanted. Raises nothing: what goes wrong is in the result."""
+    """Commit the state after a failed test, and push it if the settings say so. Raises nothing: the result has the problem."""
     command = None
     try:
         found = session.keep_evidence(start, Failure(run[:_RUN_DIGITS], test, what), settings.limits)
@@ -38,17 +38,17 @@ def keep(session: Session, start: Commit, settings: KeepFailed, run: str, test: 
         command = _command(options, "checkout", found.branch)
         if settings.to:
             remote, theirs = _destination(settings.to)
-            pushed = Remotes(Dots(stack.listener)).push(remote, stack, found.branch, theirs)
+            pushed = Remotes(Dots(stack.variables, stack.listener)).push(remote, stack, found.branch, theirs)
             command = _command(options, "up", "--from", f"{remote}:{pushed.name}@{pushed.branch}")
     except DmError as error:
         return KeptState(test, command, error.message if command is None else f"not pushed: {error.message}")
-    except Exception as error:  # the test's own failure is what people are here for
+    except Exception as error:  # the failure of the test itself must come through
         return KeptState(test, command, f"{type(error).__name__}: {error}")
     return KeptState(test, command)
 
 
 def _destination(text: str) -> tuple[str, RemoteName | None]:
-    """Split REMOTE[:NS/DOT]."""
+    """Split REMOTE[:NS/DOT] into its two parts."""
     try:
         source = RemoteRef.parse(text)
     except UsageError:
@@ -57,14 +57,14 @@ def _destination(text: str) -> tuple[str, RemoteName | None]:
 
 
 def _command(options: ComposeOptions, *words: str | RefName) -> str:
-    """Return a command of dm-compose for people who are where the tests were run; files are named from there."""
+    """Return a command of dm-compose for people, with files named as seen from the working directory of the tests."""
     here = os.getcwd() + os.sep
     return shlex.join(["dm-compose", *(word.removeprefix(here) for word in options.arguments()), *words])
 
 
 def watch_teardown(item: pytest.Item) -> None:
-    """Note from now on when tearing down a fixture of a test fails: fixtures that were set up before it can ask."""
-    watches = _failed_key in item.stash  # of a test that runs again
+    """Take note, from now on, when the teardown of a test's fixture fails. Fixtures that were set up earlier can ask then."""
+    watches = _failed_key in item.stash  # the test runs again
     item.stash[_failed_key] = False
     if watches:
         return
@@ -84,5 +84,5 @@ def watch_teardown(item: pytest.Item) -> None:
 
 
 def failed_in_teardown(item: pytest.Item) -> bool:
-    """Whether tearing down a fixture of the test has failed by now; only of tests that are watched."""
+    """Whether the teardown of a fixture has failed by now, of a test that is watched. False for other tests."""
     return item.stash.get(_failed_key, False)

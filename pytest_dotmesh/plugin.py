@@ -1,4 +1,4 @@
-"""Hooks and fixtures. Everything that does something is in run.py, runner.py and below."""
+"""The plugin's hooks and fixtures. They only call run.py, runner.py and other modules, which do the work."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the settings, so that a wrong one ends the run before it begins."""
+    """Read the settings. A wrong one ends the run before it begins."""
     config.addinivalue_line("markers", "dm(commit=REF): restore the stack before this test, to another commit if one is named.")
     settings = read_config(config)
     config.stash[run_key] = Run(config, settings)
@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
-    """Show stack, dot, commit and strategy when a test of this run uses them."""
+    """Show the stack, its dot, the commit and the strategy, if a test of this run uses the stack."""
     run = Run.of(config)
     if not any(run.wants_main(item) for item in items):
         return []
@@ -57,7 +57,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Notice tests that run beside a stack without asking for it, and failures of a test's end."""
+    """Notice a test that may change a stack without asking for it. Watch for failures in the teardown of a test."""
     run = Run.of(item.config)
     run.begins(item)
     if run.settings.keep_failed.wanted:
@@ -66,7 +66,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep what a failed test has left before anybody cleans up, and say on its last report what it cost."""
+    """Keep the state after a failed test before anybody cleans up, and put the test's cost on its last report."""
     report = yield
     run = Run.of(item.config)
     if report.when == "teardown":
@@ -78,7 +78,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Give the stacks back, should the fixtures' own end not have come to it, and hand what is to be said to the controller."""
+    """Give back the stacks that no fixture has given back. A worker hands its messages to the controller."""
     stash = session.config.stash
     if _lent_key in stash:  # workers have ended
         stash[_lent_key].close()
@@ -92,7 +92,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[object]) -> None:
-    """In the controller: have the stack up before there are workers, if they are to share it."""
+    """In the controller: bring the stack up before there are workers, if they are to share it."""
     run = Run.of(config)
     if not run.settings.workers_share or len(specs) < 2:
         return
@@ -105,20 +105,20 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[object]) -> N
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """In the controller: tell a worker which stack it shares."""
+    """In the controller: tell a worker about the stack that it shares with others."""
     node.workerinput[KEY] = node.config.stash.get(_shared_key, {})
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """In the controller: take what a worker has to say."""
+    """In the controller: take over a worker's messages."""
     found = getattr(node, "workeroutput", {}).get(KEY)
     if found is not None:
         node.config.stash.setdefault(_told_key, []).extend(found["told"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what workers had to say."""
+    """Print the messages of workers."""
     told: list[str] = config.stash.get(_told_key, [])
     for line in dict.fromkeys(told):
         terminalreporter.write_line(line)
@@ -133,7 +133,7 @@ dm_stack = stack_fixture()
 
 @pytest.fixture(autouse=True)
 def _dm_turn(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Have the stack alone for a test that uses it, where workers share it."""
+    """Reserve the stack for a test that uses it, if workers share the stack."""
     run = Run.of(request.config)
     if not run.wants_main(request.node):
         yield
@@ -151,6 +151,6 @@ def _dm_turn(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _dm_autouse(request: pytest.FixtureRequest, _dm_turn: None) -> None:
-    """Give dm_stack to tests that are marked, and to all of them with --dm-autouse."""
+    """Give dm_stack to tests that are marked, and with --dm-autouse to all tests."""
     if Run.of(request.config).is_restored(request.node):
         request.getfixturevalue("dm_stack")

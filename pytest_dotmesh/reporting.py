@@ -1,4 +1,7 @@
-"""What tests cost and what was kept of them: on each test's report, so that it travels from workers; for JUnit, as text, JSON."""
+"""The cost of tests and the states that failed ones left: on each test's report, for JUnit, as text and as JSON.
+
+A test's report is the way for such data from a worker of pytest-xdist to the controller.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,21 @@ from dm_compose.core.plan import Action
 from dm_compose.core.units import seconds, size
 from dm_compose.operations.restore import RestoreReport
 
-_ATTRIBUTE = "dm"  # of a pytest.TestReport; pytest-xdist sends along what is plain data
+_ATTRIBUTE = "dm"  # of a pytest.TestReport; pytest-xdist sends plain data along
 _SLOWEST = 5
 JSON_FORMAT = 1
 
 
 @dataclass(frozen=True)
 class TestCost:
-    """What a test did to a stack, and what putting that back cost.
+    """The effect of a test on a stack, and the cost of undoing it.
 
-    `touched`: services that may have been changed, with the reason; `dirtied`: bytes put back by subdot; `restarted`: services
-    taken down, with the reason; `restore_s`: seconds for restores before and after the test. `test` is the node's id, of a
-    class, module or package for stacks that are restored around these. `handed_out`: the next test got another stack, and what
-    is dirtied and restarted in this one was not known yet.
+    test: the node's id. It is that of a class, module or package for a stack that is restored around one of these.
+    touched: services that may have been changed, each with the reason.
+    dirtied: bytes that were put back, by subdot.
+    restarted: services that were taken down, each with the reason.
+    restore_s: seconds for the restores before and after the test.
+    handed_out: the next test got another stack. Dirtied bytes and restarted services of this one were not known yet.
     """
 
     test: str
@@ -41,7 +46,7 @@ class TestCost:
 
     @classmethod
     def of(cls, test: str, stack: str, report: RestoreReport, restore_s: float) -> TestCost:
-        """Return what a roll-back says of the test before it. Only plain data: pytest-xdist sends no subclasses of str."""
+        """Return a test's cost, from the report of its roll-back, as plain data: pytest-xdist sends no subclass of str."""
         restarted = {str(step.label): step.cause for step in report.plan.steps if step.action is Action.KILL}
         dirtied = {str(name): restored.changed_bytes for name, restored in report.restored().items()}
         touched = {**restarted, **report.touched}
@@ -50,7 +55,7 @@ class TestCost:
 
 @dataclass(frozen=True)
 class KeptState:
-    """The state that a failed test left: the command that opens it, or a word on why it was not kept."""
+    """The state after a failed test: the command that brings it back, or the reason why it was not kept or not pushed."""
 
     test: str
     command: str | None
@@ -58,7 +63,7 @@ class KeptState:
 
 
 def attach(report: pytest.TestReport, costs: Sequence[TestCost], kept: Sequence[KeptState]) -> None:
-    """Put what is known of a test on its report, and into the properties that JUnit shows."""
+    """Put a test's costs and kept states on its report, and into the properties that JUnit shows."""
     if not costs and not kept:
         return
     setattr(report, _ATTRIBUTE, {"costs": [asdict(c) for c in costs], "kept": [asdict(k) for k in kept]})
@@ -76,7 +81,7 @@ def attach(report: pytest.TestReport, costs: Sequence[TestCost], kept: Sequence[
 
 
 class Reports:
-    """Collects what the reports of all tests, of this process and of workers, say; tells it at the end."""
+    """Collects costs and kept states from the reports of all tests, workers' included, and tells of them at the end."""
 
     def __init__(self, *, wanted: bool, path: str | None) -> None:
         self._wanted, self._path = wanted, path
@@ -84,21 +89,21 @@ class Reports:
         self.kept: list[KeptState] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what is on a test's report."""
+        """Take costs and kept states from a test's report."""
         found: dict[str, Any] = getattr(report, _ATTRIBUTE, {})
         self.costs += [TestCost(**cost) for cost in found.get("costs", ())]
         self.kept += [KeptState(**kept) for kept in found.get("kept", ())]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Write the JSON file; print the report, if it is wanted, and how to open what failed tests left."""
+        """Write the JSON file, print the report if it is wanted, and print how to bring back the states of failed tests."""
         if self._path and (problem := self._write(Path(self._path))):
             terminalreporter.write_line(f"dm: {problem}")
         if self._wanted and self.costs:
-            terminalreporter.section("dm: what tests touched, and what putting it back cost")
+            terminalreporter.section("dm: touched by tests, and the cost of putting it back")
             for line in cost_lines(self.costs):
                 terminalreporter.write_line(line)
         if self.kept:
-            terminalreporter.section("dm: what failed tests left")
+            terminalreporter.section("dm: states of failed tests")
             for kept in self.kept:
                 terminalreporter.write_line(f"{kept.test}: {kept.command or f'not kept: {kept.problem}'}")
                 if kept.command and kept.problem:
@@ -120,7 +125,7 @@ class Reports:
 
 
 def cost_lines(costs: Sequence[TestCost]) -> Iterable[str]:
-    """Yield the report for people: a line per test with the reasons below it, the slowest tests, the total."""
+    """Yield the lines of the report for people: each test with the reasons below it, the slowest tests, the total."""
     stacks = {cost.stack for cost in costs}
     for cost in costs:
         dirtied = ", ".join(f"{name} {size(count)}" for name, count in sorted(cost.dirtied.items())) or "no file"

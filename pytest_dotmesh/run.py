@@ -1,4 +1,4 @@
-"""One pytest process: the stacks it uses, and which fixtures show them."""
+"""One pytest process: the stacks that it uses, and the fixtures that give them to tests."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ run_key = pytest.StashKey["Run"]()
 
 @dataclass(frozen=True)
 class _Shown:
-    """A fixture that shows a stack, for every test or for several."""
+    """A fixture that gives a stack to tests, to each one anew or to several."""
 
     runner: Runner
     per_test: bool
 
 
 class Run:
-    """The stacks of a pytest process: `main` is the one that the settings name. Making one takes no time and asks nobody."""
+    """The stacks of a pytest process. `main` is the one that the settings name.
+
+    To make a Run takes no time, because neither Compose nor the engine is asked.
+    """
 
     def __init__(self, config: pytest.Config, settings: DmConfig) -> None:
         self.settings = settings
@@ -51,13 +54,8 @@ class Run:
         """The stack that the settings name."""
         return self._runner(self.settings, self._worker)
 
-    @property
-    def has_main(self) -> bool:
-        """Whether anybody has asked for `main`."""
-        return self.settings.compose in self._runners
-
     def other(self, compose: ComposeOptions, commit: str) -> Runner:
-        """Return another stack; the first who asks decides which commit its session is for."""
+        """Return another stack than `main`. The first caller decides about the commit of its session."""
         session = replace(self.settings.session, commit=commit)
         settings = replace(self.settings, compose=compose, session=session, source=None, environment=Environment((), ""))
         return self._runner(settings, replace(self._worker, shared={}))
@@ -73,18 +71,18 @@ class Run:
         return found
 
     def close(self) -> None:
-        """Give all stacks back, the one that was taken last first."""
+        """Give all stacks back, in the reverse order of taking."""
         for runner in reversed(self._runners.values()):
             runner.close()
 
     # Tests
 
     def shows(self, fixture: str, runner: Runner, *, per_test: bool) -> None:
-        """Note which stack a fixture shows."""
+        """Note the stack that a fixture gives to tests."""
         self._shown[fixture] = _Shown(runner, per_test)
 
     def is_restored(self, item: pytest.Item) -> bool:
-        """Whether a test gets dm_stack, asked for or not."""
+        """Whether a test gets dm_stack: by its name, by a marker or by --dm-autouse."""
         names = set(getattr(item, "fixturenames", ()))
         asked = "dm_stack" in names or item.get_closest_marker("dm") is not None
         return asked or (self.settings.autouse and not names & WIDER_FIXTURES)
@@ -94,7 +92,7 @@ class Run:
         return SESSION_FIXTURE in getattr(item, "fixturenames", ()) or self.is_restored(item)
 
     def begins(self, item: pytest.Item) -> None:
-        """Notice what a test may do to stacks that no fixture of it restores: it may run beside them and change them."""
+        """Note that a test may change the stacks in use that none of its fixtures restores."""
         names = getattr(item, "fixturenames", ())
         restored = [self._shown[name].runner for name in names if name in self._shown and self._shown[name].per_test]
         for runner in self._runners.values():
@@ -102,7 +100,7 @@ class Run:
                 runner.forget_pristine()
 
     def keep(self, item: pytest.Item, what: str) -> None:
-        """Keep the states that a failed test has left, where that is wanted."""
+        """Keep the states of a failed test's stacks, if the settings say so."""
         names = {*getattr(item, "fixturenames", ()), *(("dm_stack",) if self.is_restored(item) else ())}
         used = dict.fromkeys(self._shown[name].runner for name in sorted(names) if name in self._shown)
         if not self.settings.keep_failed.wanted or any(kept.test == item.nodeid for kept in self._kept):
@@ -110,7 +108,7 @@ class Run:
         self._kept += [runner.keep(item.nodeid, what) for runner in used if runner.is_open]
 
     def taken(self) -> tuple[Sequence[TestCost], Sequence[KeptState]]:
-        """Return what is known of the test that has ended."""
+        """Return costs and kept states of the test that has ended, and forget them."""
         costs = [cost for runner in self._runners.values() for cost in runner.costs]
         for runner in self._runners.values():
             runner.costs.clear()
@@ -120,7 +118,7 @@ class Run:
     # People
 
     def tell(self, text: str) -> None:
-        """Print a line at once, past the capture of a test's output: somebody is waiting."""
+        """Print a line at once, past the capture of a test's output, because somebody is waiting."""
         capture = self._config.pluginmanager.getplugin("capturemanager")
         reporter = self._config.pluginmanager.getplugin("terminalreporter")
         if reporter is None:  # a worker's lines are printed by the controller, at the end

@@ -1,4 +1,4 @@
-"""The plugin's state of one pytest process: the session, and what is known of the stack between tests."""
+"""One stack in one pytest process: taken when the first test wants it, and restored before and after tests."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from pytest_dotmesh.workers import Turns, Worker
 
 @dataclass(frozen=True)
 class Hooks:
-    """What is called before a restore that has something to look at, and after it."""
+    """Functions to call before and after each restore, unless the restore has nothing to do."""
 
     before: Callable[[DmStack, Commit], object]
     after: Callable[[DmStack, RestoreReport], object]
 
 
-@dataclass
-class _Place:
-    """Where tests within a scope start from."""
+@dataclass(eq=False)  # two scopes that start from the same commit are not the same
+class _ScopeStart:
+    """The commit that tests within a scope start from. A test may change it."""
 
     start: Commit
 
@@ -45,8 +45,8 @@ class _Place:
 class Runner:
     """Takes the stack when the first test wants it, and restores it before and after tests.
 
-    `_pristine` is the commit that the stack is taken to be at where nothing can be proven. A roll-back sets it; any test that
-    runs unsets it.
+    Where nothing can be proven about the stack, `_pristine` is the commit that it is believed to be at. A roll-back sets it, and
+    any test that runs unsets it.
     """
 
     def __init__(self, config: DmConfig, worker: Worker, tell: Callable[[str], None], hooks: Hooks) -> None:
@@ -55,12 +55,12 @@ class Runner:
         self.costs: list[TestCost] = []
         self._tell = tell
         self._hooks = hooks
-        self._places: list[_Place] = []  # the session's, then those of narrower scopes
+        self._starts: list[_ScopeStart] = []  # the session's first, then those of narrower scopes
         self._resources = contextlib.ExitStack()
         self._lease: Lease | None = None
         self._pristine: Commit | None = None
         self._turns = Turns(worker.shared["turns"]) if worker.shared else None
-        self.stack = Stack(config.compose, self._listen)
+        self.stack = Stack(config.compose, config.variables, self._listen)
 
     def _listen(self, event: Event) -> None:
         if event.what in ("wait", "warning", "recover", "carry", "settle", "durability", "spares"):
@@ -71,13 +71,13 @@ class Runner:
         """The stack as this process has it, taken on first use."""
         if self._lease is None:
             self._lease = self._resources.enter_context(self._new_lease())
-            self._places = [_Place(self._lease.commit)]
-            if self._turns is None:  # else it may be down at the moment, for somebody else's test
+            self._starts = [_ScopeStart(self._lease.commit)]
+            if self._turns is None:  # with turns the stack may be down just now, for another worker's test
                 self.config.environment.set(self._lease.endpoint)
         return self._lease
 
     def _options(self) -> SessionOptions:
-        """Return how the session behaves, its commit got from a remote where one is named, and settled."""
+        """Return the session's options. The commit is fetched from a remote if one is named, and settled if that is wanted."""
         options = self.config.session
         if self.config.source is not None:
             options = replace(options, commit=commit_for_tests(self.stack, self.config.source))
@@ -108,7 +108,7 @@ class Runner:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[dict[str, str]]:
-        """In the controller: have the stack up for workers that use it in turn. Yields their `Worker.shared`."""
+        """In the controller: bring the stack up for workers that use it in turn. Yields their `Worker.shared`."""
         try:
             session = self.lease.session
             clone = str(session.stack.name) if isinstance(session.stack, Clone) else ""
@@ -119,7 +119,7 @@ class Runner:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Have the stack for one test, where workers share it."""
+        """Wait until no other worker uses the stack, and reserve it for one test. Does nothing if workers do not share it."""
         if self._turns is None:
             yield
             return
@@ -139,22 +139,22 @@ class Runner:
 
     @property
     def is_open(self) -> bool:
-        """Whether the stack was taken."""
+        """Whether the stack was taken, and not given back."""
         return self._lease is not None
 
     @property
     def start(self) -> Commit:
-        """The commit that tests start from here: the session's, or where a wider scope's `start_here` has put it."""
+        """The commit that tests start from: the session's, or the one that `start_here` has made in a scope around them."""
         lease = self.lease
-        return self._places[-1].start if self._places else lease.commit
+        return self._starts[-1].start if self._starts else lease.commit
 
     def shown(self) -> DmStack:
         """Return the stack as it is, for tests that see each other's changes."""
-        lease, place = self.lease, self._places[0]
-        return DmStack(lease, self.start, self.restore, lambda commit: setattr(place, "start", commit))
+        lease, scope = self.lease, self._starts[0]
+        return DmStack(lease, self.start, self.restore, lambda commit: setattr(scope, "start", commit))
 
     def before(self, ref: str | None) -> DmStack:
-        """Return the stack at the commit that a test wants."""
+        """Put the stack to the commit that a test wants, and return it."""
         lease = self.lease
         commit = self.start if ref is None else lease.session.resolve(ref)
         pristine = self._pristine is not None and self._pristine.id == commit.id
@@ -165,7 +165,7 @@ class Runner:
         return DmStack(lease, commit, self.restore)
 
     def restore(self, commit: Commit) -> RestoreReport:
-        """Put the stack to a commit, and have the environment say where its services are then."""
+        """Put the stack to a commit, and set the environment variables to the addresses that its services have then."""
         return self._restore(commit, self.lease.what_changed(commit))
 
     def _restore(self, commit: Commit, changed: Touched) -> RestoreReport:
@@ -183,7 +183,7 @@ class Runner:
         return report
 
     def after(self, nodeid: str, before_s: float = 0.0) -> None:
-        """Roll back what a test left, to where tests start from; `before_s` went into the restore before it."""
+        """Put the stack back to the commit that tests start from. `before_s` is the time of the restore before the test."""
         start = self.start
         began = time.monotonic()
         report = self.restore(start)
@@ -192,18 +192,18 @@ class Runner:
 
     @contextlib.contextmanager
     def lasting(self, ref: str | None, nodeid: str) -> Iterator[DmStack]:
-        """Have the stack at a commit for the tests of a class, module or package, and roll it back at the end."""
+        """Give the tests of a class, module or package a stack at a commit, and roll it back at the end."""
         began = time.monotonic()
         stack = self.before(ref)
         before_s = time.monotonic() - began
-        place = _Place(stack.start)
-        self._places.append(place)
+        scope = _ScopeStart(stack.start)
+        self._starts.append(scope)
         try:
-            yield DmStack(self.lease, stack.start, self.restore, lambda commit: setattr(place, "start", commit))
+            yield DmStack(self.lease, stack.start, self.restore, lambda commit: setattr(scope, "start", commit))
         finally:
-            self._places.remove(place)
+            self._starts.remove(scope)
             self.after(nodeid, before_s)
 
     def keep(self, test: str, what: str) -> KeptState:
-        """Keep the state that a failed test has left."""
+        """Keep the state after a failed test."""
         return keep(self.lease.session, self.start, self.config.keep_failed, self.worker.run, test, what)

@@ -1,4 +1,4 @@
-"""What a test holds in its hands."""
+"""The stack as a test uses it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_LOG_LINES = 100
 
 @dataclass(frozen=True)
 class ExecResult:
-    """How a command in a container ended: its exit code, and standard output and error together."""
+    """The exit code of a command in a container, and its standard output and error together."""
 
     exit_code: int
     output: str
@@ -24,7 +24,7 @@ class ExecResult:
 class DmStack:
     """The stack under test, at the commit that the test starts from.
 
-    Addresses may change whenever a datastore is restarted, so ask for them when you connect and not once per session.
+    An address may change whenever a datastore is restarted. Ask for it when you connect, and not once per session.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class DmStack:
         return self._commit
 
     def address(self, service: str, port: int) -> tuple[str, int]:
-        """Return (host, port) to connect to a port of a service: its published port, else the container's own address."""
+        """Return (host, port) to connect to a port of a service: the published port, else the container's own address."""
         return self._lease.endpoint(service, port)
 
     def host(self, service: str, port: int) -> str:
@@ -67,7 +67,7 @@ class DmStack:
         return self.address(service, port)[1]
 
     def exec(self, service: str, *command: str, user: str = "") -> ExecResult:
-        """Run a command in the service's container and wait for it; a failing command is not an error."""
+        """Run a command in the service's container and wait until it ends. A command that fails raises no exception."""
         return ExecResult(*self._lease.session.run(service, command, user=user))
 
     def logs(self, service: str, lines: int = DEFAULT_LOG_LINES) -> str:
@@ -75,37 +75,40 @@ class DmStack:
         return self._lease.session.logs(service, lines)
 
     def commit(self, message: str) -> str:
-        """Commit the state as it is now and return the commit's id; no branch moves, and gc may forget it one day."""
+        """Commit the state as it is now, and return the commit's id. No branch moves, so gc may forget the commit one day."""
         return self._lease.session.keep(message).id
 
     def reset(self, ref: str | None = None) -> None:
-        """Put the stack to a commit, by default the one the test started from, and return when all of it answers."""
+        """Put the stack to a commit, by default the one that the test started from. Return when all datastores answer."""
         self._restore(self._commit if ref is None else self._lease.session.resolve(ref))
 
     def start_here(self) -> str:
-        """Commit the state as it is now, as `commit` does, and start from there: `reset` and, of a stack of a wider scope than a
-        test, every test within that scope. Returns the commit's id.
+        """Commit the state as it is now, as `commit` does, and have tests start from there. Return the commit's id.
+
+        `reset` goes back to that commit from now on. If the stack is that of a class, module, package or session, every later
+        test in that scope starts from it too.
         """
         self._commit = self._lease.session.keep("start of tests")
         self._start_at(self._commit)
         return self._commit.id
 
     def touched(self) -> Mapping[str, str]:
-        """Return the services with state that anything may have reached since the stack was last put to a commit, and how.
+        """Return the services that something may have reached since the stack was last put to a commit, each with the reason.
 
-        A service that is not there is proven to be as it was. Reading from one reaches it.
+        Only services with state are among them. A service that is missing is proven to be as it was. A service that was only
+        read from counts as reached.
         """
         return self._lease.session.touched_services()
 
     def changed(self) -> set[str]:
         """Return the subdots that were written to since the stack was last put to a commit.
 
-        Datastores write out what they hold in memory first. What an engine does to its files by itself does not count as long
-        as nobody has reached it. For data in memory only, as in a memcached, ask `touched`; for a plain file
-        that was removed, `diff`.
+        Datastores write their memory to their files first. An engine's own changes of its files do not count as long as nothing
+        has reached that engine. Two changes are not seen here: for data in memory only, as in a memcached, ask `touched`; for a
+        plain file that was removed, ask `diff`.
         """
         return {str(name) for name in self._lease.session.written_subdots()}
 
     def diff(self) -> Mapping[SubdotName, TreeDiff]:
-        """Return the files that changed since the test started, per subdot; subdots without changes are falsy."""
+        """Return the files that changed since the test started, by subdot. The diff of a subdot without changes is false."""
         return self._lease.session.diff(self._commit)

@@ -1,4 +1,4 @@
-"""What a process of a pytest-xdist run knows of the others, and turns at one stack."""
+"""The workers of a pytest-xdist run, and their turns at one stack."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Any, Self
 import pytest
 
 _LONGEST = 1000  # bytes of a commit's id
-KEY = "dm"  # in what xdist hands to a worker, and gets back from it
+KEY = "dm"  # of our part in the data that xdist hands to a worker and gets back
 
 
 @dataclass(frozen=True)
 class Worker:
-    """This process among `count` workers of the test run `run`; without pytest-xdist, and in its controller, it has no name.
+    """This process, as one of `count` workers of the test run `run`.
 
-    `shared` is what the controller says of the stack that all of them use in turn, empty where each has its own: the `commit`
-    it is at, the place of its `turns`, and the name of the `clone`, if it is one.
+    `name` is empty without pytest-xdist, and in its controller. `shared` describes the stack that all workers use in turn: the
+    `commit` that it is at, the place of its `turns`, and the name of the `clone`, if it is one. It is empty where each worker
+    has a stack of its own.
     """
 
     run: str
@@ -31,7 +32,7 @@ class Worker:
 
     @classmethod
     def of(cls, config: pytest.Config) -> Self:
-        """Return what this process is."""
+        """Return the description of this process."""
         given: Mapping[str, Any] | None = getattr(config, "workerinput", None)
         if given is None:
             return cls(uuid.uuid4().hex)
@@ -39,18 +40,20 @@ class Worker:
 
 
 class Turns:
-    """Turns of processes at one stack, by a kernel lock on a file in memory that `lent` has made in one of them: whichever of
-    them is killed, nothing of it is left.
+    """Turns of processes at one stack.
+
+    Their means is a kernel lock on a file in memory, which `lent` makes in one of the processes. Nothing is left of it, whichever
+    process is killed.
     """
 
     def __init__(self, place: str) -> None:
-        """OSError once the process that has lent it is gone."""
+        """Open the file in memory. OSError once the process that made it has gone."""
         self._fd = os.open(place, os.O_RDWR | os.O_CLOEXEC)
 
     @staticmethod
     @contextlib.contextmanager
     def lent() -> Iterator[str]:
-        """Make it for as long as the block lasts. Yields its place, for processes of the same user on this machine."""
+        """Make the file for the time of the block. Yields its path, for processes of the same user on this machine."""
         fd = os.memfd_create("dm-turns")
         try:
             yield f"/proc/{os.getpid()}/fd/{fd}"
@@ -59,7 +62,7 @@ class Turns:
 
     @contextlib.contextmanager
     def take(self) -> Iterator[str]:
-        """Wait for the stack and have it for the block. Yields the commit that it was left at, '' if that is not known."""
+        """Wait for the stack and reserve it for the block. Yields the commit that it was left at, '' if that is not known."""
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         try:
             left_at = os.pread(self._fd, _LONGEST, 0).decode()
@@ -69,5 +72,5 @@ class Turns:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def leave(self, commit: str) -> None:
-        """Say at the end of a turn that the stack is at a commit."""
+        """Note at the end of a turn the commit that the stack is at."""
         os.pwrite(self._fd, commit.encode(), 0)

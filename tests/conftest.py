@@ -1,4 +1,4 @@
-"""What every test shares: the header that shows capabilities, and the marker for tests on a real engine."""
+"""The parts that every test shares: the header that shows capabilities, and the marker for tests on a real engine."""
 
 from __future__ import annotations
 

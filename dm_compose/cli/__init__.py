@@ -1,1 +1,1 @@
-"""The command lines. Nothing here decides anything about state: it parses words, calls the façade and prints."""
+"""The command lines. They parse words, call the packages below, and print. They decide nothing about state."""

@@ -1,4 +1,4 @@
-"""Shell completion with the names that there are. Anything that goes wrong offers nothing: a shell must not be disturbed."""
+"""Shell completion with the names of dots, branches, tags, worktrees and commits. After an error it offers nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _completer(find: Callable[[StoreTarget], Iterable[CompletionItem]]) -> Compl
             return []
         try:
             return [item for item in find(target) if str(item.value).startswith(incomplete)]
-        except Exception:  # bugs too: the user is typing
+        except Exception:  # bugs too: a message would disturb the user who is typing
             return []
 
     return complete
@@ -39,7 +39,7 @@ def _completer(find: Callable[[StoreTarget], Iterable[CompletionItem]]) -> Compl
 
 @contextlib.contextmanager
 def _opened(target: StoreTarget) -> Iterator[tuple[Store, DotName]]:
-    """Open the store alone: nothing is recovered because somebody pressed a key."""
+    """Open the store and do nothing else. A press of a key must not begin a recovery."""
     with target.dots().store() as store:
         yield store, target.chosen(store)
 
@@ -78,7 +78,7 @@ complete_worktree, complete_ref = _completer(_worktrees), _completer(_refs)
 
 
 def script(program: str, cli: click.Command, shell: str) -> str:
-    """Return the text that a shell reads to complete a program's words."""
+    """Return the program text that a shell runs to complete a command's words. UsageError for a shell that is not known."""
     cls = get_completion_class(shell)
     if cls is None:
         raise UsageError(f"no completion for {shell}", hint=f"There is one for {', '.join(SHELLS)}.")

@@ -11,13 +11,14 @@ import dm_compose
 from dm_compose.cli import passing
 from dm_compose.cli.targets import ComposeTarget
 from dm_compose.cli.verbs import branch as branch_verbs
-from dm_compose.cli.verbs import clone as clone_verbs
 from dm_compose.cli.verbs import doctor as doctor_verbs
+from dm_compose.cli.verbs import prune as prune_verbs
 from dm_compose.cli.verbs import remote as remote_verbs
 from dm_compose.cli.verbs import seed as seed_verbs
 from dm_compose.cli.verbs import state as state_verbs
 from dm_compose.compose import ComposeOptions
 from dm_compose.compose.words import read_words
+from dm_compose.errors import UsageError
 
 _EPILOG = """\b
 Every other verb (up, down, ps, logs, exec, ...) is Compose's own and is handed through.
@@ -31,19 +32,34 @@ Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found, 6 ambiguous, 7 
 
 
 class ComposeGroup(click.Group):
-    """A group whose unknown commands are Compose's."""
+    """A group that hands unknown commands to Compose."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return our verb, or one that hands the words through."""
+        """Return our verb, or a command that hands the words to Compose."""
         if cmd_name in ("push", "pull"):
             return _of_a_remote_or_of_images(cmd_name)
         if cmd_name == "up":
             return _up()
         return super().get_command(ctx, cmd_name) or passing.command(cmd_name)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb. UsageError for an option of Compose's after one of our verbs; it says where that option goes."""
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            composes = {name: option for option in self.params if option.expose_value for name in option.opts}
+            if (option := composes.get(error.option_name)) is None or error.ctx is None:
+                raise
+            verb = error.ctx.command_path.removeprefix(f"{ctx.command_path} ")
+            word = " ".join(filter(None, (error.option_name, option.metavar)))
+            raise UsageError(
+                f"{verb} has no option {error.option_name}",
+                hint=f"Compose's options go before the verb: {ctx.command_path} {word} {verb}",
+            ) from None
+
 
 def _of_a_remote_or_of_images(name: str) -> click.Command:
-    """Return a command that is ours when its first word is a remote, and Compose's verb for images when it is not."""
+    """Return a command that is ours when its first word is a remote, and otherwise Compose's verb for images."""
     ours = next(verb for verb in remote_verbs.OF_A_DOT if verb.name == name)
     images = passing.command(name)
 
@@ -61,7 +77,7 @@ def _of_a_remote_or_of_images(name: str) -> click.Command:
 
 
 def _up() -> click.Command:
-    """Return Compose's verb, which is ours with `--from`."""
+    """Return a command that is ours with `--from`, and otherwise Compose's verb."""
     composes = passing.command("up")
 
     def run(words: tuple[str, ...]) -> object:
@@ -127,7 +143,7 @@ def cli(
 for verb in (
     *state_verbs.VERBS,
     *branch_verbs.VERBS,
-    *clone_verbs.VERBS,
+    *prune_verbs.VERBS,
     *doctor_verbs.VERBS,
     remote_verbs.remote,
     *seed_verbs.VERBS,

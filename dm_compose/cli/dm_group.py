@@ -19,7 +19,7 @@ from dm_compose.cli.verbs import store as store_verbs
 from dm_compose.core.names import DotName, RefName
 
 _EPILOG = """\b
-The dot is the one of --dot, of DM_DOT, of the Compose project of this directory, of `dm switch`, or the only one.
+The dot is, in this order: that of --dot, of DM_DOT, of the Compose project of this directory, of `dm switch`, or the only one.
 DM_HOME names the store: a folder, or a Docker volume (dotmesh).
 
 \b
@@ -31,7 +31,7 @@ _OF_A_DOT = ("status", "diff", "undo", "reflog", "branch", "checkout", "tag", "w
 
 
 def _choose_dot(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
-    target = ctx.ensure_object(StoreTarget)  # here, because shell completion calls nothing but this
+    target = ctx.ensure_object(StoreTarget)  # made here, because shell completion calls nothing else
     if value is not None:
         target.named_dot = DotName.parse(value)
 
@@ -63,7 +63,7 @@ def _options() -> list[click.Option]:
 
 
 def with_dot(command: click.Command) -> click.Command:
-    """Return a copy of a command that takes `--dot` and `--branch`, and so do the commands of a group."""
+    """Return a copy of a command that takes `--dot` and `--branch`. The commands of a group take them too."""
     made = copy.copy(command)
     if isinstance(made, click.Group):
         made.commands = {name: with_dot(inner) for name, inner in made.commands.items()}

@@ -1,4 +1,4 @@
-"""Entry points, and the one boundary where errors become messages and exit codes."""
+"""The entry points of both programs, and the one place where errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import colour, print_error
 from dm_compose.errors import DmError, PluginError
 
@@ -23,7 +23,7 @@ TERMINATED = 143
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `dm-compose` and exit."""
-    from dm_compose.cli.compose_group import cli  # late, as below: each program needs its own verbs only
+    from dm_compose.cli.compose_group import cli  # imported late, as below: each program needs its own verbs only
 
     _main(cli, "dm-compose", arguments)
 
@@ -39,12 +39,12 @@ def _main(cli: click.Command, name: str, arguments: Sequence[str] | None) -> Non
     words = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no reason to fail
+            stream.reconfigure(errors="backslashreplace")  # for names with characters that the terminal cannot show
     sys.exit(run(lambda: cli.main(words, prog_name=name, standalone_mode=False, color=colour()), [name, *words]))
 
 
 def run(work: Callable[[], object], words: Sequence[str]) -> int:
-    """Run a command, whose first word is the program, and return its exit code; docs/cli.md has the table."""
+    """Run a command and return its exit code (docs/cli.md has the table). The first of its `words` is the program."""
     as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
     signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -84,14 +84,14 @@ def _terminated(*_: object) -> None:
 
 
 def _bug(words: Sequence[str]) -> int:
-    """Say that an unexpected error is ours."""
+    """Tell the user that an unexpected error is a bug of ours."""
     click.echo(f"error: this is a bug in dm-compose; the details are {_keep_traceback(words)}", err=True)
     return BUG
 
 
 def _keep_traceback(words: Sequence[str]) -> str:
     """Write the traceback of the current exception to a file that the user can send to somebody; return where it is, in words."""
-    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "dm-compose"
+    base = read_variables().state_directory
     file = base / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     text = f"{' '.join(words)}\n{traceback.format_exc()}"
     try:

@@ -1,4 +1,4 @@
-"""Printing: JSON for programs, tables and sentences for people, progress and errors on standard error."""
+"""Output: JSON for programs, tables and sentences for people. Progress and errors go to standard error."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def age(instant: datetime) -> str:
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """Return text that may be anybody's as it may be printed: what would move the cursor, colour, hide or reorder is escaped.
+    """Return text of unknown origin with all characters escaped that move the cursor, change colours, hide or reorder.
 
-    Line ends and tabs are left alone with `lines` only. Everything from a commit or a remote goes through this, but for JSON,
-    which escapes by itself.
+    Line ends and tabs are escaped too, unless `lines` is given. All text from a commit or a remote goes through this function,
+    except in JSON, which escapes by itself.
     """
     if lines:
         text = text.replace("\r\n", "\n")
@@ -61,7 +61,7 @@ def subject(message: str) -> str:
 
 
 def indented(message: str) -> str:
-    """Return a commit's message as `log` shows it."""
+    """Return a commit's message, indented as `log` shows it."""
     return textwrap.indent(printable(message, lines=True), " " * 4, lambda _: True)
 
 
@@ -76,7 +76,7 @@ def as_commit(found: Commit) -> dict[str, Any]:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns as wide as they need to be; plain text, so that it can be cut and grepped."""
+    """Print columns that are as wide as their cells, as plain text, which can be cut and grepped."""
     lines = [list(header), *[[printable(cell) for cell in row] for row in rows]]
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     for number, line in enumerate(lines):
@@ -85,7 +85,10 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 class Narrator:
-    """Tells events on standard error as they happen: a line each, byte counts in place on a terminal, else now and then."""
+    """Prints events on standard error as they happen, a line for each.
+
+    Byte counts replace each other on one line of a terminal. Elsewhere they are a line now and then.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -104,14 +107,14 @@ class Narrator:
             self._line(f"  {_VERBS.get(event.what, event.what)} {printable(event.text)}".rstrip())
 
     def close(self) -> None:
-        """Take away what is on the terminal of byte counts, before anything else is printed there."""
+        """Clear the terminal's line of byte counts, if there is one, so that something else can be printed."""
         if self._open_line:
             click.echo("\r\x1b[K", nl=False, err=True)
             self._open_line = False
 
     def _count(self, event: Event) -> None:
         if self._terminal and event.total and event.done >= event.total:
-            self.close()  # nothing more will come, and the result may be the next thing that is printed
+            self.close()  # this count was the last one, and the result may be printed next
             return
         text = self._progress.tell(event, time.monotonic())
         if text is None:
@@ -124,11 +127,14 @@ class Narrator:
 
     def _line(self, text: str) -> None:
         self.close()
-        click.echo(text, err=True, color=colour())  # said here too: in a thread there is no click context
+        click.echo(text, err=True, color=colour())  # `color` is given here too, because a thread has no click context
 
 
 class EventLines:
-    """Tells events on standard error as they happen, for programs: a JSON object a line, byte counts twice a second at most."""
+    """Prints events on standard error as they happen, for programs: one JSON object per line.
+
+    Byte counts come at most twice a second.
+    """
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -143,22 +149,22 @@ class EventLines:
         click.echo(json.dumps({"event": event.what, "text": event.text, **counts}), err=True)
 
     def close(self) -> None:
-        """There is nothing to take away."""
+        """Do nothing, because no line has to be cleared."""
 
 
 class Progress:
-    """Says how far something is, how fast it goes and how long it will take: once in `every_s` seconds.
+    """Tells how far a count of bytes has come, its rate and the time left, once in `every_s` seconds.
 
-    Counts without a total are left out as soon as there has been one with a total.
+    Counts without a total are left out after the first count with a total.
     """
 
     def __init__(self, every_s: float) -> None:
         self._every_s = every_s
         self._next = 0.0
-        self._first = Event(""), 0.0  # what is being counted, and since when
+        self._first = Event(""), 0.0  # the first event of the present count, and its time
 
     def tell(self, event: Event, now: float) -> str | None:
-        """Return what to say of a count of bytes at an instant of the monotonic clock; None when that is nothing yet."""
+        """Return a text about a count at `now` (of the monotonic clock), or None when it is too early for one."""
         first, since = self._first
         if event.what != first.what and first.total and not event.total:
             return None
@@ -184,12 +190,12 @@ def _bar(event: Event) -> str:
 
 
 def colour() -> bool | None:
-    """Return False where NO_COLOR asks for plain text (https://no-color.org), None to let the terminal decide."""
+    """Return False if NO_COLOR asks for plain text (https://no-color.org), and None to let the terminal decide."""
     return False if os.environ.get("NO_COLOR") else None
 
 
 def print_error(error: DmError, *, as_json: bool) -> None:
-    """Print an expected error: one line, its hint on the next; or one JSON object on standard output."""
+    """Print an expected error and its hint, a line each, or as one JSON object on standard output."""
     if as_json:
         click.echo(
             json.dumps({"error": {"kind": error.kind, "message": error.message, "hint": error.hint, "code": error.exit_code}})
@@ -201,5 +207,5 @@ def print_error(error: DmError, *, as_json: bool) -> None:
 
 
 def _continued(text: str) -> str:
-    """Return text whose further lines cannot be taken for ours."""
+    """Return text with its second and later lines indented, so that nobody takes them for lines of ours."""
     return printable(text, lines=True).replace("\n", "\n  ")

@@ -1,12 +1,11 @@
-"""Verbs that are Compose's: handed through unchanged, after what state needs."""
+"""Compose's own verbs. They are handed to Compose unchanged, after the state of the stack has been cared for."""
 
 from __future__ import annotations
 
 import click
 
-from dm_compose.cli.output import Narrator
 from dm_compose.cli.targets import ComposeTarget
-from dm_compose.compose import Compose, ComposeOptions
+from dm_compose.compose import Compose
 from dm_compose.compose.words import read_words
 from dm_compose.core.units import size
 from dm_compose.errors import DmError
@@ -16,7 +15,7 @@ REMOVING = {"down"}
 
 
 class HandedThrough(click.Command):
-    """A command that reads none of its words: `--` too is Compose's."""
+    """A command that hands on all its words, `--` included."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.params["words"] = tuple(args)
@@ -28,44 +27,46 @@ def command(name: str) -> click.Command:
 
     def run(words: tuple[str, ...]) -> int:
         found: ComposeTarget = click.get_current_context().obj
-        return hand_through(found.options, [name, *words])
+        return hand_through(found, [name, *words])
 
     return HandedThrough(name, callback=run, add_help_option=False)
 
 
-def hand_through(options: ComposeOptions, words: list[str]) -> int:
-    """Run a Compose verb; verbs that make or remove containers may get a generated file, and what
-    `down -v` takes away is told first.
+def hand_through(found: ComposeTarget, words: list[str]) -> int:
+    """Run a Compose verb and return Compose's exit code.
+
+    A verb that makes or removes containers may get a generated project file. Before `down -v` uncommitted state is kept, and
+    the user is told about it.
     """
     verb = read_words(words)
     if verb.verb not in CREATING | REMOVING or verb.asks("help"):
-        return Compose(options).pass_through(words)
-    from dm_compose.dots.stack import Stack
+        return Compose(found.options, found.variables.compose_files).pass_through(words)
     from dm_compose.up.run import compose_with_state
 
     if verb.verb in REMOVING and verb.asks("volumes") and not verb.asks("dry-run"):
-        _keep_uncommitted(options)
-    return compose_with_state(Stack(options, Narrator(quiet=False)), words, creates=verb.verb in CREATING)
+        _keep_uncommitted(found)
+    return compose_with_state(found.stack(quiet=False), words, creates=verb.verb in CREATING)
 
 
-def _keep_uncommitted(options: ComposeOptions) -> None:
-    """Say what `down -v` is about to remove that is in no commit, and keep it where there is a history to keep it in."""
-    from dm_compose.dots.stack import Stack
+def _keep_uncommitted(found: ComposeTarget) -> None:
+    """Name the uncommitted state that `down -v` is about to remove, and keep it if the stack has a commit.
 
-    stack = Stack(options, Narrator(quiet=True))
+    A DmError gets a hint that nothing was removed.
+    """
+    stack = found.stack(quiet=True)
     try:
         status = stack.status()
         dirty = [s for s in status.subdots if s.dirty and s.place is not None]
         if not dirty:
             return
         listed = ", ".join(f"{s.name} ({size(s.diff.changed_bytes)})" for s in dirty)
-        click.echo(f"not committed, and about to be removed: {listed}", err=True)
+        click.echo(f"`down -v` removes uncommitted changes: {listed}", err=True)
         if status.head is None:
-            click.echo("nothing of this stack was ever committed; `dm-compose commit` would have kept it", err=True)
+            click.echo("this stack has no commit, so nothing is kept; `dm-compose commit` would have kept it", err=True)
             return
         saved = stack.save("down -v")
         if saved is not None:
             click.echo(f"kept: `dm-compose reset --hard {saved.short}` brings it back", err=True)
     except DmError as error:
-        error.hint = "Nothing was removed. To go on without a look: docker compose down -v"
+        error.hint = "Nothing was removed. To remove everything without this check: docker compose down -v"
         raise

@@ -1,16 +1,17 @@
-"""Which dot a command is about: that of a Compose project for `dm-compose`, the current one for `dm`."""
+"""The dot that a command is about: the one of a Compose project for `dm-compose`, the current one for `dm`."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, cast
 
 import click
 
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import Narrator
 from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.core.names import DotName, RefName
+from dm_compose.core.variables import Variables
 from dm_compose.errors import ComposeError
 
 if TYPE_CHECKING:
@@ -20,25 +21,27 @@ if TYPE_CHECKING:
     from dm_compose.dots.stored_dot import StoredDot
     from dm_compose.store.api import Store
 
-DOT_VARIABLE = "DM_DOT"
-
 
 class Target(Protocol):
-    """What a command line is about. `dot` is asked once per command, with the branch that it names, if any."""
+    """The dot that a command line is about, with the branch that the command line names, if any."""
 
     def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
-        """Return the dot; `for_ref` says that the command only reads history, so that no branch has to be checked out."""
+        """Return the dot. Call this once per command.
+
+        `for_ref` says that the command only reads history, so that no branch has to be checked out.
+        """
 
     def default_ref(self) -> str:
-        """Return the REF that stands where the user gave none."""
+        """Return the REF to use where the user gave none."""
 
     def dots(self, *, quiet: bool = True) -> Dots:
         """Return all dots of the store."""
 
     def named_or_current(self, text: str | None, *, quiet: bool) -> Dot:
-        """Return the dot of this name, without one that which the command is about."""
+        """Return the dot of this name, or the dot that the command is about if there is no name."""
 
     named_branch: RefName | None
+    variables: Variables
 
 
 @dataclass
@@ -47,11 +50,12 @@ class ComposeTarget:
 
     options: ComposeOptions
     named_branch: RefName | None = None
+    variables: Variables = field(default_factory=read_variables)
 
     def dots(self, *, quiet: bool = True) -> Dots:
         from dm_compose.dots.all_dots import Dots
 
-        return Dots(Narrator(quiet=quiet))
+        return Dots(self.variables, Narrator(quiet=quiet))
 
     def named_or_current(self, text: str | None, *, quiet: bool) -> Dot:
         return self.dots(quiet=quiet).dot(DotName.parse(text)) if text is not None else self.dot(quiet=quiet)
@@ -60,7 +64,7 @@ class ComposeTarget:
         """Return the stack."""
         from dm_compose.dots.stack import Stack
 
-        return Stack(self.options, Narrator(quiet=quiet))
+        return Stack(self.options, self.variables, Narrator(quiet=quiet))
 
     def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
         return self.stack(quiet=quiet)
@@ -71,21 +75,24 @@ class ComposeTarget:
 
 @dataclass
 class StoreTarget:
-    """The dot and branch that `--dot` and `--branch` name; else DM_DOT, this directory's Compose project, the current dot."""
+    """The dot and branch that `--dot` and `--branch` name.
+
+    Without them the dot is, in this order: that of DM_DOT, of this directory's Compose project, or the current one.
+    """
 
     named_dot: DotName | None = None
     named_branch: RefName | None = None
+    variables: Variables = field(default_factory=read_variables)
 
     def dots(self, *, quiet: bool = True) -> Dots:
         """Return all dots of the store."""
         from dm_compose.dots.all_dots import Dots
 
-        return Dots(Narrator(quiet=quiet))
+        return Dots(self.variables, Narrator(quiet=quiet))
 
     def name(self) -> DotName | None:
-        """Return the dot that was named."""
-        given = os.environ.get(DOT_VARIABLE)
-        return self.named_dot or (DotName.parse(given) if given else None)
+        """Return the dot that `--dot` or DM_DOT names, None without either."""
+        return self.named_dot or self.variables.dot
 
     def dot(self, *, quiet: bool, for_ref: bool = False) -> Dot:
         dots, name = self.dots(quiet=quiet), self.name()
@@ -100,14 +107,14 @@ class StoreTarget:
         return self.dots(quiet=quiet).dot(DotName.parse(text)) if text is not None else self.dot(quiet=quiet, for_ref=True)
 
     def named(self, dots: Dots) -> DotName | None:
-        """Return the dot that is meant without being chosen by `switch`: the named one, else this directory's."""
+        """Return the dot that the command line or this directory names, None where only `switch` could tell."""
         if (name := self.name()) is not None:
             return name
         found = self._stack(dots, quiet=True)
         return found[1] if found is not None else None
 
     def chosen(self, store: Store) -> DotName:
-        """Return the name of the dot that `dot` returns, with nothing but the store opened."""
+        """Return the name of the dot that `dot` returns. The store is the only thing that is read."""
         from dm_compose.dots.stack import Stack
 
         found = self.dot(quiet=True, for_ref=True)
@@ -117,12 +124,12 @@ class StoreTarget:
         return self.named_branch or "HEAD"
 
     def _stack(self, dots: Dots, *, quiet: bool) -> tuple[Stack, DotName] | None:
-        """Return the stack of this directory and its dot, if there is a compose file and the dot is in the store."""
-        if dots.engine is None or not Compose(ComposeOptions()).files():
+        """Return this directory's stack and its dot. None without a compose file here, or if the store has no such dot."""
+        if dots.engine is None or not Compose(ComposeOptions(), self.variables.compose_files).files():
             return None
         from dm_compose.dots.stack import Stack
 
-        stack = Stack(ComposeOptions(), Narrator(quiet=quiet))
+        stack = Stack(ComposeOptions(), self.variables, Narrator(quiet=quiet))
         try:
             with dots.store() as store:
                 name = stack.identity(store)[0]

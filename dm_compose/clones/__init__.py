@@ -1,1 +1,1 @@
-"""Stacks beside a stack: filled from a commit, with volumes, networks and ports of their own."""
+"""Stacks beside a stack. Each is filled from a commit and has volumes, networks and ports of its own."""

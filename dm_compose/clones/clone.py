@@ -1,9 +1,9 @@
-"""Clones: stacks beside a stack, each with a copy of a commit of its own, for test runs.
+"""Clones: stacks beside a stack for test runs, each with its own copy of a commit.
 
-A clone is a Compose project and a dot of the same name. The dot knows one commit of the original, over the same objects, and
-has a lock, a journal and a worktree of its own: clones do not wait for each other or for the original, and the original's dot
-does not change. A clone goes with the process that made it, which holds the lock `CLONE.session`. Should that be killed, `sweep`
-removes what the store and the labels say was its.
+A clone is a Compose project and a dot of the same name. The dot knows one commit of the original, over the same objects. It has a
+lock, a journal and a worktree of its own, so that clones wait neither for each other nor for the original. The original's dot
+does not change. A clone goes with the process that made it, which holds the lock `CLONE.session`. If that process is killed,
+`sweep` removes everything that belongs to the clone by the store or by its labels.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ _LONGEST_PROJECT = 60
 
 
 def clone_name(project: str, run: str, worker: str) -> DotName:
-    """Return the name of the clone of a project that a worker of a test run gets."""
+    """Return the name of a clone: that of a project, for one worker of a test run."""
     run, worker = (re.sub(r"[^a-z0-9]", "", word.lower())[:12] for word in (run, worker))
     return DotName.parse(f"{project[:_LONGEST_PROJECT]}-t{run}-{worker}")
 
 
 class CloneFacts(StackFacts):
-    """The facts of a clone: the original's, as another Compose project on volumes of its own."""
+    """The facts of a clone. They are the original's, as another Compose project on volumes of its own."""
 
     def __init__(self, original: StackFacts, name: DotName) -> None:
         super().__init__(original.compose)
@@ -73,11 +73,11 @@ class CloneFacts(StackFacts):
 class Clone(Stack):
     """A clone of a stack: the same services and subdots as another Compose project, on volumes of its own and no others.
 
-    Making the object makes nothing and asks nobody, `made` makes the clone; the object stands for one that there is, too.
+    The object may stand for a clone that exists or for one that does not. Only `made` makes the clone itself.
     """
 
     def __init__(self, original: Stack, name: DotName, run: str) -> None:
-        super().__init__(replace(original.compose.options, project_name=str(name)), original.listener)
+        super().__init__(replace(original.compose.options, project_name=str(name)), original.variables, original.listener)
         self.facts = CloneFacts(original.facts, name)
         self.original = original
         self.run = run
@@ -90,14 +90,14 @@ class Clone(Stack):
 
     @property
     def labels(self) -> dict[str, str]:
-        """What tells that something is this clone's, when this process makes it."""
+        """The labels of everything that this process makes for the clone."""
         return {CLONE_LABEL: str(self._name), RUN_LABEL: self.run, OWNER_LABEL: str(Owner.me())}
 
     def _rewrite(self, document: dict[str, Any]) -> None:
         self.problems(document)
 
     def problems(self, document: dict[str, Any]) -> list[str]:
-        """Make a document of the original this clone's; return warnings. See project_file.clone_document."""
+        """Turn a document of the original into this clone's. Return warnings. See project_file.clone_document."""
         original = Original(self.original.facts.project, self.original.facts.plan)
         return clone_document(document, original, self.facts.plan, self.labels)
 
@@ -108,7 +108,7 @@ class Clone(Stack):
         return self.original.lasting_dot(store)
 
     def find(self, store: Store, ref: str) -> Commit:
-        """Return the commit that REF means in the original, or the one that was kept here under that id."""
+        """Return the commit that REF means in the original, else the commit with that id that was kept in this clone."""
         dot, worktree = self.original.identity(store)
         try:
             return store.share_commit(dot, store.resolve(dot, worktree, ref), self._name)
@@ -116,46 +116,50 @@ class Clone(Stack):
             return super().find(store, ref)
 
     def keep(self, live: LiveWorktree, message: str) -> Commit:
-        """Commit the live state without moving a branch or the reflog; the original's dot knows the commit too."""
+        """Commit the live state without moving a branch or the reflog. The original's dot gets the commit too."""
         commit = super().keep(live, message)
         live.store.share_commit(self._name, commit.id, self.lasting_dot(live.store))
         return commit
 
     def places(self, *, make_volumes: bool) -> dict[SubdotName, str]:
-        """Return the clone's own volumes, whatever is mounted where; nothing is made."""
+        """Return the clone's own volumes, also if a container has others mounted. No volume is made."""
         return {s.name: s.volume for s in self.facts.plan.subdots if s.volume is not None}
 
     def open(self, *, make_volumes: bool) -> OpenStack:
         places = self.places(make_volumes=False)
-        return OpenStack(self, open_access(self.facts.engine, places.values(), self.listener), places)
+        return OpenStack(self, open_access(self.facts.engine, places.values(), self.variables, self.listener), places)
 
 
 @contextlib.contextmanager
 def made(clone: Clone, ref: str) -> Iterator[Commit]:
-    """Make a clone of what `ref` means in the original, without containers; remove it with all it has got when the block ends.
+    """Make a clone, without containers, of the commit that `ref` means in the original. Remove it when the block ends.
 
-    Yields the commit, as the clone's dot has it. UsageError for a stack that cannot be cloned, NotFoundError for a commit that
-    there is not, ExistsError for a clone of that name. Clones whose owners have gone are swept first.
+    Everything that belongs to the clone by then is removed. Yields the commit as the clone's dot has it. Clones whose owners have
+    gone are swept first. UsageError for a stack that cannot be cloned, NotFoundError for a commit that does not exist,
+    ExistsError for a clone of that name.
     """
     original, engine = clone.original, clone.facts.engine
     if code := get_images(original):
         raise ComposeError(f"getting the stack's images failed with exit code {code}", hint="Its own output says why.")
     for problem in clone.problems(copy.deepcopy(dict(original.facts.project.document))):
         clone.listener(Event("warning", problem))
-    access = open_access(engine, [], clone.listener)
+    access = open_access(engine, [], clone.variables, clone.listener)
     store = access.store
     try:
-        sweep(engine, store, clone.listener)
+        sweep(engine, store, clone.variables, clone.listener)
         found = original.find(store, ref)
         with locked(store, session_lock(clone.name), clone.listener, timeout_s=0):
             store.create_dot(clone.name, owner=str(Owner.me()))
             try:
                 commit = store.share_commit(found.dot, found.id, clone.name)
                 _make_volumes(clone, store, commit)
-                store.begin_session(clone.name, MAIN_WORKTREE, commit.id)  # what tests put aside stays for as long as the clone
+                store.begin_session(
+                    clone.name, MAIN_WORKTREE, commit.id
+                )  # so that commits that tests put aside stay while the clone does
                 yield commit
             finally:
-                remove_clone(engine, store, clone.listener, clone.name, engine.labelled(f"{CLONE_LABEL}={clone.name}"))
+                mine = engine.labelled(f"{CLONE_LABEL}={clone.name}")
+                remove_clone(engine, store, clone.variables, clone.listener, clone.name, mine)
     finally:
         store.close()
 
@@ -167,4 +171,4 @@ def _make_volumes(clone: Clone, store: Store, commit: Commit) -> None:
         clone.facts.engine.create_new_volume(subdot.volume, {**clone.facts.volume_labels(subdot), **clone.labels})
     store.set_places(clone.name, MAIN_WORKTREE, places)
     move = Move("clone", DEFAULT_BRANCH, commit.id)
-    fill_volumes(clone.facts.engine, clone.listener, (clone.name, MAIN_WORKTREE), places, commit.id, move)
+    fill_volumes(clone.facts.engine, clone.variables, clone.listener, (clone.name, MAIN_WORKTREE), places, commit.id, move)

@@ -1,9 +1,15 @@
 """The project of a clone: the same stack once more, beside the original and without anything in common with it. Pure.
 
-What changes: every subdot is on a volume of the clone's own, whatever the original has it on, and so is every other volume that
-is not external. Ports are published on 127.0.0.1, where Docker picks free ones. Networks are the clone's own, without fixed
-addresses. A `container_name` becomes a name that the container has on its networks. Images that Compose builds are the
-original's. What cannot be done twice is a UsageError; what all clones share is a warning.
+It differs from the original's project like this:
+
+- Every subdot is on a volume of the clone's own, also one that the original has in a host directory.
+- Every other volume is the clone's own, unless it is external.
+- Ports are published on 127.0.0.1, where Docker picks free ones.
+- Networks are the clone's own, without fixed addresses.
+- A `container_name` becomes a name that the container has on its networks.
+- Images that Compose builds are the original's.
+
+A service that cannot be there twice is a UsageError. A directory or volume that all clones share is a warning.
 """
 
 from __future__ import annotations
@@ -35,7 +41,7 @@ class Original:
     plan: StackPlan
 
     def subdot_of(self, key: str) -> Subdot | None:
-        """Return the subdot that a volume of the compose file is: two keys may name one volume."""
+        """Return the subdot that a volume of the compose file holds. Two keys may name one volume."""
         volume = self.project.volumes.get(key)
         found = (s for s in self.plan.subdots if s.kind is Kind.NAMED and volume is not None and s.volume == volume.name)
         return next(found, None)
@@ -50,7 +56,7 @@ class Original:
 
 
 def clone_plan(plan: StackPlan, name: DotName) -> StackPlan:
-    """Return where the subdots of the clone `name` are: that is its Compose project, and its dot."""
+    """Return the plan of a clone, whose Compose project and dot are both called `name`: each subdot has a volume of its own."""
 
     def own(subdot: Subdot) -> Subdot:
         key = subdot.source or (subdot.volume or "").removeprefix(f"{plan.project}_")
@@ -61,9 +67,10 @@ def clone_plan(plan: StackPlan, name: DotName) -> StackPlan:
 
 
 def clone_document(document: dict[str, Any], original: Original, plan: StackPlan, labels: Mapping[str, str]) -> list[str]:
-    """Make a project document, as Compose resolves the original's files, that of the clone with this `plan`; return warnings.
+    """Turn the original's project document, as Compose resolves it, into that of the clone with this `plan`. Return warnings.
 
-    Every container, volume and network gets `labels`. UsageError for a service that cannot be there twice.
+    The document is changed in place. Every container, volume and network gets `labels`. UsageError for a service that cannot be
+    there twice.
     """
     document["name"] = plan.project
     active = original.project.services.keys() | original.project.providers
@@ -85,20 +92,20 @@ def clone_document(document: dict[str, Any], original: Original, plan: StackPlan
 
 
 def _text(service: Mapping[str, Any]) -> str:
-    """Return what a service is told about others."""
+    """Return the settings by which a service may be told about others, as one text."""
     told = {key: service.get(key) for key in ("environment", "command", "entrypoint", "extra_hosts")}
     return json.dumps(told, ensure_ascii=False)
 
 
 def _this_machine(services: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Warn of services that are told, or tell their clients, a fixed port of this machine: that is the original's."""
+    """Warn of services whose settings name a fixed port of this machine, because that port is the original's."""
     published = {str(port.get("published")) for service in services.values() for port in service.get("ports") or ()}
     for key, service in services.items():
         named = re.findall(r"(?:(?:localhost|127\.0\.0\.1):(\d+))", _text(service))
         found = [f"localhost:{port}" for port in dict.fromkeys(named) if port in published]
         found += ["host.docker.internal"] if "host.docker.internal" in _text(service) else []
         if found:
-            yield f"service {key} is told {', '.join(found)}: what answers there is not the clone, but perhaps the original"
+            yield f"service {key} is told {', '.join(found)}: it does not reach the clone there, but perhaps the original"
 
 
 def _image(service: dict[str, Any], reference: str) -> None:
@@ -112,7 +119,7 @@ def _image(service: dict[str, Any], reference: str) -> None:
 
 
 def _containers(services: Mapping[str, dict[str, Any]]) -> None:
-    """Drop fixed names; who used them finds the service by another way, or it is refused."""
+    """Drop fixed names of containers. Services that refer to one are made to refer to its service, or are refused."""
     names = {service["container_name"]: key for key, service in services.items() if service.get("container_name")}
     for key, service in services.items():
         if (fixed := service.pop("container_name", None)) is not None:
@@ -145,7 +152,7 @@ def _volumes_from(names: Mapping[str, str], key: str, word: str) -> str:
 
 
 def _own(names: Mapping[str, str], key: str, what: str, target: str) -> str:
-    """Return the service of a container's fixed name; a container of somebody else would be shared by all clones."""
+    """Return the service of a container's fixed name. UsageError for any other container, which all clones would share."""
     if target not in names:
         raise UsageError(
             f"service {key} cannot be cloned: its {what} is a container outside the stack",
@@ -171,7 +178,7 @@ def _networks(document: dict[str, Any], project: str, labels: Mapping[str, str])
     for key, network, address in addresses:
         if network in external:
             raise UsageError(
-                f"service {key} cannot be cloned: {address} on the external network {network} can be had once",
+                f"service {key} cannot be cloned: only one container can have {address} on the external network {network}",
                 hint=f"Leave the address out. {_INSTEAD}",
             )
         for other, service in services.items():
@@ -216,7 +223,7 @@ def _volumes(document: dict[str, Any], original: Original, plan: StackPlan, labe
             volumes[key] = {"name": _volume(plan, subdot.name), "labels": dict(labels)}
     writable = {m.get("source") for s in document["services"].values() for m in s.get("volumes") or () if _writable(m, "volume")}
     if found := sorted(writable.intersection(shared)):
-        yield f"all clones share what is no state: {', '.join(f'volume {key}' for key in found)}"
+        yield f"all clones share these, because they are no state: {', '.join(f'volume {key}' for key in found)}"
 
 
 def _volume(plan: StackPlan, name: SubdotName) -> str | None:
@@ -252,7 +259,7 @@ def _mounts(services: Mapping[str, dict[str, Any]], original: Original, plan: St
         if subdot.kind in (Kind.ANONYMOUS, Kind.IMAGE) and subdot.services[0] in services:
             mount_volume(services[subdot.services[0]], own.source, subdot.path)
     if shared:
-        yield f"all clones share what is no state: {', '.join(shared)}"
+        yield f"all clones share these, because they are no state: {', '.join(shared)}"
 
 
 def _writable(mount: Mapping[str, Any], kind: str) -> bool:

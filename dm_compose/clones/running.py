@@ -1,4 +1,4 @@
-"""A clone with containers: made from a commit, its engines up and ready, and removed at the end."""
+"""A clone with containers. It is made from a commit, brought up until its engines answer, and removed at the end."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from dm_compose.up.run import require_compose
 
 @dataclass(frozen=True)
 class RunningClone:
-    """A clone of a stack, at `commit` when it was made, with its store open."""
+    """A clone of a stack with its store open. It was made from `commit`."""
 
     clone: Clone
     commit: Commit
     opened: OpenStack
 
     def up(self, words: Sequence[str], rewrites: Sequence[Rewrite], *, any_version: bool, timeout_s: float) -> None:
-        """Have Compose bring containers up (`words` of its `up`), and return when all that have state answer.
+        """Have Compose bring containers up, and return when all that have state answer. `words` are those of Compose's `up`.
 
         ComposeError, NotReadyError; without `any_version` also VersionMismatchError.
         """
@@ -34,7 +34,7 @@ class RunningClone:
                 check_versions(live.origins(), self.commit)
 
     def stop(self, timeout_s: int) -> list[str]:
-        """Stop the containers as `docker stop` does; return the services that had to be killed."""
+        """Stop the containers as `docker stop` does. Return the services that had to be killed."""
         require_compose(self.clone, ["stop", "--timeout", str(timeout_s)], creates=False)
         return [container.label for container in self.clone.containers() if container.exit_code == KILLED]
 
@@ -44,6 +44,9 @@ KILLED = 137  # the exit code of a container that did not end in time
 
 @contextlib.contextmanager
 def running_clone(clone: Clone, ref: str) -> Iterator[RunningClone]:
-    """Make a clone of what `ref` means in the original, to bring containers up in; remove it at the end. See clone.made."""
+    """Make a clone of the commit that `ref` means in the original, to bring containers up in. See clone.made.
+
+    The clone is removed when the block ends.
+    """
     with made(clone, ref) as commit, contextlib.closing(clone.open(make_volumes=False)) as opened:
         yield RunningClone(clone, commit, opened)

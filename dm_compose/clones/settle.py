@@ -1,8 +1,8 @@
-"""Settled commits: the same state as its engines leave it when they are shut down.
+"""Settled commits. One has the state of another commit, as its engines leave it when they are shut down.
 
-A commit of a running stack is what a crash would leave, so each start from it replays logs. Tests start from one commit many
-times: it is settled once, in a clone of the stack that is started, left to recover and stopped. Its engines run as the compose
-file has them, with full durability too, whatever the tests' own are told.
+A commit of a running stack has the files that a crash would leave, so each start from it replays logs. Tests start from one
+commit many times. So it is settled once: a clone of the stack is started, left to recover and stopped. The clone's engines run as
+the compose file has them, with full durability, also if those of the tests do not.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dm_compose.clones.running import running_clone
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, DotName
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.dots.stack import Stack
 from dm_compose.engine import STOP_TIMEOUT_S
 from dm_compose.errors import DmError, VersionMismatchError
 from dm_compose.live.access import open_access
 from dm_compose.live.locks import locked
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.store.api import Store
 
 WORKER = "settle"
@@ -27,7 +27,7 @@ WORKER = "settle"
 
 @dataclass(frozen=True)
 class SettleOptions:
-    """Which commit is settled, and how long its engines may take to answer. `any_version`: see restore."""
+    """The commit to settle, and the time in which its engines have to answer. For `any_version` see checks.before_checkout."""
 
     commit: str = "HEAD"
     any_version: bool = False
@@ -35,13 +35,13 @@ class SettleOptions:
 
 
 def settled(stack: Stack, options: SettleOptions, run: str) -> CommitId:
-    """Return the settled form of a commit. It is made now when there is none, which event `settle` tells.
+    """Return the settled form of a commit. If there is none yet, make it now, and tell so by the event `settle`.
 
-    Where its engines cannot be settled, warn and return the commit itself. A commit whose engine does not shut down in time is
-    its own settled form, so that nobody waits for that again. NotFoundError, VersionMismatchError. Of several processes one
-    makes it and the others wait.
+    If that fails, warn and return the commit itself. If an engine does not shut down in time, the commit is its own settled form
+    from then on, so that nobody waits for that again. If several processes want the form at once, one makes it and the others
+    wait. NotFoundError, VersionMismatchError.
     """
-    access = open_access(stack.facts.engine, [], stack.listener)
+    access = open_access(stack.facts.engine, [], stack.variables, stack.listener)
     try:
         store = access.store
         commit = stack.find(store, options.commit)
@@ -60,7 +60,7 @@ def _lock(dot: DotName) -> str:
 
 
 def _engines(stack: Stack) -> list[str]:
-    """Return the services whose engines have files."""
+    """Return the services whose engines have their data in files."""
     return sorted({subdot.services[0] for subdot in stack.facts.plan.subdots if subdot.engine is not None})
 
 

@@ -1,4 +1,4 @@
-"""Removing clones: those that their owners are done with, and those whose owners have gone."""
+"""Remove clones: those that their owners have finished with, and those whose owners have gone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dm_compose.core.containers import Resource
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.labels import CLONE_LABEL
 from dm_compose.core.names import DotName, session_lock
+from dm_compose.core.variables import Variables
 from dm_compose.engine import Engine, abandoned
 from dm_compose.errors import DmError, InUseError, UsageError
 from dm_compose.live.locks import locked, who_am_i
@@ -23,18 +24,21 @@ REMOVED_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Leftover:
-    """A clone whose owner has gone, and what of it the engine still has."""
+    """A clone whose owner has gone, with everything of it that is still on the engine."""
 
     name: DotName
     resources: tuple[Resource, ...]
 
 
-def sweep(engine: Engine, store: Store, listener: Listener, *, thorough: bool = False, dry_run: bool = False) -> list[Leftover]:
-    """Remove the clones whose owners have gone, and nothing else; return them. Several may sweep at once.
+def sweep(
+    engine: Engine, store: Store, variables: Variables, listener: Listener, *, thorough: bool = False, dry_run: bool = False
+) -> list[Leftover]:
+    """Remove the clones whose owners have gone, and return them. Several processes may sweep at once.
 
-    Of a clone that the store knows the kernel tells whether its owner lives: by its lock. Of others, of another store for
-    example, the labels have to tell. Only a `thorough` sweep finds volumes of those, when nothing else of them is left.
-    Containers that killed commands had made for a moment go as well.
+    If the store knows a clone, the clone's lock shows whether its owner lives, because the kernel frees the lock of a dead
+    process. For any other clone, for example of another store, the labels name the owner. If only volumes of such a clone are
+    left, only a `thorough` sweep finds them. Containers that killed commands had made for a moment are removed as well. With
+    `dry_run` nothing is removed.
     """
     if not dry_run:
         engine.remove_abandoned()
@@ -58,12 +62,14 @@ def sweep(engine: Engine, store: Store, listener: Listener, *, thorough: bool = 
                 continue  # somebody else has just done it
             found.append(Leftover(name, tuple(resources)))
             if not dry_run:
-                remove_clone(engine, store, listener, name, resources)
+                remove_clone(engine, store, variables, listener, name, resources)
     return found
 
 
-def remove_clone(engine: Engine, store: Store, listener: Listener, name: DotName, resources: list[Resource]) -> None:
-    """Remove a clone. Warn of what cannot be removed; the clone stays known then, so that the next sweep tries again."""
+def remove_clone(
+    engine: Engine, store: Store, variables: Variables, listener: Listener, name: DotName, resources: list[Resource]
+) -> None:
+    """Remove a clone. Warn of anything that cannot be removed; the store then still knows the clone, for the next sweep."""
 
     def remove(resource: Resource) -> bool:
         try:
@@ -76,7 +82,7 @@ def remove_clone(engine: Engine, store: Store, listener: Listener, name: DotName
     done = True
     for _, kind in groupby(resources, key=lambda resource: resource.kind):
         done = all(at_once(remove, list(kind), most=REMOVED_AT_ONCE)) and done
-    forget_generated_files(name)
+    forget_generated_files(variables.state_directory, name)
     if done and name in store.clones():
         with locked(store, name, listener):
             store.delete_dot(name)

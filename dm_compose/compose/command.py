@@ -22,8 +22,9 @@ _DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-
 
 @dataclass(frozen=True)
 class ComposeOptions:
-    """Compose's global options that choose the project; each empty where the user gave none. `others` do not choose (`--ansi
-    never`).
+    """Compose's global options that choose the project, each empty where the user gave none.
+
+    `others` are words that do not choose the project, such as `--ansi never`.
     """
 
     files: tuple[str, ...] = ()
@@ -47,15 +48,17 @@ class ComposeOptions:
 
 
 class Compose:
-    """Compose for one choice of project."""
+    """The command `docker compose` with the options that choose one project."""
 
-    def __init__(self, options: ComposeOptions) -> None:
+    def __init__(self, options: ComposeOptions, files: Sequence[str] = ()) -> None:
+        """Choose a project by options. `files` are those of COMPOSE_FILE, which count where the options name none."""
         self.options = options
+        self._files = tuple(files)
 
     def project(self, *, all_profiles: bool = False) -> Project:
         """Return the project as Compose resolves it: interpolation, includes, extends, profiles, merges. Needs no engine.
 
-        ComposeError with Compose's own words when it refuses.
+        ComposeError repeats Compose's own words when Compose refuses the files.
         """
         if "-" in self.options.files:
             raise ComposeError(
@@ -70,7 +73,7 @@ class Compose:
             resolved = self._run([*(everything if all_profiles else words), "config", "--format", "json"])
         try:
             return parse_project(resolved, extended.result())
-        except ComposeError:  # a service of a profile that is not enabled may lack something: nobody asked for it
+        except ComposeError:  # perhaps only a service of a profile that is not enabled lacks something
             return parse_project(resolved, self._run([*words, "config"]))
 
     def _run(self, words: Sequence[str]) -> str:
@@ -96,10 +99,8 @@ class Compose:
         return f"{broken[0]}: {message}" if broken else message
 
     def files(self) -> list[Path]:
-        """Return the project's files as the user or COMPOSE_FILE names them, else the one that Compose finds here or above."""
-        separator = os.environ.get("COMPOSE_PATH_SEPARATOR", os.pathsep)
-        named = self.options.files or tuple(filter(None, os.environ.get("COMPOSE_FILE", "").split(separator)))
-        if named:
+        """Return the files that the user or COMPOSE_FILE names, otherwise the file that Compose finds here or above."""
+        if named := self.options.files or self._files:
             return [Path(name).absolute() for name in named]
         start = Path(self.options.project_directory or ".").absolute()
         return [d / name for d in (start, *start.parents) for name in _DEFAULT_FILES if (d / name).exists()][:1]
@@ -118,12 +119,16 @@ class Compose:
         directory: Path | None = None,
         extra: Mapping[str, str] | None = None,
     ) -> int:
-        """Run a verb with Compose's own input, output and exit code; `file` replaces the project's files."""
+        """Run a verb on our own terminal and return Compose's exit code.
+
+        `file` replaces the project's files, in the project directory `directory`. `extra` are environment variables to add.
+        ComposeError when there is no `docker` command or no Compose plugin.
+        """
         options = self.options
         if file is not None:
             options = replace(options, files=(str(file),), project_directory=str(directory or Path.cwd()))
         with _docker_command():
-            code = process.pass_through(["docker", "compose", *options.arguments(), *words], process.environment(**(extra or {})))
+            code = process.pass_through(["docker", "compose", *options.arguments(), *words], extra)
         if code:
             self._check_installed()
         return code
@@ -131,7 +136,7 @@ class Compose:
 
 @contextlib.contextmanager
 def _docker_command() -> Iterator[None]:
-    """Turn the errors of running `docker` at all into ComposeError."""
+    """Turn the errors of starting `docker` into ComposeError."""
     try:
         yield
     except FileNotFoundError:

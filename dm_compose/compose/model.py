@@ -1,4 +1,4 @@
-"""Reading what `docker compose config` prints."""
+"""The output of `docker compose config` as a Project."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _Loader.add_constructor("tag:yaml.org,2002:null", lambda loader, node: None)
 
 
 def parse_project(as_json: str, as_yaml: str) -> Project:
-    """Build a Project from both outputs of `docker compose config`; settings are read from the YAML one, all else from JSON.
+    """Build a Project from both outputs of `docker compose config`: the settings from the YAML, everything else from the JSON.
 
-    The YAML may have more services and volumes than the JSON: those of profiles that are not enabled.
-    Compose prints `$` as `$$`, so that its output can be its input again; here values hold plain `$`.
+    The YAML may have more services and volumes than the JSON: those of profiles that are not enabled. Compose prints `$` as
+    `$$`, so that its output can be its input again. The values of the Project have a plain `$`, its document has `$$`.
     """
     document = json.loads(as_json)
     plain = _unescape(document)
@@ -61,7 +61,7 @@ def parse_project(as_json: str, as_yaml: str) -> Project:
 
 
 def can_be_parsed(file: str) -> bool:
-    """Whether a file is YAML as far as one can tell without Compose; also when it cannot be read."""
+    """Whether a file is YAML. True also for a file that cannot be opened, because that is another fault."""
     try:
         with open(file, "rb") as stream:
             for _ in yaml.parse(stream, Loader=_Loader):
@@ -89,7 +89,7 @@ def _settings(document: Mapping[str, Any], section: str, key: str) -> Mapping[st
 
 
 def _mapping(found: object) -> Mapping[str, object]:
-    """Return settings as a mapping; what is none stands under the key ''."""
+    """Return settings as a mapping. A value that is no mapping stands under the key '', for a message."""
     if found is None or found == "":
         return {}
     return found if isinstance(found, dict) else {"": found}
@@ -122,7 +122,7 @@ def _service(project: str, name: str, value: Mapping[str, Any], settings: Mappin
 
 
 def _with_borrowed(service: ComposeService, value: Mapping[str, Any], services: Mapping[str, ComposeService]) -> ComposeService:
-    """Add what `volumes_from` takes from another service; its anonymous volumes are left out, they have no name to share."""
+    """Add the mounts that `volumes_from` takes from another service, but not anonymous volumes: they have no name to share."""
     mounts = list(service.mounts)
     for word in value.get("volumes_from") or ():
         lender, _, mode = word.partition(":")

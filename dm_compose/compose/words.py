@@ -1,6 +1,6 @@
-"""What the words of a Compose verb say: its own options, and the words that are none. Pure.
+"""The words of a Compose verb, told apart into options and other words. Pure.
 
-Only what stands before a one-off's command is Compose's: in `run web psql -h db` the `-h` is psql's.
+Words after the service of `run` are not Compose's: in `run web psql -h db` the `-h` is an option of psql.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ _TRUE = ("1", "t", "T", "true", "TRUE", "True")  # as Go reads a boolean
 
 @dataclass(frozen=True)
 class VerbWords:
-    """A verb's options by their long names, in their order (a flag's value is `true`), and its other words: services, and for
-    `run` the service and its command.
+    """A verb with its options and its other words, both in their order.
+
+    Options have their long names; the value of a flag is `true`. `names` are services, and for `run` the service and its
+    command.
     """
 
     verb: str
@@ -35,16 +37,16 @@ class VerbWords:
     names: tuple[str, ...]
 
     def asks(self, flag: str) -> bool:
-        """Whether a flag is given; the last one wins."""
+        """Whether a flag is given. The last occurrence wins."""
         return ([value in _TRUE for name, value in self.options if name == flag] or [False])[-1]
 
     def values(self, option: str) -> list[str]:
-        """Return what an option is given, which may be several times."""
+        """Return all values of an option, which may be given several times."""
         return [value for name, value in self.options if name == option]
 
 
 def read_words(words: Sequence[str]) -> VerbWords:
-    """Tell the options of a verb, the first word, from the words that are none. Never fails: Compose itself judges the words."""
+    """Tell options from other words; the first word is the verb. Never fails, because Compose itself judges the words."""
     verb, *rest = words
     options: list[tuple[str, str]] = []
     names: list[str] = []
@@ -66,7 +68,7 @@ def read_words(words: Sequence[str]) -> VerbWords:
 
 
 def _short_options(verb: str, letters: str, following: Iterator[str]) -> Iterator[tuple[str, str]]:
-    """Return what `-dt5` says: flags, and at the end perhaps one option with its value in this word or the next."""
+    """Yield the options of a word such as `-dt5`: flags, and perhaps one option at the end, with its value here or next."""
     for position, letter in enumerate(letters, 1):
         name = SHORT.get(verb, {}).get(letter, {"h": "help"}.get(letter, letter))
         rest = letters[position:]

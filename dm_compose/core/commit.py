@@ -1,4 +1,4 @@
-"""A commit and what hangs on it, as data."""
+"""Commits, worktrees and the operations on them, as data."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ COMMIT, RESTORE, SWITCH, SESSION = "commit", "restore", "switch", "session"  # o
 
 @dataclass(frozen=True)
 class SubdotState:
-    """One subdot within a commit: its manifest in the store, and what the data was made by.
+    """One subdot within a commit.
 
-    `engine` and `version` are a datastore module's name and the part of its version that data directories depend on,
-    None where nobody could read them. `image_digest` is the image's id on the engine that made the commit.
+    `manifest` is the id of its manifest in the store. `files` counts regular files, and `size_bytes` is the sum of their sizes.
+    The other fields say which software wrote the data: see Origin.
     """
 
     manifest: str
@@ -33,11 +33,14 @@ class SubdotState:
 
 @dataclass(frozen=True)
 class Commit:
-    """One instant of all subdots of a dot. Immutable. `new_bytes` is the size of the files that the parent did not have.
+    """All subdots of a dot at one instant. Immutable.
 
-    `clean` says that the datastores were shut down for it; otherwise it is what a crash at that instant leaves, and
-    engines replay their logs when they start on it. `hidden` marks a state that was saved on the way (for undo), which `log`
-    leaves out. `shallow` says that it came from a remote without its ancestors: its parent need not be in the store.
+    `new_bytes` is the size of the files that the parent does not have. `compose_hash` is the digest of the project's compose
+    model, and `architecture` is the engine's.
+
+    A `clean` commit was made while the datastores were shut down. Any other commit holds the files as a crash at that instant
+    would leave them, so engines replay their logs when they start on it. A `hidden` commit keeps a state for `undo`; `log`
+    leaves it out. A `shallow` commit came from a remote without its ancestors, so its parent need not be in the store.
     """
 
     id: CommitId
@@ -62,9 +65,9 @@ class Commit:
 
 @dataclass(frozen=True)
 class CommitDraft:
-    """What the maker of a commit says of it; the store adds the trees. Fields as in Commit and SubdotState.
+    """A commit without its files, as its maker describes it. The store adds the files. The fields are those of Commit.
 
-    `branch` is a new branch that the commit becomes the head of, while the worktree stays on its own.
+    With a `branch` the commit becomes the head of that new branch, and the worktree stays on its own branch.
     """
 
     message: str
@@ -80,7 +83,12 @@ class CommitDraft:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a subdot's data is written by: see SubdotState."""
+    """The software that writes a subdot's data. A field is None where it is not known.
+
+    `service` is the name in the compose file, and `path` is where its container mounts the subdot. `engine` is the datastore's
+    name. `version` is the part of its version that decides whether it can read a data directory. `image` is the image's
+    reference, and `image_digest` is its id on the Docker Engine that made the commit.
+    """
 
     service: str | None = None
     path: str | None = None
@@ -92,11 +100,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Worktree:
-    """A checkout of a dot: the branch and commit it stands on, and where each subdot's files are.
+    """A dot's files in one set of places, and the branch that they are on.
 
-    `head` is None on a branch without commits. `places` maps a subdot to a volume's name or an absolute directory. A `tree`
-    has none: its subdots are directories of the store (Store.tree). `project` is the Compose project whose volumes the places
-    are.
+    `head` is the branch's newest commit, None on a branch without commits. `places` says where each subdot's files are: in a
+    volume (its name) or in a host directory (its absolute path). A `tree` has no places, because its subdots are directories
+    of the store (Store.tree). `project` is the Compose project that the volumes belong to.
     """
 
     dot: DotName
@@ -110,9 +118,10 @@ class Worktree:
 
 @dataclass(frozen=True)
 class ReflogEntry:
-    """One move of a worktree, newest first in lists. `saved` holds what was uncommitted before the move, if anything.
+    """One move of a worktree. Lists of moves begin with the newest.
 
-    `branch` is where it stands after the move, `left` where it stood before.
+    The worktree was on `left` at `old`, and is on `branch` at `new` since. `saved` is the commit with the state before the
+    move, None when nothing was uncommitted.
     """
 
     number: int
@@ -127,10 +136,11 @@ class ReflogEntry:
 
 @dataclass(frozen=True)
 class Move:
-    """What a restore does to its worktree once the files are in place: stand on `head` of `branch`, and log it.
+    """A change of a worktree's branch and head. A restore makes it when the files are in place, and logs it as `action`.
 
-    `saved` is the commit with the state before, for undo; None when nothing was uncommitted. When the move leaves a branch,
-    `saved` is that branch's uncommitted state from then on, and the branch arrived at has none but the live one.
+    The worktree is on `branch` afterwards, and the head of that branch is `head`. `saved` is the commit with the state before,
+    for `undo`, None when nothing was uncommitted. If the move leaves a branch, `saved` becomes the uncommitted state of that
+    branch. The branch that the worktree arrives on keeps no uncommitted state but its live files.
     """
 
     action: str
@@ -141,11 +151,11 @@ class Move:
 
 @dataclass(frozen=True)
 class JournalEntry:
-    """An operation that has begun and has not said that it is over.
+    """An operation that has begun and has not ended. Its `operation` is one of COMMIT, RESTORE, SWITCH and SESSION.
 
-    `paused` and `stopped` are ids of the containers it was about to pause or take down. A restore has a `target`, the commit
-    whose files it puts in place, and a `move`. A switch has a `move` and makes its worktree the one that the dot's volumes
-    follow. A session is a test run that goes back to `target` when it ends.
+    `paused` and `stopped` are ids of the containers that it was about to pause or take down. A restore puts the files of
+    `target` in place and then makes its `move`, if it has one. A switch makes `worktree` the one that the dot's volumes follow,
+    and its `move` is what the reflog will say. A session is a test run; `target` is put back when it ends.
     """
 
     id: EntryId
@@ -159,15 +169,15 @@ class JournalEntry:
 
     @property
     def makes(self) -> CommitId | None:
-        """The id of the commit that the operation makes, which has the same digits; None for every other operation.
+        """The id of the commit that the operation makes, which has the same digits. None for every other operation.
 
-        The commit may be published while its entry is still open.
+        A hidden commit is published while its entry is still open.
         """
         return CommitId(self.id) if self.operation == COMMIT else None
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
-    """Raise UsageError for a field name that does not start with a lower-case letter."""
+    """Raise UsageError for a field whose name does not start with a lower-case letter."""
     for name in metadata:
         if not name or not name[0].islower():
             raise UsageError(

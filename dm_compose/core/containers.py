@@ -1,4 +1,4 @@
-"""What is seen of the Docker Engine, as data."""
+"""Containers, images, volumes and events of a Docker Engine, as data."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Image:
-    """An image's identity and the parts of its configuration that tell about state.
+    """An image: its identity, and the parts of its configuration that tell about state.
 
-    `reference` is as the compose file or container names it; `digest` the engine's id of the image, '' when it is not there;
-    `pulled` are the `NAME@DIGEST` that registries know it by, sorted. `command` is what it runs: the entrypoint's words, then
-    the command's.
+    `reference` is the name in the compose file or of the container. `digest` is the engine's id of the image, '' when the
+    engine has no such image. `pulled` lists the `NAME@DIGEST` by which registries know it, sorted. `command` holds the words of
+    the entrypoint, followed by those of the command.
     """
 
     reference: str
@@ -44,8 +44,9 @@ class Image:
 
 @dataclass(frozen=True)
 class Mount:
-    """A directory mounted into a container. `place` is the volume's name, or the absolute path of a bind mount; `source` where
-    the engine's host has either.
+    """A directory mounted into a container at `target`.
+
+    `place` is the volume's name, or the absolute path of a bind mount. `source` is the directory on the engine's host.
     """
 
     kind: str
@@ -57,13 +58,15 @@ class Mount:
 
 @dataclass(frozen=True)
 class Container:
-    """A container as the engine describes it. `project` and `service` are Compose's labels, '' without Compose.
+    """A container as the engine describes it.
 
-    `state` is the engine's word: created, running, paused, restarting, exited, dead, removing. `ports` maps a container port
-    to the host's (address, port) pairs. `network_mode` is `host`, `container:ID` or a network; `pid_mode` and `ipc_mode` are
-    alike. `one_off` marks a container that is not its service's own: of `docker compose run`, or of a hook, whose name is
-    `hook`. `stdin_open` says that its standard input may be attached to. `respawns` says that its program can be taken down and
-    up while the container stays (dm_compose.engine.supervisor).
+    `project` and `service` are Compose's labels, '' for a container that Compose did not make. `state` is one of the engine's
+    words: created, running, paused, restarting, exited, dead or removing. `ports` maps a container port to the host's
+    (address, port) pairs. `network_mode` is `host`, `container:ID` or a network; `pid_mode` and `ipc_mode` have the same form.
+
+    `one_off` marks a container that is not its service's own: one of `docker compose run`, or of a hook, whose name is then
+    `hook`. `stdin_open` says that somebody may be attached to its standard input.
+    `respawns` says that its program can be stopped and started while the container stays (dm_compose.engine.supervisor).
     """
 
     id: str
@@ -91,25 +94,25 @@ class Container:
 
     @property
     def running(self) -> bool:
-        """Whether its processes exist, frozen or not."""
+        """Whether its processes exist. They do in a paused container too."""
         return self.state in ("running", "paused", "restarting")
 
     @property
     def health_command(self) -> tuple[str, ...]:
-        """The command that the engine runs as health check, () when it runs none."""
+        """The words of the command that the engine runs as health check, () when it runs none."""
         kind, *words = self.healthcheck or ("NONE",)
         return {"CMD": tuple(words), "CMD-SHELL": (*self.shell, *words)}.get(kind, ())
 
     @property
     def label(self) -> str:
-        """What people call it: the service's name, else the container's."""
+        """The name that messages use: the service's, or the container's if it has no service."""
         return self.service or self.name
 
 
 @dataclass(frozen=True)
 class Volume:
-    """A Docker volume. `directory` is where the engine's host keeps it; a local volume that binds a device has the device's
-    path.
+    """A Docker volume. `directory` is its directory on the engine's host. For a local volume that binds a host directory it is
+    that directory.
     """
 
     name: str
@@ -121,7 +124,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Resource:
-    """Something of the engine that can be removed. `kind` is container, network or volume."""
+    """A container, network or volume (`kind` says which) that can be removed."""
 
     kind: str
     id: str
@@ -131,7 +134,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """The engine one talks to. `endpoint` is its address, `local` whether its host is this machine, as far as one can tell."""
+    """A Docker Engine. `endpoint` is its address. `local` says whether it runs on this machine, as far as we can tell."""
 
     endpoint: str
     version: str
@@ -142,8 +145,8 @@ class EngineFacts:
 
 @dataclass(frozen=True)
 class EngineEvent:
-    """Something that happened in the engine. `kind` is container, network, volume, ...; `id` says whose; `time_ns` is by the
-    engine's clock.
+    """One event of the engine. `kind` (container, network, volume, ...) and `id` name its subject. The engine's clock gives
+    `time_ns`.
     """
 
     kind: str

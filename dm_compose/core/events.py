@@ -1,4 +1,4 @@
-"""What happens during long work, as data. The engine of dm-compose emits events; only the CLI draws them."""
+"""Progress of long work, as data. Only the command line draws it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened. `what` is a verb of the product ("copy", "pause", "restore", "ready", ...).
+    """One step of progress. `what` is a verb such as "copy", "pause", "restore" or "ready", and `text` says of what.
 
-    `done` and `total` count `unit` ("bytes" or "") where progress can be told; `total` 0 means unknown.
+    `done` of `total` units are done. `unit` is "bytes" or "" (pieces). A `total` of 0 means that it is not known.
     """
 
     what: str
@@ -24,4 +24,4 @@ Listener = Callable[[Event], None]
 
 
 def ignore(_: Event) -> None:
-    """Listen to nothing."""
+    """Take an event and do nothing with it."""

@@ -12,7 +12,7 @@ from dm_compose.errors import UsageError
 
 
 class _Name(str):
-    """A checked string. Subclasses give the pattern and the word used in messages."""
+    """A checked string. Subclasses give the pattern, and the words that messages use."""
 
     __slots__ = ()
     what = "name"
@@ -29,7 +29,7 @@ class _Name(str):
 
 
 class DotName(_Name):
-    """Name of a dot: what a Compose project name can be, so that the project can name its dot."""
+    """Name of a dot. Every name of a Compose project is allowed, so that a project can name its dot."""
 
     __slots__ = ()
     what = "dot name"
@@ -38,8 +38,10 @@ class DotName(_Name):
 
 
 class SubdotName(_Name):
-    """Name of a subdot within its dot. `__default__` is the one of a volume named after the dot alone, `__root__` holds what is
-    in no other; no other name begins with `_`.
+    """Name of a subdot within its dot.
+
+    A volume named after the dot alone holds the subdot `__default__`. The subdot `__root__` holds the files of a tree that are
+    in no other subdot. No other name begins with `_`.
     """
 
     __slots__ = ()
@@ -49,7 +51,7 @@ class SubdotName(_Name):
 
 
 class WorktreeName(_Name):
-    """Name of a worktree within its dot; the stack's own volumes are `main`."""
+    """Name of a worktree within its dot. The stack's own volumes are the worktree `main`."""
 
     __slots__ = ()
     what = "worktree name"
@@ -58,7 +60,7 @@ class WorktreeName(_Name):
 
 
 class RefName(_Name):
-    """Name of a branch or tag. Slashes group names, as in git; `HEAD` is taken."""
+    """Name of a branch or tag. Slashes group names, as in git. `HEAD` is reserved."""
 
     __slots__ = ()
     what = "branch name"
@@ -76,7 +78,7 @@ class _Id(_Name):
 
     @classmethod
     def new(cls) -> Self:
-        """Return an id that nobody else has."""
+        """Return a new random id, unique on all machines."""
         return cls(uuid.uuid4().hex)
 
     @property
@@ -93,7 +95,7 @@ class CommitId(_Id):
 
 
 class EntryId(_Id):
-    """Identity of an entry of a store's journal: of an operation that has begun."""
+    """Identity of an entry in a store's journal, which stands for one operation."""
 
     __slots__ = ()
     what = "operation id"
@@ -105,18 +107,18 @@ DEFAULT_SUBDOT = SubdotName("__default__")
 ROOT_SUBDOT = SubdotName("__root__")
 
 
-_LONGEST_NAME = 100
+LONGEST_NAME = 100
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    """Return `name`, with a number where it is taken."""
-    numbered = (f"{name[: _LONGEST_NAME - 4]}-{number}" for number in itertools.count(2))
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return `name`, or the name with the first number at its end that is not taken."""
+    numbered = (f"{name[: LONGEST_NAME - 4]}-{number}" for number in itertools.count(2))
     return name if name not in taken else next(other for other in numbered if other not in taken)
 
 
 def worktree_name(branch: RefName, taken: Collection[str]) -> WorktreeName:
     """Return a free name for a worktree of a branch."""
-    return WorktreeName.parse(_free(branch.replace("/", "-")[:_LONGEST_NAME], taken))
+    return WorktreeName.parse(free_name(branch.replace("/", "-")[:LONGEST_NAME], taken))
 
 
 def session_lock(dot: DotName) -> str:

@@ -17,8 +17,8 @@ T = TypeVar("T")
 def to_plain(value: Any, attached: list[bytes] | None = None) -> Any:
     """Return `value` as dicts, lists, strings, numbers, booleans and None.
 
-    Dataclasses become objects with their field names, enums their value, instants ISO 8601 text. Bytes are added to `attached`,
-    and become their number in it.
+    A dataclass becomes a dict by field name, an enum its value, and an instant its ISO 8601 text. Bytes are appended to
+    `attached`, and their index there takes their place. TypeError for anything else, and for bytes without `attached`.
     """
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -41,8 +41,11 @@ def to_plain(value: Any, attached: list[bytes] | None = None) -> Any:
 
 
 def from_plain(kind: type[T], data: Any, attached: Sequence[bytes] = ()) -> T:
-    """Build a `kind` from plain data and the bytes that are attached to it. Unknown fields are ignored, so that an older reader
-    copes with a newer writer; a missing field without default, or a value of another type, is a ValueError."""
+    """Return the value of type `kind` that plain data, and the bytes attached to it, describe.
+
+    Unknown fields are ignored, so that an older reader copes with a newer writer. ValueError for a value of another type, and
+    for a missing field without a default.
+    """
     return typing.cast(T, _decode(kind, data, attached))
 
 

@@ -1,4 +1,4 @@
-"""What is going to be done to a stack, as data: numbered steps, each with its cause in words and the steps it waits for."""
+"""The plan of an operation on a stack, as data: numbered steps, each with its cause in words and the steps it waits for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from dataclasses import dataclass
 
 
 class Action(enum.Enum):
-    """What a step does to its subject: a container, a subdot, all files, or (SWITCH) the dot's volumes."""
+    """The action of a step.
+
+    KILL, START, AWAIT (until it answers) and PAUSE act on a container. RESTORE acts on one subdot, and SYNC makes all restored
+    files durable. SWITCH makes the dot's volumes follow another worktree.
+    """
 
     KILL = "kill"
     RESTORE = "restore"
@@ -20,8 +24,10 @@ class Action(enum.Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """One operation on one container (its id is `target`), on one subdot (its name is) or on all files (''); `label` is for
-    people.
+    """One action of a plan, which begins when the steps `after` (their numbers) have ended.
+
+    `target` is the id of a container, the name of a subdot or worktree, or '' for all files. `label` names the target for
+    people, and `cause` says why the step is needed.
     """
 
     number: int
@@ -38,12 +44,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in an order in which they may be done one by one; steps that do not wait for each other may be done at once."""
+    """Steps in an order in which they can be done one after the other. Steps that do not wait for each other can also be done
+    at once.
+    """
 
     steps: tuple[Step, ...] = ()
 
     def targets(self, action: Action) -> tuple[str, ...]:
-        """Return what the steps with this action act on."""
+        """Return the targets of the steps with this action."""
         return tuple(step.target for step in self.steps if step.action is action)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""A Compose project as Compose itself resolves it, as data: only what dm-compose looks at."""
+"""The parts of a Compose project that dm-compose looks at, as data. Compose itself resolves the files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dm_compose.core.containers import Image
 
 @dataclass(frozen=True)
 class ServiceMount:
-    """One mount of a service. `source` is a top-level volume's key, a host path, or '' for an anonymous volume or tmpfs."""
+    """One mount of a service. `source` is the key of a top-level volume, a host path, or '' for an anonymous volume or tmpfs."""
 
     kind: str
     source: str
@@ -20,10 +20,10 @@ class ServiceMount:
 
 @dataclass(frozen=True)
 class ComposeService:
-    """One service. `environment` and `command` are the compose file's (empty: the image's own apply).
+    """One service of the compose file.
 
-    `replicas` counts containers, `user` is who the process runs as where the file says so, `built` whether Compose builds the
-    image; `settings` is the service's `x-dotmesh`.
+    Where `environment`, `command` or `user` are empty, the image's own apply. `replicas` is the number of containers. `built`
+    says whether Compose builds the image. `settings` is the service's `x-dotmesh`.
     """
 
     name: str
@@ -39,7 +39,7 @@ class ComposeService:
 
 @dataclass(frozen=True)
 class ComposeVolume:
-    """A top-level volume. `name` is what the engine calls it; `settings` is the volume's `x-dotmesh`."""
+    """A top-level volume. `key` is its name in the file, `name` its name on the engine, and `settings` its `x-dotmesh`."""
 
     key: str
     name: str
@@ -51,11 +51,11 @@ class ComposeVolume:
 
 @dataclass(frozen=True)
 class Project:
-    """A resolved project. `document` is Compose's whole model, `digest` its sha256, `settings` the top-level `x-dotmesh`.
+    """A resolved project. `document` is Compose's whole model and `digest` is its sha256. `settings` is the top-level
+    `x-dotmesh`.
 
-    `services` are those that run in containers. `providers` are those that a provider of Compose makes, which have neither a
-    container nor an image, each with its `x-dotmesh`. `inactive` are the names of services and volumes that only profiles that
-    are not enabled use.
+    `services` run in containers. `providers` are made by a provider of Compose, so they have neither a container nor an image;
+    each comes with its `x-dotmesh`. `inactive` names the services and volumes that belong only to profiles that are not enabled.
     """
 
     name: str

@@ -1,8 +1,8 @@
 """The tree of a subdot as data: one Entry per path, a Manifest for a whole tree.
 
-Paths are relative, use '/', and are '' for the root directory itself, which is an entry like any other: losing its
-owner and mode is how restored databases come to refuse to start. Bytes of a name that are not UTF-8 are kept
-as surrogate escapes (PEP 383), so every name round-trips.
+Paths are relative and use '/'. The root directory itself has the path '' and is an entry like any other: a database refuses
+to start when its directory has lost its owner or mode. Bytes of a name that are not UTF-8 are kept as surrogate escapes
+(PEP 383), so every name survives a round trip.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ Xattrs = tuple[tuple[str, str], ...]
 class Entry(NamedTuple):
     """One path of a tree.
 
-    `ref` is the object's id for a file (UNKNOWN when nobody has compared it yet), the target of a symlink, the first
-    path of the same inode for a hard link, `major:minor` for a device, and '' otherwise. `mode` has the permission bits only.
-    `size` is in bytes and 0 for everything but files. `xattrs` holds (name, value in hex), sorted; ACLs are among them.
+    The meaning of `ref` depends on the kind. A file has the id of its object, or UNKNOWN while nobody has compared the two. A
+    symlink has its target, a hard link the first path of the same inode, and a device `major:minor`. Other kinds have ''.
+
+    `mode` holds the permission bits only. `size` is in bytes, and 0 for everything but files. `xattrs` holds pairs of a name and
+    a value in hex, sorted; ACLs are among them.
     """
 
     path: str
@@ -55,44 +57,49 @@ def entry_to_row(entry: Entry) -> list[Any]:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A whole tree: entries in walk order (a directory before what it holds), the root first."""
+    """A whole tree: its entries by path, in walk order. The root comes first, and a directory before its contents."""
 
     entries: dict[str, Entry]
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Manifest:
+        """Build a manifest from entries in walk order."""
         return cls({entry.path: entry for entry in entries})
 
     @property
     def files(self) -> int:
-        """Number of regular files; names of one inode count once."""
+        """Number of regular files. Several names of one inode count once."""
         return sum(1 for e in self.entries.values() if e.kind == FILE)
 
     @property
     def size_bytes(self) -> int:
-        """Sum of the files' sizes, each inode once, holes included."""
+        """Sum of the files' sizes in bytes, holes included. Each inode counts once."""
         return sum(e.size for e in self.entries.values() if e.kind == FILE)
 
     def objects(self) -> set[str]:
-        """Ids of the objects this tree needs."""
+        """Return the ids of the objects that this tree needs."""
         return {e.ref for e in self.entries.values() if e.kind == FILE}
 
     def encode(self) -> bytes:
-        """Return the file format: one JSON object, `format`, `crc32` of the text of the entries, `entries` (an array of
-        arrays).
+        """Return the manifest as it is stored: a JSON object with `format`, `crc32` and `entries` (an array of arrays).
+
+        The checksum is that of the text of the entries.
         """
         rows = json.dumps([entry_to_row(e) for e in self.entries.values()], separators=(",", ":")).encode()
         return b'{"format":%d,"crc32":%d%s%s}' % (MANIFEST_FORMAT, zlib.crc32(rows), _BEFORE_ENTRIES, rows)
 
     @classmethod
     def decode(cls, data: bytes, *, name: str) -> Manifest:
-        """Read what `encode` wrote; DamagedError names the manifest when it is anything else. A missing `crc32` is not missed."""
+        """Return the manifest that `encode` has written. A manifest without `crc32` is read too.
+
+        DamagedError, which names the manifest, for anything else.
+        """
         try:
             document = json.loads(data)
             if document["format"] != MANIFEST_FORMAT:
                 raise ValueError(f"format {document['format']}")
             if document.get("crc32") not in (None, zlib.crc32(data.partition(_BEFORE_ENTRIES)[2][:-1])):
-                raise ValueError("it does not hold what was written")
+                raise ValueError("it has changed since it was written")
             manifest = cls.of(entry_from_row(row) for row in document["entries"])
         except (ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"manifest {name} cannot be read: {error}") from None
@@ -103,7 +110,11 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Change:
-    """How one path differs between two trees. `bytes` is the content that differs (for an added or removed file: its size)."""
+    """One path that differs between two trees.
+
+    `how` is added, removed, changed or metadata. `size_bytes` is the file's size, and `changed_bytes` counts the bytes that
+    differ; all bytes of a file that was added or removed do.
+    """
 
     path: str
     how: str
@@ -113,7 +124,7 @@ class Change:
 
 @dataclass(frozen=True)
 class TreeDiff:
-    """All changes of one tree, sorted by path. `exact` is false where sizes stand for contents that were not compared."""
+    """All changes of one tree, sorted by path. It is not `exact` if a file that was not compared counts with its whole size."""
 
     changes: tuple[Change, ...] = ()
     exact: bool = True
@@ -124,3 +135,14 @@ class TreeDiff:
 
     def __bool__(self) -> bool:
         return bool(self.changes)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The extent of a restore of one subdot: the number of paths it changed, and the bytes that were not as committed.
+
+    Where the file system can share blocks (reflink), nobody reads a changed file, so it counts with its whole size.
+    """
+
+    paths: int
+    changed_bytes: int

@@ -6,7 +6,7 @@ _UNITS = ("B", "kiB", "MiB", "GiB", "TiB")
 
 
 def size(count: float) -> str:
-    """Return a number of bytes as people read it: `12.3 MiB`."""
+    """Return a number of bytes as people read it, for example `12.3 MiB`."""
     for unit in _UNITS:
         if abs(count) < 1024 or unit == _UNITS[-1]:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -15,7 +15,7 @@ def size(count: float) -> str:
 
 
 def remaining(count: float) -> str:
-    """Return how long something will take, in whole units: `8 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Return a number of seconds to wait in whole units, for example `8 s`, `3 min 20 s` or `2 h 5 min`."""
     whole = round(count)
     if whole < 60:
         return f"{whole} s"
@@ -23,5 +23,5 @@ def remaining(count: float) -> str:
 
 
 def seconds(count: float) -> str:
-    """Return a duration as people read it: `38 ms`, `6.1 s`."""
+    """Return a number of seconds as people read it, for example `38 ms` or `6.1 s`."""
     return f"{count * 1000:.0f} ms" if count < 1 else f"{count:.1f} s"

@@ -1,4 +1,4 @@
-"""What `gc` and `fsck` say about a store, as data."""
+"""Reports of `gc`, `fsck` and `doctor` about a store, as data."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dm_compose.core.names import CommitId
 
 @dataclass(frozen=True)
 class Garbage:
-    """What nothing names any more: commits, objects and manifests, and leftovers of killed commands.
+    """Commits, objects and manifests that nothing names any more, and leftovers of killed commands.
 
-    `size_bytes` is what the objects take on the disk; what they share with live files as clones is counted too.
+    `objects` and `leftovers` are numbers. The objects take `size_bytes` on the disk, blocks that they share with live files
+    included.
     """
 
     commits: tuple[CommitId, ...] = ()
@@ -25,9 +26,9 @@ class Garbage:
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that is not as it was written. `commits` are those that cannot be restored while it is not `repaired`.
+    """One damaged file of the store.
 
-    `what` is a sentence without the name of the thing, which is `where`.
+    `where` names the file, and `what` is the rest of a sentence about it. `commits` cannot be restored until it is `repaired`.
     """
 
     where: str
@@ -38,9 +39,9 @@ class Damage:
 
 @dataclass(frozen=True)
 class Checkup:
-    """The outcome of looking at everything in a store.
+    """The outcome of reading everything in a store.
 
-    `first_seen` objects had no digest yet and got one: what happened to them before cannot be told but by their size.
+    `first_seen` objects had no digest yet and got one. Earlier damage of these shows only if it changed their size.
     """
 
     commits: int
@@ -51,14 +52,16 @@ class Checkup:
 
     @property
     def sound(self) -> bool:
-        """Whether everything is, or has been made, as it was written."""
+        """Whether nothing is damaged any more."""
         return all(d.repaired for d in self.damage)
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What a store's file system can do, tried on a scratch file of `size_bytes`: whether it clones files (reflink), and what a
-    copy of that file cost. `shared` are the directories that are on the same file system.
+class FileSystemProbe:
+    """The outcome of copying a scratch file of `size_bytes` within the store.
+
+    `reflink` says whether the copy shares the blocks of the original, and `copy_s` is the time that it took. `shared` lists
+    the directories that are on the store's file system.
     """
 
     reflink: bool

@@ -1,4 +1,4 @@
-"""Names of dots' volumes, as the ancestor had them: `DOT`, `DOT.SUBDOT`, `DOT@BRANCH`, `DOT@BRANCH.SUBDOT`."""
+"""Names of volumes of the volume driver: `DOT`, `DOT.SUBDOT`, `DOT@BRANCH` and `DOT@BRANCH.SUBDOT`, as in Dotmesh."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DRIVER = "dm"
 
 @dataclass(frozen=True)
 class VolumeName:
-    """A volume of a dot. Without a `branch` it follows the dot's current one, with it is pinned to that."""
+    """A volume of a dot. It follows the dot's current branch, unless it is pinned to a `branch`."""
 
     dot: DotName
     branch: RefName | None = None
@@ -20,7 +20,10 @@ class VolumeName:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a name; UsageError says which part of it is none. Branches with a '.' cannot be pinned."""
+        """Return the parts of a volume's name. A branch with a '.' in its name cannot be pinned.
+
+        UsageError, which names the part that is wrong.
+        """
         head, period, subdot = text.partition(".")
         dot, at, branch = head.partition("@")
         return cls(

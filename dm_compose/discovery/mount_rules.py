@@ -40,7 +40,7 @@ def related(path: str, other: str) -> bool:
 def is_aside(mount: ServiceMount, data: Iterable[str]) -> bool:
     """Whether a mount below a data path holds something else than the data.
 
-    That is so for a read-only mount, and for a bind mount of a file, a socket, scripts, certificates or configuration.
+    This holds for a read-only mount, and for a bind mount of a file, a socket, scripts, certificates or configuration.
     """
     below = next((mount.target.removeprefix(path) for path in data if mount.target.startswith(f"{path}/")), "")
     if not below:

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from dm_compose.core.names import _LONGEST_NAME, DotName, SubdotName, _free
+from dm_compose.core.names import LONGEST_NAME, DotName, SubdotName, free_name
 from dm_compose.core.project import Project
+from dm_compose.core.volumes import DRIVER
 from dm_compose.discovery.stack_plan import Kind, Subdot
 from dm_compose.errors import UsageError
 
 GENERATED_PREFIX = "dm-"
-ANCESTOR_DRIVER = "dm"
 
 
 def ancestor_names(project: Project) -> tuple[DotName | None, dict[str, SubdotName]]:
@@ -24,7 +24,7 @@ def ancestor_names(project: Project) -> tuple[DotName | None, dict[str, SubdotNa
     dots: dict[str, str] = {}
     names: dict[str, SubdotName] = {}
     for key, volume in project.volumes.items():
-        if volume.driver == ANCESTOR_DRIVER:
+        if volume.driver == DRIVER:
             dot, _, subdot = volume.name.partition(".")
             dots[dot.partition("@")[0]] = key
             names[key] = SubdotName.parse(subdot or "__default__")
@@ -35,7 +35,7 @@ def ancestor_names(project: Project) -> tuple[DotName | None, dict[str, SubdotNa
 
 def subdot_name(text: str) -> SubdotName:
     """Return another name as a subdot's: without '.', '_' and '-' in front, and not too long; `data` if nothing is left."""
-    return SubdotName.parse(re.sub(r"^[^A-Za-z0-9]+", "", text)[:_LONGEST_NAME] or "data")
+    return SubdotName.parse(re.sub(r"^[^A-Za-z0-9]+", "", text)[:LONGEST_NAME] or "data")
 
 
 def unique(project: Project, subdots: list[Subdot], names: Mapping[str, SubdotName]) -> list[Subdot]:
@@ -57,12 +57,12 @@ def unique(project: Project, subdots: list[Subdot], names: Mapping[str, SubdotNa
         name = subdot.name
         if name in taken or (rank(subdot) == 3 and others[name] > 1):
             name = subdot_name(f"{subdot.services[0]}-{re.sub('[^A-Za-z0-9]+', '-', subdot.path).strip('-')}")
-        name = SubdotName(_free(name, taken))
+        name = SubdotName(free_name(name, taken))
         taken.add(name)
         volume = subdot.volume
         if subdot.kind in (Kind.ANONYMOUS, Kind.IMAGE):
             prefix = f"{project.name}_"
             keys = {*project.volumes, *project.inactive, *(v.name.removeprefix(prefix) for v in project.volumes.values())}
-            volume = prefix + _free(f"{GENERATED_PREFIX}{name}", keys)
+            volume = prefix + free_name(f"{GENERATED_PREFIX}{name}", keys)
         found.append(replace(subdot, name=name, volume=volume))
     return found

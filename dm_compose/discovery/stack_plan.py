@@ -16,7 +16,7 @@ from dm_compose.datastores import Datastore, Service
 
 
 class Kind(enum.Enum):
-    """Where a directory of state comes from."""
+    """The origin of a directory of state."""
 
     NAMED = "named"  # a named volume
     ANONYMOUS = "anonymous"  # a volume line without a name

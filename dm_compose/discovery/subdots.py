@@ -1,4 +1,4 @@
-"""Which mounts of a stack are its state, and why. Pure: files in, plan out."""
+"""Decide which mounts of a stack are its state, and why. Pure: files in, plan out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from dm_compose.core.containers import Image
 from dm_compose.core.names import DotName, SubdotName
 from dm_compose.core.project import ComposeService, ComposeVolume, Project
+from dm_compose.core.volumes import DRIVER
 from dm_compose.datastores import Datastore, Service
 from dm_compose.datastores.registry import Registry
 from dm_compose.discovery.client_services import awaited_to_end, other_program, task_of
 from dm_compose.discovery.mount_rules import NEVER_STATE, bind_reason, is_aside, related, tidy, volume_reason
-from dm_compose.discovery.naming import ANCESTOR_DRIVER, ancestor_names, subdot_name, unique
+from dm_compose.discovery.naming import ancestor_names, subdot_name, unique
 from dm_compose.discovery.settings import Settings, read_settings
 from dm_compose.discovery.stack_plan import Kind, PlannedService, Skipped, StackPlan, Subdot
 
@@ -47,8 +48,8 @@ class _Candidate:
 class _Use:
     """A candidate and its verdict.
 
-    True means state, and False that this mount is left out whatever the others are. None means that the mount is no state by
-    itself, but follows the other mounts of the same directory.
+    True means state. False means that this mount is left out. None means that the mount is no state by itself, but follows the
+    other mounts of the same directory.
     """
 
     candidate: _Candidate
@@ -193,7 +194,7 @@ def _judge(candidate: _Candidate, project: Project, service: ComposeService, set
 
 
 def _unreachable(volume: ComposeVolume) -> str | None:
-    if volume.driver not in ("local", ANCESTOR_DRIVER):
+    if volume.driver not in ("local", DRIVER):
         return f"volume driver {volume.driver} is not supported"
     kind = volume.options.get("type", "")
     if kind == "tmpfs":

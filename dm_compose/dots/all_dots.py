@@ -1,10 +1,9 @@
-"""All dots of a store: what there is, which one is meant, making and deleting them, and looking after the store."""
+"""All dots of a store: list, choose, make and delete them, and look after the store."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,13 +12,15 @@ from datetime import UTC, datetime, timedelta
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import DotName, RefName, WorktreeName
 from dm_compose.core.upkeep import Checkup, Garbage
+from dm_compose.core.variables import Variables
 from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.engine import Engine
 from dm_compose.errors import DamagedError, DmError, EngineError, InUseError, NotFoundError, UsageError
-from dm_compose.live.access import HOME_VARIABLE, open_access
+from dm_compose.live.access import open_access
 from dm_compose.live.locks import LOCK_TIMEOUT_S, locked
 from dm_compose.operations.uncommitted import uncommitted
-from dm_compose.store.api import Directories, Store
+from dm_compose.store.api import Store
+from dm_compose.store.history import Directories
 
 CURRENT_DOT = "current-dot"
 UPSTREAM = "upstream."
@@ -29,8 +30,10 @@ KEEP_DAYS = 30
 
 @dataclass(frozen=True)
 class Summary:
-    """A dot at a glance. `size_bytes` are its live files, `dirty_bytes` of them not as committed; for a dot whose files cannot
-    be reached from here they are the head's, and 0. `commits` counts the current branch's.
+    """A dot at a glance.
+
+    `size_bytes` is the size of its live files, and `dirty_bytes` of these are not as in the head. If the files cannot be reached
+    from here, `size_bytes` is the size of the head, and `dirty_bytes` is 0. `commits` counts the commits of the current branch.
     """
 
     dot: DotName
@@ -46,23 +49,24 @@ class Summary:
 class Dots:
     """The dots of the store that DM_HOME names. Holds no lock and no connection to the store between calls."""
 
-    def __init__(self, listener: Listener = ignore) -> None:
+    def __init__(self, variables: Variables, listener: Listener = ignore) -> None:
+        self.variables = variables
         self.listener = listener
 
     @functools.cached_property
     def engine(self) -> Engine | None:
-        """The engine; None where none answers and the store is a folder, which needs none. EngineError otherwise."""
+        """The engine. It is None if none answers and the store is a directory, which needs none. EngineError otherwise."""
         try:
             return Engine()
         except EngineError:
-            if "/" in os.environ.get(HOME_VARIABLE, ""):
+            if self.variables.home_is_directory:
                 return None
             raise
 
     @contextlib.contextmanager
     def store(self) -> Iterator[Store]:
         """Open the store alone, without the files of any dot."""
-        access = open_access(self.engine, [], self.listener)
+        access = open_access(self.engine, [], self.variables, self.listener)
         try:
             yield access.store
         finally:
@@ -71,12 +75,12 @@ class Dots:
     # Which dot
 
     def names(self) -> list[DotName]:
-        """Names of all dots but clones, which go with the test run that made them."""
+        """Return the names of all dots. Clones are left out, because they go with the test run that made them."""
         with self.store() as store:
             return _names(store)
 
     def current(self) -> DotName | None:
-        """The dot that was chosen by `switch`, or the only one that there is."""
+        """Return the dot that `switch` has chosen, or the only one that there is. None if there is no such dot."""
         with self.store() as store:
             return _current(store)
 
@@ -88,9 +92,9 @@ class Dots:
             store.set_setting(CURRENT_DOT, dot)
 
     def choose(self) -> DotName:
-        """Return the current dot. The only one is from then on current, so that making another one does not change what is meant.
+        """Return the current dot. NotFoundError lists all dots if none is selected.
 
-        NotFoundError with the list of what there is when none is selected.
+        If there is only one dot, it is the current one from then on, also after another one is made.
         """
         with self.store() as store:
             found, names = _current(store), _names(store)
@@ -106,27 +110,28 @@ class Dots:
 
     def dot(self, name: DotName, branch: RefName | None = None) -> StoredDot:
         """Return a dot to work with, at its current branch or at one that is checked out."""
-        return StoredDot(name, self.engine, self.listener, branch=branch)
+        return StoredDot(name, self.engine, self.variables, self.listener, branch=branch)
 
     # Making and deleting
 
     def create(self, dot: DotName) -> None:
         """Make an empty dot whose files are directories of the store. ExistsError."""
-        with self.store() as store, locked(store, dot, self.listener):  # nobody is still deleting one of that name
+        with self.store() as store, locked(store, dot, self.listener):  # so that nobody is still deleting a dot of that name
             store.create_dot(dot, tree=True)
 
     def delete(self, dot: DotName) -> None:
-        """Delete a dot with its commits and, where its files are in the store, these. There is no way back.
+        """Delete a dot with its commits and, if they are in the store, its files. There is no way back.
 
-        NotFoundError; InUseError while a container runs on any of its worktrees, or, running or not, has a volume of it from the
-        driver: Docker forgets these first, or it would ask the driver for them at each of its starts. Docker's own volumes stay.
+        Docker's own volumes stay. Docker forgets the dot's volumes of the driver first, because it would ask the driver for them
+        at each of its starts. NotFoundError. InUseError while a container runs on any of the dot's worktrees, and while any
+        container, running or not, has a volume of the dot from the driver.
         """
         with self.store() as store:
             if not store.has_dot(dot):
                 raise NotFoundError(f"No such filesystem: there is no dot {dot}", hint="`dm list` shows what there is.")
             with locked(store, dot, self.listener):
                 for worktree in store.worktrees(dot).values():
-                    users = self._users(StoredDot(dot, self.engine, self.listener, branch=worktree.branch))
+                    users = self._users(StoredDot(dot, self.engine, self.variables, self.listener, branch=worktree.branch))
                     if users:
                         raise InUseError(
                             f"We cannot delete the volume {dot}: {', '.join(users)} still use it",
@@ -139,11 +144,14 @@ class Dots:
                         store.set_setting(key, None)
                 if store.settings().get(CURRENT_DOT) == dot:
                     store.set_setting(CURRENT_DOT, None)
-        with contextlib.suppress(InUseError), self._all_locked(timeout_s=0) as store:  # else the next gc frees the objects
+        with (
+            contextlib.suppress(InUseError),
+            self._all_locked(timeout_s=0) as store,
+        ):  # if it does not happen now, the next gc frees the objects
             store.collect(_since(None))
 
     def _users(self, dot: StoredDot) -> list[str]:
-        with dot.opened(lock=False) as live:
+        with dot.live(lock=False) as live:
             return [m.container.name for m in live.members if m.mounts and (live.tree or m.container.running)]
 
     def _have_docker_forget(self, volumes: Iterable[str]) -> None:
@@ -151,27 +159,27 @@ class Dots:
             try:
                 if self.engine is not None:
                     self.engine.remove_volume(name)
-            except EngineError as error:  # the driver does not run; its next reset, or `docker volume rm`, does it
+            except EngineError as error:  # the driver does not run; its next reset does this, or `docker volume rm`
                 self.listener(Event("warning", error.message))
 
     # Looking
 
     def summaries(self, meant: DotName | None = None) -> list[Summary]:
-        """Return all dots at a glance, by name; `meant` is the current one, if given."""
+        """Return all dots at a glance, by name. `meant`, if given, counts as the current one."""
         with self.store() as store:
             names, current = _names(store), meant or _current(store)
         return [self.summary(name, current=name == current) for name in names]
 
     def summary(self, name: DotName, *, current: bool = False) -> Summary:
         """Return one dot at a glance."""
-        with self.dot(name).opened(lock=False) as live:
+        with self.dot(name).live(lock=False) as live:
             state = live.state()
             log = live.store.log(name, state.head) if state.head is not None else []
             found = live.diff(None, {}, 0)
             size = sum(change.size_bytes for diff in found.values() for change in diff.changes)
             try:
                 dirty = sum(changes.diff.changed_bytes for changes in uncommitted(live).values() if changes.by_user)
-            except DamagedError as error:  # the other dots are to be seen all the same
+            except DamagedError as error:  # the other dots must be shown all the same
                 self.listener(Event("warning", f"dot {name}, all of it counted as dirty: {error.message}; see `dm fsck`"))
                 dirty = size
             return Summary(
@@ -188,32 +196,33 @@ class Dots:
     # Looking after the store
 
     def garbage(self, *, keep_days: int) -> Garbage:
-        """Return what `collect` would free now."""
+        """Return the garbage that `collect` would free now."""
         with self._all_locked() as store:
             return store.garbage(_since(keep_days))
 
     def collect(self, *, keep_days: int) -> Garbage:
-        """Free what no branch, tag, uncommitted state or reflog entry of the last days names."""
+        """Free everything that no branch, tag, uncommitted state or reflog entry of the last `keep_days` names."""
         with self._all_locked() as store:
             return store.collect(_since(keep_days))
 
     def check(self, *, repair: bool) -> Checkup:
-        """Compare everything in the store with what was written; see Store.check. Live files serve repairs as far as they can be
-        reached.
+        """Check that everything in the store is as it was written. See Store.check.
+
+        Repairs take missing contents from live files, as far as these can be reached.
         """
         with self._all_locked() as store:
             trees = {dot: self._live(store, dot) for dot in store.dots()}
             return store.check(trees, repair=repair)
 
     def _live(self, store: Store, dot: DotName) -> Mapping[WorktreeName, Directories]:
-        """Return the directories of a dot's worktrees that this process can reach by the same names as the store."""
+        """Return the directories of a dot's worktrees. Volumes and paths that only a helper can reach are left out."""
         found: dict[WorktreeName, Directories] = {}
         for worktree in store.worktrees(dot).values():
             if worktree.tree:
                 found[worktree.name] = store.tree(dot, worktree.name)
                 continue
             try:
-                access = open_access(self.engine, worktree.places.values(), self.listener)
+                access = open_access(self.engine, worktree.places.values(), self.variables, self.listener)
             except DmError:
                 continue
             if access.how == "in-process":
@@ -224,13 +233,13 @@ class Dots:
     @contextlib.contextmanager
     def _all_locked(self, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Store]:
         with self.store() as store, contextlib.ExitStack() as locks:
-            for dot in store.dots():  # in the order of names, so that two of us cannot wait for each other
+            for dot in store.dots():  # in the order of names, so that two processes cannot wait for each other
                 locks.enter_context(locked(store, dot, self.listener, timeout_s=timeout_s))
             yield store
 
 
 def upstream_key(remote: str, dot: DotName) -> str:
-    """Return the setting that says what a dot is called on a remote."""
+    """Return the key of the setting that has the name of a dot on a remote."""
     return f"{UPSTREAM}{remote}.{dot}"
 
 

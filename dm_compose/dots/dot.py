@@ -1,4 +1,4 @@
-"""The façade: one dot and its verbs, whoever knows where its files are."""
+"""The façade: one dot and its verbs. Subclasses know the places of its files."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Commit, ReflogEntry, Worktree
+from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
 from dm_compose.errors import NotFoundError
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S
-from dm_compose.live.worktree import LiveWorktree
+from dm_compose.live.observe import observe_tree
+from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, arrive, drop_branch
 from dm_compose.operations.checks import before_reset, before_save, before_undo
@@ -27,9 +29,9 @@ UNDOABLE = ("reset", "checkout", "pull", "undo", "up")
 
 @dataclass(frozen=True)
 class SubdotStatus:
-    """One subdot now. `place` is its volume or host path, None where it does not exist; `diff` is against the head.
+    """One subdot now. `place` is its volume or host path, None if it does not exist. `diff` is against the head.
 
-    `dirty` is false where there is no difference, or only what the engine's own start has written since a restore.
+    `dirty` is false if there is no difference, and if the engine's own start after a restore wrote all of it.
     """
 
     name: SubdotName
@@ -56,9 +58,9 @@ class Status:
 
 @dataclass(frozen=True)
 class Branch:
-    """A branch of a dot. `head` is None before its first commit, `worktree` names the checkout of volumes that stands on it.
+    """A branch of a dot. `head` is None before its first commit. `worktree` names the worktree of volumes that stands on it.
 
-    `uncommitted` holds the state it was left in, where that was not committed.
+    `uncommitted` is the hidden commit with the state in which the branch was left, if that was not committed.
     """
 
     name: RefName
@@ -69,13 +71,14 @@ class Branch:
 
 
 class Dot(abc.ABC):
-    """One dot as its user works with it. Observes anew for every call; holds no lock and no connection to the store between
-    calls.
+    """One dot as its user works with it.
 
-    Every method may raise EngineError and StoreError, and finishes first what an earlier, killed command left.
+    Every call looks at the dot anew. Between calls no lock and no connection to the store is held. Every method may raise
+    EngineError and StoreError. It first finishes the work that a killed command left unfinished.
     """
 
-    def __init__(self, listener: Listener = ignore) -> None:
+    def __init__(self, variables: Variables, listener: Listener = ignore) -> None:
+        self.variables = variables
         self.listener = listener
 
     @property
@@ -84,45 +87,49 @@ class Dot(abc.ABC):
         """Name of the dot."""
 
     @abc.abstractmethod
-    def opened(
+    def live(
         self, *, lock: bool, create: bool = False, make_volumes: bool = False
     ) -> contextlib.AbstractContextManager[LiveWorktree]:
-        """Open the store and observe the worktree with its containers; with `lock` hold the dot's lock meanwhile.
+        """Open the store, finish the work that killed commands left, and look at the worktree with its containers.
 
-        `create` makes the dot when it does not exist, `make_volumes` the volumes of subdots that have none.
+        With `lock` the dot's lock is held meanwhile. `create` makes the dot if it does not exist. `make_volumes` makes the
+        volumes of subdots that have none.
         """
 
     def commit(
         self, message: str, metadata: Mapping[str, str], *, stop: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> CommitReport:
-        """Commit all subdots atomically; see committing.make_commit. Makes the dot on its first commit."""
-        with self.opened(lock=True, create=True) as live:
+        """Commit all subdots atomically. The first commit makes the dot. See commit.make_commit."""
+        with self.live(lock=True, create=True) as live:
             return make_commit(live, message, metadata, stop=stop, timeout_s=timeout_s)
 
     def reset(self, ref: str, *, hard: bool, any_version: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
-        """Put the state of a commit back and stand on it; see restoring.move_to.
+        """Put the state of a commit back and stand on it. See restore.move_to.
 
-        UncommittedError without `hard` when something would be lost; VersionMismatchError without `any_version`.
+        Without `hard`, UncommittedError if changes would be lost. Without `any_version`, VersionMismatchError.
         """
-        with self.opened(lock=True, make_volumes=hard) as live:
+        with self.live(lock=True, make_volumes=hard) as live:
             target = self._target(live, ref)
             before_reset(live, target, hard=hard, any_version=any_version)
             return move_to(live, target, "reset", timeout_s=timeout_s)
 
     def plan_reset(self, ref: str) -> Plan:
-        """Return what `reset` would do now; takes no lock and does nothing."""
-        with self.opened(lock=False) as live:
+        """Return the plan of a `reset` now. Takes no lock and does nothing."""
+        with self.live(lock=False) as live:
             return plan_reset(live, self._target(live, ref))
 
     def save(self, why: str) -> CommitId | None:
-        """Keep what is uncommitted as a hidden commit that the reflog names; None when there is nothing to keep."""
-        with self.opened(lock=True) as live:
+        """Keep uncommitted changes as a hidden commit that the reflog names. Return None if there are none."""
+        with self.live(lock=True) as live:
             before_save(live)
             return save_uncommitted(live, why)
 
     def undo(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport | Arrival:
-        """Go back to before the last reset, checkout or pull, uncommitted changes included; undoing an undo brings it back."""
-        with self.opened(lock=True) as live:
+        """Go back to the state before the last reset, checkout, pull or `up --from`, uncommitted changes included.
+
+        The undo of an undo brings the later state back. NotFoundError if there is nothing to undo.
+        """
+        with self.live(lock=True) as live:
             moves = (e for e in live.store.reflog(live.dot, live.worktree) if e.action in UNDOABLE)
             last = next(moves, None)
             if last is None or last.old is None:
@@ -134,8 +141,8 @@ class Dot(abc.ABC):
             return move_to(live, target, "undo", head=last.old, timeout_s=timeout_s)
 
     def status(self) -> Status:
-        """Return what differs from the head, without stopping anything; sizes of large changes are upper bounds (`exact`)."""
-        with self.opened(lock=False) as live:
+        """Return the differences from the head. Nothing is stopped. Sizes of large changes are upper bounds (`exact`)."""
+        with self.live(lock=False) as live:
             state = live.state()
             head = live.store.commit(live.dot, state.head) if state.head else None
             found = uncommitted(live)
@@ -148,8 +155,8 @@ class Dot(abc.ABC):
             return Status(live.dot, live.plan.project, state.branch, head, subdots)
 
     def diff(self, base: str, other: str | None) -> Mapping[SubdotName, TreeDiff]:
-        """Return what changed from `base` to `other`, or to the live state; every byte is compared."""
-        with self.opened(lock=False) as live:
+        """Return the changes from `base` to `other`, or to the live state. Every byte is compared."""
+        with self.live(lock=False) as live:
             patterns = live.ignore_patterns()
             first = self._target(live, base).id
             if other is not None:
@@ -157,8 +164,8 @@ class Dot(abc.ABC):
             return live.diff(first, patterns, None)
 
     def log(self, ref: str = "HEAD") -> list[Commit]:
-        """Return a commit and its ancestors, newest first; the result is empty for a dot without commits."""
-        with self.opened(lock=False) as live:
+        """Return a commit and its ancestors, newest first. A dot without commits has none."""
+        with self.live(lock=False) as live:
             state = live.state()
             if ref in ("HEAD", state.branch) and state.head is None:
                 return []
@@ -166,18 +173,22 @@ class Dot(abc.ABC):
 
     def reflog(self) -> list[ReflogEntry]:
         """Return the moves of the worktree, newest first."""
-        with self.opened(lock=False) as live:
+        with self.live(lock=False) as live:
             return live.store.reflog(live.dot, live.worktree)
 
     @abc.abstractmethod
-    def observe_worktree(self, live: LiveWorktree, worktree: Worktree) -> LiveWorktree:
+    def describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool) -> Member:
+        """Find out what a container runs and return it as a member of the dot."""
+
+    def _observe_tree(self, live: LiveWorktree, worktree: Worktree) -> LiveWorktree:
         """Observe another worktree of the dot, a tree, over the same open store."""
+        return observe_tree(live.access, live.engine, worktree, self.listener, self.describe)
 
     # Branches
 
     def branches(self) -> list[Branch]:
-        """Return all branches by name, the one it stands on among them even before its first commit."""
-        with self.opened(lock=False) as live:
+        """Return all branches by name. The current one is among them, also before its first commit."""
+        with self.live(lock=False) as live:
             store, dot, state = live.store, live.dot, live.state()
             heads: dict[RefName, CommitId | None] = {state.branch: None}
             worktrees = {state.branch: state.name}
@@ -197,38 +208,38 @@ class Dot(abc.ABC):
         any_version: bool = False,
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Arrival:
-        """Check out a branch, or a new one (`create`) at a commit; see branching.arrive."""
-        with self.opened(lock=True, make_volumes=True) as live:
+        """Check out a branch, or a new one (`create`) at a commit. See branches.arrive."""
+        with self.live(lock=True, make_volumes=True) as live:
             return arrive(live, ref, create=create, any_version=any_version, timeout_s=timeout_s)
 
     def add_branch(self, name: RefName, ref: str = "HEAD") -> Commit:
-        """Make a branch at a commit and stay where one is. ExistsError."""
-        with self.opened(lock=True) as live:
+        """Make a branch at a commit. The worktree stays on its own branch. ExistsError."""
+        with self.live(lock=True) as live:
             target = self._target(live, ref)
             live.store.add_branch(live.dot, name, target.id)
             return target
 
     def remove_branch(self, name: RefName, *, force: bool = False) -> CommitId:
-        """Forget a branch and return what it held; the reflog names that as well.
+        """Forget a branch and return the commit with its last state. The reflog names that commit as well.
 
-        UncommittedError without `force` when commits or an uncommitted state would be on no other branch and under no tag.
-        A branch with a tree of its own loses the tree: what is uncommitted there is kept as a hidden commit.
+        Without `force`, UncommittedError if the branch has commits that no other branch and no tag leads to, or an uncommitted
+        state. If the branch has a tree of its own, the tree is removed, and its uncommitted changes are kept as a hidden commit.
         """
-        with self.opened(lock=True) as live:
-            return drop_branch(live, self.observe_worktree, name, force=force)
+        with self.live(lock=True) as live:
+            return drop_branch(live, self._observe_tree, name, force=force)
 
     # Worktrees
 
     def worktrees(self) -> list[Worktree]:
-        """Return the checkouts of the dot, by name."""
-        with self.opened(lock=False) as live:
+        """Return the worktrees of the dot, by name."""
+        with self.live(lock=False) as live:
             return [*live.store.worktrees(live.dot).values()]
 
     @abc.abstractmethod
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
-        """Check out the branch `ref`, or a new branch of the worktree's name at a commit (the head), once more.
+        """Make a further worktree of the branch `ref`, or of a new branch of the worktree's name at the commit `ref`.
 
-        ExistsError; InUseError for a branch that is checked out.
+        The commit is by default the head. ExistsError; InUseError for a branch that is checked out.
         """
 
     @abc.abstractmethod
@@ -236,29 +247,29 @@ class Dot(abc.ABC):
         """Return the dot as another of its worktrees shows it."""
 
     def remove_worktree(self, name: WorktreeName, *, force: bool = False) -> None:
-        """Remove a worktree with its files; its branch stays. See worktrees.remove."""
-        with self.opened(lock=False) as live:
+        """Remove a worktree with its files. Its branch stays. See worktrees.remove."""
+        with self.live(lock=False) as live:
             worktree = worktrees.find(live, name)
-        with self.at_worktree(worktree).opened(lock=True) as live:
+        with self.at_worktree(worktree).live(lock=True) as live:
             worktrees.remove(live, live.engine, force=force)
 
     # Tags
 
     def tags(self) -> Mapping[RefName, CommitId]:
         """Return the tags."""
-        with self.opened(lock=False) as live:
+        with self.live(lock=False) as live:
             return live.store.tags(live.dot)
 
     def add_tag(self, name: RefName, ref: str = "HEAD") -> Commit:
         """Name a commit. ExistsError."""
-        with self.opened(lock=True) as live:
+        with self.live(lock=True) as live:
             target = self._target(live, ref)
             live.store.set_tag(live.dot, name, target.id)
             return target
 
     def remove_tag(self, name: RefName) -> None:
         """Forget a tag. NotFoundError."""
-        with self.opened(lock=True) as live:
+        with self.live(lock=True) as live:
             live.store.remove_tag(live.dot, name)
 
     def _target(self, live: LiveWorktree, ref: str) -> Commit:

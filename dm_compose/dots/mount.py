@@ -1,4 +1,4 @@
-"""Showing a dot at a path of this machine: as a symlink to its live files, or as a read-only copy of a commit."""
+"""Show a dot at a path of this machine: as a symlink to its live files, or as a read-only copy of a commit."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dm_compose.errors import ExistsError, NotFoundError, StoreError
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import require_places
 from dm_compose.storage.system import file_errors
-from dm_compose.store.local.trees import CURRENT
+from dm_compose.store.history import CURRENT
 
 
 def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:
-    """Make `path` a symlink to the live files of a dot's subdot and return what it points to.
+    """Make `path` a symlink to the live files of a dot's subdot, and return its target.
 
-    It follows the dot's current branch, unless the name is pinned to one. A dot whose files are Docker's volumes becomes a
-    directory of symlinks. NotFoundError for a dot that does not exist without `create`, ExistsError for the path; but where it
-    is that symlink already, a subdot that a reset has taken away is made again.
+    The symlink follows the dot's current branch, unless the name is pinned to a branch. A dot whose files are in Docker's volumes
+    becomes a directory of symlinks. If `path` is that symlink already, a subdot that a reset has removed is made again. Without
+    `create`, NotFoundError for a dot that does not exist. ExistsError if `path` is anything else.
     """
     exists = name.dot in dots.names()
     if not exists and not create:
@@ -33,7 +33,7 @@ def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:
         _refuse_existing(path)
     if not exists:
         dots.create(name.dot)
-    with dots.dot(name.dot, name.branch).opened(lock=False) as live:
+    with dots.dot(name.dot, name.branch).live(lock=False) as live:
         _require_reach(live)
         with file_errors(f"mounting {name} at {path}"):
             if not live.tree:
@@ -73,13 +73,13 @@ def _no_subdot(name: VolumeName, known: Iterable[SubdotName]) -> NotFoundError:
 
 
 def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId:
-    """Make `path` a copy of a subdot's files in a commit, write permissions taken away, and return the commit's id. All or
-    nothing.
+    """Make `path` a copy of a subdot's files in a commit, without write permissions. Return the commit's id. All or nothing.
 
-    `__root__`, and a name without a subdot where the commit has no `__default__`, stand for all subdots, a directory each.
+    `__root__` stands for all subdots, with a directory for each. So does a name without a subdot, if the commit has no
+    `__default__`. ExistsError, NotFoundError.
     """
     _refuse_existing(path)
-    with dots.dot(name.dot, name.branch).opened(lock=False) as live:
+    with dots.dot(name.dot, name.branch).live(lock=False) as live:
         _require_reach(live)
         commit_id: CommitId = live.store.resolve(name.dot, live.worktree, ref)
         subdots = live.store.commit(name.dot, commit_id).subdots

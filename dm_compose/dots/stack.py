@@ -1,4 +1,4 @@
-"""A Compose project whose state is a dot: what `dm-compose` and the pytest plugin work with."""
+"""A Compose project whose state is a dot. `dm-compose` and the pytest plugin work with one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from dm_compose.core.commit import Commit, Worktree
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import MAIN_WORKTREE, DotName, SubdotName, WorktreeName
-from dm_compose.discovery.naming import ANCESTOR_DRIVER
+from dm_compose.core.variables import Variables
+from dm_compose.core.volumes import DRIVER
 from dm_compose.discovery.stack_plan import Kind
 from dm_compose.dots.dot import Dot
 from dm_compose.dots.stored_dot import StoredDot
@@ -29,20 +30,17 @@ from dm_compose.operations.worktrees import add_volumes
 from dm_compose.store.api import Store
 
 Rewrite = Callable[[dict[str, Any]], None]
-"""Changes the project document that Compose is given, in place. In its texts `$` is written `$$`."""
+"""A function that changes, in place, the project document that Compose is given. In the document `$` is written `$$`."""
 
 
 class Stack(Dot):
-    """A Compose project whose state is a dot.
+    """A Compose project whose state is a dot. Every method may raise ComposeError too."""
 
-    Every method may raise ComposeError too.
-    """
-
-    def __init__(self, options: ComposeOptions, listener: Listener = ignore) -> None:
-        super().__init__(listener)
-        self.compose = Compose(options)
+    def __init__(self, options: ComposeOptions, variables: Variables, listener: Listener = ignore) -> None:
+        super().__init__(variables, listener)
+        self.compose = Compose(options, variables.compose_files)
         self.facts = StackFacts(self.compose)
-        self.rewrites: tuple[Rewrite, ...] = ()  # what has to be changed in the project before Compose gets it
+        self.rewrites: tuple[Rewrite, ...] = ()  # changes to the project before Compose gets it
 
     @property
     def name(self) -> DotName:
@@ -50,7 +48,7 @@ class Stack(Dot):
 
     # Observing
 
-    def _describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool = False) -> Member:
+    def describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool) -> Member:
         mine = container.project == self.facts.project.name
         planned = self.facts.plan.services.get(container.service) if mine else None
         return make_member(self.facts.engine, container, mounts, planned=planned, pinned=pinned)
@@ -60,18 +58,21 @@ class Stack(Dot):
         return self.facts.engine.containers(self.facts.project.name, places=places)
 
     def identity(self, store: Store) -> tuple[DotName, WorktreeName]:
-        """Return the dot and the worktree that the project's state is: its own dot's main one, unless the store knows better."""
+        """Return the dot and the worktree with the project's state.
+
+        If the store knows a worktree of the project, it is that one. Otherwise it is the current worktree of the plan's dot.
+        """
         if (owner := store.worktree_of(self.facts.project.name)) is not None:
             return owner.dot, owner.name
         dot = self.facts.plan.dot
         return dot, store.current(dot) if store.has_dot(dot) else MAIN_WORKTREE
 
     def lasting_dot(self, store: Store) -> DotName:
-        """Return the dot for what is to outlive a test run."""
+        """Return the dot that keeps states which outlive a test run."""
         return self.identity(store)[0]
 
     def find(self, store: Store, ref: str) -> Commit:
-        """Return the commit that REF means, for tests to start from; NotFoundError, also where there is no dot yet."""
+        """Return the commit that REF means, for tests to start from. NotFoundError, also if there is no dot yet."""
         dot, worktree = self.identity(store)
         if not store.has_dot(dot):
             raise NotFoundError(f"dot {dot} has no commit to test from", hint='Make one: dm-compose commit -m "seed".')
@@ -82,7 +83,7 @@ class Stack(Dot):
         return keep_aside(live, message)
 
     def observe(self, access: Access, places: Mapping[SubdotName, str] | None) -> LiveWorktree:
-        """Look at the stack over an open store, with its files at `places`; see OpenStack. Takes no lock."""
+        """Look at the stack over an open store, with its files at `places` (see OpenStack). Takes no lock."""
         dot, name = self.identity(access.store)
         worktree = access.store.worktree(dot, name) if access.store.has_dot(dot) else None
         if places is None:
@@ -92,7 +93,7 @@ class Stack(Dot):
                 self.facts.engine,
                 worktree,
                 self.listener,
-                self._describe,
+                self.describe,
                 project=self.facts.project.name,
                 compose_digest=self.facts.project.digest,
             )
@@ -109,29 +110,29 @@ class Stack(Dot):
             worktree=name,
             project=self.facts.project.name,
             plan=self.facts.plan,
-            members=tuple(self._describe(c, mounted_subdots(c, places)) for c in containers),
+            members=tuple(self.describe(c, mounted_subdots(c, places), pinned=False) for c in containers),
             places=places,
             listener=self.listener,
             compose_digest=self.facts.project.digest,
         )
 
-    def observe_worktree(self, live: LiveWorktree, worktree: Worktree) -> LiveWorktree:
-        return observe_tree(live.access, self.facts.engine, worktree, self.listener, self._describe)
-
     def at_worktree(self, worktree: Worktree) -> Dot:
-        return StoredDot(worktree.dot, self.facts.engine, self.listener, branch=worktree.branch)
+        return StoredDot(worktree.dot, self.facts.engine, self.variables, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
-        with self.opened(lock=True) as live:
+        with self.live(lock=True) as live:
             if live.tree:
                 return add_tree(live, name, ref)
-            return add_volumes(live, self.facts.engine, self.facts.plan, name, ref)
+            return add_volumes(live, self.facts.engine, self.variables, self.facts.plan, name, ref)
 
     def recorded_places(self) -> Mapping[SubdotName, str]:
-        """Return the places that the store has on record; asked only where an anonymous volume may have lost its container."""
+        """Return the recorded places of the worktree. The store is asked only if the plan has an anonymous volume.
+
+        Only such a volume may have lost its container, and so be found nowhere else.
+        """
         if not any(s.kind in (Kind.ANONYMOUS, Kind.IMAGE) for s in self.facts.plan.subdots):
             return {}
-        access = open_access(self.facts.engine, [], self.listener)
+        access = open_access(self.facts.engine, [], self.variables, self.listener)
         try:
             return access.store.worktree(*self.identity(access.store)).places
         except NotFoundError:
@@ -141,21 +142,21 @@ class Stack(Dot):
 
     def open(self, *, make_volumes: bool) -> OpenStack:
         """Open the store for several operations. `make_volumes` makes the volumes of subdots that have none."""
-        driven = [v.name for v in self.facts.project.volumes.values() if v.driver == ANCESTOR_DRIVER]
+        driven = [v.name for v in self.facts.project.volumes.values() if v.driver == DRIVER]
         if driven:
-            access = open_access(self.facts.engine, [], self.listener)
+            access = open_access(self.facts.engine, [], self.variables, self.listener)
             dot, name = self.identity(access.store)
             is_tree = access.store.has_dot(dot) and access.store.worktree(dot, name).tree
             volumes = [self.facts.engine.volume(n) for n in driven]
-            if is_tree and all(v is None or v.driver == ANCESTOR_DRIVER for v in volumes):
+            if is_tree and all(v is None or v.driver == DRIVER for v in volumes):
                 return OpenStack(self, access, None)
             access.store.close()
         places = self.places(make_volumes=make_volumes)
-        return OpenStack(self, open_access(self.facts.engine, places.values(), self.listener), places)
+        return OpenStack(self, open_access(self.facts.engine, places.values(), self.variables, self.listener), places)
 
     @contextlib.contextmanager
-    def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
-        """See Dot.opened."""
+    def live(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
+        """See Dot.live."""
         opened = self.open(make_volumes=make_volumes)
         try:
             if create and not opened.store.has_dot(self.identity(opened.store)[0]):
@@ -166,10 +167,10 @@ class Stack(Dot):
             opened.close()
 
     def places(self, *, make_volumes: bool) -> dict[SubdotName, str]:
-        """Return where each subdot is now; `make_volumes` makes the volumes of those that are nowhere."""
+        """Return the place of each subdot. `make_volumes` makes the volumes of subdots that have no place."""
         containers = self.containers()
         found = find_places(self.facts.plan, containers, {}, self.facts.engine)
-        # Without a container only the store knows of an anonymous volume; asking it may cost a helper's start.
+        # Without a container only the store knows an anonymous volume. To ask it may cost the start of a helper.
         seen = {c.service for c in containers if c.project == self.facts.plan.project and not c.one_off}
         unseen = [s for s in self.facts.plan.subdots if s.kind in (Kind.ANONYMOUS, Kind.IMAGE) and not seen & set(s.services)]
         if unseen or any(s.name not in found for s in self.facts.plan.subdots):
@@ -205,16 +206,19 @@ class OpenStack:
 
     @contextlib.contextmanager
     def live(self, *, lock: bool = True, new_session: bool = False) -> Iterator[LiveWorktree]:
-        """Look at the stack, after finishing what killed commands left; see recovery.recover. With `lock` hold the dot's lock."""
+        """Finish the work that killed commands left (see recovery.recover), and look at the stack.
+
+        With `lock` hold the dot's lock meanwhile.
+        """
 
         def observe() -> LiveWorktree:
             return self.stack.observe(self.access, self.places)
 
         if lock:
             with locked(self.store, self.stack.identity(self.store)[0], self.stack.listener):
-                yield recover(observe(), observe, new_session=new_session)
+                yield recover(observe(), observe, self.stack.variables, new_session=new_session)
         else:
-            yield recover_if_left(observe(), observe)
+            yield recover_if_left(observe(), observe, self.stack.variables)
 
     def close(self) -> None:
         """Close the store."""

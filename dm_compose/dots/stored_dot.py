@@ -1,4 +1,4 @@
-"""A dot as the store knows it: no compose file is needed, and with a store in a folder no Docker Engine either."""
+"""A dot as the store knows it. It needs no compose file, and if the store is a directory, no Docker Engine either."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.labels import PROJECT_LABEL
 from dm_compose.core.names import DotName, RefName, SubdotName, WorktreeName, worktree_name
+from dm_compose.core.variables import Variables
 from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.dots.dot import Dot
 from dm_compose.engine import Engine
@@ -23,12 +24,18 @@ from dm_compose.operations.trees import add_tree
 
 
 class StoredDot(Dot):
-    """A dot by its name, and of its worktrees the current one or that of a `branch`."""
+    """A dot by its name, at its current worktree or at the one that stands on `branch`."""
 
     def __init__(
-        self, name: DotName, engine: Engine | None, listener: Listener = ignore, *, branch: RefName | None = None
+        self,
+        name: DotName,
+        engine: Engine | None,
+        variables: Variables,
+        listener: Listener = ignore,
+        *,
+        branch: RefName | None = None,
     ) -> None:
-        super().__init__(listener)
+        super().__init__(variables, listener)
         self._name = name
         self.branch = branch
         self.engine = engine
@@ -38,8 +45,8 @@ class StoredDot(Dot):
         return self._name
 
     @contextlib.contextmanager
-    def opened(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
-        """See Dot.opened; a stored dot exists, and nothing is made for it. NotFoundError."""
+    def live(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
+        """See Dot.live. A stored dot must exist, and no volume is made for it. NotFoundError."""
         with self._access() as access:
 
             def observe() -> LiveWorktree:
@@ -47,19 +54,19 @@ class StoredDot(Dot):
 
             if lock:
                 with locked(access.store, self.name, self.listener):
-                    yield recover(observe(), observe)
+                    yield recover(observe(), observe, self.variables)
             else:
-                yield recover_if_left(observe(), observe)
+                yield recover_if_left(observe(), observe, self.variables)
 
     @contextlib.contextmanager
     def _access(self) -> Iterator[Access]:
-        """Open the store, in a helper together with the volumes of the worktree."""
-        access = open_access(self.engine, [], self.listener)
+        """Open the store. If a helper is needed, it mounts the volumes of the worktree too."""
+        access = open_access(self.engine, [], self.variables, self.listener)
         try:
             worktree = self._worktree(access)
             if not worktree.tree:
                 access.store.close()
-                access = open_access(self.engine, self._present(worktree).values(), self.listener)
+                access = open_access(self.engine, self._present(worktree).values(), self.variables, self.listener)
             yield access
         finally:
             access.store.close()
@@ -92,24 +99,21 @@ class StoredDot(Dot):
             if place.startswith("/") or (self.engine is not None and self.engine.volume(place) is not None)
         }
 
-    def _describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool) -> Member:
+    def describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool) -> Member:
         assert self.engine is not None
         return make_member(self.engine, container, mounts, pinned=pinned)
 
-    def observe_worktree(self, live: LiveWorktree, worktree: Worktree) -> LiveWorktree:
-        return observe_tree(live.access, self.engine, worktree, self.listener, self._describe)
-
     def at_worktree(self, worktree: Worktree) -> Dot:
-        return StoredDot(worktree.dot, self.engine, self.listener, branch=worktree.branch)
+        return StoredDot(worktree.dot, self.engine, self.variables, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
-        with self.opened(lock=True) as live:
+        with self.live(lock=True) as live:
             return add_tree(live, name, ref)
 
     def _observe(self, access: Access) -> LiveWorktree:
         worktree = self._worktree(access)
         if worktree.tree:
-            return observe_tree(access, self.engine, worktree, self.listener, self._describe)
+            return observe_tree(access, self.engine, worktree, self.listener, self.describe)
         places = self._present(worktree)
         project = worktree.project or self._project(places)
         containers = self.engine.containers(project, places=places.values()) if self.engine is not None else []
@@ -121,13 +125,13 @@ class StoredDot(Dot):
             worktree=worktree.name,
             project=project,
             plan=StackPlan(self.name, project or str(self.name), subdots_of({**worktree.places, **places}, head)),
-            members=tuple(self._describe(c, mounted_subdots(c, places), pinned=False) for c in containers),
+            members=tuple(self.describe(c, mounted_subdots(c, places), pinned=False) for c in containers),
             places=places,
             listener=self.listener,
         )
 
     def _project(self, places: Mapping[SubdotName, str]) -> str | None:
-        """Return the Compose project whose volumes the places are, as their labels say."""
+        """Return the Compose project to which the places belong by the labels of their volumes, if any."""
         for place in places.values():
             volume = self.engine.volume(place) if self.engine is not None and not place.startswith("/") else None
             if volume is not None and (project := volume.labels.get(PROJECT_LABEL)):

@@ -1,1 +1,1 @@
-"""The `dm` volume driver: Docker's volume plugin API over a store. Needs the standard library, filelock and pluggy only."""
+"""The volume driver `dm`: Docker's volume plugin API over a store. It needs the standard library, filelock and pluggy only."""

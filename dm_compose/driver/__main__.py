@@ -20,7 +20,7 @@ from dm_compose.driver.running import log_file, remove_pid_file, write_pid_file
 from dm_compose.driver.server import DriverServer
 from dm_compose.errors import DmError, NotFoundError
 
-LOG_BYTES = 1 << 20  # and as much again of what came before
+LOG_BYTES = 1 << 20  # the log's predecessor, which is kept, has as much
 
 
 def main() -> int:
@@ -44,8 +44,8 @@ def main() -> int:
 
 
 def serve(store: Path, path: Path) -> None:
-    """Serve a store's volumes at a socket until told to end, or until a reset driver is needed no more."""
-    os.umask(0o022)  # directories of subdots are for whoever the containers run as
+    """Serve a store's volumes at a socket until the process is told to end, or until no engine needs a driver that was reset."""
+    os.umask(0o022)  # directories of subdots are for all users that containers run as
     if not store.is_dir():
         raise NotFoundError(f"there is no store at {store}", hint="`dm cluster init` makes it.")
     listening = Listening(path)
@@ -85,7 +85,7 @@ def _stop_logging(log: logging.Logger) -> None:
 
 
 def _let_go(store: Path, plugin: str, log: logging.Logger) -> None:
-    """The store may be removed now."""
+    """Let go of the store's files, so that the store may be removed."""
     log.info("reset: the store is used no more")
     remove_pid_file(store, plugin)
     _stop_logging(log)
@@ -93,7 +93,7 @@ def _let_go(store: Path, plugin: str, log: logging.Logger) -> None:
 
 
 def _notify(state: str) -> None:
-    """Tell systemd, if it started us (sd_notify(3))."""
+    """Tell systemd the state of this process, if systemd started it (sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:

@@ -1,7 +1,7 @@
-"""Docker's volume plugin protocol, version 1: what each call means, and what it is answered.
+"""Docker's volume plugin protocol, version 1: the answers to its calls.
 
-https://docs.docker.com/engine/extend/plugins_volume/. The engine calls at any time and any number of times, also for names that
-are not ours: it looks for the driver of a volume that it does not know by asking each one.
+https://docs.docker.com/engine/extend/plugins_volume/. The engine calls at any time and any number of times. It calls for names
+that are not ours too: to find the driver of a volume that it does not know, it asks every driver.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dm_compose.driver.volumes import DotVolume, Volumes
+from dm_compose.driver.volumes import DotVolume, DotVolumes
 from dm_compose.errors import DmError, StoreError
 from dm_compose.store.local.store import LocalStore
 
@@ -22,7 +22,7 @@ BUG = "this is a bug in dm-compose; the driver's log has the details"
 
 
 class BadRequestError(Exception):
-    """A request that no engine sends: nothing of the user's doing. The answer's HTTP status says so too."""
+    """A request that no engine sends, so nothing that a user could have done. `status` is the HTTP status of the answer."""
 
     status = 400
 
@@ -32,14 +32,16 @@ class BadRequestError(Exception):
 
 
 class UnknownCallError(BadRequestError):
-    """A path that is no call."""
+    """The path of a request names no call."""
 
     status = 404
 
 
 class Calls:
-    """The driver's answers. Keeps nothing between two calls: the store is opened for each, so that one that was removed and made
-    again, or upgraded, is not written to behind its back. Thread-safe.
+    """The driver's answers. Thread-safe.
+
+    Nothing is kept between two calls. Each call opens the store anew, because the store may have been removed and made again, or
+    upgraded, in between.
     """
 
     def __init__(self, store: Path, log: logging.Logger) -> None:
@@ -58,7 +60,7 @@ class Calls:
         }
 
     def answer(self, call: str, body: bytes) -> Answer:
-        """Return what to answer, `Err` '' for success. Raises BadRequestError only; a bug is logged and told."""
+        """Return the answer to a call. Its `Err` is '' for success. Raises BadRequestError only; a bug is logged and told."""
         try:
             work = self._calls[call]
         except KeyError:
@@ -75,12 +77,12 @@ class Calls:
             return {"Err": BUG}
 
     @contextlib.contextmanager
-    def _volumes(self) -> Iterator[Volumes]:
+    def _volumes(self) -> Iterator[DotVolumes]:
         if not self.store.is_dir():
             raise StoreError(f"the driver's store at {self.store} is gone", hint="`dm cluster reset`, then `dm cluster init`.")
         store = LocalStore(self.store)
         try:
-            yield Volumes(store)
+            yield DotVolumes(store)
         finally:
             store.close()
 
@@ -111,12 +113,13 @@ class Calls:
 
 
 class Farewell:
-    """The answers of a driver that has been reset: it has no volumes. The engine asks until it restarts, and waits 15 s for one
-    that does not answer.
+    """The answers of a driver that has been reset: it has no volumes.
+
+    The engine goes on asking until it restarts. It would wait 15 s each time for a driver that does not answer.
     """
 
     def answer(self, call: str, body: bytes) -> Answer:
-        """As `Calls.answer`."""
+        """See Calls.answer."""
         known: Mapping[str, Answer] = {
             "Plugin.Activate": {"Implements": ["VolumeDriver"]},
             "VolumeDriver.Capabilities": {"Capabilities": {"Scope": "local"}},
@@ -133,7 +136,7 @@ def _nothing(_: Answer) -> Answer:
 
 
 def _decoded(body: bytes) -> Answer:
-    """Read a body. The engine sends none, or `null`, where a call takes no arguments."""
+    """Decode the body of a request. It is empty or `null` where a call takes no arguments."""
     try:
         found = json.loads(body or b"null")
     except (ValueError, RecursionError) as error:
@@ -153,6 +156,6 @@ def _name(request: Answer) -> str:
 
 
 def _volume(found: DotVolume) -> Answer:
-    """What `docker volume inspect` shows."""
+    """Return a volume as the engine wants it. `docker volume inspect` shows its `Status`."""
     shown = (("dot", found.dot), ("branch", found.branch), ("worktree", found.worktree), ("subdot", found.subdot))
     return {"Name": found.name, "Mountpoint": found.directory, "Status": {key: value for key, value in shown if value}}

@@ -1,4 +1,4 @@
-"""Asking a driver's process over its socket."""
+"""Questions to a driver's process, over its socket."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
-class Running:
-    """A driver's process that answers. `leaving`: it was reset, and answers only until the engine ends.
+class DriverProcess:
+    """A driver's process that answers.
 
-    `pid` is 0 where the process is not in our PID namespace.
+    `leaving` says that the driver was reset and answers only until the engine ends. `pid` is 0 where the process is not in our
+    PID namespace.
     """
 
     pid: int
@@ -41,14 +42,14 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(os.fspath(self._path))
 
 
-def ask(path: Path, timeout_s: float = TIMEOUT_S) -> Running | None:
-    """Return what a driver says of itself; None when nobody answers at its socket."""
+def ask(path: Path, timeout_s: float = TIMEOUT_S) -> DriverProcess | None:
+    """Ask a driver about itself. None when nobody answers at its socket; EngineError when another plugin answers."""
     found = _call(path, STATUS_CALL, timeout_s)
     if found is None:
         return None
     pid, answer = found
     try:
-        return Running(pid, Path(answer["Store"]), str(answer["Version"]), bool(answer["Leaving"]))
+        return DriverProcess(pid, Path(answer["Store"]), str(answer["Version"]), bool(answer["Leaving"]))
     except (KeyError, TypeError):
         raise EngineError(
             f"a plugin that is not dm-compose's answers at {path}", hint="Remove that plugin first: a name has one driver."
@@ -56,7 +57,7 @@ def ask(path: Path, timeout_s: float = TIMEOUT_S) -> Running | None:
 
 
 def tell_to_leave(path: Path) -> None:
-    """Have a driver use its store no more, and end with the engine. Idempotent."""
+    """Have a driver let go of its store, and end when the engine does. Idempotent."""
     _call(path, LEAVE_CALL, TIMEOUT_S)
 
 

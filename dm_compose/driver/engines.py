@@ -1,4 +1,4 @@
-"""Which engines have called us, and when they end. The kernel tells who is at the other end of a unix socket."""
+"""The engines that have called the driver, and their end. The kernel tells which process is at the other end of a socket."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
 
 
 def peer_of(connection: socket.socket) -> int:
-    """Return the process at the other end of a unix socket, or that listens there; 0 when it is outside of our PID namespace."""
+    """Return the process that is connected at, or listens at, the other end of a unix socket.
+
+    0 when it is outside of our PID namespace.
+    """
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     return int(_CREDENTIALS.unpack(data)[0])
 
 
 class Engines:
-    """The processes that have made an engine's calls. Thread-safe."""
+    """The processes of engines that have called. Thread-safe."""
 
     def __init__(self) -> None:
         self._descriptors: dict[int, int] = {}
@@ -26,7 +29,7 @@ class Engines:
         self._guard = threading.Lock()
 
     def note(self, pid: int) -> bool:
-        """Remember a process that is connected to us now; return whether it is a new one."""
+        """Remember a process that is connected to us now. Return whether it is a new one."""
         with self._guard:
             if (known := self._descriptors.get(pid)) is not None and not _has_ended(known):
                 return False
@@ -43,8 +46,9 @@ class Engines:
             return True
 
     def living(self) -> list[int] | None:
-        """Return descriptors that become readable when one of those that live ends; None when there are some that we cannot see
-        end.
+        """Return a descriptor for each process that lives, which becomes readable when that process ends.
+
+        None when a process has called whose end cannot be seen from here.
         """
         with self._guard:
             for pid, descriptor in list(self._descriptors.items()):
@@ -53,7 +57,7 @@ class Engines:
             return None if self._unseen else list(self._descriptors.values())
 
     def close(self) -> None:
-        """Forget all."""
+        """Forget all processes."""
         with self._guard:
             for descriptor in self._descriptors.values():
                 os.close(descriptor)

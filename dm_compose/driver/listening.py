@@ -1,7 +1,7 @@
-"""The socket in Docker's plugin directory: put there at once, owned by one process, removed by nobody but its owner.
+"""The socket in Docker's plugin directory. It appears at once, belongs to one process, and only that process removes it.
 
-Docker finds a plugin NAME by `NAME/NAME.sock` in that directory. A socket there that nobody answers costs the engine 15 s at
-every look-up of a volume.
+Docker finds a plugin NAME by the file `NAME/NAME.sock` in that directory. A socket at which nobody answers costs the engine 15 s
+at every look-up of a volume.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _LONGEST_PATH = 107  # sockaddr_un, unix(7)
 
 
 def socket_of(plugin: str, plugins: Path = PLUGINS) -> Path:
-    """Return where the socket of a plugin is."""
+    """Return the path of a plugin's socket."""
     return plugins / plugin / f"{plugin}.sock"
 
 
 class Listening:
     """A listening socket at a path `.../NAME/NAME.sock`, for root only.
 
-    The directory's kernel lock says who owns it, and ends with the process; InUseError when somebody else has it. What a dead
-    process left at the path is replaced.
+    A kernel lock on the directory says which process owns the socket. The lock ends with the process, and the socket of a dead
+    one is replaced. InUseError when another process has the lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +62,7 @@ class Listening:
         return bound
 
     def close(self) -> None:
-        """Remove the socket and its directory, then listen no more. Idempotent."""
+        """Remove the socket and its directory, and stop listening then. Idempotent."""
         if self._directory < 0:
             return
         with contextlib.suppress(OSError):
@@ -75,7 +75,7 @@ class Listening:
 
 
 def _claim(directory: Path) -> int:
-    """Return a locked descriptor of a directory, made when it is missing."""
+    """Return a locked descriptor of a directory, which is made if it is missing."""
     while True:
         for missing in [d for d in reversed([directory, *directory.parents]) if not d.exists()]:
             missing.mkdir(mode=0o700, exist_ok=True)
@@ -89,4 +89,4 @@ def _claim(directory: Path) -> int:
             if os.path.samestat(os.fstat(fd), os.stat(directory)):
                 os.fchmod(fd, 0o700)
                 return fd
-        os.close(fd)  # its owner removed it meanwhile
+        os.close(fd)  # the directory's owner removed it meanwhile

@@ -1,4 +1,4 @@
-"""The driver's process, seen from outside: starting it, finding it, ending it."""
+"""The driver's process from outside: to start it, to find it, to end it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _SYSTEMCTL_TIMEOUT_S = 60.0
 
 
 def log_file(store: Path, plugin: str) -> Path:
-    """Return where a driver logs its calls and its errors."""
+    """Return the file in which a driver logs its calls and errors."""
     return store / f"{plugin}-driver.log"
 
 
 def pid_file(store: Path, plugin: str) -> Path:
-    """Return where a driver writes which process it is."""
+    """Return the file in which a driver writes its process number."""
     return store / f"{plugin}-driver.pid"
 
 
@@ -38,7 +38,7 @@ def command(store: Path, socket: Path) -> list[str]:
 
 
 def identity(pid: int) -> str | None:
-    """Return what tells a living process from all that had or will have its number; None when there is none."""
+    """Return a text that no other process has, earlier or later ones with the same number included. None for no process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if fields[0] in "ZX" else f"{pid} {fields[19]} {_BOOT.read_text().strip()}"
@@ -47,7 +47,7 @@ def identity(pid: int) -> str | None:
 
 
 def process_of(store: Path, plugin: str) -> int | None:
-    """Return the process that a driver's file names, None when that has ended."""
+    """Return the process that a driver's file names. None when there is no file or the process has ended."""
     try:
         text = pid_file(store, plugin).read_text()
     except (OSError, UnicodeDecodeError):
@@ -57,20 +57,23 @@ def process_of(store: Path, plugin: str) -> int | None:
 
 
 def write_pid_file(store: Path, plugin: str) -> None:
-    """Write down that this process is the driver."""
+    """Write into the driver's file that this process is the driver."""
     with file_errors("writing the driver's pid file"):
         write_file(pid_file(store, plugin), f"{identity(os.getpid())}\n".encode(), durable=False)
 
 
 def remove_pid_file(store: Path, plugin: str) -> None:
-    """Take that back, unless another process is the driver now."""
+    """Remove the driver's file, unless it names another process by now."""
     if process_of(store, plugin) == os.getpid():
         with contextlib.suppress(OSError):
             pid_file(store, plugin).unlink()
 
 
 def end(pid: int, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
-    """Have a process end and return when it has; one that does not want to is killed. Its number is not used again meanwhile."""
+    """Ask a process to end and return when it has. It is killed after `timeout_s`; InUseError when even that does not help.
+
+    A later process with the same number is never hit.
+    """
     try:
         descriptor = os.pidfd_open(pid)
     except OSError:
@@ -88,26 +91,29 @@ def end(pid: int, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
 
 @dataclass(frozen=True)
 class Started:
-    """What was done, in words; the process, where it is known."""
+    """The way a driver was started, in words, and its process where that is known."""
 
     text: str
     pid: int | None
 
 
 class Keeper(Protocol):
-    """Who starts the driver, and again after a crash or a restart of the machine if it can."""
+    """Starts the driver, and perhaps again after a crash or a restart of the machine."""
 
     name: str
 
     def start(self, store: Path, socket: Path) -> Started:
-        """Start the driver, or start it anew. It answers some time later."""
+        """Start the driver, or start it anew. The driver answers some time later."""
 
     def forget(self, socket: Path) -> bool:
-        """Do not start it again; one that runs goes on. Return whether there was anything to forget. Idempotent."""
+        """Do not start the driver again from now on. A running one goes on.
+
+        Return whether there was anything to forget. Idempotent.
+        """
 
 
 class Background:
-    """A process of its own session, started once."""
+    """Starts the driver once, as a process in a session of its own."""
 
     name = "process"
 
@@ -124,7 +130,7 @@ class Background:
 
 
 class Systemd:
-    """A unit of systemd: up before Docker, down after it, started again after a crash."""
+    """Starts the driver as a unit of systemd: up before Docker, down after it, and up again after a crash."""
 
     name = "systemd"
 
@@ -168,15 +174,15 @@ class Systemd:
 
 
 def keeper() -> Keeper:
-    """Return who keeps a driver on this machine: systemd where it runs (sd_booted(3)), else nobody."""
+    """Return the keeper for this machine: systemd where it runs (sd_booted(3)), otherwise a process in the background."""
     return Systemd() if Path("/run/systemd/system").is_dir() else Background()
 
 
 def unit_text(store: Path, socket: Path) -> str:
-    """Return the unit of a driver.
+    """Return the text of a driver's systemd unit.
 
-    Docker starts after it has said that it listens, and stops before it, so containers find their volumes and give them back.
-    A driver that ends by itself without an error has been reset: it is not started again.
+    systemd starts Docker after the driver has said that it listens, and stops Docker before the driver. So containers find their
+    volumes and can give them back. A driver that ends by itself without an error has been reset, so it is not started again.
     """
     return f"""\
 # Written by `dm cluster init`, removed by `dm cluster reset`.
@@ -200,6 +206,6 @@ WantedBy=multi-user.target docker.service
 
 
 def _quoted(word: str, *, executed: bool = False) -> str:
-    """Quote as systemd.syntax(7) and, for a command, systemd.service(5) want it."""
+    """Quote a word as systemd.syntax(7) wants it. `executed` words are quoted as systemd.service(5) wants them."""
     text = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("\n", "\\n")
     return '"' + (text.replace("$", "$$") if executed else text) + '"'

@@ -23,7 +23,7 @@ from dm_compose.driver.listening import Listening
 
 MEDIA_TYPE = "application/vnd.docker.plugins.v1.2+json"
 MAX_BODY_BYTES = 1 << 20
-BODY_TIMEOUT_S = 30.0  # an engine that has begun a request has all of it
+BODY_TIMEOUT_S = 30.0  # an engine has the whole request at hand when it begins to send
 DRAIN_TIMEOUT_S = 5.0
 ENGINES_CALLS = ("Plugin.", "VolumeDriver.")
 STATUS_CALL = "Dm.Status"
@@ -33,7 +33,10 @@ _STOP, _LOOK = b"s", b"l"
 
 
 class DriverServer:
-    """Serves a driver on its socket until `stop`; once told to leave, until the engines that know it have ended."""
+    """Serves a driver on its socket until `stop` is called.
+
+    After a call to leave it serves until all engines that know the driver have ended.
+    """
 
     def __init__(self, listening: Listening, calls: Calls, log: logging.Logger, left: Callable[[], None] = lambda: None) -> None:
         self.log = log
@@ -47,7 +50,7 @@ class DriverServer:
         self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> None:
-        """Serve; then remove the socket, end the calls under way, and return. To be called once."""
+        """Serve. At the end remove the socket, wait for the calls under way, and return. Call this once."""
         self._listening.socket.setblocking(False)
         try:
             while self._serve_some():
@@ -59,7 +62,7 @@ class DriverServer:
             self._engines.close()
 
     def _serve_some(self) -> bool:
-        """Wait for something to happen and deal with it; return whether to go on."""
+        """Wait until something happens and deal with it. Return whether to go on."""
         engines: list[int] | None = []
         if self._farewell is not None:
             engines = self._engines.living()
@@ -85,7 +88,7 @@ class DriverServer:
             return
         except (OSError, RuntimeError):
             self.log.exception("accepting a connection")
-            time.sleep(0.1)  # no descriptors or threads are left; do not burn the processor over it
+            time.sleep(0.1)  # no descriptors or threads are left, so trying again at once would only burn the processor
 
     def _serve(self, connection: socket.socket) -> None:
         try:
@@ -95,7 +98,7 @@ class DriverServer:
             self.log.exception("serving a connection")
 
     def reply(self, call: str, body: bytes, peer: int) -> tuple[int, Answer]:
-        """Return HTTP status and answer of a call by process `peer`."""
+        """Return the HTTP status and the answer for a call that process `peer` has made."""
         began = time.monotonic()
         status = int(HTTPStatus.OK)
         if call.startswith(ENGINES_CALLS) and self._engines.note(peer):
@@ -134,7 +137,7 @@ class DriverServer:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
-        """Have the end of `run` wait for the block."""
+        """Have the end of `run` wait until the block is done."""
         with self._idle:
             self._busy += 1
         try:
@@ -145,7 +148,7 @@ class DriverServer:
                 self._idle.notify_all()
 
     def stop(self) -> None:
-        """End `run`. Idempotent; may be called from a signal handler."""
+        """Have `run` end. Idempotent. A signal handler may call it."""
         self._signal(_STOP)
 
     def _signal(self, what: bytes) -> None:
@@ -154,7 +157,7 @@ class DriverServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One connection; several requests may come over it."""
+    """Serves one connection, over which several requests may come."""
 
     protocol_version = "HTTP/1.1"
     server: Any  # a DriverServer, which is no socketserver
@@ -195,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
             body += self._read(size, len(body))
             if self.rfile.readline(3) not in (b"\r\n", b"\n"):
                 raise BadRequestError("a chunk does not end where its size says")
-        for _ in range(100):  # trailers, which mean nothing to us
+        for _ in range(100):  # trailers, which we do not need
             if self.rfile.readline(MAX_BODY_BYTES) in (b"\r\n", b"\n", b""):
                 return body
         raise BadRequestError("too many trailers")
@@ -219,7 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Calls are logged by the server."""
+        """Log nothing here, because the server logs calls."""
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
         self.server.log.warning("%s", ascii(format % args)[1:-1])

@@ -1,10 +1,12 @@
-"""Setting the driver up, taking it away, and looking at it: `dm cluster init`, `reset` and `status`.
+"""`dm cluster init`, `reset` and `status`: the driver is set up, taken away, or looked at.
 
-The engine keeps a volume plugin that it has met until it ends itself, and asks it whenever it looks for a volume. One that does
-not answer costs 15 s each time, also when it left no volume and no socket behind (measured with 20.10: `docker volume ls`, the
-first use of any volume). So a driver that is reset stays, without its store, and answers that it has nothing, until the engine
-ends. An engine that starts waits as long for each volume and each container of a driver that does not run, and answers nobody
-meanwhile; it goes on when the driver comes.
+An engine remembers each volume plugin that it has met, until the engine itself ends. It asks all of them whenever it looks for a
+volume, and a plugin that does not answer costs 15 s each time, even where the plugin left no volume and no socket
+behind (measured with 20.10: `docker volume ls`, the first use of any volume). So a driver that was reset lets go of its store,
+but stays until the engine ends, and answers that it has no volumes.
+
+An engine that starts waits in the same way, for each volume and each container of a driver that does not run. It answers nobody
+meanwhile, and goes on when the driver comes.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from pathlib import Path
 
 import dm_compose
 from dm_compose.core.events import Event, Listener, ignore
+from dm_compose.core.variables import Variables
 from dm_compose.core.volumes import DRIVER
-from dm_compose.driver.client import Running, ask, tell_to_leave
+from dm_compose.driver.client import DriverProcess, ask, tell_to_leave
 from dm_compose.driver.listening import PLUGINS, socket_of
 from dm_compose.driver.running import Keeper, end, identity, keeper, log_file, process_of
-from dm_compose.driver.volumes import DotVolume, Volumes
+from dm_compose.driver.volumes import DotVolume, DotVolumes
 from dm_compose.engine import Engine, engine_answers
 from dm_compose.errors import EngineError, InUseError, NotReadyError
 from dm_compose.live.access import find_store, likely_store
@@ -34,7 +37,7 @@ _LOG_LINES = 5
 
 @dataclass(frozen=True)
 class VolumeStatus:
-    """A volume of the driver and the names of the containers, running or not, that have it."""
+    """A volume of the driver, and the names of the containers that have it, running or not."""
 
     volume: DotVolume
     containers: tuple[str, ...]
@@ -42,9 +45,10 @@ class VolumeStatus:
 
 @dataclass(frozen=True)
 class DriverStatus:
-    """What there is of a driver. `leaving`: it was reset and goes with the engine. `known`: the engine has met it.
+    """The state of a driver.
 
-    `store` is the one it serves, or would serve.
+    `leaving` says that it was reset and ends with the engine, `known` that the engine has met it. `store` is the store that it
+    serves, or would serve.
     """
 
     driver: str
@@ -62,20 +66,21 @@ class DriverStatus:
 
 @dataclass(frozen=True)
 class Removed:
-    """What a reset took away: Docker's registrations of these volumes. `leaving`: a process stays until the engine ends."""
+    """The volumes that a reset has removed from Docker. `leaving` says that a process stays until the engine ends."""
 
     volumes: tuple[str, ...]
     leaving: bool
 
 
 @dataclass(frozen=True)
-class Service:
+class DriverService:
     """The driver of one engine on this machine. `plugins` is the engine's plugin directory as this process sees it.
 
-    Methods raise EngineError when we are not root on the engine's own host.
+    Methods raise EngineError when this process is not root on the engine's own host.
     """
 
     engine: Engine
+    variables: Variables
     driver: str = DRIVER
     plugins: Path = PLUGINS
     keeper: Keeper = field(default_factory=lambda: keeper())
@@ -83,28 +88,31 @@ class Service:
 
     @property
     def socket(self) -> Path:
-        """Where the driver listens."""
+        """The socket at which the driver listens."""
         return socket_of(self.driver, self.plugins)
 
     @classmethod
-    def waking(cls, driver: str, plugins: Path, listener: Listener) -> Service:
-        """Connect to the engine for `init`. One that does not answer may be starting and waiting for the driver, so that is
-        started, if it has been set up before.
+    def waking(cls, variables: Variables, driver: str, plugins: Path, listener: Listener) -> DriverService:
+        """Connect to the engine, for `init`.
+
+        An engine that does not answer may be starting, and waiting for the driver. So a driver that was set up before is started
+        first.
         """
         keeper_ = keeper()
-        store, path = likely_store(), socket_of(driver, plugins)
+        store, path = likely_store(variables), socket_of(driver, plugins)
         if not engine_answers(ANSWER_TIMEOUT_S) and os.geteuid() == 0 and (store / "state.db").exists() and ask(path) is None:
             listener(Event("engine", "does not answer; it may be starting and waiting for the driver"))
             listener(Event("driver", keeper_.start(store, path).text))
-        return cls(Engine(), driver, plugins, keeper_, listener)
+        return cls(Engine(), variables, driver, plugins, keeper_, listener)
 
     def init(self) -> DriverStatus:
-        """Have the driver run. Idempotent; replaces one that died, that leaves, or of another version of dm-compose.
+        """Have the driver run. Idempotent.
 
-        InUseError while it serves another store, EngineError when the engine does not find it.
+        A driver that has died, that was reset, or that is of another version of dm-compose is replaced. InUseError while the
+        driver serves another store. EngineError when the engine does not find the driver.
         """
         self._check_host()
-        store = find_store(self.engine, make=True)
+        store = find_store(self.engine, self.variables, make=True)
         assert store is not None
         self._tell("store", str(store))
         self._tell("socket", str(self.socket))
@@ -124,11 +132,11 @@ class Service:
         return self.status()
 
     def reset(self, *, now: bool = False) -> Removed:
-        """Take the driver away. The dots keep their data.
+        """Take the driver away. The dots keep their data. Idempotent.
 
-        InUseError while a container, running or not, has a volume of it. Docker's registrations are removed first. What stays is
-        a process without a store that keeps the engine from waiting and ends with it; with `now` nothing stays, and the engine
-        waits 15 s at look-ups of volumes until it is restarted. Idempotent.
+        InUseError while a container, running or not, has a volume of the driver. Docker's registrations are removed first. A
+        process without a store stays, which keeps the engine from waiting and ends with it. With `now` nothing stays, and the
+        engine waits 15 s at each look-up of a volume until it is restarted.
         """
         self._check_host()
         found = ask(self.socket)
@@ -139,13 +147,13 @@ class Service:
         self._refuse_users()
         if found is None:
             self._tell("driver", "does not answer; it is needed to remove its volumes")
-            store = find_store(self.engine, make=True)
+            store = find_store(self.engine, self.variables, make=True)
             assert store is not None
             found = self._start(store, None)
         removed = tuple(self.engine.volumes_of_driver(self.driver))
         for name in removed:
             self.engine.remove_volume(name)
-            self._tell("volume", f"{name} is no volume of Docker's any more; its data stays in its dot")
+            self._tell("volume", f"{name} was removed from Docker; its data stays in its dot")
         if self.keeper.forget(self.socket):
             self._tell("service", "is not started again")
         if now:
@@ -153,15 +161,15 @@ class Service:
             self._tell("driver", "has ended; restart the engine, or it waits 15 s for it at every look-up of a volume")
             return Removed(removed, leaving=False)
         tell_to_leave(self.socket)
-        self._tell("driver", f"has no volumes and no store; process {found.pid} says so until the engine ends")
+        self._tell("driver", f'was reset; process {found.pid} stays and answers "no volumes" until the engine ends')
         return Removed(removed, leaving=True)
 
     def status(self) -> DriverStatus:
-        """Return what there is. Changes nothing."""
+        """Return the driver's state. Changes nothing."""
         self._check_host()
         found = ask(self.socket)
         serving = found is not None and not found.leaving
-        store = found.store if found is not None and serving else find_store(self.engine, make=False)
+        store = found.store if found is not None and serving else find_store(self.engine, self.variables, make=False)
         return DriverStatus(
             driver=self.driver,
             running=serving,
@@ -181,7 +189,7 @@ class Service:
             return ()
         opened = LocalStore(store)
         try:
-            registered = Volumes(opened).registered()
+            registered = DotVolumes(opened).registered()
         finally:
             opened.close()
         containers = self.engine.containers_of_driver(self.driver)
@@ -215,8 +223,8 @@ class Service:
                 hint=f"Remove them first (their data stays): docker rm -f {' '.join(c.name for c in users)}",
             )
 
-    def _start(self, store: Path, found: Running | None) -> Running:
-        """Start the driver in place of one that was found, or that hangs, and return when it answers."""
+    def _start(self, store: Path, found: DriverProcess | None) -> DriverProcess:
+        """Start the driver and return when it answers. A process that was `found`, or that hangs, is ended first."""
         if found is not None:
             self._tell("driver", f"process {found.pid} gives way ({'it was reset' if found.leaving else 'another version'})")
             self._end(found)
@@ -236,7 +244,7 @@ class Service:
             hint=f"It was given {START_TIMEOUT_S:.0f} s. `dm cluster init` tries again.",
         )
 
-    def _end(self, found: Running) -> None:
+    def _end(self, found: DriverProcess) -> None:
         if found.pid == 0:
             raise InUseError(
                 f"the driver at {self.socket} runs where it cannot be seen, in another container perhaps",
@@ -245,7 +253,7 @@ class Service:
         end(found.pid)
 
     def _meet(self) -> None:
-        """Have the engine look for the driver."""
+        """Have the engine look for the driver. EngineError when it does not find it; the driver is taken away again then."""
         self.engine.volumes_of_driver(self.driver)
         if self.driver not in self.engine.volume_drivers():
             found = ask(self.socket)
@@ -253,7 +261,8 @@ class Service:
             if found is not None:
                 self._end(found)
             raise EngineError(
-                f"the engine does not find the driver in {self.plugins}, so that is not its plugin directory; took it away again",
+                f"the engine does not find the driver in {self.plugins}, so that is not its plugin directory; the driver was"
+                " taken away again",
                 hint="The engine runs on another host, in a virtual machine or without root.",
             )
 

@@ -1,7 +1,7 @@
-"""What the names of Docker's volumes mean in a store: which dot, which branch, which directory.
+"""Docker's volumes in a store: a volume's name says which dot, branch and directory it is.
 
-Docker's view of a volume is a registration in the store, and nothing else is kept: which containers have a volume mounted is
-Docker's to know, so a driver that is killed between two calls has lost nothing.
+The store keeps a registration for each volume that Docker knows, and nothing else. Only Docker knows which containers have a
+volume mounted, so a driver that is killed between two calls has lost nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from dm_compose.errors import DmError, ExistsError, InUseError, NotFoundError
 from dm_compose.store.api import Store
 
 LOCK_TIMEOUT_S = 5.0  # Docker waits for us, and a `dm checkout` that holds the lock may wait for Docker
-_ANONYMOUS = re.compile(r"[0-9a-f]{64}")  # what Docker calls the volume of an image's VOLUME line
+_ANONYMOUS = re.compile(r"[0-9a-f]{64}")  # the name that Docker gives to the volume of an image's VOLUME line
 
 
 @dataclass(frozen=True)
 class DotVolume:
-    """A registered volume. `pinned` is the branch in its name; `branch` and `worktree` are those whose files it shows now.
+    """A registered volume.
 
-    `directory` is '' where nothing has been made yet, and all three are empty where the name means nothing any more.
+    `pinned` is the branch in its name. `branch` and `worktree` are those whose files it shows now, and `directory` is where
+    these are, '' before the first use. All three are empty when the name no longer leads anywhere.
     """
 
     name: str
@@ -38,19 +39,19 @@ class DotVolume:
     directory: str = ""
 
 
-class Volumes:
-    """The volumes of a store's dots, by the names that Docker knows. Every call is idempotent and may be made concurrently."""
+class DotVolumes:
+    """The volumes of a store's dots, by the names that Docker knows. Every method is idempotent, and several may run at once."""
 
     def __init__(self, store: Store, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self._store = store
         self._lock_timeout_s = lock_timeout_s
 
     def create(self, text: str) -> None:
-        """Register a volume, and make what it needs: the dot (one of trees), a worktree for the branch it is pinned to, its
-        subdot's directory.
+        """Register a volume, and make its dot, the worktree of the branch it is pinned to, and its subdot's directory.
 
-        UsageError for what is no name, NotFoundError for a branch that does not exist, InUseError for files that are Docker
-        volumes themselves, and when the branch needs a worktree and the dot's lock is not free within some seconds.
+        A dot that is made here keeps its files in the store. UsageError for a text that is no name, NotFoundError for a branch
+        that does not exist. InUseError where the dot's files are Docker volumes themselves, and when a worktree has to be made
+        but the dot's lock is not free within the lock timeout.
         """
         name = VolumeName.parse(text)
         self._ensure_dot(name)
@@ -59,8 +60,10 @@ class Volumes:
         self._store.add_volume(text, name.dot)
 
     def remove(self, text: str) -> None:
-        """Forget a registration. The data stays in its dot, but for a volume without a name of its own: Docker makes one for each
-        VOLUME of an image, and nobody could ask for its files again. It goes, unless something of it has been committed.
+        """Forget a registration. The data stays in its dot.
+
+        A volume that Docker made for a VOLUME line of an image is an exception: nobody could ask for its files again. Its dot is
+        deleted, unless it has commits.
         """
         dot = self._store.volumes().get(text)
         if dot is None:
@@ -72,10 +75,11 @@ class Volumes:
                     self._store.delete_dot(dot)
 
     def mountpoint(self, text: str) -> str:
-        """Return the directory of a volume, made empty when it is missing: of the worktree that the dot's volumes follow now, or
-        that has the branch it is pinned to.
+        """Return the directory of a volume. It is made, empty, when it is missing.
 
-        Takes no lock, because whoever holds the dot's may be starting a container. NotFoundError, InUseError as for `create`.
+        The directory is in the worktree that the dot's volumes follow now, or in that of the branch the volume is pinned to. No
+        lock is taken, because the process that holds the dot's lock may be starting a container. NotFoundError and InUseError as
+        for `create`.
         """
         name = VolumeName.parse(text)
         worktree = self._worktree(name)
@@ -87,7 +91,7 @@ class Volumes:
         return self._store.make_subdot(name.dot, worktree.name, name.subdot)
 
     def get(self, text: str) -> DotVolume:
-        """Return a registered volume; NotFoundError for any other name."""
+        """Return a registered volume. NotFoundError for any other name."""
         dot = self._store.volumes().get(text)
         if dot is None:
             raise NotFoundError(f"the driver has no volume {text!r}")
@@ -125,7 +129,7 @@ class Volumes:
             self._store.create_dot(name.dot, tree=True)
 
     def _worktree(self, name: VolumeName) -> Worktree | None:
-        """Return the worktree whose files a volume shows, None for a branch that is not checked out."""
+        """Return the worktree whose files a volume shows. None for a branch that is not checked out."""
         found: Worktree | None
         if name.branch is None:
             found = self._store.worktree(name.dot, self._store.current(name.dot))
@@ -147,7 +151,7 @@ class Volumes:
         with self._locked(dot, timeout_s=self._lock_timeout_s):
             if (found := self._worktree(name)) is not None:
                 return found
-            if self._store.unfinished(dot):  # it may be about to arrive on this branch
+            if self._store.unfinished(dot):  # it may be a checkout of this very branch
                 raise InUseError(
                     f"an operation on dot {dot} was cut off before its end",
                     hint="The next `dm` command finishes it; try again then.",

@@ -1,4 +1,4 @@
-"""Calls of the engine's API: docker-py's errors in our words, and a quicker way to ask."""
+"""Calls of the engine's API: docker-py's errors turned into ours, and a faster GET."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _START_HINT = "Start Docker, or check DOCKER_HOST, DOCKER_CONTEXT and your permi
 
 @contextlib.contextmanager
 def engine_errors(doing: str) -> Iterator[None]:
-    """Turn docker-py's errors of the block into EngineError, or NotFoundError for what does not exist."""
+    """Turn errors of docker-py in the block into EngineError, or into NotFoundError where something does not exist.
+
+    `doing` begins the message: it says what was tried.
+    """
     try:
         yield
     except docker.errors.NotFound as error:
@@ -44,11 +47,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
     def __del__(self) -> None:
-        self.close()  # as the connections of docker-py do it, should nobody close the engine
+        self.close()  # if nobody closes the engine; connections of docker-py do the same
 
 
 class QuickApi:
-    """GET over a connection of our own where the engine has a unix socket: docker-py takes 2 ms longer. Thread-safe."""
+    """GET over a connection of our own where the engine has a unix socket, because docker-py takes 2 ms longer. Thread-safe."""
 
     def __init__(self, api: Any) -> None:
         self._api = api
@@ -56,12 +59,12 @@ class QuickApi:
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
 
     def get(self, path: str) -> bytes:
-        """Return the body of an answer. Raises what docker-py would."""
+        """Return the body of an answer. Errors are those of docker-py."""
         adapter = self._api.get_adapter(self._api.base_url)
         if not isinstance(adapter, UnixHTTPAdapter):
             answer = self._api.get(f"{self._api.base_url}/v{self._api.api_version}{path}")

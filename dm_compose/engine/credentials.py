@@ -1,4 +1,4 @@
-"""What the user's Docker knows of registries' credentials (`docker login`): its configuration file and credential helpers."""
+"""Credentials of registries, from Docker's own configuration file and credential helpers (`docker login`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from dm_compose.errors import EngineError
 
 
 def registry_login(host: str) -> tuple[str, str, str] | None:
-    """Return (user, password, identity token) for a registry, None when nobody has logged in to it.
+    """Return (user, password, identity token) for a registry, or None when nobody has logged in to it.
 
-    `host` has the port, if any. One of password and token is ''. EngineError when a credential helper fails.
+    `host` includes the port, if there is one. Either the password or the token is ''. EngineError when a credential helper
+    fails.
     """
     try:
         found = docker.auth.load_config().resolve_authconfig(host)
@@ -22,7 +23,7 @@ def registry_login(host: str) -> tuple[str, str, str] | None:
         ) from None
     if not found:
         return None
-    # docker-py spells what a helper says one way, and what the file says another.
+    # docker-py spells the keys in one way for credentials of a helper, and in another for those of the file.
     user = str(found.get("Username") or found.get("username") or "")
     password = str(found.get("Password") or found.get("password") or "")
     token = str(found.get("IdentityToken") or found.get("identitytoken") or "")

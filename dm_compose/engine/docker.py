@@ -1,4 +1,4 @@
-"""The engine's API in our words: plain data out, our errors, no decisions."""
+"""The engine's API as methods that return plain data, raise our errors, and decide nothing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Imag
 from dm_compose.core.labels import PROJECT_LABEL
 from dm_compose.engine.calls import API_TIMEOUT_S, QuickApi, engine_errors
 from dm_compose.engine.reading import read_container, read_event, read_image, read_place
-from dm_compose.engine.volumes import ROLE_LABEL, Volumes
+from dm_compose.engine.volumes import ROLE_LABEL, EngineVolumes
 from dm_compose.errors import EngineError, NotFoundError
 
 EVENTS_KEPT = 256  # `eventsLimit` in daemon/events/events.go, 20.10 to 29
 PARALLEL_CALLS = 8
-STOP_TIMEOUT_S = 60  # a datastore writes what it holds in memory to its files first
+STOP_TIMEOUT_S = 60  # a datastore writes its memory to its files first
 
 
 def engine_answers(timeout_s: int) -> bool:
-    """Whether the engine answers at all within some time. One that starts accepts connections, and answers when it is up."""
+    """Whether the engine answers within `timeout_s`. An engine that is starting accepts connections, but answers only when up."""
     try:
         client = docker.from_env(timeout=timeout_s)
         try:
@@ -36,8 +36,11 @@ def engine_answers(timeout_s: int) -> bool:
     return True
 
 
-class Engine(Volumes):
-    """One Docker Engine: the one the docker CLI would use (DOCKER_HOST, else the current context). Thread-safe."""
+class Engine(EngineVolumes):
+    """The Docker Engine that the docker CLI would use, by DOCKER_HOST or else the current context. Thread-safe.
+
+    Every method raises EngineError when the engine does not answer or refuses.
+    """
 
     def __init__(self) -> None:
         with engine_errors("connecting"):
@@ -48,12 +51,12 @@ class Engine(Volumes):
         self._quick = QuickApi(self._api)
 
     def close(self) -> None:
-        """Give the connections back. Not needed in a process that ends anyway."""
+        """Close the connections. A process that is about to end need not call this."""
         self._api.close()
         self._quick.close()
 
     def facts(self) -> EngineFacts:
-        """Version, platform and address; asked once."""
+        """Return the engine's version, platform and address. The engine is asked once."""
         if self._facts is None:
             with engine_errors("asking for the engine's version"):
                 info = self._api.info()
@@ -70,8 +73,9 @@ class Engine(Volumes):
     # Looking
 
     def containers(self, project: str | None = None, *, places: Iterable[str] = ()) -> list[Container]:
-        """Return all containers, running or not, of a Compose project and those that mount one of `places`; not dm-compose's
-        helpers.
+        """Return the containers of a Compose project and those that mount one of `places`, running or not.
+
+        Containers that dm-compose made for itself are left out.
         """
         wanted = set(places)
         with engine_errors("listing containers"):
@@ -88,22 +92,22 @@ class Engine(Volumes):
         return self._inspected(mine)
 
     def containers_of_driver(self, driver: str) -> list[Container]:
-        """Return all containers, running or not, that have a volume of a driver."""
+        """Return all containers that have a volume of a driver, running or not."""
         with engine_errors("listing containers"):
             rows = self._api.containers(all=True)
         return self._inspected([row["Id"] for row in rows if any(m.get("Driver") == driver for m in row["Mounts"])])
 
     def running(self) -> list[Container]:
-        """Return all containers whose processes exist, whoever's they are."""
+        """Return all containers of the engine whose processes exist, frozen or not."""
         with engine_errors("listing containers"):
             rows = self._api.containers()
         return [c for c in self._inspected([row["Id"] for row in rows]) if c.running]
 
     def events(self, since_ns: int, until_ns: int) -> list[EngineEvent]:
-        """Return what the engine remembers of a time span, in its order: never more than its EVENTS_KEPT latest events.
+        """Return the events of a time span that the engine still remembers, in its order. It keeps its latest EVENTS_KEPT.
 
-        An API call's events are there before the call returns; a process that ends by itself may be there later. `until_ns` must
-        not be in the future.
+        The events of an API call are there before the call returns. The event of a process that ends by itself may come later.
+        `until_ns` must not be in the future.
         """
         path = f"/events?since={_seconds(since_ns)}&until={_seconds(until_ns)}"
         with engine_errors("asking for events"):
@@ -111,7 +115,7 @@ class Engine(Volumes):
         return [read_event(json.loads(line)) for line in text.splitlines() if line]
 
     def running_commands(self, container_id: str) -> list[tuple[str, ...]]:
-        """Return the commands that run in a container by exec now, health checks among them; NotFoundError when it is gone."""
+        """Return the commands that run in a container by exec now, health checks included. NotFoundError when it is gone."""
         with engine_errors(f"looking for commands in container {container_id[:12]}"):
             found = json.loads(self._quick.get(f"/containers/{container_id}/json"))["ExecIDs"] or ()
             commands = []
@@ -129,7 +133,7 @@ class Engine(Volumes):
             return sorted((c for c in found if c is not None), key=lambda c: (c.service, c.name))
 
     def container(self, container_id: str) -> Container:
-        """Return one container; NotFoundError when it is gone."""
+        """Return one container. NotFoundError when it is gone."""
         with engine_errors(f"inspecting container {container_id[:12]}"):
             return read_container(json.loads(self._quick.get(f"/containers/{container_id}/json")))
 
@@ -140,7 +144,7 @@ class Engine(Volumes):
             return None
 
     def image(self, reference: str) -> Image | None:
-        """Return an image that the engine has, None when it has not."""
+        """Return an image, or None when the engine does not have it."""
         try:
             with engine_errors(f"inspecting image {reference}"):
                 found = self._api.inspect_image(reference)
@@ -151,7 +155,7 @@ class Engine(Volumes):
     def labelled(self, label: str, *, volumes: bool = True) -> list[Resource]:
         """Return everything that has a label, in the order in which it can be removed: containers, networks, volumes.
 
-        Listing volumes takes as long as `volumes_of_driver` when a plugin has gone, so they can be left out.
+        Without `volumes` these are left out: listing them takes as long as `volumes_of_driver` when a plugin has gone.
         """
         filters = {"label": label}
         with engine_errors(f"listing what is labelled {label}"):
@@ -164,7 +168,7 @@ class Engine(Volumes):
         return [Resource(kind, id_, name, about["Labels"] or {}) for kind, id_, name, about in found]
 
     def logs(self, container_id: str, lines: int) -> str:
-        """Return the last lines of a container's log, '' where its log driver cannot be read."""
+        """Return the last lines of a container's log. '' where its log driver cannot be read, or the container is gone."""
         try:
             with engine_errors("reading a log"):
                 data: bytes = self._api.logs(container_id, tail=lines)
@@ -175,7 +179,7 @@ class Engine(Volumes):
     # Acting
 
     def pause(self, container_id: str) -> None:
-        """Freeze a running container. On a busy machine runc may give up and undo it, so it is asked a few times."""
+        """Freeze a running container. Tries three times, because on a busy machine runc may give up and undo it."""
         for last in (False, False, True):
             try:
                 with engine_errors(f"pausing container {container_id[:12]}"):
@@ -186,7 +190,7 @@ class Engine(Volumes):
                     raise
 
     def unpause(self, container_id: str) -> None:
-        """Thaw a container; one that is not frozen, or gone, is left alone."""
+        """Thaw a container. Does nothing when it is not frozen or is gone."""
         try:
             with engine_errors(f"resuming container {container_id[:12]}"):
                 self._api.unpause(container_id)
@@ -197,9 +201,9 @@ class Engine(Volumes):
                 raise
 
     def kill(self, container_id: str) -> None:
-        """Take a container down by SIGKILL and return when it is down; one that is down or gone is left alone.
+        """Take a container down by SIGKILL and return when it is down. Does nothing when it is down or gone already.
 
-        The engine remembers that it was told to: `restart: always` does not bring the container back.
+        The engine remembers the order, so `restart: always` does not bring the container back.
         """
         try:
             with engine_errors(f"killing container {container_id[:12]}"):
@@ -217,13 +221,13 @@ class Engine(Volumes):
             self._api.kill(container_id, number)
 
     def processes(self, container_id: str) -> list[list[str]]:
-        """Return pid and parent's pid on the engine's host, state and name of each process of a container."""
+        """Return a row for each process of a container: pid and parent's pid on the engine's host, state, name."""
         with engine_errors(f"listing the processes of container {container_id[:12]}"):
             rows: list[list[str]] = self._api.top(container_id, "-eo pid,ppid,stat,comm")["Processes"]
         return rows
 
     def memory_bytes(self, container_id: str) -> int | None:
-        """Return how much memory a container holds, files that are read from a disk not counted; None where that is not known."""
+        """Return the memory that a container holds, without the cached contents of files. None where that is not known."""
         with engine_errors(f"asking for the memory of container {container_id[:12]}"):
             found = self._api.stats(container_id, stream=False, one_shot=True).get("memory_stats") or {}
         stats = found.get("stats") or {}
@@ -231,12 +235,12 @@ class Engine(Volumes):
         return int(found["usage"]) - int(from_disk) if "usage" in found else None
 
     def stop(self, container_id: str, timeout_s: int = STOP_TIMEOUT_S) -> None:
-        """Ask a container to shut down and wait; after `timeout_s` it is killed."""
+        """Ask a container to shut down and wait until it has. The engine kills it after `timeout_s`."""
         with engine_errors(f"stopping container {container_id[:12]}"):
             self._api.stop(container_id, timeout=timeout_s)
 
     def start(self, container_id: str) -> None:
-        """Start a stopped container; a running one is left alone."""
+        """Start a stopped container. Does nothing when it runs."""
         with engine_errors(f"starting container {container_id[:12]}"):
             self._api.start(container_id)
 
@@ -249,7 +253,7 @@ class Engine(Volumes):
             yield self.container(made)
 
     def remove(self, resource: Resource) -> None:
-        """Remove a container by force and with its anonymous volumes, a network, or a volume; what is gone is left alone."""
+        """Remove a container (by force, with its anonymous volumes), a network or a volume. Does nothing when it is gone."""
         if resource.kind == "volume":
             self.remove_volume(resource.id)
             return
@@ -268,7 +272,7 @@ class Engine(Volumes):
     def run(
         self, container_id: str, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
-        """Run a command in a running container; return its exit code and all it printed."""
+        """Run a command in a running container; return its exit code and its output, standard error included."""
         with engine_errors(f"running {command[0]} in container {container_id[:12]}"):
             created = self._api.exec_create(container_id, list(command), user=user, environment=dict(environment or {}))
             output: bytes = self._api.exec_start(created["Id"])

@@ -1,4 +1,4 @@
-"""Where a port of a container can be reached from here."""
+"""The addresses by which a port of a container can be reached from here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dm_compose.engine import Engine
 
 
 def endpoints(engine: Engine, container: Container, port: int) -> list[tuple[str, int]]:
-    """Return where a port of a container can be reached from here: its own addresses on a local engine, then published ports."""
+    """Return (host, port) pairs by which a port of a container can be reached from here, the best first.
+
+    They are the container's own addresses, if the engine is on this machine, and then the ports that it publishes.
+    """
     found: list[tuple[str, int]] = []
     if engine.facts().local:
         if container.network_mode == "host":

@@ -1,4 +1,4 @@
-"""Processes as owners of what they made: told apart for ever, and known to be gone when they are."""
+"""Processes as owners of containers and volumes. A process is told apart from any later one with its number."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-OWNER_LABEL = "dev.dotmesh.owner"  # on what goes with the process that made it
+OWNER_LABEL = "dev.dotmesh.owner"  # on everything that is to go with the process that made it
 _PROC = Path("/proc")
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process: its host, the host's boot, and the process's number and start in that boot's clock ticks."""
+    """A process, by its host, the boot of that host, and the process's number and start (in clock ticks since that boot)."""
 
     host: str
     boot: str
@@ -29,7 +29,7 @@ class Owner:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read what `str` wrote, None for anything else."""
+        """Read the text that `str` gives of an owner. None for any other text."""
         parts = text.rsplit("/", 3)
         return cls(parts[0], parts[1], int(parts[2]), parts[3]) if len(parts) == 4 and parts[2].isdecimal() else None
 
@@ -38,14 +38,14 @@ class Owner:
 
     @property
     def is_gone(self) -> bool:
-        """Whether it has certainly ended. Of another host's processes nothing is known."""
+        """Whether the process has certainly ended. False for a process of another host, of which nothing is known."""
         if self.host != socket.gethostname():
             return False
         return self.boot != _boot() or self.started != _started(self.pid)
 
 
 def abandoned(labels: Mapping[str, str]) -> bool:
-    """Whether what has these labels was made by a process that has certainly ended."""
+    """Whether a container or volume with these labels was made by a process that has certainly ended."""
     owner = Owner.parse(labels.get(OWNER_LABEL, ""))
     return owner is not None and owner.is_gone
 
@@ -58,7 +58,7 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return when a process began, '' for one that is gone, or dead and not yet waited for."""
+    """Return when a process began. '' for one that is gone, or that is dead and not yet waited for."""
     try:
         state, *fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:

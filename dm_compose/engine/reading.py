@@ -1,4 +1,4 @@
-"""What the engine's API answers, as our data."""
+"""The answers of the engine's API, read into our data classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HOOK = "com.docker.compose.hook"  # from Compose 5.3: `pre_start`, on a contain
 
 
 def read_event(found: Mapping[str, Any]) -> EngineEvent:
-    """Return an event."""
+    """Return an event as `docker events` tells of it."""
     actor = found.get("Actor") or {}
     return EngineEvent(
         found.get("Type", ""), found.get("Action", ""), actor.get("ID", ""), found["timeNano"], actor.get("Attributes") or {}

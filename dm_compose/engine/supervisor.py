@@ -1,10 +1,12 @@
-"""Taking the program of a container down and up again without the container: a `/bin/sh` as its first process runs the
-entrypoint, kills all else when it is told to, and runs the entrypoint again when it is told that.
+"""Respawn: the program of a container goes down and comes up again, and the container stays.
 
-A container's own kill and start are three to six times as slow (docs/decisions/0007-respawn.md). What the shell keeps: the
-program's exit code becomes the container's, signals for the first process are handed on, output and input are the
-program's own. What belongs to the container and not to the program outlives it: its address, its writable layer, its
-mounts; files in /dev/shm are removed.
+A `/bin/sh` is the container's first process. It runs the entrypoint. Told to go down, it kills all other processes; told to
+come up, it runs the entrypoint again. Docker's own kill and start take three to six times as long
+(docs/decisions/0007-respawn.md).
+
+The program does not notice the shell: its exit code becomes the container's, signals for the first process are handed on, and
+input and output are its own. The container keeps its address, its writable layer and its mounts when the program goes down.
+Files in /dev/shm are removed.
 """
 
 from __future__ import annotations
@@ -21,15 +23,15 @@ from dm_compose.core.containers import Container
 from dm_compose.engine.docker import Engine
 from dm_compose.errors import EngineError
 
-DOWN, UP = 50, 51  # real-time signals: no program listens to them by itself
+DOWN, UP = 50, 51  # real-time signals, which programs do not use by themselves
 TIMEOUT_S = 5.0
 POLL_S = 0.001
-REPEAT_S = 0.1  # after so long a signal is sent again: a shell may lose one that comes just before it waits
+REPEAT_S = 0.1  # a signal is sent again after this time, because a shell may lose one that comes just before it waits
 
-# Nothing of it may depend on one shell: dash, bash and busybox run it (tests/engine/engine/test_supervisor.py). It refuses to be
-# anything but the first process of a PID namespace, or the child of docker-init there: `kill -9 -1` reaches everybody.
+# The script must not depend on one shell: dash, bash and busybox run it (tests/engine/engine/test_supervisor.py). It refuses to
+# be anything but the first process of a PID namespace, or the child of docker-init there, because `kill -9 -1` reaches everybody.
 # A signal may come between any two commands, so the order matters: `seen` is read before `want`, and `child` and `idle` are
-# set before they are waited for. A second `wait` for the same child tells its exit code when a trap has interrupted the first.
+# set before they are waited for. When a trap has interrupted a `wait`, a second `wait` for the same child tells its exit code.
 SCRIPT = """\
 [ $$ = 1 ] || [ "$PPID" = 1 ] || exec "$@"
 exec 3>&2 2>/dev/null
@@ -81,7 +83,7 @@ class _Process(NamedTuple):
 class Supervisor:
     """The shell of a running container that was started with `supervised`. Use it as a context manager.
 
-    EngineError when the container has ended, or does not do in time what it is told.
+    EngineError when the container has ended, or does not obey within TIMEOUT_S.
     """
 
     def __init__(self, engine: Engine, container: Container) -> None:
@@ -91,7 +93,7 @@ class Supervisor:
         self._cgroup: Path | None = None
 
     def __enter__(self) -> Supervisor:
-        """Get hold of the first process, directly where it is one of this machine and we may signal it, else by the engine."""
+        """Get hold of the first process: directly where it runs on this machine and we may signal it, else by the engine."""
         if self._engine.facts().local and self._container.pid:
             with contextlib.suppress(OSError):
                 self._fd = os.pidfd_open(self._container.pid)
@@ -107,7 +109,7 @@ class Supervisor:
         self._fd, self._cgroup = -1, None
 
     def down(self) -> None:
-        """Kill all processes of the container but the shell and return when they are gone. Idempotent."""
+        """Kill all processes of the container except the shell, and return when they are gone. Idempotent."""
         before = {p.pid for p in self._others()}
 
         def gone() -> bool:
@@ -117,7 +119,7 @@ class Supervisor:
         self._until(DOWN, gone, "its processes to end")
 
     def up(self) -> None:
-        """Run the entrypoint again and return when it has begun."""
+        """Run the entrypoint again, and return when it has begun."""
         before = {p.pid for p in self._others()}
         self._until(UP, lambda: any(p.pid not in before for p in self._others()), "its entrypoint to begin")
 
@@ -150,7 +152,7 @@ class Supervisor:
         return min((p.pid for p in mine if p.parent == first), default=first)
 
     def _others(self) -> list[_Process]:
-        """Return the living processes but the first one and the shell."""
+        """Return the living processes, without the first one and the shell."""
         keep = {self._container.pid, self._shell()}
         return [p for p in self._processes() if p.pid not in keep and not p.dead]
 
@@ -168,7 +170,7 @@ class Supervisor:
 
 
 def _process(pid: int) -> _Process:
-    """Read /proc/PID/stat (proc(5)): `pid (name) state ppid ...`. A zombie whose threads still end is not dead."""
+    """Read /proc/PID/stat, which is `pid (name) state ppid ...` (proc(5)). A zombie with threads that still end is not dead."""
     text = Path(f"/proc/{pid}/stat").read_text()
     name, _, rest = text.partition("(")[2].rpartition(")")
     state, parent = rest.split()[:2]
@@ -176,7 +178,7 @@ def _process(pid: int) -> _Process:
 
 
 def _cgroup(pid: int, container_id: str) -> Path:
-    """Return the control group of a container's process; OSError when that process is another one by now."""
+    """Return the control group of a container's process. OSError when the number belongs to another process by now."""
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, controllers, path = line.split(":", 2)
         if container_id not in path:

@@ -1,4 +1,4 @@
-"""Volumes of the engine, and what containers and images have in their own layers: to look at, and to copy into volumes."""
+"""Volumes of the engine, and the files in the layers of containers and images, to look at and to copy into volumes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from dm_compose.engine.owners import OWNER_LABEL, Owner, abandoned
 from dm_compose.errors import EngineError, ExistsError, NotFoundError
 
 ROLE_LABEL = "dev.dotmesh.role"  # on every container and volume that dm-compose makes for itself
-_MADE_LABEL = "dev.dotmesh.made"  # tells a volume that was made just now from one of the same name
+_MADE_LABEL = "dev.dotmesh.made"  # tells a volume that was made just now from an older one of the same name
 
 
-class Volumes:
-    """The part of an Engine that is about files."""
+class EngineVolumes:
+    """The methods of an Engine that are about volumes and files."""
 
     def __init__(self, api: Any) -> None:
         self._api = api
 
     def volume(self, name: str) -> Volume | None:
-        """Return a volume, None when there is no such volume."""
+        """Return a volume, or None when there is no such volume."""
         try:
             with engine_errors(f"inspecting volume {name}"):
                 found = self._api.inspect_volume(name)
@@ -39,20 +39,21 @@ class Volumes:
         return Volume(found["Name"], found["Driver"], bound or found["Mountpoint"], found.get("Labels") or {}, options)
 
     def volumes_of_driver(self, driver: str) -> list[str]:
-        """Return the names of a driver's volumes, sorted. The engine looks for plugins and asks each one it knows: that takes
-        15 s when one of them has gone.
+        """Return the names of a driver's volumes, sorted.
+
+        The engine asks every volume plugin that it knows. This takes 15 s when one of them has gone.
         """
         with engine_errors("listing volumes"):
             found = self._api.volumes(filters={"driver": driver})["Volumes"]
         return sorted(volume["Name"] for volume in found or () if volume["Driver"] == driver)
 
     def volume_drivers(self) -> list[str]:
-        """Return the volume drivers that the engine has met since it started. Asks none of them."""
+        """Return the volume drivers that the engine has met since it started. None of them is asked."""
         with engine_errors("asking for the engine's plugins"):
             return sorted(self._api.info()["Plugins"]["Volume"] or ())
 
     def create_volume(self, name: str, labels: Mapping[str, str], options: Mapping[str, str] | None = None) -> Volume:
-        """Make a local volume, or return the one of that name. `options` are the driver's."""
+        """Make a local volume with the driver's `options`. A volume of that name is returned as it is."""
         with engine_errors(f"creating volume {name}"):
             self._api.create_volume(name, driver="local", driver_opts=dict(options or {}), labels=dict(labels))
         volume = self.volume(name)
@@ -60,15 +61,15 @@ class Volumes:
         return volume
 
     def create_new_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
-        """Make a local volume; ExistsError when there is one of that name."""
-        mark = uuid.uuid4().hex  # the engine returns a volume that is there, with the labels that it has
+        """Make a local volume. ExistsError when there is one of that name."""
+        mark = uuid.uuid4().hex  # the engine would return an older volume of that name, with its own labels
         volume = self.create_volume(name, {**labels, _MADE_LABEL: mark})
         if volume.labels.get(_MADE_LABEL) != mark:
             raise ExistsError(f"there is a volume {name} already")
         return volume
 
     def remove_volume(self, name: str) -> None:
-        """Remove a volume that no container uses; one that is gone is left alone."""
+        """Remove a volume that no container uses. Does nothing when it is gone."""
         try:
             with engine_errors(f"removing volume {name}"):
                 self._api.remove_volume(name)
@@ -79,7 +80,7 @@ class Volumes:
 
     @contextlib.contextmanager
     def _momentary(self, role: str, image: str, *, labels: Mapping[str, str] | None = None, **more: Any) -> Iterator[str]:
-        """Make a container for as long as the block lasts, without starting it; those of killed processes go first."""
+        """Make a container for the time of the block, and do not start it. Containers that killed processes left go first."""
         self.remove_abandoned()
         labels = {ROLE_LABEL: role, OWNER_LABEL: str(Owner.me()), **(labels or {})}
         with engine_errors(f"making a container of {image[:19]}"):
@@ -90,7 +91,7 @@ class Volumes:
             self._remove(made)
 
     def remove_abandoned(self) -> None:
-        """Remove the containers that a process of this machine had made for a moment when it was killed. Several may at once."""
+        """Remove the momentary containers that killed processes of this machine have left. Several may do so at once."""
         with engine_errors("looking for abandoned containers"):
             found = self._api.containers(all=True, filters={"label": [ROLE_LABEL, OWNER_LABEL]})
         for container in found:
@@ -107,10 +108,10 @@ class Volumes:
             if "already in progress" not in error.message:
                 raise
 
-    # What containers and images have
+    # Files of containers and images
 
     def image_has(self, image: str, paths: Sequence[Sequence[str]]) -> bool:
-        """Whether an image has, of each of `paths`, at least one."""
+        """Whether an image has at least one path of each group in `paths`."""
         with engine_errors(f"looking into image {image[:19]}"), self._momentary("copier", image, command=["true"]) as made:
             return all(any(self._has(made, path) for path in choice) for choice in paths)
 
@@ -123,7 +124,7 @@ class Volumes:
         return True
 
     def has_data(self, container_id: str, path: str) -> bool:
-        """Whether there is anything at a path of a container but an empty directory."""
+        """Whether a path of a container exists and is not an empty directory."""
         try:
             with engine_errors(f"looking at {path} in container {container_id[:12]}"):
                 data, _ = self._api.get_archive(container_id, self._real_path(container_id, path))
@@ -139,22 +140,22 @@ class Volumes:
                 return True
 
     def _real_path(self, container_id: str, path: str) -> str:
-        """Return where a path of a container leads: a symbolic link is copied as one, but mounted where it points to."""
+        """Return the path that a symbolic link points to: Docker copies a link as a link, but mounts the path behind it."""
         data, about = self._api.get_archive(container_id, path)
         data.close()
         return about["linkTarget"] or path
 
     def copy_into_new_volume(self, container_id: str, path: str, volume: str, labels: Mapping[str, str]) -> None:
-        """Make a volume with what a container has at `path`, owners and modes kept.
+        """Make a volume with the files that a container has at `path`; owners and modes are kept.
 
-        ExistsError when there is such a volume, which is left alone. On any other error there is none.
+        ExistsError when there is such a volume, which stays as it is. After any other error there is no volume.
         """
         self.create_new_volume(volume, labels)
         try:
             with engine_errors(f"copying {path} into volume {volume}"):
                 path = self._real_path(container_id, path)
                 found = self._api.inspect_container(container_id)
-                host = self._api.create_host_config(binds=[f"{volume}:{path}:nocopy"])  # not what the image has
+                host = self._api.create_host_config(binds=[f"{volume}:{path}:nocopy"])  # without the files of the image
                 with self._momentary("copier", found["Image"], host_config=host) as copier:
                     data, _ = self._api.get_archive(container_id, path)
                     self._api.put_archive(copier, path.rpartition("/")[0] or "/", data)
@@ -163,10 +164,10 @@ class Volumes:
             raise
 
     def give_new_volume(self, image: str, path: str, user: str, volume: str, labels: Mapping[str, str]) -> None:
-        """Make a volume for a path that an image does not have, owned by the image's `user` (a name or number, as in `user:`).
+        """Make a volume for a path that an image does not have, owned by `user` (a name or number, as in `user:`).
 
-        Docker itself gives such a mount to root, and a server that runs as somebody else could not write there. Does nothing when
-        the image has the path: then Docker copies it, owner and all.
+        Docker would give such a mount to root, and a server that runs as another user could not write there. Does nothing when
+        the image has the path, because Docker then copies it with its owner.
         """
         with engine_errors(f"preparing volume {volume}"):
             with self._momentary("copier", image, command=["true"]) as copier:
@@ -179,7 +180,7 @@ class Volumes:
                 self._api.put_archive(copier, path.rpartition("/")[0] or "/", _directory_tar(path.rpartition("/")[2], uid, gid))
 
     def _read_file(self, container_id: str, path: str) -> bytes | None:
-        """Return the first file at a path of a container, b'' for a directory, None where there is nothing."""
+        """Return the first file at a path of a container: b'' for a directory, None where there is nothing."""
         try:
             data, _ = self._api.get_archive(container_id, path)
         except docker.errors.NotFound:
@@ -191,8 +192,9 @@ class Volumes:
 
 
 def _ids(user: str, passwd: bytes) -> tuple[int, int]:
-    """Return uid and gid of `name`, `uid`, `name:group` or `uid:gid`, with a container's /etc/passwd; root for what it does
-    not know.
+    """Return uid and gid of `name`, `uid`, `name:group` or `uid:gid`, looked up in a container's /etc/passwd.
+
+    A name that is not there counts as root.
     """
     name, _, group = user.partition(":")
     lines = [line.split(":") for line in passwd.decode(errors="replace").splitlines()]

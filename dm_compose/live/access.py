@@ -1,4 +1,4 @@
-"""Reaching the store and the directories of subdots: in this process where we may, else in a helper container."""
+"""Access to the store and to the directories of subdots: in this process if we may, else in a helper container."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dm_compose.core.events import Listener
+from dm_compose.core.variables import Variables
 from dm_compose.engine import ROLE_LABEL, Engine
-from dm_compose.errors import NotFoundError, StoreError, UsageError
+from dm_compose.errors import NotFoundError, StoreError
 from dm_compose.store.api import Store
 from dm_compose.store.helper.client import HELPER_STORE, connect_helper, helper_directory
 from dm_compose.store.local.store import LocalStore
-
-STORE_VOLUME = "dotmesh"
-HOME_VARIABLE = "DM_HOME"
-FILES_VARIABLE = "DM_FILES"
 
 _VOLUMES = Path("/var/lib/docker/volumes")
 
 
 @dataclass(frozen=True)
 class Access:
-    """An open store, and where its process finds the places of subdots. `how` is `in-process` or `helper`."""
+    """An open store, and the directories of places as its process sees them. `how` is `in-process` or `helper`."""
 
     store: Store
     how: str
@@ -34,20 +31,19 @@ class Access:
         return self.directories[place]
 
 
-def open_access(engine: Engine | None, places: Iterable[str], listener: Listener) -> Access:
-    """Open the store: the volume `dotmesh`, or what DM_HOME names: a directory (a path) or another volume (a name).
+def open_access(engine: Engine | None, places: Iterable[str], variables: Variables, listener: Listener) -> Access:
+    """Open the store and reach the places of subdots. A store that is missing is made.
 
-    It is made when it is missing. Root on the engine's own host works on files directly; everybody else, Docker Desktop and
-    remote engines get a helper container that mounts the places. DM_FILES=helper or in-process insists on one of them.
+    The store is the volume `dotmesh`. DM_HOME may name another volume, or a directory (a text with a slash). Root on the engine's
+    own host works on the files directly. Any other user, and Docker Desktop and remote engines, get a helper container that
+    mounts the places. DM_FILES=helper or in-process insists on one of the two.
     """
     wanted = list(dict.fromkeys(places))
-    home = _home()
-    choice = os.environ.get(FILES_VARIABLE, "auto")
-    if choice not in ("auto", "helper", "in-process"):
-        raise UsageError(f"{FILES_VARIABLE}={choice} is not known", hint="Use auto, helper or in-process.")
+    home = _home(variables)
+    choice = variables.files
     if engine is None:
         if not home.startswith("/"):
-            raise StoreError("without a Docker Engine the store must be a directory", hint=f"Set {HOME_VARIABLE} to one.")
+            raise StoreError("without a Docker Engine the store must be a directory", hint="Set DM_HOME to one.")
         return Access(LocalStore(Path(home), listener), "in-process", {p: p for p in wanted})
     _ensure_volume(engine, home)
     store, store_mount = _locate(engine, home)
@@ -57,12 +53,13 @@ def open_access(engine: Engine | None, places: Iterable[str], listener: Listener
         return Access(LocalStore(Path(store), listener), "in-process", on_host)
     inside, mounted = inside_helper(on_host)
     mounts = {store_mount: HELPER_STORE, **{found[place][1]: inside[place] for place in mounted}}
-    return Access(connect_helper(mounts, listener), "helper", inside)
+    return Access(connect_helper(mounts, variables.helper_image, listener), "helper", inside)
 
 
 def inside_helper(on_host: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Return where a helper finds places, given their directories on the host, and which of them are mounted: a place within
-    another one is found there, so that the store sees that it is.
+    """Return the directories of places in a helper, and the places that are mounted there. `on_host` has those on the host.
+
+    A place within another one is not mounted again, so that the store sees one within the other.
     """
     real = {place: os.path.normpath(directory) for place, directory in on_host.items()}
     outer: dict[str, str | None] = {}
@@ -77,9 +74,9 @@ def inside_helper(on_host: Mapping[str, str]) -> tuple[dict[str, str], list[str]
     return inside, mounted
 
 
-def find_store(engine: Engine, *, make: bool) -> Path | None:
-    """Return the directory of the store on the engine's host; where there is none, make it or return None."""
-    home = _home()
+def find_store(engine: Engine, variables: Variables, *, make: bool) -> Path | None:
+    """Return the directory of the store on the engine's host. If there is none, `make` it or return None."""
+    home = _home(variables)
     if make:
         _ensure_volume(engine, home)
     elif not home.startswith("/") and engine.volume(home) is None:
@@ -90,21 +87,20 @@ def find_store(engine: Engine, *, make: bool) -> Path | None:
     return path if path.is_dir() else None
 
 
-def store_exists(engine: Engine | None) -> bool:
-    """Whether there is a store; `open_access` makes it where there is none. Of a remote engine's directories nothing is known."""
-    home = _home()
+def store_exists(engine: Engine | None, variables: Variables) -> bool:
+    """Whether there is a store. For a directory this looks at this machine, also if the engine is on another one."""
+    home = _home(variables)
     return os.path.isdir(home) if home.startswith("/") else engine is not None and engine.volume(home) is not None
 
 
-def likely_store() -> Path:
-    """Return where the store is without asking the engine: right unless its data root is not the usual one."""
-    home = _home()
+def likely_store(variables: Variables) -> Path:
+    """Return the store's directory without asking the engine. It is wrong if the engine's data root is not the usual one."""
+    home = _home(variables)
     return Path(home) if home.startswith("/") else _VOLUMES / home / "_data"
 
 
-def _home() -> str:
-    home = os.environ.get(HOME_VARIABLE) or STORE_VOLUME
-    return str(Path(home).absolute()) if "/" in home else home
+def _home(variables: Variables) -> str:
+    return str(Path(variables.home).absolute()) if variables.home_is_directory else variables.home
 
 
 def _ensure_volume(engine: Engine, home: str) -> None:
@@ -113,9 +109,9 @@ def _ensure_volume(engine: Engine, home: str) -> None:
 
 
 def _locate(engine: Engine, place: str) -> tuple[str, str]:
-    """Return the directory of a place on the engine's host, and what to name in a mount to get it.
+    """Return the directory of a place on the engine's host, and the source that a mount of it has to name.
 
-    A volume that only binds a host directory is mounted by that directory: it is there while no container uses the volume.
+    If a volume only binds a host directory, both are that directory, because Docker binds it only while a container uses it.
     """
     if place.startswith("/"):
         return place, place

@@ -1,9 +1,7 @@
-"""Waiting until a datastore answers its own protocol."""
+"""Wait until a datastore answers in its own protocol."""
 
 from __future__ import annotations
 
-import math
-import os
 import time
 
 from dm_compose.core.containers import Container
@@ -11,36 +9,22 @@ from dm_compose.core.events import Event, Listener
 from dm_compose.datastores.base import Probe
 from dm_compose.engine import Engine
 from dm_compose.engine.endpoints import endpoints
-from dm_compose.errors import NotReadyError, UsageError
+from dm_compose.errors import NotReadyError
 from dm_compose.live.worktree import LiveWorktree, Member
 
 POLL_S = 0.01
 PROBE_TIMEOUT_S = 2.0
 HEALTH_POLL_S = 0.2
 STATE_CHECK_S = 0.25
-DEFAULT_TIMEOUT_S = 120.0
-TIMEOUT_VARIABLE = "DM_TIMEOUT"
 LOG_LINES = 12
 
 
-def ready_timeout_s() -> float:
-    """Return how many seconds to wait for each datastore where nobody says it: DM_TIMEOUT, else two minutes."""
-    text = os.environ.get(TIMEOUT_VARIABLE) or str(DEFAULT_TIMEOUT_S)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise UsageError(f"{TIMEOUT_VARIABLE}: {text!r} is not a number of seconds")
-    return seconds
-
-
 def await_ready(engine: Engine, member: Member, listener: Listener, timeout_s: float) -> float:
-    """Return the seconds until a started container answers.
+    """Wait until a started container answers, and return the seconds that this took.
 
-    A known datastore is asked in its own protocol every 10 ms, on the container's address; anything else by its health
-    check, if it has one, run at once and not at its interval. NotReadyError after `timeout_s`, or as soon as the container
-    has ended, with the tail of its log.
+    A known datastore is asked in its own protocol every 10 ms, on the container's address. Of any other container the health
+    check is run, if it has one. This is done at once and not at the check's interval. NotReadyError, with the end of the
+    container's log, after `timeout_s`, or as soon as the container has ended.
     """
     began = time.monotonic()
     probe = member.datastore.ready if member.datastore is not None else None
@@ -58,7 +42,7 @@ def await_ready(engine: Engine, member: Member, listener: Listener, timeout_s: f
 
 
 def await_all(live: LiveWorktree, timeout_s: float) -> None:
-    """Return when every running container with state answers, one after the other; NotReadyError as from `await_ready`."""
+    """Return when every running container with state answers. They are asked one after the other. See `await_ready`."""
     for member in live.members:
         if member.container.running and member.has_state:
             assert live.engine is not None
@@ -91,7 +75,7 @@ def _poll_health(engine: Engine, container: Container, deadline: float) -> None:
 
 
 def _check_alive(engine: Engine, container: Container, what: str, *, expired: bool) -> Container:
-    """Return the container as it is now, whose address may have changed; NotReadyError when it has ended, or the time has."""
+    """Return the container as it is now; its address may have changed. NotReadyError if it has ended or the time is over."""
     now = engine.container(container.id)
     if now.state in ("running", "restarting") and not expired:
         return now

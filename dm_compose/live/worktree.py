@@ -15,7 +15,8 @@ from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.engine import Engine
 from dm_compose.live.access import Access
 from dm_compose.live.locks import user_name
-from dm_compose.store.api import Directories, Store
+from dm_compose.store.api import Store
+from dm_compose.store.history import Directories
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class LiveWorktree:
         return self.store.differing(self.dot, self.worktree, self.directories, target)
 
     def state(self) -> Worktree:
-        """Return the worktree as the store has it now. That of a dot without a commit is empty."""
+        """Return the worktree as the store has it now. For a dot without a commit it is an empty one."""
         if not self.store.has_dot(self.dot):
             return Worktree(self.dot, self.worktree, DEFAULT_BRANCH, None)
         return self.store.worktree(self.dot, self.worktree)

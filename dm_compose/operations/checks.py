@@ -168,7 +168,7 @@ def before_removing_tree(live: LiveWorktree, *, force: bool) -> bool:
     if dirty and not force:
         raise UncommittedError(
             f"worktree {live.worktree} of dot {live.dot} holds uncommitted changes",
-            hint="Commit them, or insist; they are kept in the reflog then.",
+            hint="Commit them, or use --force (for a branch: -D); the reflog keeps them then.",
         )
     return dirty
 
@@ -256,7 +256,7 @@ def _refuse_fixed(live: LiveWorktree, worktree: Worktree) -> None:
     if worktree.name in (MAIN_WORKTREE, live.store.current(worktree.dot)):
         kind = "main" if worktree.name == MAIN_WORKTREE else "current"
         where = f"worktree {worktree.name} of dot {worktree.dot} (branch {worktree.branch})"
-        raise InUseError(f"{where} is its {kind} one and stays")
+        raise InUseError(f"{where} is the {kind} one, which cannot be removed")
 
 
 def _refuse_to_forget(live: LiveWorktree, name: RefName, head: CommitId) -> None:

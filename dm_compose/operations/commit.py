@@ -10,9 +10,10 @@ from dm_compose.core.at_once import at_once
 from dm_compose.core.commit import Commit, CommitDraft, check_metadata
 from dm_compose.core.events import Event
 from dm_compose.core.names import EntryId, RefName
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.live.freeze import Freeze, promptly
 from dm_compose.live.locks import user_name
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S, await_ready
+from dm_compose.live.ready import await_ready
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations.checks import before_commit
 from dm_compose.store.api import Captured

@@ -12,9 +12,9 @@ from dm_compose.core.at_once import at_once
 from dm_compose.core.commit import Commit, Move
 from dm_compose.core.events import Listener
 from dm_compose.core.names import MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, RefName, SubdotName, WorktreeName
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
 from dm_compose.engine import Engine
 from dm_compose.live.access import open_access
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.restore import RestoreReport, plan_to, put_in_place
 from dm_compose.store.api import Store
@@ -36,6 +36,7 @@ def fill_live(
 
 def fill_volumes(
     engine: Engine,
+    variables: Variables,
     listener: Listener,
     worktree: tuple[DotName, WorktreeName],
     places: Mapping[SubdotName, str],
@@ -43,12 +44,12 @@ def fill_volumes(
     move: Move,
 ) -> None:
     """Put a commit's files into the volumes of a new worktree. No container may use them yet."""
-    access = open_access(engine, places.values(), listener)
+    access = open_access(engine, places.values(), variables, listener)
     try:
         store = access.store
         directories = {subdot: access.directory(place) for subdot, place in places.items()}
         entry = store.begin_restore(*worktree, files, [], move, None)
-        at_once(lambda subdot: store.restore(entry, subdot, directories), list(directories), most=FILLED_AT_ONCE)
+        at_once(lambda subdot: store.restore_subdot(entry, subdot, directories), list(directories), most=FILLED_AT_ONCE)
         store.sync_restored(entry)
         store.end_restore(entry)
     finally:
@@ -61,6 +62,6 @@ def fill_tree(store: Store, dot: DotName) -> None:
     assert entry.target is not None
     subdots = store.commit(dot, entry.target).subdots
     for subdot in sorted(subdots, key=lambda s: s == ROOT_SUBDOT):  # the outer directory comes last: see LiveWorktree.inner
-        store.restore(entry.id, subdot, store.tree(dot, MAIN_WORKTREE))
+        store.restore_subdot(entry.id, subdot, store.tree(dot, MAIN_WORKTREE))
     store.sync_restored(entry.id)
     store.end_restore(entry.id)

@@ -24,7 +24,7 @@ def plan_restore(
     A running container is taken down if one of these holds:
 
     1. A subdot that it may write to differs.
-    2. It may hold changes in memory. That is assumed unless the caller (`files_are_proof`) or its datastore says that files are
+    2. It may hold changes in memory. This is assumed unless the caller (`files_are_proof`) or its datastore says that files are
        proof, or `touched` (container ids, and why) does not name it. Without `touched` each container counts as touched.
     3. Its data is in memory only (and it is no `compose run`), unless nothing has touched it or, with `files_are_proof`, nothing
        differs at all.

@@ -20,16 +20,16 @@ from dm_compose.core.commit import COMMIT, SESSION, SWITCH, JournalEntry
 from dm_compose.core.events import Event
 from dm_compose.core.labels import PROJECT_LABEL, SESSION_LABEL
 from dm_compose.core.names import session_lock
+from dm_compose.core.variables import Variables
 from dm_compose.engine import abandoned
 from dm_compose.errors import DmError, InUseError, NotFoundError
 from dm_compose.live.locks import who_am_i
-from dm_compose.live.ready import ready_timeout_s
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.restore import finish_restore
 from dm_compose.operations.trees import finish_switch
 
 
-def recover_if_left(live: LiveWorktree, observe: Callable[[], LiveWorktree]) -> LiveWorktree:
+def recover_if_left(live: LiveWorktree, observe: Callable[[], LiveWorktree], variables: Variables) -> LiveWorktree:
     """Recover if a command left work unfinished and is dead. Return the stack as it is then. For callers that hold no lock."""
     if not _mine(live):
         return live
@@ -38,12 +38,14 @@ def recover_if_left(live: LiveWorktree, observe: Callable[[], LiveWorktree]) -> 
     except InUseError:
         return live  # its owner lives and is at work
     try:
-        return recover(live, observe)
+        return recover(live, observe, variables)
     finally:
         live.store.unlock(token)
 
 
-def recover(live: LiveWorktree, observe: Callable[[], LiveWorktree], *, new_session: bool = False) -> LiveWorktree:
+def recover(
+    live: LiveWorktree, observe: Callable[[], LiveWorktree], variables: Variables, *, new_session: bool = False
+) -> LiveWorktree:
     """Finish everything that dead commands left unfinished, and return the stack as it is then.
 
     `observe` looks at the stack anew, after each change. The caller holds the dot's lock, so the owners are dead. The caller of a
@@ -68,9 +70,9 @@ def recover(live: LiveWorktree, observe: Callable[[], LiveWorktree], *, new_sess
         live = observe() if entries else live
         for entry in sorted(entries, key=lambda e: e.operation == SESSION):
             if entry.operation == SWITCH:
-                finish_switch(live, entry, timeout_s=ready_timeout_s())
+                finish_switch(live, entry, timeout_s=variables.timeout_s)
             elif entry.operation != COMMIT:
-                finish_restore(live, entry, timeout_s=ready_timeout_s())
+                finish_restore(live, entry, timeout_s=variables.timeout_s)
             live = live if entry.operation == COMMIT else observe()
     finally:
         if ended is not None:

@@ -13,14 +13,14 @@ from dm_compose.core.commit import Commit, JournalEntry, Move
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, EntryId, RefName, SubdotName
 from dm_compose.core.plan import Action, Plan
+from dm_compose.core.tree import Restored
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.errors import DmError
 from dm_compose.live.executor import Done, Work, carry_out
 from dm_compose.live.freeze import Freeze
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.plans import also_bring_up, plan_restore
 from dm_compose.operations.uncommitted import capture, mark_quiet
-from dm_compose.store.api import Restored
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def finish_restore(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float)
 def _put_back(
     live: LiveWorktree, failed: EntryId, previous: CommitId, plan: Plan, timeout_s: float, freeze: Freeze, error: BaseException
 ) -> None:
-    live.listener(Event("warning", f"that failed; putting the state before back ({error.__class__.__name__})"))
+    live.listener(Event("warning", f"the restore failed; putting the state of before back ({error.__class__.__name__})"))
     back = live.store.begin_restore(live.dot, live.worktree, previous, plan.targets(Action.KILL), None, None)
     live.store.close_entry(failed)
     try:
@@ -147,7 +147,7 @@ def _put_back(
 
 def _carry_out(live: LiveWorktree, entry: EntryId, plan: Plan, timeout_s: float, freeze: Freeze) -> list[Done]:
     def restore(subdot: str) -> Restored:
-        return live.store.restore(entry, SubdotName(subdot), live.directories)
+        return live.store.restore_subdot(entry, SubdotName(subdot), live.directories)
 
     work: dict[Action, Work] = {Action.RESTORE: restore, Action.SYNC: lambda _: live.store.sync_restored(entry)}
     return carry_out(live, plan, freeze, timeout_s, work)

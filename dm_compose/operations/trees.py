@@ -64,7 +64,9 @@ def _carry_out(live: LiveWorktree, entry: EntryId, plan: Plan, freeze: Freeze, t
         assert live.engine is not None
         try:
             return await_ready(live.engine, members[container_id], live.listener, timeout_s)
-        except NotReadyError as error:  # the tree is what its branch holds; a container that ends on it is the user's business
+        except (
+            NotReadyError
+        ) as error:  # the tree has the files of its branch; a container that ends on them is the user's to mend
             live.listener(Event("warning", error.message))
             return timeout_s
 

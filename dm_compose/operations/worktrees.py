@@ -5,6 +5,7 @@ from __future__ import annotations
 from dm_compose.core.commit import Move, Worktree
 from dm_compose.core.labels import PROJECT_LABEL, SUBDOT_LABEL, VOLUME_LABEL, WORKTREE_LABEL
 from dm_compose.core.names import SubdotName, WorktreeName
+from dm_compose.core.variables import Variables
 from dm_compose.discovery.stack_plan import Kind, StackPlan
 from dm_compose.engine import Engine
 from dm_compose.errors import ExistsError, NotFoundError, UsageError
@@ -14,7 +15,9 @@ from dm_compose.operations.fill import fill_volumes
 from dm_compose.operations.trees import remove_tree, start_of
 
 
-def add_volumes(live: LiveWorktree, engine: Engine, plan: StackPlan, name: WorktreeName, ref: str | None) -> Worktree:
+def add_volumes(
+    live: LiveWorktree, engine: Engine, variables: Variables, plan: StackPlan, name: WorktreeName, ref: str | None
+) -> Worktree:
     """Add a worktree that is a set of volumes for the Compose project `PROJECT-NAME`, filled from its commit.
 
     If it is killed, the next attempt uses the volumes that it has made; or, if the worktree is there already, the first command
@@ -34,7 +37,8 @@ def add_volumes(live: LiveWorktree, engine: Engine, plan: StackPlan, name: Workt
         labels = {PROJECT_LABEL: project, VOLUME_LABEL: key, WORKTREE_LABEL: mark}
         engine.create_volume(volume, {**labels, SUBDOT_LABEL: subdot})
     live.store.add_worktree(Worktree(live.dot, name, start.branch, None, places=volumes, project=project), start.head)
-    fill_volumes(engine, live.listener, (live.dot, name), volumes, start.files, Move("worktree add", start.branch, start.head))
+    move = Move("worktree add", start.branch, start.head)
+    fill_volumes(engine, variables, live.listener, (live.dot, name), volumes, start.files, move)
     return live.store.worktree(live.dot, name)
 
 

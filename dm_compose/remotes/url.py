@@ -31,20 +31,24 @@ class RemoteUrl:
     options: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read an address: `scheme://host[:port]/path?name=value`, or the path of a directory (/..., ./..., ../... or ~/...).
+    def parse(cls, text: str, user_home: str | None = None) -> Self:
+        """Read an address: `scheme://host[:port]/path?name=value`, or the path of a directory (/..., ./..., ../...).
+
+        With `user_home`, the user's own directory, the path may begin with ~/ as well.
 
         UsageError names the mistake. It never repeats words that may be a password.
         """
         match = _SCHEME.match(text)
         if match is None:
-            if not text.startswith(("/", "./", "../", "~/")) and text not in (".", ".."):
+            if text.startswith("~/") and user_home is not None:
+                text = f"{user_home.rstrip('/')}{text[1:]}"
+            if not text.startswith(("/", "./", "../")) and text not in (".", ".."):
                 shown = "this" if set(text) & {":", "@"} else repr(text)  # it may be KEY:SECRET
                 raise UsageError(
                     f"{shown} is not the address of a remote",
                     hint="Give a directory (/path, ./path), oci://HOST/PREFIX, s3://BUCKET/PREFIX, gs:// or az://.",
                 )
-            return cls("file", "", _directory(text))
+            return cls("file", "", os.path.abspath(text))
         if match[1] != "file" and "@" in text:  # anywhere in the text: a secret may have slashes in it
             raise UsageError(
                 "the address of the remote has a user or password in it, which would be stored and shown",
@@ -59,7 +63,7 @@ class RemoteUrl:
         if parts.scheme == "file":
             if parts.netloc not in ("", "localhost"):
                 raise UsageError(f"file://{parts.netloc} is on another machine", hint="file:///path has three slashes.")
-            return cls("file", "", _directory(urllib.parse.unquote(parts.path) or "/"), options=options)
+            return cls("file", "", os.path.abspath(urllib.parse.unquote(parts.path) or "/"), options=options)
         if not parts.hostname:
             raise UsageError(f"{text!r} names no host or bucket")
         path = urllib.parse.unquote(parts.path).strip("/")
@@ -92,7 +96,3 @@ class RemoteUrl:
             return self.path
         query = "?" + urllib.parse.urlencode(self.options) if self.options else ""
         return f"{self.scheme}://{self.location}" + (f"/{self.path}" if self.path else "") + query
-
-
-def _directory(text: str) -> str:
-    return os.path.abspath(os.path.expanduser(text))

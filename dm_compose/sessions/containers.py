@@ -1,4 +1,4 @@
-"""The containers that a session makes, through Compose: what is changed in the project for them, and how they go again."""
+"""The containers that a session makes through Compose: they come from a project that is changed for them, and go at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dm_compose.up.run import require_compose
 class SessionContainers:
     """A stack's containers as a session finds them, and those that it makes.
 
-    `made` are the services whose containers the session makes, `brought_up` those that go down again with it.
+    `made` are the services whose containers the session makes. `brought_up` are those that it takes down at its end.
     """
 
     def __init__(self, stack: Stack, options: SessionOptions) -> None:
@@ -30,7 +30,7 @@ class SessionContainers:
 
     @property
     def rewrites(self) -> Sequence[Rewrite]:
-        """What is changed in the project for containers that the session makes."""
+        """The changes to the project for containers that the session makes."""
         return (self._relax, self._supervise, self._own)
 
     def own(self) -> list[Container]:
@@ -38,15 +38,16 @@ class SessionContainers:
         return [c for c in self._stack.containers() if c.project == self._stack.facts.project.name and not c.one_off]
 
     def up(self, services: Sequence[str]) -> None:
-        """Have Compose bring services up; those that have a container keep it. ComposeError."""
+        """Have Compose bring services up. A service that has a container keeps it. ComposeError."""
         words = ["up", "-d", "--no-recreate", *services]
         require_compose(self._stack, words, creates=True, rewrites=self.rewrites)
 
     def take_down(self, *, all_of_the_stack: bool) -> None:
-        """Take down what was brought up, and remove what was made: `all_of_the_stack` where nothing of it was there before.
+        """Take down the services that were brought up, and remove the containers that were made.
 
-        Volumes that the engine made for these containers and gave no name go with them: they hold no state. `down` would leave
-        them. A volume of the user's is mounted by its name, whatever that is, and stays.
+        `all_of_the_stack` says that nothing of the stack was there before, so that everything of it is removed. Volumes that the
+        engine made for these containers and gave no name go with them, because they hold no state, and `down` would leave them.
+        The user's own volumes are mounted by a name and stay.
         """
         if all_of_the_stack:
             self._compose(["rm", "--force", "--stop", "--volumes"])
@@ -57,7 +58,7 @@ class SessionContainers:
             self._compose(["rm", "--force", "--volumes", *made])
 
     def revive(self, fallen: Mapping[str, Container | None]) -> None:
-        """Have services run again, on whatever files there are; None stands for a container that is gone."""
+        """Have services run again, on the files as they are. None stands for a container that is gone."""
         engine = self._stack.facts.engine
         for container in fallen.values():
             if container is not None:
@@ -66,7 +67,7 @@ class SessionContainers:
             self.up(gone)
 
     def tell_durability(self) -> None:
-        """Say which engines do not wait for the disk, where that was asked for."""
+        """Tell the listener which engines do not wait for the disk, if that was asked for."""
         if self._options.durability == OFF:
             self._stack.listener(Event("durability", told(self._relaxations(self._stack.facts.project.document))))
 
@@ -78,12 +79,12 @@ class SessionContainers:
         return {n: r if n in self.made else there for n, r in relaxations(document, self._stack).items()}
 
     def _relax(self, document: dict[str, Any]) -> None:
-        """Have engines not wait for the disk, where that is asked for and can be done."""
+        """Have engines not wait for the disk, if that is asked for and can be done."""
         if self._options.durability == OFF:
             relax(document, self._relaxations(document), self._stack.facts.images)
 
     def _supervise(self, document: dict[str, Any]) -> None:
-        """Have the services with state run under a supervisor where they can."""
+        """Have the services with state run under a supervisor, if they can."""
         if self._options.strategy == "restart":
             return
         facts = self._stack.facts
@@ -91,11 +92,11 @@ class SessionContainers:
         obstacles = respawn_obstacles(document, facts.images, facts.engine, names)
         for name, obstacle in sorted(obstacles.items()):
             if obstacle and self._options.strategy == "respawn":
-                self._stack.listener(Event("warning", f"{name} cannot respawn, its container is restarted: {obstacle}"))
+                self._stack.listener(Event("warning", f"{name} cannot respawn, so its container is restarted: {obstacle}"))
         supervise(document, facts.images, [name for name, obstacle in obstacles.items() if not obstacle])
 
     def _own(self, document: dict[str, Any]) -> None:
-        """Label what the session brings up as the run's own: recovery takes it down should the run be killed."""
+        """Label the containers that the session brings up as the run's own. If the run is killed, recovery removes them."""
         for name in document["services"].keys() & self.brought_up:
             labels = document["services"][name].setdefault("labels", {})
             labels[SESSION_LABEL] = self._stack.facts.project.name

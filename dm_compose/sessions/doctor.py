@@ -1,4 +1,4 @@
-"""What test runs can expect of this machine and this stack, tried on the spot."""
+"""A check of this machine and this stack, so that users know what test runs can expect of them. Costs are measured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from dm_compose.clones.clone import Clone
 from dm_compose.core.containers import EngineFacts
 from dm_compose.core.names import DotName
-from dm_compose.core.upkeep import Probe
+from dm_compose.core.upkeep import FileSystemProbe
 from dm_compose.dots.stack import Stack
 from dm_compose.engine import RESPAWN_LABEL, Engine, Supervisor, supervised
 from dm_compose.errors import DmError
@@ -24,8 +24,10 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class ServiceReport:
-    """How a service with state goes down and up in a test run's own containers, and why not by respawn ('' where it does); the
-    words by which its server would be told not to wait for the disk, and why there are none.
+    """A service with state, as it would run in a test run's own containers.
+
+    `strategy` is the way in which it goes down and up: `respawn` or `restart`. `obstacle` says why it cannot respawn, '' if it
+    can. `relaxed` has the words that tell its server not to wait for the disk. `durable_because` says why there are none.
     """
 
     service: str
@@ -38,7 +40,7 @@ class ServiceReport:
 
 @dataclass(frozen=True)
 class Costs:
-    """Median seconds of what a restore does to one container, whatever runs in it: tried with a shell that sleeps."""
+    """The costs of each thing that a restore does to a container: median seconds, measured with a shell that sleeps."""
 
     pause_s: float
     unpause_s: float
@@ -48,13 +50,16 @@ class Costs:
 
 @dataclass(frozen=True)
 class Doctor:
-    """What was found. `files` is how files are reached: `in-process` or `helper`. `untouched`: whether it can be proven that a
-    test left a container alone. `clones` says what keeps a stack from being cloned, or what its clones share.
+    """The findings.
+
+    `files` is the way in which files are reached: `in-process` or `helper`. `untouched` says whether it can be proven that a test
+    left a container alone. `clones` has the reason why the stack cannot be cloned, or, if it is `clonable`, the warnings about
+    its clones.
     """
 
     engine: EngineFacts
     files: str
-    probe: Probe
+    probe: FileSystemProbe
     untouched: bool
     services: tuple[ServiceReport, ...]
     costs: Costs | None
@@ -65,7 +70,7 @@ class Doctor:
 def examine(stack: Stack) -> Doctor:
     """Look at the engine, the store and the stack's services, and measure with a scratch container of one of its images.
 
-    Nothing of the stack is touched. Without an image that has a shell nothing is measured.
+    Nothing of the stack is touched. If no image has a shell, nothing is measured.
     """
     engine = stack.facts.engine
     document = dict(stack.facts.project.document)

@@ -1,4 +1,4 @@
-"""What a failed test left behind, kept as a branch `failed/RUN/TEST` of the dot that outlives the test run."""
+"""The state that a failed test left behind, kept as a branch `failed/RUN/TEST` of the dot that outlives the test run."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.commit import make_commit
 
 BRANCHES = "failed"
-_LONGEST = 110  # of what a branch is called on a remote, where a slash takes two of the 128 characters of a tag
+_LONGEST = 110  # characters of a branch's name on a remote, where a slash takes two of the 128 characters of a tag
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How many states a test run may keep, and how much of the store they may take together."""
+    """The number of states that a test run may keep, and the bytes of the store that they may take together."""
 
     commits: int = 10
     size_bytes: int = 1 << 30
@@ -28,7 +28,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Failure:
-    """A test that failed in a test run, and how it failed in words."""
+    """A test that failed in a test run. `what` tells people how it failed."""
 
     run: str
     test: str
@@ -37,18 +37,18 @@ class Failure:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The branch that holds the state; None where a limit of the run was reached, and `why_not` says which."""
+    """The branch that holds the state. It is None if a limit of the run was reached; `why_not` then says which."""
 
     branch: RefName | None
     why_not: str = ""
 
 
 def keep_evidence(live: LiveWorktree, lasting: DotName, start: Commit, failure: Failure, limits: Limits) -> Evidence:
-    """Commit the live state to a new branch of the dot `lasting`, the checkout's own or, of a clone, the original's. The
-    checkout stays where it is.
+    """Commit the live state to a new branch of the dot `lasting`. The worktree stays on its own branch.
 
-    Containers are frozen for an instant, as for any commit. How much has changed since `start` is told by the sizes of files
-    before anything is copied. Several processes of a run share the limits. The caller holds the dot's lock.
+    `lasting` is the worktree's own dot, or for a clone the original's. Containers are frozen for an instant, as for any commit.
+    The sizes of files that changed since `start` tell, before anything is copied, whether the limits allow it. All processes of a
+    run share the limits. The caller holds the dot's lock.
     """
     store = live.store
     with contextlib.ExitStack() as held:
@@ -72,9 +72,10 @@ def keep_evidence(live: LiveWorktree, lasting: DotName, start: Commit, failure: 
 
 
 def failed_branch(failure: Failure, taken: Collection[str]) -> RefName:
-    """Return a name for the state of a failed test that is not taken, and short enough for any remote.
+    """Return a name for the state of a failed test. It is not in `taken`, and short enough for any remote.
 
-    What a branch may not be called is `-`; of what is too long the end is kept, and a number tells equal ones apart.
+    Characters that a branch must not have become `-`. A name that is too long loses its beginning. A name that is taken gets a
+    number at its end.
     """
     words = re.sub(r"[^A-Za-z0-9_./-]+", "-", failure.test.replace("::", "/"))
     words = "/".join(part for piece in words.split("/") if (part := re.sub(r"\.\.+", ".", piece).strip(".-")))

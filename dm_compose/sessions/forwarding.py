@@ -1,4 +1,4 @@
-"""Fixed addresses on this machine for services that move: TCP connections to them are passed on to wherever these are now."""
+"""Fixed addresses on this machine for services that move. A TCP connection to one is passed on to the service's place of now."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ CONNECT_TIMEOUT_S = 10.0
 class Forwarder:
     """One port of 127.0.0.1 for each key (service and port), picked by the system and fixed for the object's life. Thread-safe.
 
-    A connection is passed on in both directions until both have ended: an end of one is handed on and leaves the other open. A
-    side that does not read stops the other from sending. What refuses or breaks a connection breaks the other half too.
+    A connection is passed on in both directions. If one direction ends, the other one stays open. If a side does not read, the
+    other one cannot send. If a side refuses or breaks its connection, the other side's connection is broken too.
     """
 
     def __init__(self) -> None:
@@ -44,13 +44,13 @@ class Forwarder:
         return tuple(self._listening)
 
     def address(self, key: Key, target: Address) -> Address:
-        """Return the fixed address of a key; one that has none yet gets one, which leads to `target`."""
+        """Return the fixed address of a key. A key that has none gets one, which leads to `target`."""
         return self._do(self._address(key, target))
 
     def switch(self, targets: Mapping[Key, Address]) -> None:
-        """Close all connections, and lead new ones to `targets`; those of a key that is not in it are closed at once.
+        """Close all connections, and lead new ones to `targets`. New ones of a key without a target are closed at once.
 
-        Who had connected before, or had begun to, is never passed on to a new target.
+        A client that connected before this call, or had begun to, is never passed on to a new target.
         """
         self._do(self._switch(dict(targets)))
 
@@ -80,7 +80,7 @@ class Forwarder:
     async def _switch(self, targets: dict[Key, Address]) -> None:
         self._targets = {}
         for key, listening in self._listening.items():
-            self._accept(key, listening)  # those that wait to be accepted have connected before
+            self._accept(key, listening)  # clients that wait to be accepted have connected before this call
         await self._end_connections()
         self._targets = targets
 
@@ -97,7 +97,7 @@ class Forwarder:
         await asyncio.gather(*ending, return_exceptions=True)
 
     def _accept(self, key: Key, listening: socket.socket) -> None:
-        """Accept whoever waits."""
+        """Accept all clients that wait."""
         while True:
             try:
                 client, _ = listening.accept()
@@ -105,7 +105,7 @@ class Forwarder:
                 return
             except ConnectionAbortedError:
                 continue
-            except OSError:  # no more descriptors: not asked again at once
+            except OSError:  # no descriptor is free: try again in a moment
                 self._loop.remove_reader(listening)
                 self._loop.call_later(PAUSE_S, self._listen, key, listening)
                 return
@@ -127,14 +127,14 @@ class Forwarder:
 
 
 def _reset(end: socket.socket) -> None:
-    """Close a connection so that its other side sees at once that it is broken, whatever has not been read. Idempotent."""
+    """Close a connection so that its other side sees at once that it is broken. Unread data is dropped. Idempotent."""
     with contextlib.suppress(OSError):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
     end.close()
 
 
 async def _pass_on(client: socket.socket, target: Address) -> None:
-    """Pass one connection on until both directions have ended; cancelled or failing, it breaks both halves."""
+    """Pass one connection on until both directions have ended. If this fails or is cancelled, both halves are broken."""
     server = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET)
     try:
         for end in (client, server):

@@ -1,6 +1,6 @@
-"""How a test run gets a stack and gives it back: the stack itself, a clone of it, or in turn with others.
+"""Leases: a test run gets a stack and gives it back. This is the stack itself, a clone of it, or one that it uses in turn.
 
-Each lease is a context manager that yields a session. Whatever it has taken it gives back in reverse order, on errors too.
+Each lease is a context manager that yields a session. It gives everything back in reverse order, also after an error.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from dm_compose.up.run import require_compose
 
 @contextlib.contextmanager
 def own_stack(stack: Stack, options: SessionOptions) -> Iterator[Session]:
-    """Lend the stack itself: what is uncommitted is kept, what is down is brought up on the commit's files, and all is ready.
+    """Lend the stack itself. It is put to the session's commit, its services are brought up, and it is ready.
 
-    Two leases of one dot exclude each other by a kernel lock. The store has on record what the stack held; the end puts that
-    back, and should the process be killed, the next command or session does. InUseError when another session does not end in
-    time, NotFoundError when there is no such commit.
+    The state of before, uncommitted changes included, is kept in the store and put back at the end. If this process is killed,
+    the next command or session puts it back. Two leases of one dot exclude each other by a kernel lock. InUseError if another
+    session does not end in time, NotFoundError if there is no such commit.
     """
     commit = _find(stack, options.commit)
     volumes_are_new = not stack.places(make_volumes=False)
@@ -50,9 +50,9 @@ def own_stack(stack: Stack, options: SessionOptions) -> Iterator[Session]:
 
 @contextlib.contextmanager
 def on_clone(clone: Clone, options: SessionOptions) -> Iterator[Session]:
-    """Lend a clone of a stack, made for this and removed with it. The original is not touched, and need not be up.
+    """Lend a clone of a stack, which is made now and removed at the end. The original is not touched, and need not be up.
 
-    Leases of clones do not exclude each other, nor one of the original.
+    Leases of clones exclude neither each other nor a lease of the original.
     """
     with running_clone(clone, options.commit) as running, _providers_told(clone):
         containers = SessionContainers(clone, options)
@@ -67,7 +67,7 @@ def on_clone(clone: Clone, options: SessionOptions) -> Iterator[Session]:
 
 @contextlib.contextmanager
 def _providers_told(clone: Clone) -> Iterator[None]:
-    """Have Compose take a clone down at the end where a provider made a part of it: nobody else can tell the provider."""
+    """Have Compose take a clone down at the end if a provider made a part of it, because only Compose can tell the provider."""
     try:
         yield
     finally:
@@ -77,10 +77,10 @@ def _providers_told(clone: Clone) -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_turn(stack: Stack, options: SessionOptions) -> Iterator[Session]:
-    """Use a stack that another process has up and lends to several, by a session of its own.
+    """Lend a stack that another process has brought up by a session of its own, for several processes that take turns.
 
-    Nothing is taken and nothing given back: restores are all that it is for. Every operation raises InUseError once that process
-    has gone, because the stack is its user's again.
+    Only restores are meant to be done: nothing is taken at the beginning, and nothing is given back at the end. When that process
+    has gone, every operation raises InUseError, because the stack is its user's again.
     """
 
     def check(live: LiveWorktree) -> None:
@@ -94,14 +94,14 @@ def in_turn(stack: Stack, options: SessionOptions) -> Iterator[Session]:
 
 
 def _find(stack: Stack, ref: str) -> Commit:
-    access = open_access(stack.facts.engine, [], stack.listener)
+    access = open_access(stack.facts.engine, [], stack.variables, stack.listener)
     with contextlib.closing(access.store) as store:
         return stack.find(store, ref)
 
 
 @contextlib.contextmanager
 def _state_kept(session: Session, *, volumes_are_new: bool) -> Iterator[None]:
-    """Keep what the stack holds, put it to the session's commit, and put back at the end what it held."""
+    """Keep the state of the stack, put the stack to the session's commit, and put the kept state back at the end."""
     commit = session.commit
     with session.live(new_session=True) as live:
         before_session(live, commit, any_version=session.options.any_version)
@@ -122,7 +122,7 @@ def _state_kept(session: Session, *, volumes_are_new: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _brought_up(session: Session) -> Iterator[None]:
-    """Bring up what is down and wait until it is ready; take it down at the end."""
+    """Bring up the services that are down and wait until they are ready. Take them down at the end."""
     containers, facts = session.containers, session.stack.facts
     found = containers.own()
     existing = {c.service for c in found}
@@ -146,7 +146,7 @@ def _brought_up(session: Session) -> Iterator[None]:
 def services_to_bring_up(services: Collection[str], plan: StackPlan, containers: Collection[Container]) -> list[str]:
     """Return the services that have to be brought up, given a stack's containers.
 
-    A service with state has to run. Any other one only has to exist, unless nothing of the stack runs: then all are brought up.
+    A service with state has to run. Any other one only has to exist. If nothing of the stack runs, all are brought up.
     """
     running = {c.service for c in containers if c.running}
     existing = {c.service for c in containers}

@@ -1,4 +1,4 @@
-"""Several stacks in turn: while one is in use the others stand by, restored; the used one is restored in the background."""
+"""Several stacks in turn. While one is in use, the others stand by, restored. A used one is restored in the background."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ class Standby(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """The stack's name in messages."""
 
     def stand_by(self) -> None:
-        """Restore it, whatever state it is in, and freeze it."""
+        """Restore the stack, in whatever state it is, and freeze it."""
 
     def why_changed(self, *, thoroughly: bool) -> str:
-        """Return why it may not be as `stand_by` left it, '' when it is; a look that is not thorough may overlook something."""
+        """Return why the stack may not be as `stand_by` left it, '' if it is. A look that is not thorough may miss something."""
 
     def resume(self) -> None:
-        """Let it run again and return when all of it answers."""
+        """Let the stack run again, and return when all of it answers."""
 
     def close(self) -> None:
-        """Remove it."""
+        """Remove the stack."""
 
 
 S = TypeVar("S", bound=Standby)
 
 
 @dataclass(eq=False)
-class _Place(Generic[S]):
-    """Room for one stack. The generation is raised whenever work on it begins: what comes of earlier work does not count."""
+class _Slot(Generic[S]):
+    """Room for one stack. The generation is raised when work on it begins, so that results of earlier work are thrown away."""
 
     stack: S | None = None
     generation: int = 0
@@ -49,20 +49,20 @@ class _Place(Generic[S]):
 class Rotation(Generic[S]):
     """Hands out one stack at a time, restored since it was last in use, and unchanged since then.
 
-    One that cannot be restored is closed and another one made in its place; so is one whose restore takes longer than anybody
-    has waited for it. `make` returns a new stack, `tell` hears of all that; both are called from threads. To be used by one
-    thread.
+    A stack that cannot be restored is closed, and another one is made in its place. The same happens if its restore takes longer
+    than `take` waits for it. `make` returns a new stack, and `tell` is told of all this; both are called from other threads. One
+    thread may use this object.
     """
 
     def __init__(self, make: Callable[[], S], count: int, tell: Callable[[str], None], timeout_s: float) -> None:
         self._make = make
         self._tell = tell
         self._timeout_s = timeout_s
-        self._places: list[_Place[S]] = [_Place() for _ in range(count)]
-        self._used: _Place[S] | None = None
+        self._slots: list[_Slot[S]] = [_Slot() for _ in range(count)]
+        self._used: _Slot[S] | None = None
         self._changed = threading.Condition()  # guards all below
-        self._fresh: deque[_Place[S]] = deque()
-        self._at_work: set[_Place[S]] = set()
+        self._fresh: deque[_Slot[S]] = deque()
+        self._at_work: set[_Slot[S]] = set()
         self._failure: Exception | None = None
         self._threads: list[threading.Thread] = []
         self._closing = threading.Event()
@@ -70,115 +70,115 @@ class Rotation(Generic[S]):
         self._watcher.start()
 
     def take(self) -> S:
-        """Give back the stack that is in use, and return another one, or that one again if it is the first to be ready.
+        """Give back the stack that is in use, and return the first one that is ready. It may be the same one again.
 
-        At once when one stands by, else within the timeout: NotReadyError. When no stack can be made the reason is raised, and
-        the next call tries again.
+        If a stack stands by, this returns at once. Otherwise it waits, and raises NotReadyError after the timeout. If no stack
+        can be made, the reason is raised, and the next call tries again.
         """
         deadline = time.monotonic() + self._timeout_s
         used, self._used = self._used, None
-        place = self._resumed()
+        slot = self._resumed()
         if used is not None:
             self._begin(used)
-        elif place is None:
+        elif slot is None:
             self._begin_anew()
-        while place is None:
+        while slot is None:
             self._wait(deadline)
-            place = self._resumed()
-        self._used = place
-        for other in self._places:
+            slot = self._resumed()
+        self._used = slot
+        for other in self._slots:
             if not other.generation:
                 self._begin(other)
-        assert place.stack is not None
-        return place.stack
+        assert slot.stack is not None
+        return slot.stack
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether none stands by, so that `take` would have to wait."""
+        """Whether no stack stands by, so that `take` would have to wait."""
         return not self._fresh
 
     def close(self) -> None:
-        """Wait for what is being done, and close all stacks."""
+        """Wait for work in the background to end, and close all stacks."""
         self._closing.set()
         self._watcher.join()
         for thread in self._threads:
             thread.join(self._timeout_s)
         with self._changed:
-            stacks = [place.stack for place in self._places if place.stack is not None and place not in self._at_work]
-            for place in self._places:
-                place.generation, place.stack = place.generation + 1, None
+            stacks = [slot.stack for slot in self._slots if slot.stack is not None and slot not in self._at_work]
+            for slot in self._slots:
+                slot.generation, slot.stack = slot.generation + 1, None
             self._fresh.clear()
         at_once(self._close, stacks)
 
     # Handing out
 
-    def _resumed(self) -> _Place[S] | None:
-        """Return a place whose stack runs, and is as its restore left it; None when none stands by."""
+    def _resumed(self) -> _Slot[S] | None:
+        """Let a stack that stands by run again, and return its slot. Return None if none stands by as its restore left it."""
         while True:
             with self._changed:
                 if not self._fresh:
                     return None
-                place = self._fresh.popleft()
-            assert place.stack is not None
-            problem = _problem(place.stack, thoroughly=True)
+                slot = self._fresh.popleft()
+            assert slot.stack is not None
+            problem = _problem(slot.stack, thoroughly=True)
             try:
                 if not problem:
-                    place.stack.resume()
-                    return place
+                    slot.stack.resume()
+                    return slot
             except Exception as error:
                 problem = _text(error)
-            self._repair(place, place.stack, problem)
+            self._repair(slot, slot.stack, problem)
 
     def _wait(self, deadline: float) -> None:
-        """Wait until one stands by."""
+        """Wait until a stack stands by."""
         with self._changed:
             if self._changed.wait_for(lambda: self._fresh or not self._at_work, max(0.0, deadline - time.monotonic())):
                 if not self._fresh:
                     assert self._failure is not None
                     raise self._failure
                 return
-            for place in list(self._at_work):
-                place.stack = None  # whoever is at work with it closes it
-                self._begin(place)
+            for slot in list(self._at_work):
+                slot.stack = None  # the thread that works with it closes it
+                self._begin(slot)
             raise NotReadyError(
-                f"none of {len(self._places)} stacks was ready within {self._timeout_s:.0f} s; others are made instead",
+                f"none of {len(self._slots)} stacks was ready within {self._timeout_s:.0f} s; others are made instead",
                 hint="A longer wait: --timeout SECONDS (or DM_TIMEOUT).",
             )
 
     def _begin_anew(self) -> None:
-        """Begin with the first place, or again with those where no stack could be made."""
+        """Begin to make the first stack, or try again in the slots where none could be made."""
         with self._changed:
             idle = not self._at_work and not self._fresh
-        for place in self._places if idle else ():
-            self._begin(place)
-            if place.generation == 1:
+        for slot in self._slots if idle else ():
+            self._begin(slot)
+            if slot.generation == 1:
                 return
 
     # In the background
 
-    def _begin(self, place: _Place[S]) -> None:
+    def _begin(self, slot: _Slot[S]) -> None:
         with self._changed:
-            place.generation += 1
-            self._at_work.add(place)
-            work = threading.Thread(target=self._work, args=(place, place.generation, place.stack), name="dm-spare", daemon=True)
+            slot.generation += 1
+            self._at_work.add(slot)
+            work = threading.Thread(target=self._work, args=(slot, slot.generation, slot.stack), name="dm-spare", daemon=True)
             self._threads = [*(t for t in self._threads if t.is_alive()), work]
         work.start()
 
-    def _work(self, place: _Place[S], generation: int, stack: S | None) -> None:
+    def _work(self, slot: _Slot[S], generation: int, stack: S | None) -> None:
         failure = None
         try:
-            stack = self._last_restore_by(stack)
+            stack = self._on_standby(stack)
         except Exception as error:
             stack, failure = None, error
-        self._done(place, generation, stack, failure)
+        self._done(slot, generation, stack, failure)
 
-    def _last_restore_by(self, stack: S | None) -> S:
-        """Have the stack stand by, or a new one."""
+    def _on_standby(self, stack: S | None) -> S:
+        """Have the stack stand by. If there is none, or it cannot be restored, have a new one stand by."""
         if stack is not None:
             try:
                 stack.stand_by()
             except Exception as error:
-                self._tell(f"{stack.name} cannot be restored, another one is made: {_text(error)}")
+                self._tell(f"{stack.name} cannot be restored, so another one is made: {_text(error)}")
                 self._close(stack)
             else:
                 return stack
@@ -190,16 +190,16 @@ class Rotation(Generic[S]):
             raise
         return made
 
-    def _done(self, place: _Place[S], generation: int, stack: S | None, failure: Exception | None = None) -> None:
-        """Say what has come of work on a place; too late, it is thrown away."""
+    def _done(self, slot: _Slot[S], generation: int, stack: S | None, failure: Exception | None = None) -> None:
+        """Record the result of work on a slot. If newer work has begun there, the result is thrown away."""
         with self._changed:
-            if place.generation == generation:
-                place.stack = stack
-                self._at_work.discard(place)
+            if slot.generation == generation:
+                slot.stack = stack
+                self._at_work.discard(slot)
                 if stack is not None:
-                    self._fresh.append(place)
+                    self._fresh.append(slot)
                 elif failure is not None:
-                    self._failure = failure  # raised when there is no other stack
+                    self._failure = failure  # raised if there is no other stack
                     self._tell(f"a stack cannot be made: {_text(failure)}")
                 self._changed.notify_all()
                 return
@@ -207,26 +207,26 @@ class Rotation(Generic[S]):
             self._close(stack)
 
     def _watch(self) -> None:
-        """Look after those that stand by, so that one that dies is noticed before it is wanted."""
+        """Check the stacks that stand by every second, so that one that has died is replaced before it is needed."""
         while not self._closing.wait(WATCH_S):
-            for _ in self._places:
+            for _ in self._slots:
                 with self._changed:
                     if not self._fresh:
                         break
-                    place = self._fresh.popleft()
-                    generation, stack = place.generation, place.stack
-                    self._at_work.add(place)
+                    slot = self._fresh.popleft()
+                    generation, stack = slot.generation, slot.stack
+                    self._at_work.add(slot)
                 assert stack is not None
                 problem = _problem(stack, thoroughly=False)
                 with self._changed:
-                    if problem and place.generation == generation:
-                        self._repair(place, stack, problem)
+                    if problem and slot.generation == generation:
+                        self._repair(slot, stack, problem)
                         continue
-                self._done(place, generation, stack)
+                self._done(slot, generation, stack)
 
-    def _repair(self, place: _Place[S], stack: S, problem: str) -> None:
-        self._tell(f"{stack.name} was changed while it stood by, it is restored again: {problem}")
-        self._begin(place)
+    def _repair(self, slot: _Slot[S], stack: S, problem: str) -> None:
+        self._tell(f"{stack.name} was changed while it stood by, so it is restored again: {problem}")
+        self._begin(slot)
 
     def _close(self, stack: S) -> None:
         try:

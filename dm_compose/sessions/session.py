@@ -1,4 +1,4 @@
-"""What a test run can do with a stack that it has been lent. How a stack is lent: leases.py and spares.py."""
+"""A session: the things that a test run can do with a stack that it has been lent. leases.py and spares.py lend it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from dm_compose.untouched.last_restore import EVERYTHING, LastRestore, Touched, 
 
 
 class Lease(Protocol):
-    """A stack as a test run has it: its own, a clone, in turn with others, or one of several in rotation.
+    """A stack that a test run has: the stack itself, a clone, one that it uses in turn, or one of several in rotation.
 
-    `commit` is where tests start from. `session` is the session on the stack in use now; with spares a restore may change it.
+    Tests start from `commit`. `session` is the session on the stack that is in use now. With spares a restore may change it.
     """
 
     @property
@@ -40,10 +40,10 @@ class Lease(Protocol):
     def commit(self) -> Commit: ...
 
     def what_changed(self, commit: Commit) -> Touched:
-        """Return what may have changed since the stack was last put to `commit`; false where nothing has."""
+        """Return what may have changed since the stack was last put to `commit`. It is false if nothing has."""
 
     def restore(self, commit: Commit, changed: Touched | None = None) -> RestoreReport:
-        """Put the stack to a commit. `changed` is the answer of `what_changed`, which is asked where it is not given."""
+        """Put the stack to a commit. `changed` is the result of `what_changed`, which is called if it is not given."""
 
     def endpoint(self, service: str, port: int) -> tuple[str, int]:
         """Return (host, port) by which a port of a service can be reached from here."""
@@ -52,8 +52,8 @@ class Lease(Protocol):
 class Session:
     """One test run's use of one stack. Not thread-safe.
 
-    `keeps_up` are the services that each restore has running again, should a test have stopped them. `check` is called before
-    each operation, with the stack as it is then, and may raise.
+    `keeps_up` are the services that each restore starts again if a test has stopped them. `check` is called before each
+    operation, with the stack as it is then, and may raise.
     """
 
     def __init__(
@@ -79,18 +79,21 @@ class Session:
 
     @contextlib.contextmanager
     def live(self, *, new_session: bool = False) -> Iterator[LiveWorktree]:
-        """Look at the stack and hold its dot's lock; see OpenStack.live."""
+        """Look at the stack and hold its dot's lock. See OpenStack.live."""
         with self._opened.live(new_session=new_session) as live:
             self._check(live)
             yield live
 
     def keep_up(self) -> None:
-        """Note which services with state run now: each restore has them run again."""
+        """Note the services with state that run now. From now on each restore has them running."""
         running = {c.service for c in self.stack.containers() if c.running and not c.one_off}
         self.keeps_up = frozenset(running & self.stack.facts.plan.stateful_services())
 
     def arrived(self) -> None:
-        """Note that the stack came up on the commit's files, unless there are others that may have written something by now."""
+        """Note that the stack came up on the commit's files, so that nothing has touched it yet.
+
+        Nothing is noted if there are providers or services without state, because these may have written something by now.
+        """
         project = self.stack.facts.project
         if not project.providers and project.services.keys() == self.stack.facts.plan.stateful_services():
             with self.live() as live:
@@ -105,22 +108,22 @@ class Session:
 
     @property
     def proves_untouched(self) -> bool:
-        """Whether it can be proven what was left alone; otherwise a restore takes all datastores down that may have changed."""
+        """Whether containers can be proven untouched. If not, a restore takes down all datastores that may have changed."""
         return self.stack.facts.engine.facts().local
 
     def what_changed(self, commit: Commit | None = None) -> Touched:
-        """Return what may have changed since the last restore, which was to `commit`, if given. Takes no lock.
+        """Return what may have changed since the last restore. It is false if it is proven that nothing has. Takes no lock.
 
-        False where it is proven that nothing has; that takes milliseconds.
+        If `commit` is given and the last restore was to another one, everything has. The proof takes milliseconds.
         """
         return self.last_restore.touched(commit.id if commit is not None else None)
 
     def restore(self, commit: Commit, changed: Touched | None = None) -> RestoreReport:
-        """Put the stack to a commit and throw away what was there; return when every datastore that was touched answers.
+        """Put the stack to a commit and throw its state away. Return when every datastore that was touched answers.
 
-        `changed` is the answer of `what_changed`, which is asked where it is not given. What has not changed is left alone; when
-        that is everything, no lock is taken. A container with state that the session had running and that is down or paused
-        by now runs again.
+        `changed` is the result of `what_changed`, which is called if it is not given. Anything that has not changed is left
+        alone. If nothing has changed, no lock is taken. A container with state that the session had running, and that is down or
+        paused by now, runs again.
         """
         began = time.monotonic()
         changed = self.what_changed(commit) if changed is None else changed
@@ -147,12 +150,12 @@ class Session:
         return report
 
     def _fallen(self, live: LiveWorktree) -> dict[str, Container | None]:
-        """Return the services that are to be up and are down, paused or (None) gone by now."""
+        """Return the services that should be up but whose container is down, paused or (None) gone."""
         mine = {c.service: c for m in live.members if (c := m.container).project == live.project and not c.one_off}
         return {s: mine.get(s) for s in self.keeps_up if s not in mine or mine[s].state not in ("running", "restarting")}
 
     def wait_until_ready(self) -> None:
-        """Return when every running container with state answers; NotReadyError."""
+        """Return when every running container with state answers. NotReadyError."""
         with self.live() as live:
             await_all(live, self.options.ready_timeout_s)
 
@@ -169,7 +172,7 @@ class Session:
             return self.stack.keep(live, message)
 
     def keep_evidence(self, start: Commit, failure: Failure, limits: Limits) -> Evidence:
-        """Keep the live state of a failed test that began at `start` as a branch; see evidence.keep_evidence."""
+        """Keep the live state of a failed test that began at `start` as a branch. See evidence.keep_evidence."""
         with self.live() as live:
             return keep_evidence(live, self.stack.lasting_dot(live.store), start, failure, limits)
 
@@ -180,13 +183,13 @@ class Session:
             return changed.reasons(live)
 
     def written_subdots(self) -> set[SubdotName]:
-        """Return the subdots that were written to since the last restore; see last_restore.written_subdots."""
+        """Return the subdots that were written to since the last restore. See last_restore.written_subdots."""
         changed = self.what_changed()
         with self.live() as live:
             return written_subdots(live, changed, self.last_restore.arrived_at)
 
     def container(self, service: str) -> Container:
-        """Return the running container of a service; NotFoundError names the services there are."""
+        """Return the container of a service, a running one if there is one. NotFoundError lists all services."""
         found = [c for c in self.stack.containers() if c.service == service and not c.one_off]
         if not found:
             known = ", ".join(self.stack.facts.project.services)
@@ -194,8 +197,9 @@ class Session:
         return next((c for c in found if c.running), found[0])
 
     def endpoint(self, service: str, port: int) -> tuple[str, int]:
-        """Return (host, port) by which a port of a service can be reached from here: published on this host, else in the
-        container.
+        """Return (host, port) by which a port of a service can be reached from here. NotFoundError if it cannot.
+
+        It is the address on this host if the port is published there, else the one of the container.
         """
         found = endpoints(self.stack.facts.engine, self.container(service), port)
         if not found:
@@ -203,7 +207,7 @@ class Session:
         return found[-1]
 
     def run(self, service: str, command: Sequence[str], *, user: str = "") -> tuple[int, str]:
-        """Run a command in a service's container; return its exit code and output."""
+        """Run a command in a service's container, and return its exit code and output."""
         return self.stack.facts.engine.run(self.container(service).id, command, user=user)
 
     def logs(self, service: str, lines: int) -> str:

@@ -28,13 +28,14 @@ from dm_compose.sessions.leases import on_clone
 from dm_compose.sessions.options import SessionOptions
 from dm_compose.sessions.rotation import Rotation
 from dm_compose.sessions.session import Session
-from dm_compose.untouched.last_restore import EVERYTHING, UNKNOWN, Touched
+from dm_compose.untouched.last_restore import EVERYTHING, Touched
+from dm_compose.untouched.witness import UNKNOWN
 
 
 class SpareClone:
-    """A clone that can stand by: restored, ready, and all its containers paused. See rotation.Standby.
+    """A clone that can stand by: restored, ready, and with all its containers paused. See rotation.Standby.
 
-    Containers without state are paused before the restore, so that nothing of the stack itself writes between restore and pause.
+    Containers without state are paused before the restore, so that none of them writes between restore and pause.
     """
 
     def __init__(self, clone: Clone, options: SessionOptions) -> None:
@@ -56,9 +57,10 @@ class SpareClone:
         return [m.container for m in self._members]
 
     def stand_by(self) -> None:
-        """Put the clone to its commit, wait until it is ready, and pause it: nothing has reached it in between.
+        """Put the clone to its commit, wait until it is ready, and pause it.
 
-        Where something does each time, because a service that is restarted talks at once, it is accepted.
+        If something has reached a container between restore and pause, this is done once more. If something does so each time,
+        because a service that is restarted talks at once, it is accepted.
         """
         session, last = self.session, self.session.last_restore
         causes = self._restored_and_paused()
@@ -75,16 +77,17 @@ class SpareClone:
         self._unproven = last.touched_containers().keys() if causes else frozenset()
 
     def _restored_and_paused(self) -> Mapping[str, str]:
-        """Return the containers (ids) that may have been touched in between, with the reason."""
+        """Restore and pause the clone. Return the containers (ids) that may have been touched in between, with the reason."""
         self._pause(c for c in self._running() if c.service not in self.session.keeps_up)
         self.session.restore(self.session.commit)
         self._pause(self._running())
         return self.session.last_restore.paused()
 
     def why_changed(self, *, thoroughly: bool) -> str:
-        """Return what has reached the clone since it stands by, '' for nothing. Files are looked at `thoroughly` only.
+        """Return what has reached the clone since it stands by, '' for nothing. Only a thorough look checks files.
 
-        Containers of which nothing could be proven then (see witness) have been paused since, and their files are looked at.
+        A container that something had reached each time (see `stand_by`) is left out. It has been paused since, and a thorough
+        look checks its files.
         """
         last = self.session.last_restore
         changed = last.touched(self.session.commit.id) if thoroughly else Touched(containers=last.touched_containers())
@@ -98,7 +101,7 @@ class SpareClone:
         return "; ".join([*found, *others])
 
     def resume(self) -> None:
-        """Have all run again and return when every datastore answers; NotReadyError."""
+        """Let all containers run again, and return when every datastore answers. NotReadyError."""
         session = self.session
 
         def resume(member: Member) -> None:
@@ -111,7 +114,7 @@ class SpareClone:
         session.last_restore.thawed()
 
     def targets(self, keys: Iterable[Key]) -> dict[Key, Address]:
-        """Return where ports of services are, as far as they can be reached; true until a container is restarted."""
+        """Return the addresses of ports that can be reached. They are right until a container is restarted."""
         by_service = {c.service: c for c in self.containers if not c.one_off}
         found = {
             (service, port): endpoints(self._engine, by_service[service], port) for service, port in keys if service in by_service
@@ -119,7 +122,7 @@ class SpareClone:
         return {key: places[-1] for key, places in found.items() if places}
 
     def memory_bytes(self) -> int | None:
-        """Return how much memory its containers hold, None when the engine does not tell."""
+        """Return the memory that the clone's containers hold, None if the engine does not tell."""
         found = [self._engine.memory_bytes(c.id) for c in self.containers if c.running]
         known = [count for count in found if count is not None]
         return sum(known) if len(known) == len(found) else None
@@ -146,7 +149,7 @@ class SpareClone:
 def with_spares(stack: Stack, options: SessionOptions, count: int, run: str, worker: str) -> Iterator[SpareStacks]:
     """Lend clones of a stack in rotation: one in use and `count` that stand by. The original is not touched, and need not be up.
 
-    The first clone is made and ready when the block begins; its spares are made meanwhile and later. All go with the block.
+    The first clone is ready when the block begins. The spares are made meanwhile and later. All are removed when the block ends.
     """
     stacks = SpareStacks(stack, options, count, run, worker)
     try:
@@ -159,8 +162,8 @@ def with_spares(stack: Stack, options: SessionOptions, count: int, run: str, wor
 class SpareStacks:
     """One test run's use of several clones of a stack in rotation; see session.Lease.
 
-    A restore to the session's commit of a stack that was touched hands out the next clone: `session` is another one then. Ports
-    have one address for the whole run.
+    If the clone in use was touched, a restore to the session's commit hands out the next clone, so that `session` is another one
+    then. Ports have one address for the whole run.
     """
 
     def __init__(self, original: Stack, options: SessionOptions, spares: int, run: str, worker: str) -> None:
@@ -190,7 +193,7 @@ class SpareStacks:
 
     @property
     def session(self) -> Session:
-        """The session on the clone in use; the next one where the last could not be had."""
+        """The session on the clone in use. If no clone could be handed out last time, it is tried again."""
         return self._in_use().session
 
     @property
@@ -198,17 +201,18 @@ class SpareStacks:
         return self.session.commit
 
     def what_changed(self, commit: Commit) -> Touched:
-        """Return what may have changed. Files are looked at last: where a container was touched, they are not."""
+        """Return what may have changed. If a container was touched, files are not looked at."""
         self._tell_heard()
         session = self.session
         causes = session.last_restore.touched_containers()
         return Touched(containers=causes, known=causes.keys()) if causes else session.what_changed(commit)
 
     def restore(self, commit: Commit, changed: Touched | None = None) -> RestoreReport:
-        """Have the stack at a commit, ready.
+        """Have a clone at a commit, ready.
 
-        A stack that nothing has touched since it was put there stays. To the session's commit the next clone is handed out and
-        all connections to the one before are closed; to another one the clone is restored in place.
+        If nothing has touched the clone in use since it was put to that commit, it stays. Otherwise it depends on the commit. For
+        the session's own, the next clone is handed out and all connections to the last one are closed. For any other commit, the
+        clone in use is restored in place.
         """
         began = time.monotonic()
         current = self._in_use()
@@ -226,7 +230,7 @@ class SpareStacks:
         return replace(report, total_s=time.monotonic() - began)
 
     def _reasons(self, current: SpareClone, changed: Touched) -> Mapping[str, str]:
-        """Return the services that were touched, with the reason, for people."""
+        """Return the services that were touched, each with the reason as people read it."""
         labels = {c.id: c.label for c in current.containers}
         subdots = (s for s in current.session.stack.facts.plan.subdots if s.name in changed.subdots)
         written = {s.services[0]: f"files of {s.name} were written to" for s in subdots}
@@ -242,7 +246,7 @@ class SpareStacks:
     def _rotate(self) -> SpareClone:
         if self._current is not None and self._rotation.is_waited_for and not self._waited:
             self._waited = True
-            self._listen(Event("wait", "no spare is ready; waiting for the first one, now and whenever tests are faster"))
+            self._listen(Event("wait", "no spare is ready; waiting for one, now and whenever tests are faster than restores"))
         self._current = None
         self._forwarder.switch({})
         try:
@@ -259,7 +263,7 @@ class SpareStacks:
         clone.listener = self._listen
         return SpareClone(clone, self._options)
 
-    # Events: told in the session's own thread only
+    # Events. The listener is called in the session's own thread only.
 
     def _listen(self, event: Event) -> None:
         if event.what == "durability":  # the same for all clones

@@ -1,11 +1,11 @@
-"""A test's restore: a commit's files are put in place, and whatever was there is thrown away."""
+"""A test's restore: a commit's files are put in place, and the files of before are thrown away."""
 
 from __future__ import annotations
 
 import time
 
 from dm_compose.core.commit import Commit
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.plans import plan_restore, put_back_anyway
 from dm_compose.operations.restore import RestoreReport, put_in_place
@@ -15,16 +15,16 @@ from dm_compose.untouched.last_restore import EVERYTHING, Touched
 def throw_away_and_restore(
     live: LiveWorktree, target: Commit, *, touched: Touched = EVERYTHING, timeout_s: float = DEFAULT_TIMEOUT_S
 ) -> RestoreReport:
-    """Put a commit's files in place and throw away what was there: head, branch and reflog stay.
+    """Put a commit's files in place and throw away the files of before. Head, branch and reflog stay.
 
-    As atomic as restore.move_to. A subdot that is known to be at that commit still, because nothing has `touched` it, is left
-    alone. The caller holds the dot's lock.
+    As atomic as restore.move_to. A subdot that is still at that commit, because nothing has `touched` it, is left alone. The
+    caller holds the dot's lock.
     """
     began = time.monotonic()
     left = touched.untouched_subdots(live)
     inner = live.inner()
     causes = touched.causes(live)
-    decided = {*left, *put_back_anyway(live.members, causes)}  # whatever their files are
+    decided = {*left, *put_back_anyway(live.members, causes)}  # so their files need not be compared
     directories = {s: d for s, d in live.directories.items() if s not in decided or any(inner.values())}
     differing = live.store.differing(*live.where, directories, target.id) if directories else []
     wanted = [s for s in live.wanted(target) if s not in left]

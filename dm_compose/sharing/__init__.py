@@ -1,1 +1,1 @@
-"""States that come from and go to remotes: push, pull, clone, up from a commit, seeds."""
+"""States that come from remotes or go there: push, pull, clone, up from a commit, seeds."""

@@ -1,4 +1,4 @@
-"""A store's remotes: their names, and moving dots to and from them."""
+"""A store's remotes: their names, and the transfer of dots to and from them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from dm_compose.remotes.base import Context, Remote
 from dm_compose.remotes.names import RemoteName
 from dm_compose.remotes.registry import open_remote
 from dm_compose.remotes.url import RemoteUrl
+from dm_compose.sharing.remote_ref import NAMESPACE
 from dm_compose.store.api import Store
 from dm_compose.store.exchange import NewDot
 from dm_compose.transfer import Fetched, Pushed, Relation, download, push
 
-ADMIN = DotName("admin")
 _REMOTE, _CURRENT = "remote.", "current-remote"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
@@ -42,8 +42,9 @@ class NamedRemote:
 
 @dataclass(frozen=True)
 class Pulled:
-    """A pull that was done: what came, and where the local branch stands now. `stashed` is the branch that keeps what was there
-    when the two had diverged.
+    """A pull that was done. `branch` is the local branch, and `head` its commit now.
+
+    `stashed` is the branch that keeps the local commits, if the two branches had diverged.
     """
 
     fetched: Fetched
@@ -68,10 +69,10 @@ class Remotes:
         return [NamedRemote(n, RemoteUrl.parse(settings[_REMOTE + n]), n == settings.get(_CURRENT)) for n in names]
 
     def add(self, name: str, url: RemoteUrl) -> None:
-        """Give an address a name; the first remote is the current one. ExistsError, UsageError."""
+        """Give an address a name. The first remote becomes the current one. ExistsError, UsageError."""
         if not _NAME.fullmatch(name):
             raise UsageError(f"invalid remote name {name!r}", hint="Use letters, digits, '_' and '-' (these two not first).")
-        open_remote(url).close()  # an address of a kind that nobody knows is refused here
+        open_remote(url).close()  # refuses an address of an unknown kind
         with self.dots.store() as store:
             settings = store.settings()
             if _REMOTE + name in settings:
@@ -81,7 +82,7 @@ class Remotes:
                 store.set_setting(_CURRENT, name)
 
     def remove(self, name: str) -> None:
-        """Forget a remote and the upstreams there; what it holds stays. NotFoundError."""
+        """Forget a remote and the upstreams there. The remote keeps its dots. NotFoundError."""
         with self.dots.store() as store:
             self._url(store, name)
             store.set_setting(_REMOTE + name, None)
@@ -102,12 +103,12 @@ class Remotes:
         if (text := settings.get(_REMOTE + name)) is not None:
             return RemoteUrl.parse(text)
         if "/" in name:
-            return RemoteUrl.parse(name)
+            return RemoteUrl.parse(name, self.dots.variables.user_home)
         known = ", ".join(sorted(key.removeprefix(_REMOTE) for key in settings if key.startswith(_REMOTE))) or "none"
         raise NotFoundError(f"there is no remote {name}", hint=f"Known: {known}. `remote add NAME URL` adds one.")
 
     def is_remote(self, word: str) -> bool:
-        """Whether a word names a remote: a known one, or by its address."""
+        """Whether a word names a remote, by a known name or by its address."""
         return "/" in word or any(remote.name == word for remote in self.known())
 
     @contextlib.contextmanager
@@ -124,12 +125,12 @@ class Remotes:
     # Upstreams
 
     def upstream(self, store: Store, name: str, dot: DotName) -> RemoteName:
-        """Return what a dot is called on a remote: as it was pushed or cloned first, else `admin/DOT`."""
+        """Return the name of a dot on a remote: the one that it was pushed to or cloned from, else `admin/DOT`."""
         text = store.settings().get(upstream_key(name, dot))
-        return RemoteName.parse(text) if text is not None else RemoteName(ADMIN, dot)
+        return RemoteName.parse(text) if text is not None else RemoteName(NAMESPACE, dot)
 
     def set_upstream(self, name: str, dot: DotName, theirs: RemoteName) -> None:
-        """Remember what a dot is called on a remote. NotFoundError."""
+        """Remember the name of a dot on a remote. NotFoundError."""
         with self.dots.store() as store:
             self._url(store, name)
             if not store.has_dot(dot):
@@ -137,7 +138,7 @@ class Remotes:
             store.set_setting(upstream_key(name, dot), str(theirs))
 
     def upstreams(self, dot: DotName) -> Mapping[str, RemoteName]:
-        """Return what a dot is called on each remote where that is known."""
+        """Return the name of a dot on each remote for which one is known."""
         with self.dots.store() as store:
             settings = store.settings()
         end = f".{dot}"
@@ -149,23 +150,23 @@ class Remotes:
     def push(
         self, name: str, dot: Dot, branch: RefName | None = None, theirs: RemoteName | None = None, *, stash: bool = False
     ) -> Pushed:
-        """Send a branch, by default the one that a dot stands on, and remember where it went; see transfer.push."""
-        with dot.opened(lock=False) as live, self.opened(name) as remote:
+        """Send a branch to a remote, and remember its name there. The default is the current branch. See transfer.push."""
+        with dot.live(lock=False) as live, self.opened(name) as remote:
             store = live.store
             target = theirs or self.upstream(store, name, live.dot)
-            self._begin(f"Pushing {ADMIN}/{live.dot} to {name}:{target}")
+            self._begin(f"Pushing {NAMESPACE}/{live.dot} to {name}:{target}")
             done = push(store, live.dot, branch or live.state().branch, remote, target, self.dots.listener, stash=stash)
             store.set_setting(upstream_key(name, live.dot), str(target))
             return done
 
     def clone(self, name: str, theirs: RemoteName, branch: RefName = DEFAULT_BRANCH, local: DotName | None = None) -> Fetched:
-        """Make a dot of a branch on a remote: a tree with the branch's files. ExistsError for the dot.
+        """Make a dot of a branch on a remote: a tree with the branch's files. ExistsError if the dot exists.
 
-        Killed in the middle it leaves no dot, or one that whoever works with it next finishes first.
+        If this is killed, there is no dot, or one that the next command with it finishes first.
         """
         dot = local or theirs.dot
         with self.dots.store() as store, self.opened(name) as remote:
-            self._begin(f"Cloning {name}:{theirs} into {ADMIN}/{dot}")
+            self._begin(f"Cloning {name}:{theirs} into {NAMESPACE}/{dot}")
             _refuse_other(store, dot)
             with download(remote, theirs, branch, store, dot, self.dots.listener) as got, locked(store, dot, self.dots.listener):
                 _refuse_other(store, dot)
@@ -177,18 +178,19 @@ class Remotes:
         self.dots.listener(Event("begin", what))
 
     def pull(self, name: str, dot: Dot, branch: RefName | None = None, *, stash: bool = False) -> Pulled:
-        """Bring a branch, by default the one that a dot stands on, up to what a remote has.
+        """Bring a branch up to date with a remote. The default is the current branch.
 
-        UncommittedError where the branch is checked out with uncommitted changes, DivergedError when both sides have commits
-        that the other lacks; with `stash` what is here stays as branch `BRANCH-DIVERGED-<time>`. InUseError for a branch that is
-        checked out in another worktree. The containers of what changed go down and come back; `undo` takes it back.
+        If the branch is checked out, containers of the subdots that change go down and come back, and `undo` takes the pull back.
+        With `stash` a branch `BRANCH-DIVERGED-<time>` keeps the local commits, if each side has commits that the other lacks;
+        without it this raises DivergedError. UncommittedError if the branch is checked out with uncommitted changes. InUseError
+        if it is checked out in another worktree.
         """
-        with dot.opened(lock=True) as live, self.opened(name) as remote:
+        with dot.live(lock=True) as live, self.opened(name) as remote:
             store = live.store
             wanted = branch or live.state().branch
             head = store.branches(live.dot).get(wanted)
             theirs = self.upstream(store, name, live.dot)
-            self._begin(f"Pulling {ADMIN}/{live.dot} from {name}:{theirs}")
+            self._begin(f"Pulling {NAMESPACE}/{live.dot} from {name}:{theirs}")
             with download(remote, theirs, wanted, store, live.dot, self.dots.listener, head=head) as got:
                 report = got.report
                 if report.relation in (Relation.SAME, Relation.AHEAD):
@@ -210,7 +212,7 @@ class Remotes:
 
 
 def _stash(store: Store, dot: DotName, branch: RefName, head: CommitId) -> RefName:
-    """Return a branch that keeps what `branch` has: a new one, unless a pull that was killed has made it."""
+    """Return a branch that keeps the commits of `branch`. It is made, unless a pull that was killed has made it already."""
     mark = f"{branch}-DIVERGED-"
     for name, kept in store.branches(dot).items():
         if kept == head and name.startswith(mark):
@@ -222,4 +224,4 @@ def _stash(store: Store, dot: DotName, branch: RefName, head: CommitId) -> RefNa
 
 def _refuse_other(store: Store, dot: DotName) -> None:
     if store.has_dot(dot):
-        raise ExistsError(f"dot {dot} exists already", hint="`pull` gets what is new; `clone --local-name` makes another.")
+        raise ExistsError(f"dot {dot} exists already", hint="`pull` brings it up to date; `clone --local-name` makes another.")

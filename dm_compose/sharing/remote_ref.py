@@ -1,4 +1,4 @@
-"""Where a stack's state comes from, in one word: `REMOTE:NS/DOT[@REF]`. Pure."""
+"""A commit on a remote, named in one word: `REMOTE:NS/DOT[@REF]`. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from dm_compose.core.names import DEFAULT_BRANCH, CommitId, RefName
+from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName
 from dm_compose.errors import UsageError
 from dm_compose.remotes.names import RemoteName
 
-DEFAULT_NAMESPACE = "admin"
+NAMESPACE = DotName("admin")
 _HINT = "For example: hub:team/shop, hub:team/shop@BRANCH, oci://hub.example/team:admin/shop, /srv/dots:admin/shop@COMMIT"
 _PORT = re.compile(r"(?P<host>[a-z][a-z0-9+.-]*://[^/]+):\d+(/[^:]*)?")
 
@@ -25,10 +25,10 @@ class RemoteRef:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `REMOTE:NS/DOT[@REF]`; UsageError.
+        """Read `REMOTE:NS/DOT[@REF]`. UsageError if it is nothing of the kind.
 
-        The last colon ends REMOTE, because neither NS/DOT nor a REF has one. What could be the port of an address and its path
-        is taken for that: a dot is missing then. Without NS it is `admin`, without REF the branch `master`.
+        The last colon ends REMOTE, because neither NS/DOT nor a REF has one. A text that ends like the port and path of an
+        address is an address without a dot. The default of NS is `admin`, that of REF the branch `master`.
         """
         remote, colon, rest = text.rpartition(":")
         if not colon or not remote or rest.startswith("//") or _PORT.fullmatch(text):
@@ -37,14 +37,18 @@ class RemoteRef:
         if at and not ref:
             raise UsageError(f"{text!r} has nothing after the @", hint=_HINT)
         try:
-            name = RemoteName.parse(dot if "/" in dot else f"{DEFAULT_NAMESPACE}/{dot}")
-            return cls(remote, name, _ref(ref) if at else DEFAULT_BRANCH)
+            return cls(remote, remote_name(dot), _ref(ref) if at else DEFAULT_BRANCH)
         except UsageError as error:
             error.hint = _HINT
             raise
 
     def __str__(self) -> str:
         return f"{self.remote}:{self.name}@{self.ref}"
+
+
+def remote_name(text: str) -> RemoteName:
+    """Read `NS/DOT`, or `DOT` in the namespace `admin`. UsageError."""
+    return RemoteName.parse(text if "/" in text else f"{NAMESPACE}/{text}")
 
 
 def _ref(text: str) -> RefName | CommitId:

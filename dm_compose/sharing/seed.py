@@ -1,4 +1,4 @@
-"""`dm-compose seed`: a state that a command makes is made once, and from then on found on a remote by its content key."""
+"""`dm-compose seed`: a command makes a state once, and from then on a remote has it under its content key."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ METADATA = "seed_key"
 
 
 class Outcome(enum.Enum):
-    """Where a seed came from."""
+    """The origin of a seed."""
 
     HERE = "here"  # the store had it
-    PULLED = "pulled"
+    PULLED = "pulled"  # the remote had it
     MADE = "made"  # the command has run
 
 
 @dataclass(frozen=True)
 class SeedRequest:
-    """What is to be seeded: where seeds are kept, what the key is made from, and the command that makes the state."""
+    """A seed that the user asks for: the remote that keeps it, the sources of its key, and the command that makes its state."""
 
     remote: str
     name: RemoteName
@@ -55,7 +55,7 @@ class SeedRequest:
 
 @dataclass(frozen=True)
 class Seeded:
-    """A stack that is up on a seed. `why` says in words what led to the outcome and what became of the push."""
+    """A stack that is up on a seed. `why` tells people the reasons for the outcome, and for a push that was not done."""
 
     key: ContentKey
     outcome: Outcome
@@ -68,9 +68,9 @@ class Seeded:
 def seed(stack: Stack, remotes: Remotes, request: SeedRequest, options: UpOptions) -> Seeded:
     """Bring a stack up on the seed with its content key: from the store, else from the remote, else made by the command.
 
-    The command finds the stack up and empty; when it fails nothing is committed or pushed (CommandError). ExistsError where
-    volumes that it would start with are not empty. Of two that make the same seed at once one pushes, and the other takes it.
-    A remote that may only be read, or not even that, is no reason to fail: the state is here.
+    The command finds the stack up and empty. If it fails, nothing is committed or pushed (CommandError). ExistsError if the
+    volumes are not empty. If two processes make the same seed at once, one pushes it and the other takes that one. A remote that
+    does not let us write, or not even read, is no error, because the state is here.
     """
     began = time.monotonic()
     fetch_images(stack)
@@ -104,7 +104,7 @@ def seed(stack: Stack, remotes: Remotes, request: SeedRequest, options: UpOption
 
 
 def _here(remotes: Remotes, stack: Stack, key: ContentKey) -> Commit | None:
-    """Return the seed that the store has, whatever has been committed on top of it."""
+    """Return the seed if the store has it, also below later commits of its branch."""
     with remotes.dots.store() as store:
         dot = stack.identity(store)[0]
         head = store.branches(dot).get(key.branch) if store.has_dot(dot) else None
@@ -113,7 +113,7 @@ def _here(remotes: Remotes, stack: Stack, key: ContentKey) -> Commit | None:
 
 
 def _fetch(stack: Stack, remotes: Remotes, source: RemoteRef, key: ContentKey) -> Found:
-    """Get the seed from the remote; DivergedError where somebody has pushed something else under its name."""
+    """Get the seed from the remote. DivergedError if somebody has pushed something else to its branch."""
     found = fetch_commit(stack, remotes, source)
     if found.commit.metadata.get(METADATA) != key.key:
         raise DivergedError(
@@ -124,7 +124,7 @@ def _fetch(stack: Stack, remotes: Remotes, source: RemoteRef, key: ContentKey) -
 
 
 def _push_again(stack: Stack, remotes: Remotes, request: SeedRequest, key: ContentKey, source: RemoteRef, why: list[str]) -> bool:
-    """Push a seed that an earlier run could not push. A remote that cannot be asked is no error: the seed is here."""
+    """Push a seed that an earlier run could not push. A remote that cannot be asked is no error, because the seed is here."""
     try:
         return not _may_be_there(remotes, source, why) and _push(stack, remotes, request, key, why)
     except (RemoteError, DivergedError) as error:
@@ -133,7 +133,7 @@ def _push_again(stack: Stack, remotes: Remotes, request: SeedRequest, key: Conte
 
 
 def _may_be_there(remotes: Remotes, source: RemoteRef, why: list[str]) -> bool:
-    """Whether the remote has the seed; no for one that we may not even read."""
+    """Whether the remote has the seed. If it does not let us read, the answer is no."""
     assert isinstance(source.ref, RefName)
     try:
         with remotes.opened(source.remote) as remote:
@@ -146,7 +146,7 @@ def _may_be_there(remotes: Remotes, source: RemoteRef, why: list[str]) -> bool:
 
 
 def _push(stack: Stack, remotes: Remotes, request: SeedRequest, key: ContentKey, why: list[str]) -> bool:
-    """Push the seed; False where the remote does not let us."""
+    """Push the seed. Return False if the remote does not let us."""
     try:
         remotes.push(request.remote, stack, key.branch, request.name)
     except RemoteError as error:
@@ -162,17 +162,17 @@ def _make(stack: Stack, request: SeedRequest, key: ContentKey, options: UpOption
     """Bring the stack up empty on the seed's own branch, run the command and commit."""
     if not request.command:
         raise UsageError(f"there is no seed {key.key}, and no command that makes it", hint="For example: -- make seed")
-    with stack.opened(lock=True, create=True) as live:
+    with stack.live(lock=True, create=True) as live:
         if full := sorted(subdot for subdot in live.places if not is_empty(live, subdot)):
             raise ExistsError(
                 f"a seed is made from empty volumes, and {', '.join(full)} of dot {live.dot} hold data",
-                hint="`dm-compose down -v` removes them, and says first what is in no commit.",
+                hint="`dm-compose down -v` removes them; it first names the changes that are in no commit.",
             )
         live.store.begin_branch(live.dot, live.worktree, key.branch)
     start(stack, options)
     stack.listener(Event("run", " ".join(request.command)))
     try:
-        code = process.pass_through(request.command, process.environment(**_environment(stack, key)))
+        code = process.pass_through(request.command, _environment(stack, key))
     except OSError as error:
         raise CommandError(f"{request.command[0]} cannot be run: {error.strerror}", hint="Nothing was committed.") from None
     if code:
@@ -184,7 +184,7 @@ def _make(stack: Stack, request: SeedRequest, key: ContentKey, options: UpOption
 
 
 def _environment(stack: Stack, key: ContentKey) -> dict[str, str]:
-    """Return what the command is told: the key, the project for Compose, and where published ports are."""
+    """Return the variables for the command: the key, the project for Compose, and the addresses of published ports."""
     found = {"DM_SEED_KEY": key.key, "COMPOSE_PROJECT_NAME": stack.facts.project.name}
     if files := stack.compose.files():
         found["COMPOSE_FILE"] = os.pathsep.join(str(file) for file in files)

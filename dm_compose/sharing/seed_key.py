@@ -1,7 +1,7 @@
-"""The key of a seed: a digest of all that its data is made from. The same on every machine that has the same of these.
+"""The key of a seed: a digest of everything that its data is made from. The same sources give the same key on every machine.
 
-It is the sha256, cut to 32 digits, of a JSON document: the version of this format, the engine's architecture, each subdot with
-its datastore's image, the path, contents and executable bit of each file, and the user's own text.
+The key is the sha256, cut to 32 digits, of a JSON document with the version of this format, the engine's architecture, each
+subdot with its datastore's image, the path, contents and executable bit of each file, and the user's own text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DIGITS = 32
 
 @dataclass(frozen=True)
 class Part:
-    """One thing that a key is made of. `kind` is architecture, subdot, files or text; `digest` tells whether it is the same."""
+    """One source of a key. `kind` is architecture, subdot, files or text. `digest` changes when the source does."""
 
     kind: str
     name: str
@@ -37,7 +37,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ContentKey:
-    """A key, and what it was made of."""
+    """A key, and its sources."""
 
     key: str
     parts: tuple[Part, ...]
@@ -49,18 +49,20 @@ class ContentKey:
 
 
 def content_key(stack: Stack, globs: Sequence[str], text: str = "") -> ContentKey:
-    """Return the key of a stack's seed. `globs` start from the project's directory and see what a shell's would, `**` at any
-    depth; a directory stands for all files below it, hidden ones left out.
+    """Return the key of a stack's seed.
 
-    UsageError without globs and text, and for an absolute glob; NotFoundError for one that matches no file, and for an image
-    that the engine lacks.
+    `globs` are relative to the project's directory. They match as in a shell, and `**` matches at any depth. A directory stands
+    for all files below it, without hidden ones. UsageError without globs and text, and for an absolute glob. NotFoundError for a
+    glob that matches no file, and for an image that the engine lacks.
     """
     if not globs and not text:
         raise UsageError("a key needs something to be made from", hint="For example: --key-from 'migrations/**'")
     parts = [Part("architecture", stack.facts.engine.facts().architecture, "")]
     for subdot in sorted(stack.facts.plan.subdots, key=lambda s: s.name):
         service = stack.facts.project.services[subdot.services[0]]
-        identity = _identity(stack, service) if subdot.engine is not None else ""  # an application's image changes all the time
+        identity = (
+            _identity(stack, service) if subdot.engine is not None else ""
+        )  # an application's image changes all the time, so it does not count
         parts.append(Part("subdot", f"{subdot.name} ({service.name}:{subdot.path})", identity))
     directory = stack.compose.directory()
     parts += [_files(directory, pattern) for pattern in sorted(set(globs))]
@@ -70,10 +72,10 @@ def content_key(stack: Stack, globs: Sequence[str], text: str = "") -> ContentKe
 
 
 def _identity(stack: Stack, service: ComposeService) -> str:
-    """Return what tells a datastore's image from others on any machine.
+    """Return a text that identifies a datastore's image on any machine.
 
-    A registry's digest where it was pulled. One that Compose builds has another id on each machine: its engine and version
-    stand for it. Else the engine's id.
+    For an image that was pulled it is the registry's digest. An image that Compose builds has another id on each machine, so its
+    datastore and version stand for it. For any other image it is the engine's id.
     """
     image = stack.facts.images.get(service.name)
     if image is None:
@@ -89,7 +91,7 @@ def _identity(stack: Stack, service: ComposeService) -> str:
 
 
 def _pulled(image: Image) -> str | None:
-    """Return the digest that the image has in the registry it is named after, or in any."""
+    """Return the image's digest in the registry that its name says, else in any. None for an image that was not pulled."""
     digests = [name.rpartition("@") for name in image.pulled]
     wanted = image.reference.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
     named = [digest for name, _, digest in digests if wanted == name or wanted.startswith(f"{name}:")]
@@ -99,13 +101,13 @@ def _pulled(image: Image) -> str | None:
 def _files(directory: Path, pattern: str) -> Part:
     if os.path.isabs(pattern):
         raise UsageError(f"--key-from {pattern} does not start from the project's directory", hint=f"Here that is {directory}.")
-    with file_errors(f"reading what {pattern} matches"):
+    with file_errors(f"reading the files that {pattern} matches"):
         paths = sorted(set(_matching(directory, pattern)))
         found = [[path, bool(os.stat(directory / path).st_mode & 0o100), _sha256(directory / path)] for path in paths]
     if not found:
         raise NotFoundError(
             f"--key-from {pattern} matches no file below {directory}",
-            hint="Quote it, so that it is not the shell that expands it.",
+            hint="Quote it, so that the shell does not expand it.",
         )
     digest = hashlib.sha256(json.dumps(found, separators=(",", ":")).encode()).hexdigest()
     return Part("files", f"{pattern} ({len(found)})", digest)

@@ -1,9 +1,11 @@
-"""A stack's state from a remote: one commit is fetched, put into the volumes, and only then the datastores start on it.
+"""A stack's state from a remote: one commit is fetched and put into the volumes, and then the datastores start on it.
 
-`dm-compose up --from` is four steps, each of which may be killed and done again: fetch (nothing but the store changes), fill (a
-journalled restore), start, ready. What engines write while they start on what they have got is nobody's change. So that a run
-that is killed in between can tell, the setting `starting.DOT.WORKTREE` names the commit from before the first file is written
-until all is ready; what differs then is kept for `undo` rather than refused.
+`dm-compose up --from` has four steps: fetch (only the store changes), fill (a journalled restore), start, and wait until all is
+ready. Each may be killed and done again.
+
+While engines start on the files that they were given, they write, and that is no user's change. A run that is killed in between
+leaves such writes behind. So from before the first file is written until all is ready, the setting `starting.DOT.WORKTREE` names
+the commit. If the next run finds it, it keeps differences for `undo` and does not refuse to go on.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from dm_compose.compose.words import read_words
 from dm_compose.core.commit import Commit, Origin
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, RefName, SubdotName
+from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.dots.all_dots import Dots
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import ComposeError, UsageError
 from dm_compose.live.locks import locked
-from dm_compose.live.ready import DEFAULT_TIMEOUT_S, await_all
+from dm_compose.live.ready import await_all
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import before_up, would_be_lost
 from dm_compose.operations.fill import fill_live
@@ -39,7 +42,7 @@ _STARTING = "starting"
 
 @dataclass(frozen=True)
 class Found:
-    """A commit that is in the store now, and how it is related to the local branch of the same name (NEW: there is none)."""
+    """A commit that is in the store now, and its relation to the local branch of the same name (NEW if there is none)."""
 
     commit: Commit
     relation: Relation
@@ -48,9 +51,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Filling:
-    """What `up --from` did. `filled` are the subdots that were written to: none where the stack was at the commit already.
+    """A run of `up --from` that was done.
 
-    `saved` keeps what was uncommitted, if anything.
+    `filled` are the subdots that were written to. There are none if the stack was at the commit already. `saved` is the commit
+    with the uncommitted changes, if there were any.
     """
 
     commit: Commit
@@ -63,7 +67,11 @@ class Filling:
 
 @dataclass(frozen=True)
 class UpOptions:
-    """How to fill and start. `hard` keeps for `undo` what would be lost, instead of refusing; `words` are Compose's of `up`."""
+    """Options of filling and starting a stack.
+
+    `hard` keeps for `undo` the changes that would be lost; without it they are a reason to refuse. `words` are those of Compose's
+    `up`.
+    """
 
     hard: bool = False
     any_version: bool = False
@@ -75,9 +83,8 @@ class UpOptions:
 def up_from(stack: Stack, remotes: Remotes, source: RemoteRef, options: UpOptions) -> Filling:
     """Bring a stack up from a commit on a remote, and return when every datastore answers.
 
-    UncommittedError where something would be lost, DivergedError where the local branch has commits that the remote's lacks.
-    Idempotent: nothing is transferred or restarted where the stack is at the commit. Killed anywhere, it is finished by the
-    next run.
+    UncommittedError if changes would be lost. DivergedError if the local branch has commits that the remote's lacks. Idempotent:
+    if the stack is at the commit, nothing is transferred or restarted. If this is killed anywhere, the next run finishes it.
     """
     check_words(options.words)
     began = time.monotonic()
@@ -87,14 +94,15 @@ def up_from(stack: Stack, remotes: Remotes, source: RemoteRef, options: UpOption
 
 
 def check_words(words: Sequence[str]) -> None:
-    """Raise UsageError for words of Compose's `up` that do not go with filling it first."""
+    """Raise UsageError for words of Compose's `up` that do not go together with filling the stack first."""
     if read_words(["up", *words]).asks("dry-run"):
         raise UsageError("--from has no --dry-run", hint="`dm-compose remote ls REMOTE` shows what there is.")
 
 
 def fetch_images(stack: Stack) -> None:
-    """Have Compose pull or build the images that the engine lacks: they tell what is state. ComposeError when that was
-    interrupted; an image that cannot be had is left for Compose to complain of.
+    """Have Compose pull or build the images that the engine lacks, because an image tells what is state.
+
+    ComposeError if a signal interrupts it. If an image cannot be had, Compose itself will say so later.
     """
     if get_images(stack):
         raise ComposeError("getting the images was interrupted")
@@ -104,10 +112,10 @@ def fetch_images(stack: Stack) -> None:
 
 
 def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Found:
-    """Get one commit into the stack's dot, which is made if need be; no branch moves, and the reflog names what came.
+    """Get one commit into the stack's dot, which is made if need be. No branch moves, and the reflog names the commit.
 
-    Its ancestors come along only where the local branch has all of its own. A commit that is named by its id and is here
-    already is not asked for.
+    The commit's ancestors come along only if the local branch has all of its own. If the commit is named by its id and is in the
+    store already, the remote is not asked.
     """
     with remotes.dots.store() as store:
         dot, worktree = stack.identity(store)
@@ -121,7 +129,7 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Found:
             download(remote, source.name, source.ref, store, dot, stack.listener, head=head, depth=None if whole else 1) as got,
         ):
             relation = got.report.relation
-            unknown = relation is Relation.DIVERGED and not whole  # the ancestors did not come: look for ours there
+            unknown = relation is Relation.DIVERGED and not whole  # its ancestors did not come, so look there for our head
             if unknown and head is not None and descends_from(remote.repository(source.name), got.report.head, head):
                 relation = Relation.BEHIND
             if not exists:
@@ -134,17 +142,17 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Found:
 
 
 def commit_for_tests(stack: Stack, source: RemoteRef) -> CommitId:
-    """Get the commit that tests are to start from. Branches, volumes and containers stay as they are."""
+    """Get the commit from which tests are to start. Branches, volumes and containers stay as they are."""
     fetch_images(stack)
-    return fetch_commit(stack, Remotes(Dots(stack.listener)), source).commit.id
+    return fetch_commit(stack, Remotes(Dots(stack.variables, stack.listener)), source).commit.id
 
 
 # Fill and start
 
 
 def put_and_start(stack: Stack, remotes: Remotes, source: RemoteRef, found: Found, options: UpOptions, began: float) -> Filling:
-    """Put a commit that is here into the volumes, start the stack on it and wait until it is ready; see `up_from`."""
-    with stack.opened(lock=True, make_volumes=True) as live:
+    """Put a commit of the store into the volumes, start the stack on it and wait until it is ready. See `up_from`."""
+    with stack.live(lock=True, make_volumes=True) as live:
         branch = _branch_for(live, source.ref, found.commit)
         filled, saved = _put(live, stack, branch, found, options)
         dot = live.dot
@@ -157,11 +165,11 @@ def put_and_start(stack: Stack, remotes: Remotes, source: RemoteRef, found: Foun
 def start(stack: Stack, options: UpOptions) -> None:
     """Have Compose bring the stack up in the background, and return when every datastore answers.
 
-    ComposeError when Compose fails; NotReadyError. What was filled is from then on the state that nobody has changed.
+    If the volumes were just filled, their state counts as unchanged from then on. ComposeError if Compose fails; NotReadyError.
     """
     words = [*options.words] if read_words(["up", *options.words]).asks("detach") else ["-d", *options.words]
     require_compose(stack, ["up", *words], creates=True)
-    with stack.opened(lock=True) as live:
+    with stack.live(lock=True) as live:
         await_all(live, options.timeout_s)
         if _key(live) in live.store.settings():
             live.mark_quiet()
@@ -171,8 +179,9 @@ def start(stack: Stack, options: UpOptions) -> None:
 def _put(
     live: LiveWorktree, stack: Stack, branch: RefName, found: Found, options: UpOptions
 ) -> tuple[tuple[SubdotName, ...], CommitId | None]:
-    """Put a commit into the volumes unless it is there; return the subdots that were written to and what keeps the state of
-    before.
+    """Put a commit into the volumes unless it is there.
+
+    Return the subdots that were written to, and the commit that keeps the state of before, if any.
     """
     store, state, target = live.store, live.state(), found.commit
     fast_forward = found.relation is Relation.BEHIND
@@ -186,7 +195,7 @@ def _put(
     needed = [subdot for subdot in dirty if subdot not in empty and _would_be_missed(live, subdot, target)]
     was_starting = store.settings().get(_key(live)) == target.id
     if needed and not options.hard and not was_starting:
-        hint = "Commit them, or use --hard, which keeps them for `undo`; `up -d` goes on with what is there."
+        hint = "Commit them, or use --hard, which keeps them for `undo`; `up -d` starts the stack as it is."
         raise would_be_lost(needed, hint=hint)
     is_there = (state.branch, state.head) == (branch, target.id) and not empty and not needed
     if options.start and not (is_there and any(member.container.running for member in live.members)):
@@ -205,7 +214,10 @@ def _key(live: LiveWorktree) -> str:
 
 
 def _branch_for(live: LiveWorktree, ref: RefName | CommitId, target: Commit) -> RefName:
-    """Return the local branch: the one of the same name; for a commit the one that is at it, else a new one named after it."""
+    """Return the local branch for a REF: for a branch the one of the same name, for a commit the one that is at it.
+
+    If the current branch is not at the commit, the name is that of a new branch.
+    """
     state = live.state()
     if not isinstance(ref, CommitId):
         return ref
@@ -213,7 +225,7 @@ def _branch_for(live: LiveWorktree, ref: RefName | CommitId, target: Commit) -> 
 
 
 def _expected(stack: Stack) -> dict[SubdotName, Origin]:
-    """Return what will write each subdot's data, as far as compose file and images tell: there may be no container yet."""
+    """Return for each subdot the datastore and image that will write it. There may be no container yet that tells."""
     found = {}
     plan, images = stack.facts.plan, stack.facts.images
     for subdot in plan.subdots:
@@ -226,7 +238,7 @@ def _expected(stack: Stack) -> dict[SubdotName, Origin]:
 
 
 def _would_be_missed(live: LiveWorktree, subdot: SubdotName, target: Commit) -> bool:
-    """Whether a dirty subdot is not as in the commit; before the first commit, whether it has anything that is not in it."""
+    """Whether a dirty subdot differs from the commit. Before the first commit, files that the subdot lacks do not count."""
     patterns = live.ignore_patterns()
     found = live.store.diff_live(live.dot, live.worktree, live.directories, target.id, patterns, COMPARE_BUDGET_BYTES)
     changes = found[subdot].changes
@@ -236,6 +248,6 @@ def _would_be_missed(live: LiveWorktree, subdot: SubdotName, target: Commit) -> 
 
 
 def is_empty(live: LiveWorktree, subdot: SubdotName) -> bool:
-    """Whether there is nothing in a subdot's directory."""
+    """Whether a subdot's directory is empty."""
     found = live.diff(None, {}, 0)
     return all(change.path == "" for change in found[subdot].changes)

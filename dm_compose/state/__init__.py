@@ -1,4 +1,4 @@
-"""What is mutable in a store: dots, refs, worktrees, reflog and journal, in one SQLite file."""
+"""The mutable part of a store: dots, refs, worktrees, reflog and journal, in one SQLite file."""
 
 from dm_compose.state.database import Database
 

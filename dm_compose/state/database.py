@@ -1,23 +1,18 @@
-"""The SQLite file of a store. The only module that imports sqlite3."""
+"""The tables of a store: each row becomes data of dm_compose.core, and back."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, TypeVar
 
 from dm_compose.core.commit import Commit, JournalEntry, ReflogEntry, Worktree
 from dm_compose.core.names import CommitId, DotName, EntryId, RefName, SubdotName, WorktreeName
 from dm_compose.core.plain import from_plain, to_plain
-from dm_compose.errors import DamagedError, DiskFullError, ExistsError, NotFoundError, StoreError, UsageError
-from dm_compose.state.schema import MIGRATIONS, SCHEMA_VERSION
+from dm_compose.errors import DamagedError, ExistsError, NotFoundError, UsageError
+from dm_compose.state.connection import Connection
 
-BUSY_TIMEOUT_S = 30.0
 _WORKTREES = """
     SELECT w.dot, w.name, w.branch, b.commit_id, w.places, w.project, w.tree
     FROM worktrees w LEFT JOIN refs b ON b.dot = w.dot AND b.kind = 'branch' AND b.name = w.branch
@@ -25,95 +20,13 @@ _WORKTREES = """
 T = TypeVar("T")
 
 
-class Database:
-    """Typed access to the tables. Thread-safe; every call is a transaction of its own unless inside `transaction()`.
-
-    Durable when the outermost transaction has returned (WAL, synchronous=FULL). Several processes may have the file open.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.RLock()
-        self._depth = 0
-        with self._errors():
-            self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute("PRAGMA foreign_keys = ON")
-            self._migrate()
-
-    def _migrate(self) -> None:
-        version = self._version()
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"the store was written by a newer version of dm-compose (format {version}, this one knows {SCHEMA_VERSION})",
-                hint="Upgrade dm-compose, or point DM_HOME at another store.",
-            )
-        if version < SCHEMA_VERSION:
-            with self.transaction():
-                for number in range(self._version(), SCHEMA_VERSION):
-                    for statement in MIGRATIONS[number].split(";"):
-                        self._connection.execute(statement)
-                    self._connection.execute(f"PRAGMA user_version = {number + 1}")
-
-    def _version(self) -> int:
-        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
-
-    def close(self) -> None:
-        """Close the file; the object is of no use afterwards."""
-        with self._lock:
-            self._connection.close()
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            text = str(error)
-            if "full" in text or error.sqlite_errorname == "SQLITE_IOERR_SHMSIZE":
-                raise DiskFullError(
-                    "writing the store's database: no space left on the device", hint="Free space; nothing was changed."
-                ) from None
-            if "readonly" in text or "unable to open" in text:
-                raise StoreError(
-                    f"the store at {self._path.parent} is not writable", hint="Check its owner and mode, or set DM_HOME."
-                ) from None
-            raise StoreError(f"using the store's database failed: {text}") from error
-        except sqlite3.DatabaseError as error:
-            raise DamagedError(f"the store's database is damaged: {error}") from error
-        except UnicodeEncodeError as error:
-            raise UsageError(f"{error.object!r} is not text") from None
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make all changes of the block durable together, or none of them. Blocks may nest; the outermost one counts."""
-        with self._lock, self._errors():
-            self._depth += 1
-            try:
-                if self._depth == 1:
-                    self._connection.execute("BEGIN IMMEDIATE")
-                yield
-                if self._depth == 1:
-                    self._connection.execute("COMMIT")
-            except BaseException:
-                if self._depth == 1 and self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-            finally:
-                self._depth -= 1
-
-    def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
-        with self._lock, self._errors():
-            return self._connection.execute(sql, values).fetchall()
-
-    def _write(self, sql: str, *values: object) -> int:
-        with self.transaction():
-            return self._connection.execute(sql, values).rowcount
+class Database(Connection):
+    """Typed access to the tables. See Connection for threads, transactions and errors."""
 
     # Dots
 
     def dots(self) -> list[DotName]:
-        """Names of all dots, sorted."""
+        """Return the names of all dots, sorted."""
         return [DotName(name) for (name,) in self._all("SELECT name FROM dots ORDER BY name")]
 
     def has_dot(self, dot: DotName) -> bool:
@@ -121,13 +34,13 @@ class Database:
         return bool(self._all("SELECT 1 FROM dots WHERE name = ?", dot))
 
     def owners(self) -> dict[DotName, str]:
-        """The dots that go with an owner, and who that is."""
+        """Return the clones: dots that belong to a process, each with a description of it."""
         return {DotName(name): owner for name, owner in self._all("SELECT name, owner FROM dots WHERE owner IS NOT NULL")}
 
     def add_dot(
         self, dot: DotName, *, branch: RefName, worktree: WorktreeName, tree: bool = False, owner: str | None = None
     ) -> None:
-        """Register a dot with one worktree, the current one, on an unborn branch; ExistsError when the name is taken."""
+        """Register a dot with one worktree, the current one, on a branch without commits. ExistsError if the name is taken."""
         with self.transaction():
             if self.has_dot(dot):
                 raise ExistsError(f"dot {dot} exists already")
@@ -143,7 +56,7 @@ class Database:
             self._write("DELETE FROM dots WHERE name = ?", dot)
 
     def current(self, dot: DotName) -> WorktreeName:
-        """The worktree that the dot's volumes follow. NotFoundError when there is no such dot."""
+        """Return the name of the worktree that the dot's volumes follow. NotFoundError when there is no such dot."""
         rows = self._all("SELECT current FROM dots WHERE name = ?", dot)
         if not rows:
             raise _no_dot(dot)
@@ -156,12 +69,12 @@ class Database:
     # Commits
 
     def add_commit(self, commit: Commit) -> None:
-        """Register a published commit."""
+        """Register a commit whose objects are in the store."""
         document = json.dumps(to_plain(commit), separators=(",", ":"))
         self._write("INSERT INTO commits VALUES (?, ?, ?, ?)", commit.dot, commit.id, commit.created.isoformat(), document)
 
     def replace_commit(self, commit: Commit) -> None:
-        """Write down anew what is known of a commit; what it holds never changes."""
+        """Replace the description of a commit, for example when its ancestors have arrived. Its subdots never change."""
         document = json.dumps(to_plain(commit), separators=(",", ":"))
         self._write("UPDATE commits SET document = ? WHERE dot = ? AND id = ?", document, commit.dot, commit.id)
 
@@ -183,33 +96,37 @@ class Database:
         return _decoded(Commit, rows[0][0])
 
     def commits(self, dot: DotName | None = None) -> list[Commit]:
-        """All commits of a dot, or of the store, hidden ones too, oldest first."""
+        """Return all commits of a dot, or of the whole store, hidden ones included. The oldest comes first."""
         rows = self._all("SELECT document FROM commits WHERE ? IS NULL OR dot = ? ORDER BY created, rowid", dot, dot)
         return [_decoded(Commit, document) for (document,) in rows]
 
     def commits_by_prefix(self, dot: DotName, prefix: str) -> list[CommitId]:
-        """Ids that begin with `prefix` (hex digits), hidden commits too."""
+        """Return the ids of a dot's commits that begin with `prefix` (hex digits), hidden commits included."""
         rows = self._all("SELECT id FROM commits WHERE dot = ? AND substr(id, 1, ?) = ? ORDER BY id", dot, len(prefix), prefix)
         return [CommitId(commit_id) for (commit_id,) in rows]
 
     # Refs
 
     def settled(self, dot: DotName) -> dict[CommitId, CommitId]:
-        """The settled forms of a dot's commits, by commit. A row goes with either of the two."""
+        """Return the settled forms of a dot's commits, by commit. If either commit of a pair is removed, so is the pair."""
         rows = self._all("SELECT commit_id, form FROM settled WHERE dot = ?", dot)
         return {CommitId(commit_id): CommitId(form) for commit_id, form in rows}
 
     def set_settled(self, dot: DotName, commit_id: CommitId, form: CommitId) -> None:
-        """Have a commit be the settled form of another."""
+        """Record that the commit `form` is the settled form of another commit."""
         self._write("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", dot, commit_id, form)
 
     def refs(self, dot: DotName, kind: str) -> dict[RefName, CommitId]:
-        """All branches, tags or states that branches were left in (`kind`: branch, tag, uncommitted) of a dot by name, sorted."""
+        """Return a dot's refs of one kind, sorted by name.
+
+        The `kind` is branch, tag or uncommitted. An uncommitted ref has the name of a branch, and names the state in which that
+        was left.
+        """
         rows = self._all("SELECT name, commit_id FROM refs WHERE dot = ? AND kind = ? ORDER BY name", dot, kind)
         return {RefName(name): CommitId(commit_id) for name, commit_id in rows}
 
     def ref(self, dot: DotName, kind: str, name: RefName) -> CommitId | None:
-        """Return the commit that a ref of a kind names; None when there is no such ref."""
+        """Return the commit that a ref names; None when there is no such ref."""
         rows = self._all("SELECT commit_id FROM refs WHERE dot = ? AND kind = ? AND name = ?", dot, kind, name)
         return CommitId(rows[0][0]) if rows else None
 
@@ -224,7 +141,7 @@ class Database:
     # Worktrees
 
     def worktrees(self, dot: DotName) -> dict[WorktreeName, Worktree]:
-        """All worktrees of a dot by name. NotFoundError when there is no such dot."""
+        """Return all worktrees of a dot by name. NotFoundError when there is no such dot."""
         found = [_worktree(row) for row in self._all(f"{_WORKTREES} WHERE w.dot = ? ORDER BY w.name", dot)]
         if not found and not self.has_dot(dot):
             raise _no_dot(dot)
@@ -253,7 +170,7 @@ class Database:
         return _worktree(rows[0]) if rows else None
 
     def put_worktree(self, worktree: Worktree) -> None:
-        """Create or replace a worktree; its head is the branch's."""
+        """Create or replace a worktree. Its `head` is not stored, because the branch names it."""
         self._write(
             "INSERT OR REPLACE INTO worktrees (dot, name, branch, places, project, tree) VALUES (?, ?, ?, ?, ?, ?)",
             *(worktree.dot, worktree.name, worktree.branch, json.dumps(dict(worktree.places)), worktree.project),
@@ -269,18 +186,18 @@ class Database:
     # Reflog
 
     def add_reflog(self, dot: DotName, worktree: WorktreeName, entry: ReflogEntry) -> None:
-        """Append an entry; its number is given by the database."""
+        """Append an entry. The database gives it its number."""
         self._write(
             "INSERT INTO reflog (dot, worktree, at, action, branch, old, new, saved, left) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(dot, worktree, entry.at.isoformat(), entry.action, entry.branch, entry.old, entry.new, entry.saved, entry.left),
         )
 
     def expire_reflog(self, dot: DotName, before: datetime) -> None:
-        """Forget the entries of all worktrees of a dot that are older than an instant."""
+        """Forget all reflog entries of a dot that are older than an instant."""
         self._write("DELETE FROM reflog WHERE dot = ? AND at < ?", dot, before.astimezone(UTC).isoformat())
 
     def reflog(self, dot: DotName, worktree: WorktreeName) -> list[ReflogEntry]:
-        """Entries of a worktree, newest first."""
+        """Return the reflog entries of a worktree. The newest comes first."""
         rows = self._all(
             "SELECT number, at, action, branch, old, new, saved, left FROM reflog WHERE dot = ? AND worktree = ?"
             " ORDER BY number DESC",
@@ -292,40 +209,40 @@ class Database:
     # Journal
 
     def journal(self, dot: DotName | None = None) -> list[JournalEntry]:
-        """Operations on a dot, or on any dot of the store, that have not said that they are over. The oldest comes first."""
+        """Return the operations on a dot, or on all dots, that have begun and not ended. The oldest comes first."""
         rows = self._all("SELECT document FROM journal WHERE ? IS NULL OR dot = ? ORDER BY rowid", dot, dot)
         return [_decoded(JournalEntry, document) for (document,) in rows]
 
     def journal_entry(self, entry_id: EntryId) -> JournalEntry | None:
-        """Return an operation that has not said that it is over; None when it has, or when it never began."""
+        """Return an operation that has begun and not ended; None when there is none of that id."""
         rows = self._all("SELECT document FROM journal WHERE id = ?", entry_id)
         return _decoded(JournalEntry, rows[0][0]) if rows else None
 
     def put_journal(self, entry: JournalEntry) -> None:
-        """Write down an operation, or its progress, before it touches anything; NotFoundError when there is no such dot."""
+        """Write down an operation, or its progress, before it changes anything. NotFoundError when there is no such dot."""
         if not self.has_dot(entry.dot):
             raise _no_dot(entry.dot)
         self._write("INSERT OR REPLACE INTO journal VALUES (?, ?, ?)", entry.id, entry.dot, json.dumps(to_plain(entry)))
 
     def remove_journal(self, entry_id: EntryId) -> None:
-        """Say that an operation is over. Idempotent."""
+        """Remove the entry of an operation that has ended. Idempotent."""
         self._write("DELETE FROM journal WHERE id = ?", entry_id)
 
     # Settings and registrations
 
     def settings(self) -> dict[str, str]:
-        """All settings of the store, by name."""
+        """Return all settings of the store by name."""
         return dict(self._all("SELECT name, value FROM settings ORDER BY name"))
 
     def set_setting(self, name: str, value: str | None) -> None:
-        """Change a setting, or forget it (None)."""
+        """Change a setting, or forget it if `value` is None."""
         if value is None:
             self._write("DELETE FROM settings WHERE name = ?", name)
         else:
             self._write("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
 
     def volumes(self) -> dict[str, DotName]:
-        """The names by which Docker knows volumes of dots, sorted, and their dots."""
+        """Return the dots of the registered volumes, by the name that Docker uses for the volume. Sorted."""
         return {name: DotName(dot) for name, dot in self._all("SELECT name, dot FROM volumes ORDER BY name")}
 
     def add_volume(self, name: str, dot: DotName) -> None:
@@ -340,7 +257,7 @@ class Database:
         self._write("DELETE FROM volumes WHERE name = ?", name)
 
     def digests(self, batch: str) -> dict[str, str]:
-        """The known sha256 digests (hex) of a batch's objects and manifests, by id."""
+        """Return the known sha256 digests (hex) of a batch's objects and manifests, by id."""
         first, last = f"{batch}/", f"{batch}0"  # '0' follows '/'
         return dict(self._all("SELECT object, sha256 FROM digests WHERE object >= ? AND object < ?", first, last))
 
@@ -357,7 +274,7 @@ class Database:
                 self._write("DELETE FROM digests WHERE object = ?", ref)
 
     def integrity(self) -> list[str]:
-        """What SQLite itself finds wrong with the file, nothing for a good one."""
+        """Return the damage that SQLite itself finds in the file, one sentence for each. A sound file has none."""
         found = [str(row[0]) for row in self._all("PRAGMA integrity_check")]
         rows = self._all("PRAGMA foreign_key_check")
         broken = [f"{table} row {row} refers to a {parent} that is not there" for table, row, parent, _ in rows]

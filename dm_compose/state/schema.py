@@ -1,4 +1,4 @@
-"""The tables, as numbered migrations. A migration that has been released is never edited; a change is a further one."""
+"""The tables, as numbered migrations. A released migration is never edited. Each change is a migration of its own."""
 
 MIGRATIONS = (
     """

@@ -1,17 +1,17 @@
-"""Taking a tree into the store: what changed since the last look becomes new objects, the rest is named again."""
+"""Taking a tree into the store. A file that has changed since the last look becomes a new object; other files keep theirs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.tree import FILE, UNKNOWN, Entry, Manifest
 from dm_compose.errors import DamagedError
 from dm_compose.storage.contents import differing_bytes, patch
 from dm_compose.storage.objects import Batch, ObjectStore
-from dm_compose.storage.scan import BECAME_ANOTHER, RACY, Found, Tree, join, scan, scan_synced
+from dm_compose.storage.scan import BECAME_ANOTHER, RACY, FoundPath, Tree, join, scan, scan_synced
 from dm_compose.storage.system import coarse_clock_ns, file_errors, sync_filesystem
 
 COPY_THREADS = 4
@@ -19,9 +19,10 @@ COPY_THREADS = 4
 
 @dataclass
 class Capture:
-    """One subdot on its way into a batch: `prepare` while writers run, then `finish` while they stand still.
+    """The capture of one subdot into a batch: `prepare` while writers run, and then `finish` while they stand still.
 
-    Paths in `without` are not part of it: see storage.scan.
+    `known` is the last index of the tree. Paths in `without` are left out: see storage.scan. `early` holds the copies that
+    `prepare` has made. `new_bytes` is the size of the files that became new objects, once `finish` has ended.
     """
 
     root: str
@@ -29,21 +30,22 @@ class Capture:
     store: ObjectStore
     batch: Batch
     without: Collection[str] = ()
-    early: dict[str, tuple[Found, str]] = field(default_factory=dict)
+    early: dict[str, tuple[FoundPath, str]] = field(default_factory=dict)
     new_bytes: int = 0
 
     def prepare(self, progress: Callable[[int], None] = lambda _: None) -> None:
-        """Copy what has changed so far, so that little is left for the time in which the stack stands still.
+        """Copy the files that have changed so far, so that little is left to copy while the stack stands still.
 
-        A copy that a writer tears is found by `finish`, because the file's time stamps moved or were racy.
+        A writer may change a file while it is copied. `finish` notices that by the time stamps and brings the copy up to date.
+        `progress` is called with the bytes of each copied file.
         """
         clock = coarse_clock_ns()
-        with file_errors("writing back a volume"):
+        with file_errors("writing a volume to the disk"):
             sync_filesystem(self.root)
         tree = scan(self.root, self.known, without=self.without, quiet_since_ns=clock)
         jobs = [found for found in tree.values() if self._needs_object(found)]
 
-        def copy(found: Found) -> None:
+        def copy(found: FoundPath) -> None:
             ref = self.batch.reserve()
             try:
                 self.batch.add(ref, join(self.root, found.entry.path))
@@ -54,18 +56,21 @@ class Capture:
             self.early[found.entry.path] = (found, ref)
             progress(found.entry.size)
 
-        _in_threads(copy, jobs)
+        at_once(copy, jobs, most=COPY_THREADS)
 
     def finish(self) -> tuple[Manifest, Tree]:
-        """Return the manifest of the tree as it is now, and the index that vouches for it. Nobody may write meanwhile."""
+        """Return the manifest of the tree as it is now, and the index that proves what its files hold.
+
+        Nobody may write to the tree meanwhile.
+        """
         tree = scan_synced(self.root, self.known, without=self.without)
         refs: dict[str, str] = {}
         jobs = [found for found in tree.values() if found.entry.kind == FILE and found.entry.ref == UNKNOWN]
 
-        def settle(found: Found) -> None:
+        def name_object(found: FoundPath) -> None:
             refs[found.entry.path] = self._object_for(found)
 
-        _in_threads(settle, jobs)
+        at_once(name_object, jobs, most=COPY_THREADS)
         for path in self.early.keys() - refs.keys():
             self.batch.drop(self.early[path][1])
         for path, ref in refs.items():
@@ -76,14 +81,14 @@ class Capture:
         return Manifest.of(found.entry for found in tree.values()), tree
 
     def drop(self) -> None:
-        """Take back what `prepare` copied."""
+        """Remove the copies that `prepare` has made."""
         for _, ref in self.early.values():
             self.batch.drop(ref)
 
-    def _needs_object(self, found: Found) -> bool:
+    def _needs_object(self, found: FoundPath) -> bool:
         return found.entry.kind == FILE and found.entry.ref == UNKNOWN and self._same_as_before(found) is None
 
-    def _object_for(self, found: Found) -> str:
+    def _object_for(self, found: FoundPath) -> str:
         path = found.entry.path
         source = join(self.root, path)
         if path not in self.early:
@@ -99,7 +104,7 @@ class Capture:
         return ref
 
     def _patch_copy(self, source: bytes, ref: str) -> None:
-        """Bring the early copy up to date by writing what differs: less than a second copy when little moved."""
+        """Write the differences to the early copy. That is cheaper than a second copy if little has changed."""
         source_fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
         try:
             copy_fd = os.open(self.batch.path(ref), os.O_RDWR | os.O_CLOEXEC)
@@ -110,20 +115,23 @@ class Capture:
         finally:
             os.close(source_fd)
 
-    def _same_as_before(self, found: Found) -> str | None:
-        """Return the object of a file whose time stamps prove nothing but whose contents are still the object's."""
+    def _same_as_before(self, found: FoundPath) -> str | None:
+        """Return the object of a file whose contents are still those of its object, though the time stamps do not prove it.
+
+        None for any other file.
+        """
         old = self.known.get(found.entry.path)
         if old is None or old.ctime_ns != RACY or old.entry.kind != FILE or old.entry.size != found.entry.size:
             return None
         try:
             same = same_contents(self.store, old.entry.ref, join(self.root, found.entry.path))
-        except DamagedError:  # the object is lost; what is there now must not be
+        except DamagedError:  # the object is lost, so the file has to become a new one
             return None
         return old.entry.ref if same else None
 
 
 def same_contents(store: ObjectStore, ref: str, path: bytes) -> bool:
-    """Whether a file holds what an object holds, by reading both; False when the file vanished."""
+    """Return whether a file and an object hold the same, by reading both. False when the file has vanished."""
     object_fd = store.open_object(ref)
     try:
         try:
@@ -140,11 +148,5 @@ def same_contents(store: ObjectStore, ref: str, path: bytes) -> bool:
         os.close(object_fd)
 
 
-def _stamp(found: Found) -> tuple[int, int, int, Entry]:
+def _stamp(found: FoundPath) -> tuple[int, int, int, Entry]:
     return found.inode, found.ctime_ns, found.entry.size, found.entry
-
-
-def _in_threads(work: Callable[[Found], None], jobs: Iterable[Found]) -> None:
-    with ThreadPoolExecutor(COPY_THREADS, thread_name_prefix="copy") as pool:
-        for future in [pool.submit(work, job) for job in jobs]:
-            future.result()

@@ -1,4 +1,4 @@
-"""Contents of one file: clone, copy, compare and patch in place, holes kept."""
+"""The contents of one file: copying, comparing and patching in place. Holes stay holes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ CHUNK_BYTES = 256 << 10  # at 1 MiB each read gets fresh memory of the kernel: c
 BLOCK_BYTES = 4096  # database pages are multiples of it; the unit of comparing and patching
 
 
-def clone(source: bytes, destination: bytes) -> bool:
-    """Make `destination` (which must not exist) a file with the contents of `source`; True when it shares its blocks.
+def copy_file(source: bytes, destination: bytes) -> bool:
+    """Copy a file to `destination`, which must not exist. Return whether the copy shares the blocks of `source` (reflink).
 
-    Not atomic and not durable; the destination is private (0600) until the caller publishes it.
+    Not atomic and not durable. Only its owner can read the copy (mode 0600). FileNotFoundError when the source has vanished or
+    is no regular file any more.
     """
     source_fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -34,32 +35,33 @@ def clone(source: bytes, destination: bytes) -> bool:
         os.close(source_fd)
 
 
-_cloning: set[tuple[int, int]] = set()  # pairs of file systems that have cloned in this process
+_reflinking: set[tuple[int, int]] = set()  # pairs of file systems that a reflink of this process has worked between
 
 
-def become_clone(fd: int, object_fd: int) -> bool:
-    """Make an open file a clone of another; False, with the file as it was, where the file systems cannot clone.
+def reflink_onto(fd: int, object_fd: int) -> bool:
+    """Have an open file share all blocks of an object, in place of its own. Return False where the file systems cannot share
+    blocks; then the file is as it was.
 
-    Where they are known to, the file is emptied first: the kernel then throws its unwritten pages away, which it would
-    otherwise write to the disk before it clones (4 ms against 1 ms for a file of 1.3 MiB with 64 KiB dirty, xfs).
+    Once it has worked between two file systems, files are emptied first. The kernel then drops their unwritten pages, which it
+    would otherwise write to the disk before it shares blocks: 1 ms instead of 4 ms for a file of 1.3 MiB with 64 KiB dirty (xfs).
     """
     pair = os.fstat(fd).st_dev, os.fstat(object_fd).st_dev
-    if pair in _cloning:
+    if pair in _reflinking:
         os.ftruncate(fd, 0)
     if not reflink(fd, object_fd):
         return False
-    _cloning.add(pair)
+    _reflinking.add(pair)
     os.ftruncate(fd, os.fstat(object_fd).st_size)
     return True
 
 
 def copy_extents(source_fd: int, destination_fd: int) -> None:
-    """Copy all data of a file into an empty one, leaving its holes holes."""
+    """Copy all data of an open file into an empty one. Holes stay holes."""
     size = os.fstat(source_fd).st_size
     for is_data, start, end in extents(source_fd, 0, size):
         while is_data and start < end:
             done = _copy_range(source_fd, destination_fd, start, end - start)
-            if done == 0:  # truncated meanwhile: a writer is active, and its caller will look again
+            if done == 0:  # a writer has truncated the file meanwhile, and the caller will look at it again
                 break
             start += done
     os.truncate(destination_fd, size)
@@ -76,7 +78,10 @@ def _copy_range(source_fd: int, destination_fd: int, offset: int, count: int) ->
 
 
 def extents(fd: int, start: int, size: int) -> Iterator[tuple[bool, int, int]]:
-    """Yield (is data, start, end) in order from `start` to `size`; one data extent where the file system cannot tell holes."""
+    """Yield the ranges of an open file from `start` to `size` in order, as (is data, start, end).
+
+    Where the file system does not know of holes, all of it is one range of data.
+    """
     position = start
     while position < size:
         try:
@@ -97,16 +102,16 @@ def extents(fd: int, start: int, size: int) -> Iterator[tuple[bool, int, int]]:
         except OSError as error:
             if error.errno != errno.ENXIO:
                 raise
-            hole = size  # truncated since: a writer is active
+            hole = size  # a writer has truncated the file meanwhile
         yield True, data, hole
         position = hole
 
 
 def patch(fd: int, object_fd: int) -> int:
-    """Make an open file equal to an object by writing only the blocks that differ; return the bytes that differed.
+    """Make an open file equal to an object by writing only the blocks that differ. Return the number of bytes that differed.
 
-    Keeps the inode, so a directory that a container has mounted shows the new contents at once. Holes of the object
-    become holes. Not atomic: the journal of the caller makes an interrupted patch run again.
+    The inode stays, so containers that have the directory mounted see the new contents at once. Holes of the object become
+    holes. Not atomic: a caller that is killed must be run again, which its journal takes care of.
     """
     size = os.fstat(object_fd).st_size
     old_size = os.fstat(fd).st_size
@@ -143,14 +148,16 @@ def _patch_hole(fd: int, start: int, end: int) -> int:
 
 
 def _write(fd: int, data: bytes, offset: int) -> None:
-    """Write all of `data`: a file system that fills up carries out a part, and refuses only the rest."""
+    """Write all of `data`. A file system that is filling up may write a part of it, and raises an error only for the rest."""
     while data:
         done = os.pwrite(fd, data, offset)
         data, offset = data[done:], offset + done
 
 
 def differing_bytes(a_fd: int, b_fd: int) -> int:
-    """Return how many bytes, in whole blocks, differ between two open files; a difference in length counts too."""
+    """Return how many bytes differ between two open files. A block that differs counts as a whole, and so do missing bytes at the
+    end.
+    """
     a_size, b_size = os.fstat(a_fd).st_size, os.fstat(b_fd).st_size
     changed = abs(a_size - b_size)
     for _, a, b in _chunks(a_fd, b_fd, 0, min(a_size, b_size)):
@@ -166,9 +173,9 @@ def _chunks(a_fd: int, b_fd: int, start: int, end: int) -> Iterator[tuple[int, b
 
 
 def _differing_runs(wanted: bytes, present: bytes) -> Iterator[tuple[int, int]]:
-    """Yield (first, last) of runs of blocks of `wanted` that differ from `present`, neighbours joined.
+    """Yield the ranges (start, end) of blocks of `wanted` that differ from `present`. Adjacent ranges are joined.
 
-    Works on bytes, not memoryviews: comparing those is 5-10 times slower.
+    Both are bytes, because comparing memoryviews is 5 to 10 times slower.
     """
     run_start = -1
     for first in range(0, len(wanted), BLOCK_BYTES):

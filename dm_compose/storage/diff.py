@@ -1,4 +1,4 @@
-"""How two trees differ in what people care about: contents, kinds, owners, modes; not time stamps alone."""
+"""Comparing two trees: contents, kinds, owners, modes and extended attributes. A difference of time stamps alone is none."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ def diff_trees(
     ignore: Iterable[str] = (),
     budget_bytes: int | None = None,
 ) -> TreeDiff:
-    """Return the changes from `old` to `new`. Reads only files whose objects are not known to be the same.
+    """Return the changes from `old` to `new`. Only files whose objects are not known to be the same are read.
 
-    `ignore` holds shell patterns of paths that are not looked at. Files are compared until `budget_bytes` of them have been
-    read; from there on they count with their whole size and the result is not `exact`. A file that vanishes while it
-    is compared counts as removed. Without openers no file is compared.
+    `open_old` and `open_new` return a descriptor to read a file with. A file that would exceed `budget_bytes`, the sum of the
+    sizes of all files that are read, is not compared, and neither is any file if one of the openers is missing. Such a file
+    counts with its whole size, and the result is not `exact`.
+
+    `ignore` holds shell patterns of paths to leave out. A file that vanishes while it is compared counts as removed.
     """
     ignored = matcher(ignore)
     changes = []
@@ -57,7 +59,7 @@ def diff_trees(
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
-    """Return whether a path is one that shell patterns mean; `*` means slashes too."""
+    """Return a function that says whether a path matches one of the shell patterns. `*` matches slashes too."""
     joined = "|".join(fnmatch.translate(p) for p in patterns)
     if not joined:
         return lambda _: False
@@ -90,6 +92,8 @@ def _compare(before: Entry, after: Entry, open_old: Opener, open_new: Opener) ->
 
 
 def _meaning(entry: Entry) -> tuple[object, ...]:
-    """Return what matters of an entry besides a file's contents; engines touch time stamps without changing anything."""
+    """Return the parts of an entry, besides a file's contents, whose change counts. Time stamps are not among them, because
+    datastores touch files without changing them.
+    """
     ref = "" if entry.kind in (FILE, DIRECTORY) else entry.ref
     return entry.kind, entry.mode, entry.uid, entry.gid, ref, entry.xattrs

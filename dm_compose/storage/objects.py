@@ -1,9 +1,9 @@
 """Immutable file objects and manifests, shared by all commits.
 
-Layout below the store's directory: `incoming/<batch>/` while a batch is being made, `objects/<batch>/` for ever after.
-A batch belongs to one commit and is named after it. An object's id is `<batch>/<number>`, a manifest's
-`<batch>/<subdot>.manifest`. One rename publishes a batch, so there are no half-made ones, and what no commit in the database
-names is garbage. Nothing here is hashed: on the hot path a changed file costs one clone or copy.
+A batch holds the new objects and manifests of one commit, and has the commit's id as its name. It is in `incoming/<batch>/`
+while it is being made, and one rename publishes it as `objects/<batch>/`, so a published batch is always complete. The id of an
+object is `<batch>/<number>`, and that of a manifest is `<batch>/<subdot>.manifest`. Objects that no commit in the database needs
+are garbage. Nothing is hashed here, so a changed file costs one reflink or one copy while a commit is made.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dm_compose.core.tree import Manifest
 from dm_compose.errors import DamagedError
-from dm_compose.storage.contents import clone
+from dm_compose.storage.contents import copy_file
 from dm_compose.storage.system import file_errors, sync_directory, sync_filesystem
 
 _UNREADABLE = {errno.EIO, errno.EISDIR, errno.EUCLEAN, errno.EBADMSG}  # what a damaged disk or file system answers
@@ -27,7 +27,7 @@ KEPT_MANIFESTS = 32  # decoding 6,000 entries takes 20 ms, a third of restoring 
 
 
 class ObjectStore:
-    """The objects of one store. Thread-safe; concurrent processes are kept apart by the dot's lock, held by the caller."""
+    """The objects of one store. Thread-safe. The caller holds the dot's lock, which keeps other processes away."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -37,23 +37,23 @@ class ObjectStore:
         self._guard = threading.Lock()
 
     def create(self) -> None:
-        """Make the directories; idempotent."""
+        """Make the directories. Idempotent."""
         for directory in (self.objects, self.incoming):
             directory.mkdir(mode=0o700, exist_ok=True)
 
     def path(self, ref: str) -> bytes:
-        """Return where an object or manifest of a published batch is."""
+        """Return the path of an object or manifest of a published batch. It need not exist."""
         return os.fsencode(self.objects / ref)
 
     def open_object(self, ref: str) -> int:
-        """Return a descriptor to read an object with; DamagedError when it is missing."""
+        """Open an object for reading and return the descriptor, which the caller closes. DamagedError when it is missing."""
         try:
             return os.open(self.path(ref), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise DamagedError(f"object {ref} is missing from the store") from None
 
     def check_object(self, ref: str, size: int) -> None:
-        """Raise DamagedError when an object is missing or has not the size it was written with."""
+        """Raise DamagedError when an object is missing, or when its size is not `size`, with which it was written."""
         try:
             found = os.stat(self.path(ref)).st_size
         except FileNotFoundError:
@@ -62,7 +62,10 @@ class ObjectStore:
             raise DamagedError(f"object {ref} is damaged: it has {found} bytes instead of {size}")
 
     def read_manifest(self, ref: str) -> Manifest:
-        """Return a published manifest, which is shared and not to be changed; DamagedError when it is missing or unreadable."""
+        """Return a published manifest. Callers must not change it, because it is kept and handed out again.
+
+        DamagedError when it is missing or cannot be read.
+        """
         path = self.objects / ref
         try:
             info = path.stat()
@@ -84,7 +87,7 @@ class ObjectStore:
         return found
 
     def new_batch(self, name: str) -> Batch:
-        """Start a batch; a leftover of the same name is removed first."""
+        """Begin a batch. An unpublished batch of that name is removed first."""
         batch = Batch(self, name)
         shutil.rmtree(batch.directory, ignore_errors=True)
         with file_errors("starting a commit"):
@@ -97,11 +100,11 @@ class ObjectStore:
         shutil.rmtree(self.objects / name, ignore_errors=True)
 
     def batches(self) -> list[str]:
-        """Names of the published batches."""
+        """Return the names of the published batches, sorted."""
         return sorted(item.name for item in self.objects.iterdir() if item.is_dir())
 
     def contents(self, batch: str) -> dict[str, int]:
-        """Return id and allocated bytes of everything in a published batch."""
+        """Return the allocated bytes of each object and manifest of a published batch, by id."""
         found = {}
         with os.scandir(self.objects / batch) as listing:
             for item in listing:
@@ -109,10 +112,10 @@ class ObjectStore:
         return found
 
     def remove(self, refs: Iterable[str]) -> None:
-        """Delete objects and manifests of published batches, and all batches that are empty. Idempotent."""
+        """Remove objects and manifests of published batches, and then all empty batches. Idempotent."""
         for ref in refs:
             path = self.objects / ref
-            if path.is_dir():  # whatever made one of it
+            if path.is_dir():  # a damaged store may have a directory there
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
@@ -121,7 +124,7 @@ class ObjectStore:
                 (self.objects / batch).rmdir()
 
     def put(self, ref: str, file: Path) -> None:
-        """Put a file, which has been synced, in the place of a published object or manifest, atomically and durably."""
+        """Move a file, which is on the disk already, to the path of a published object or manifest. Atomic and durable."""
         path = self.objects / ref
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700)
@@ -142,33 +145,33 @@ class Batch:
         self.copied_bytes = 0
 
     def reserve(self) -> str:
-        """Return the id for one more object."""
+        """Return the id of a new object, for `add`."""
         return f"{self.name}/{next(self._numbers):x}"
 
     def path(self, ref: str) -> bytes:
-        """Return where an object of this unpublished batch is."""
+        """Return the path of an object of this unpublished batch."""
         return os.fsencode(self._store.incoming / ref)
 
     def add(self, ref: str, source: bytes) -> None:
-        """Clone or copy the file `source` into the reserved object `ref`; a file that vanished raises FileNotFoundError."""
-        if not clone(source, self.path(ref)):
+        """Copy the file `source` into the reserved object `ref`. FileNotFoundError when the file has vanished."""
+        if not copy_file(source, self.path(ref)):
             size = os.stat(self.path(ref)).st_size
             with self._lock:
                 self.copied_bytes += size
 
     def drop(self, ref: str) -> None:
-        """Remove an object that is not needed after all."""
+        """Remove an object that the commit does not need after all."""
         os.unlink(self.path(ref))
 
     def add_manifest(self, subdot: str, manifest: Manifest) -> str:
-        """Write the manifest of a subdot; return its id."""
+        """Write the manifest of a subdot, and return its id."""
         (self.directory / f"{subdot}.manifest").write_bytes(manifest.encode())
         return f"{self.name}/{subdot}.manifest"
 
     def publish(self) -> None:
-        """Make the batch durable and visible under its name, atomically.
+        """Publish the batch. Atomic and durable.
 
-        One syncfs serves all of its files: an fsync for each of some hundred costs several times as much.
+        One syncfs writes all of its files to the disk. For a hundred files an fsync each would take several times as long.
         """
         with file_errors("writing a commit to the store"):
             sync_filesystem(self.directory)

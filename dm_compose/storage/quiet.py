@@ -1,6 +1,6 @@
-"""Whether a tree was written to since a look at it, by as few looks as that takes.
+"""Telling whether a tree was written to since an earlier look, with as few system calls as possible.
 
-It is asked before and after each test, and most files of a datastore are the running server's own, which are left out.
+This runs before and after each test. Most files of a datastore are written by the idle server itself, and are left out.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from dm_compose.core.tree import DIRECTORY, FILE
-from dm_compose.storage.scan import RACY, Found, Tree, scan, to_bytes
+from dm_compose.storage.scan import RACY, FoundPath, Tree, scan, to_bytes
 from dm_compose.storage.system import coarse_clock_ns, file_errors, read_xattrs, sync_filesystem
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """The paths of a tree that are left out: those that are somebody else's, and those that mean nothing."""
+class LeftOut:
+    """Paths of a tree that are left out. Those in `without` belong to other subdots. Changes of `ignored` ones mean nothing."""
 
     without: Container[str]
     ignored: Callable[[str], bool]
@@ -28,37 +28,44 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Watched:
-    """A tree as it was found, what was left out of it, and its paths as the file system has them."""
+    """A tree as it was when we looked at it.
+
+    `paths` lists the paths to look at again, in the file system's bytes. `skipped` says which paths were left out.
+    """
 
     tree: Tree
-    paths: tuple[tuple[bytes, Found], ...]
+    paths: tuple[tuple[bytes, FoundPath], ...]
     skipped: Container[str]
 
 
 def watched(tree: Tree, skipped: Container[str]) -> Watched:
-    """Return what has to be looked at of a scanned tree."""
+    """Prepare a scanned tree for `written_to`, which will not look at paths in `skipped`."""
     return Watched(tree, tuple((to_bytes(path), found) for path, found in tree.items() if path not in skipped), skipped)
 
 
 def look(root: str, skipped: Container[str], since_ns: int) -> Watched:
-    """Look at a tree but for what is skipped, which is not descended into. What was written in the file clock's last tick, which
-    the caller may wait for, counts as written to later.
+    """Look at a tree, but not at paths in `skipped` and not below them. `written_to` compares it with a later state.
 
-    Files written to at `since_ns` or later are written back before: a process that has a page mapped, and has written to it
-    already, could else write again without touching the time stamps.
+    A file that was written in the current tick of the file clock will always count as written to. To avoid that, the caller
+    waits for the next tick first (wait_for_clock_past).
+
+    If a file was modified at `since_ns` or later, the file system is synced first. Otherwise a process that has written to a
+    mapped page could write to it again without a change of the time stamps, until the page is on the disk.
     """
     clock = coarse_clock_ns()
     tree = scan(root, {}, without=skipped, quiet_since_ns=clock)
     if any(f.entry.kind == FILE and f.entry.mtime_ns >= since_ns for f in tree.values()):
-        with file_errors("writing back a volume"):
+        with file_errors("writing a volume to the disk"):
             sync_filesystem(root)
         tree = scan(root, {}, without=skipped, quiet_since_ns=clock)
     return watched(tree, skipped)
 
 
 def written_to(root: str, before: Watched) -> bool:
-    """Whether any of the paths was written to, or a path was added or removed. Of a directory owner, mode and extended attributes
-    count, its time stamps do not; sockets, and what is skipped, are left out as in a scan.
+    """Return whether any path was written to, added or removed since `before`.
+
+    A directory counts if its owner, mode or extended attributes have changed; its time stamps alone do not count. Sockets and
+    skipped paths never count.
     """
     full = os.path.realpath(to_bytes(root))
     device = os.lstat(full).st_dev
@@ -81,8 +88,8 @@ def written_to(root: str, before: Watched) -> bool:
     return False
 
 
-def _same_directory(before: Found, now: os.stat_result, place: bytes) -> bool:
-    """Whether a directory whose time stamps have moved is what it was, but perhaps for the names in it."""
+def _same_directory(before: FoundPath, now: os.stat_result, place: bytes) -> bool:
+    """Return whether a directory is as it was, apart from its time stamps and the names in it."""
     entry = before.entry
     same = stat.S_ISDIR(now.st_mode) and (stat.S_IMODE(now.st_mode), now.st_uid, now.st_gid) == (entry.mode, entry.uid, entry.gid)
     return same and now.st_ino == before.inode and read_xattrs(place) == entry.xattrs

@@ -1,4 +1,4 @@
-"""Making a tree equal to a manifest in place: same directories, same inodes where they can stay, only blocks that differ."""
+"""Making a tree equal to a manifest in place. Inodes stay where they can, and only blocks that differ are written."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from dm_compose.core.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Entry, Manifest
-from dm_compose.storage.contents import become_clone, clone, patch
+from dm_compose.core.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Entry, Manifest, Restored
+from dm_compose.storage.contents import copy_file, patch, reflink_onto
 from dm_compose.storage.objects import ObjectStore
-from dm_compose.storage.scan import Found, Tree, join, proving, scan
+from dm_compose.storage.scan import FoundPath, Tree, join, proving, scan
 from dm_compose.storage.system import coarse_clock_ns, wait_for_clock_past, write_xattrs
 
 RESTORE_THREADS = 4
@@ -22,7 +22,10 @@ RESTORE_THREADS = 4
 
 @dataclass
 class TreePlan:
-    """What makes a tree equal to `target`, in the order it is done. Paths of `remove` come children first."""
+    """The steps that make a tree equal to `target`: remove paths, create paths, rewrite files, set metadata.
+
+    In `remove` the paths in a directory come before the directory.
+    """
 
     target: Manifest
     remove: list[str] = field(default_factory=list)
@@ -35,9 +38,9 @@ class TreePlan:
 
 
 def plan_tree(tree: Tree, target: Manifest, without: Collection[str] = ()) -> TreePlan:
-    """Compare a scanned tree with a manifest. Pure; files of unknown contents are planned as rewrites.
+    """Compare a scanned tree with a manifest. Pure. A file whose contents are not known is rewritten.
 
-    Paths in `without`, and the directories above them, stay as they are where the manifest has something else there.
+    Paths in `without`, and directories above them, stay even if the manifest has something else there.
     """
     above = {parent for path in without for parent in _parents(path)}
     if without:
@@ -61,7 +64,7 @@ def plan_tree(tree: Tree, target: Manifest, without: Collection[str] = ()) -> Tr
 
 
 def _kept_paths(tree: Tree, target: Manifest) -> set[str]:
-    """Return the paths whose inode can stay: same kind, and names of one inode are the same names on both sides."""
+    """Return the paths whose inode can stay: those of the same kind whose hard links have the same names on both sides."""
     live_names = _names_by_first({path: found.entry for path, found in tree.items()})
     wanted_names = _names_by_first(target.entries)
     kept: set[str] = set()
@@ -102,7 +105,11 @@ def _parents(path: str) -> Iterator[str]:
 
 
 def _around(target: Manifest, without: Collection[str], above: Collection[str]) -> Manifest:
-    """Return a manifest but for what is in the places of `without`, and what is no directory `above` them."""
+    """Return a manifest that fits around the paths in `without`.
+
+    Entries at these paths are left out, and so are entries at the paths `above` them that are no directories, together with
+    everything below. A file whose first name is left out goes on under its next one.
+    """
     dropped: dict[str, Entry] = {}
     for path, entry in target.entries.items():
         if path in without or (path in above and entry.kind != DIRECTORY) or (dropped and _parent(path) in dropped):
@@ -110,7 +117,7 @@ def _around(target: Manifest, without: Collection[str], above: Collection[str]) 
     if not dropped:
         return target
     kept = []
-    first_names: dict[str, str] = {}  # of files whose first name was dropped
+    first_names: dict[str, str] = {}  # new first names of files whose first name is left out
     for path, entry in target.entries.items():
         if path in dropped:
             continue
@@ -121,25 +128,16 @@ def _around(target: Manifest, without: Collection[str], above: Collection[str]) 
     return Manifest.of(kept)
 
 
-@dataclass(frozen=True)
-class Restored:
-    """What a restore did: paths touched, and bytes of content that were not as committed.
-
-    Where the file system clones, a changed file counts with its size, because nobody reads it.
-    """
-
-    paths: int
-    changed_bytes: int
-
-
 def restore_tree(
     root: str, known: Tree, target: Manifest, store: ObjectStore, *, without: Collection[str] = ()
 ) -> tuple[Tree, Restored]:
-    """Make the tree below `root` equal to `target` and return the index that vouches for it. Paths in `without` are not
-    touched: see storage.scan.
+    """Make the tree below `root` equal to `target`. Return its new index, which proves what the files hold, and the extent.
 
-    Nobody else may write to the tree. Not atomic: an interrupted restore leaves a mixture, and running it again finishes it,
-    so the caller journals it. Not durable until the file system is synced.
+    `known` is the tree's last index. Paths in `without` stay as they are: see storage.scan. Nobody else may write to the tree
+    meanwhile.
+
+    Not atomic: an interrupted restore leaves a mixture. Running it again finishes it, so the caller journals it. Not durable
+    until the file system is synced. DamagedError for a missing or damaged object, raised before anything is changed.
     """
     root = os.path.realpath(root)
     tree = scan(root, known, without=without)
@@ -148,7 +146,7 @@ def restore_tree(
     if not plan:
         return tree, Restored(0, 0)
     new_files = [e for e in plan.create if e.kind == FILE]
-    for entry in (*new_files, *plan.rewrite):  # before anything is touched
+    for entry in (*new_files, *plan.rewrite):  # before anything is changed
         store.check_object(entry.ref, entry.size)
     for path in plan.remove:
         _remove(join(root, path), tree[path].entry.kind)
@@ -157,7 +155,7 @@ def restore_tree(
         if entry.kind not in (FILE, HARDLINK):
             _make_special(root, entry)
     with ThreadPoolExecutor(RESTORE_THREADS, thread_name_prefix="restore") as pool:
-        creating = [pool.submit(clone, store.path(e.ref), join(root, e.path)) for e in new_files]
+        creating = [pool.submit(copy_file, store.path(e.ref), join(root, e.path)) for e in new_files]
         rewriting = [pool.submit(_rewrite, store, root, e) for e in plan.rewrite]
         for made in creating:
             made.result()
@@ -179,7 +177,7 @@ def _remove(path: bytes, kind: str) -> None:
         try:
             os.rmdir(path)
         except OSError as error:
-            if error.errno != errno.ENOTEMPTY:  # another file system is mounted there, and its files are not ours
+            if error.errno != errno.ENOTEMPTY:  # EBUSY: another file system is mounted there, and its files are not ours
                 raise
             for name in os.listdir(path):
                 _remove_socket(os.path.join(path, name))
@@ -189,7 +187,7 @@ def _remove(path: bytes, kind: str) -> None:
 
 
 def _remove_socket(path: bytes) -> None:
-    """Make room where there is a socket, which a scan does not list."""
+    """Remove a socket, which a scan does not list, from a path that is needed."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             os.unlink(path)
@@ -210,13 +208,15 @@ def _make_special(root: str, entry: Entry) -> None:
 
 
 def _rewrite(store: ObjectStore, root: str, entry: Entry) -> int:
-    """Give an existing file the object's contents; return the bytes that were not the object's."""
+    """Give an existing file the contents of its object. Return the number of bytes that differed, or the file's size if nobody
+    has compared them.
+    """
     object_fd = store.open_object(entry.ref)
     try:
         fd = os.open(join(root, entry.path), os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             old_size = os.fstat(fd).st_size
-            if become_clone(fd, object_fd):
+            if reflink_onto(fd, object_fd):
                 return max(old_size, entry.size)
             return patch(fd, object_fd)
         finally:
@@ -226,7 +226,9 @@ def _rewrite(store: ObjectStore, root: str, entry: Entry) -> int:
 
 
 def _apply_metadata(path: bytes, entry: Entry) -> None:
-    """Owner before mode (chown clears set-id bits), both before xattrs (capabilities, ACLs), times last."""
+    """Set the owner first, because chown clears set-id bits and capabilities. Set extended attributes after the mode, because
+    chmod changes ACLs. Times come last.
+    """
     present = os.lstat(path)
     if (present.st_uid, present.st_gid) != (entry.uid, entry.gid):
         os.chown(path, entry.uid, entry.gid, follow_symlinks=False)
@@ -237,7 +239,7 @@ def _apply_metadata(path: bytes, entry: Entry) -> None:
 
 
 def _new_index(root: str, tree: Tree, target: Manifest, touched: set[str]) -> Tree:
-    """Return the index of the restored tree, its stamps so old that any later write moves them."""
+    """Return the index of the restored tree. It waits a tick of the file clock, so that any later write changes a time stamp."""
     infos = {path: os.lstat(join(root, path)) for path in touched}
     if infos:
         wait_for_clock_past(max(info.st_ctime_ns for info in infos.values()))
@@ -247,5 +249,5 @@ def _new_index(root: str, tree: Tree, target: Manifest, touched: set[str]) -> Tr
         if (info := infos.get(path)) is None:
             index[path] = tree[path]
         else:
-            index[path] = Found(entry, info.st_ino, proving(info.st_ctime_ns, clock), info.st_nlink)
+            index[path] = FoundPath(entry, info.st_ino, proving(info.st_ctime_ns, clock), info.st_nlink)
     return index

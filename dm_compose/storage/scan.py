@@ -1,4 +1,7 @@
-"""Looking at a tree: every path's metadata, and which files still hold what they held at the last look."""
+"""Scanning a tree: the metadata of every path, and which files still hold what they held at the last scan.
+
+The result of a scan is also the *index* of a tree: it proves the contents of a file for as long as its time stamps stay.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,14 @@ from dm_compose.storage.system import (
 
 INDEX_FORMAT = 1
 RACY = 0
-BECAME_ANOTHER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL}  # what a writer does to a path while it is looked at
+BECAME_ANOTHER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL}  # a writer has replaced the path meanwhile
 
 
-class Found(NamedTuple):
-    """One path as it was found. `ctime_ns` is RACY when a later write could leave the same time stamps behind."""
+class FoundPath(NamedTuple):
+    """One path as a scan has found it. `links` is the number of hard links.
+
+    `ctime_ns` is RACY if a later write could leave the same time stamps, so that they prove nothing.
+    """
 
     entry: Entry
     inode: int
@@ -48,30 +54,32 @@ class Found(NamedTuple):
     links: int
 
 
-Tree = dict[str, Found]
+Tree = dict[str, FoundPath]
 
 
 def to_bytes(path: str) -> bytes:
-    """Return the file system's name of an Entry path."""
+    """Return the path of an Entry in the file system's bytes."""
     return path.encode("utf-8", "surrogateescape")
 
 
 def join(root: str, path: str) -> bytes:
-    """Return the file system's full name of an Entry path below `root`."""
+    """Return the full path of an Entry below `root`, in the file system's bytes."""
     return to_bytes(f"{root}/{path}") if path else to_bytes(root)
 
 
-def scan(root: str, known: Mapping[str, Found], *, without: Container[str] = (), quiet_since_ns: int | None = None) -> Tree:
-    """Return every path below `root` in walk order (names sorted, a directory before what it holds), the root first.
+def scan(root: str, known: Mapping[str, FoundPath], *, without: Container[str] = (), quiet_since_ns: int | None = None) -> Tree:
+    """Return every path below `root` in walk order: the root first, names sorted, a directory before its contents.
 
-    A file whose inode, size, mtime and ctime are those in `known` keeps the object recorded there; any other file has
-    `ref` UNKNOWN. Reads no file contents. Sockets are left out: they are not state. Directories of another file system
-    mounted inside are recorded as empty, and paths in `without` are left out: they belong to somebody else's tree. A `root`
-    that is a symlink means what it points to. Safe to call while the tree is written to: what vanishes meanwhile is left out.
+    A file whose inode, size, mtime and ctime are those in `known` keeps the object recorded there. Any other file has the
+    `ref` UNKNOWN. No contents are read. A tree may be scanned while it is written to: paths that vanish meanwhile are left out.
+    If `root` is a symlink, its target is scanned.
 
-    A file stamped at or after `quiet_since_ns` (by default the start of the scan) is RACY. Who wants the result to vouch
-    for contents calls syncfs first and passes the clock of before it: a process that has a page mapped writes to it
-    again without touching the time stamps, until the page has been written back.
+    Sockets are left out, because they are not state. Paths in `without`, and all below them, are left out, because they belong
+    to another subdot. A directory on which another file system is mounted counts as empty.
+
+    A file whose ctime is not before `quiet_since_ns` (by default the start of the scan) is RACY. To get a result that proves
+    contents, read the clock, call syncfs, and pass that time (`scan_synced` does it). Without the syncfs a process that has
+    written to a mapped page could write to it again without a change of the time stamps.
     """
     clock = coarse_clock_ns() if quiet_since_ns is None else quiet_since_ns
     full = os.path.realpath(to_bytes(root))
@@ -109,30 +117,31 @@ def scan(root: str, known: Mapping[str, Found], *, without: Container[str] = (),
 
 
 def proving(ctime_ns: int, clock_ns: int) -> int:
-    """Return a ctime that any write at `clock_ns` or later moves, otherwise RACY.
+    """Return `ctime_ns` if every write at `clock_ns` or later changes it, otherwise RACY.
 
-    Zeros where fractions of a second should be are the stamp of a file system that counts whole seconds (ext4 with inodes of
-    128 bytes, as made by ext3 and on small volumes).
+    A ctime without a fraction of a second may come from a file system that counts whole seconds: ext4 with inodes of 128 bytes,
+    which ext3 has made, or mkfs on a small volume. It then proves something only when the second is over.
     """
     grain = 0 if ctime_ns % 1_000_000_000 else 999_999_999
     return ctime_ns if ctime_ns + grain < clock_ns else RACY
 
 
-def scan_synced(root: str, known: Mapping[str, Found], *, without: Collection[str] = ()) -> Tree:
-    """Scan a tree so that the result vouches for it: any later write, through a mapped page too, shows in the time stamps.
+def scan_synced(root: str, known: Mapping[str, FoundPath], *, without: Collection[str] = ()) -> Tree:
+    """Scan a tree so that the result proves contents: every later write changes a time stamp, even one to a mapped page.
 
-    Whatever was written before the call counts as before, unless time stamps are of whole seconds. Writes meanwhile are RACY.
+    It waits a tick of the file clock, so that writes before the call are not RACY, except on file systems that count whole
+    seconds. Files that are written to during the call are RACY.
     """
-    wait_for_clock_past(time.time_ns())  # the fine clock: kernels from 6.13 stamp with it, ahead of the coarse one
+    wait_for_clock_past(time.time_ns())  # kernels from 6.13 stamp files with this fine clock, which is ahead of the coarse one
     clock = coarse_clock_ns()
-    with file_errors("writing back a volume"):
+    with file_errors("writing a volume to the disk"):
         sync_filesystem(root)
     return scan(root, known, without=without, quiet_since_ns=clock)
 
 
 def _found(
-    path: str, full: bytes, info: os.stat_result, known: Mapping[str, Found], clock: int, first_names: dict[int, str]
-) -> Found:
+    path: str, full: bytes, info: os.stat_result, known: Mapping[str, FoundPath], clock: int, first_names: dict[int, str]
+) -> FoundPath:
     old = known.get(path)
     if old is not None and old.ctime_ns == info.st_ctime_ns and _is_same(old, info):
         return old
@@ -147,15 +156,17 @@ def _found(
         and (old.entry.size == info.st_size or kind != FILE)
         and (old.entry.ref == ref or kind == FILE)
     ):
-        return Found(old.entry, info.st_ino, ctime, info.st_nlink)
+        return FoundPath(old.entry, info.st_ino, ctime, info.st_nlink)
     size = info.st_size if kind == FILE else 0
     xattrs = read_xattrs(full) if kind != HARDLINK else ()
     entry = Entry(path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns, size, ref, xattrs)
-    return Found(entry, info.st_ino, ctime, info.st_nlink)
+    return FoundPath(entry, info.st_ino, ctime, info.st_nlink)
 
 
-def _is_same(old: Found, info: os.stat_result) -> bool:
-    """Whether a file or directory is what was found before, its ctime being the proven one of then: nearly all of a tree is."""
+def _is_same(old: FoundPath, info: os.stat_result) -> bool:
+    """Return whether a file or directory with a proven and unchanged ctime is as it was. This is the fast path: nearly all paths
+    of a tree are.
+    """
     entry = old.entry
     if old.inode != info.st_ino or old.links != info.st_nlink or entry.mtime_ns != info.st_mtime_ns:
         return False
@@ -182,11 +193,10 @@ def _kind(path: str, full: bytes, info: os.stat_result, first_names: dict[int, s
 
 
 def save_index(path: Path, tree: Tree) -> None:
-    """Write `tree`, whose files must all have their object, as the proof for the next scan.
+    """Save the index of a tree whose files all have an object, for the next scan. Atomic, not durable.
 
-    Atomic. A checksum goes before it: a proof that was garbled would be worse than none. Call it only when the tree's
-    contents are on the disk: after a power cut the file system may have kept the time stamps of a write and lost its
-    contents, and the index would vouch for them.
+    The caller has made sure that the tree's contents are on the disk. After a power cut a file system may have kept the time
+    stamps of a write and lost its contents, and the index would prove the wrong ones. A checksum guards against garbled files.
     """
     rows = [[*entry_to_row(f.entry), f.inode, f.ctime_ns, f.links] for f in tree.values()]
     data = json.dumps({"format": INDEX_FORMAT, "rows": rows}, separators=(",", ":")).encode()
@@ -194,7 +204,9 @@ def save_index(path: Path, tree: Tree) -> None:
 
 
 def load_index(path: Path) -> Tree:
-    """Read what `save_index` wrote; an unreadable, garbled, missing or older index is an empty one: everything is compared."""
+    """Return the index that `save_index` has saved. It is empty if the file is missing, unreadable, garbled or of another format;
+    then all contents will be compared.
+    """
     try:
         checksum, _, data = path.read_bytes().partition(b"\n")
         if checksum != b"%08x" % zlib.crc32(data):
@@ -202,6 +214,6 @@ def load_index(path: Path) -> Tree:
         document = json.loads(data)
         if document["format"] != INDEX_FORMAT:
             return {}
-        return {row[0]: Found(entry_from_row(row[:-3]), row[-3], row[-2], row[-1]) for row in document["rows"]}
+        return {row[0]: FoundPath(entry_from_row(row[:-3]), row[-3], row[-2], row[-1]) for row in document["rows"]}
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return {}

@@ -1,4 +1,4 @@
-"""System calls that Python does not wrap, and their errors in our words. Linux only."""
+"""Small steps on files, with system calls that Python does not wrap. Linux only."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _FALLOC_FL_PUNCH_HOLE = 0x02
 _NO_REFLINK = {errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS, errno.EPERM, errno.ETXTBSY}
 _NO_XATTR = {errno.EOPNOTSUPP, errno.ENODATA, errno.ENOSYS}
 _NOT_OURS = {
-    "security.selinux",  # belongs to the host
-    "trusted.SGI_ACL_FILE",  # how XFS shows root what system.posix_acl_access holds: going with it, not to be removed twice
+    "security.selinux",  # labels belong to the host
+    "trusted.SGI_ACL_FILE",  # XFS shows root system.posix_acl_access a second time under this name; removing it twice would fail
     "trusted.SGI_ACL_DEFAULT",
 }
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -35,7 +35,7 @@ _SYNC_FILE_RANGE_WRITE = 2
 
 @contextlib.contextmanager
 def file_errors(doing: str) -> Iterator[None]:
-    """Turn an OSError of the block into StoreError or DiskFullError that says what was being done."""
+    """Turn an OSError of the block into a StoreError or DiskFullError, whose message begins with `doing`."""
     try:
         yield
     except OSError as error:
@@ -43,13 +43,16 @@ def file_errors(doing: str) -> Iterator[None]:
         if error.errno in _FULL:
             raise DiskFullError(
                 f"{doing}: no space left on the device{where}",
-                hint="Free space there (`docker system df` shows what Docker holds); earlier commits are intact.",
+                hint="Free some space there: `docker system df` shows what Docker uses. Earlier commits are intact.",
             ) from None
         raise StoreError(f"{doing}: {error.strerror}{where}") from error
 
 
 def reflink(destination_fd: int, source_fd: int) -> bool:
-    """Make the whole destination a clone of the source (FICLONE); False where the file systems cannot."""
+    """Have an open file share all blocks of another one (FICLONE), so that both hold the same.
+
+    Return False where the file systems cannot do it. The destination is as it was then.
+    """
     try:
         fcntl.ioctl(destination_fd, FICLONE, source_fd)
     except OSError as error:
@@ -60,7 +63,7 @@ def reflink(destination_fd: int, source_fd: int) -> bool:
 
 
 def sync_filesystem(path: str | Path) -> None:
-    """Write back everything of the file system that holds `path` (syncfs(2)) and return when it is on the disk."""
+    """Write everything of the file system that holds `path` to the disk (syncfs(2)), and return when it is there."""
     fd = os.open(path, os.O_RDONLY)
     try:
         if _libc.syncfs(fd) != 0:
@@ -71,7 +74,7 @@ def sync_filesystem(path: str | Path) -> None:
 
 
 def punch_hole(fd: int, offset: int, length: int) -> bool:
-    """Give a range of a file back to the file system, so that it reads as zeros; False where it cannot."""
+    """Make a range of a file a hole, which reads as zeros. Return False, and change nothing, where the file system cannot."""
     if _libc.fallocate(fd, _FALLOC_FL_PUNCH_HOLE | _FALLOC_FL_KEEP_SIZE, offset, length) == 0:
         return True
     code = ctypes.get_errno()
@@ -81,19 +84,19 @@ def punch_hole(fd: int, offset: int, length: int) -> bool:
 
 
 def coarse_clock_ns() -> int:
-    """The clock that the kernel stamps files with; it moves in ticks of 1 to 10 ms.
+    """Return the time (ns) of the clock that the kernel stamps files with. It moves in ticks of 1 to 10 ms.
 
-    A file whose ctime is below a value read here before its stat was taken cannot change later without its ctime
-    changing too: that is how racy time stamps are told from proof.
+    Read this clock first and then the ctime of a file. If the ctime is smaller, every later change of the file changes the ctime
+    too, so the ctime proves that the file is unchanged. Otherwise a change in the same tick could leave the same ctime.
     """
     return time.clock_gettime_ns(_CLOCK_REALTIME_COARSE)
 
 
 def wait_for_clock_past(moment_ns: int, *, timeout_s: float = 0.1) -> None:
-    """Return when the file clock is past `moment_ns`, at most a tick after a write that was stamped with it.
+    """Return when the clock of `coarse_clock_ns` is past `moment_ns`. That takes at most a tick for a moment that is now.
 
-    A moment in the future (another machine's clock on a network file system) is not waited for: its files stay racy,
-    which costs a comparison, not correctness.
+    A network file system may stamp files with the clock of another machine, which may be ahead of ours. For such a moment this
+    gives up after `timeout_s`. The time stamps then prove nothing, so contents are compared, which costs time only.
     """
     deadline = time.monotonic() + timeout_s
     while coarse_clock_ns() <= moment_ns and time.monotonic() < deadline:
@@ -101,8 +104,9 @@ def wait_for_clock_past(moment_ns: int, *, timeout_s: float = 0.1) -> None:
 
 
 def read_xattrs(path: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the extended attributes of `path` itself as (name, hex) pairs, sorted; SELinux labels belong to the host and are
-    left out, and so are second names of ACLs.
+    """Return the extended attributes of `path` itself, not of a link's target, as (name, value in hex) pairs, sorted.
+
+    SELinux labels are left out, because they belong to the host. So are the second names under which XFS shows ACLs.
     """
     try:
         names = os.listxattr(path, follow_symlinks=False)
@@ -118,12 +122,12 @@ def read_xattrs(path: bytes) -> tuple[tuple[str, str], ...]:
             found.append((name, os.getxattr(path, name, follow_symlinks=False).hex()))
         except OSError as error:
             if error.errno not in _NO_XATTR:
-                raise  # otherwise a writer has removed it meanwhile
+                raise  # an attribute that a writer has removed meanwhile is left out
     return tuple(found)
 
 
 def write_xattrs(path: bytes, wanted: tuple[tuple[str, str], ...]) -> None:
-    """Make the extended attributes of `path` itself those of `wanted`, no more and no less."""
+    """Give `path` itself, not a link's target, exactly these extended attributes: (name, value in hex) pairs."""
     present = dict(read_xattrs(path))
     for name, value in wanted:
         if present.pop(name, None) != value:
@@ -133,7 +137,7 @@ def write_xattrs(path: bytes, wanted: tuple[tuple[str, str], ...]) -> None:
 
 
 def begin_writing_back(fd: int) -> None:
-    """Have the kernel begin to write a file to the disk, so that a later sync finds less to do. Promises nothing."""
+    """Have the kernel begin to write a file to the disk, so that a later sync has less to do. Errors are ignored."""
     _libc.sync_file_range(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
 
@@ -147,7 +151,7 @@ def sync_directory(path: str | Path) -> None:
 
 
 def sync_file(path: bytes) -> None:
-    """Write back one file and return when it is on the disk."""
+    """Write one file to the disk, and return when it is there."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -156,7 +160,7 @@ def sync_file(path: bytes) -> None:
 
 
 def make_directory(path: str | Path) -> None:
-    """Make a directory, in place of whatever else there is: a symlink would lead to somebody else's files."""
+    """Make a directory unless it exists. A file or symlink there is removed, because a link leads to somebody else's files."""
     try:
         os.mkdir(path, 0o755)
     except FileExistsError:
@@ -166,7 +170,10 @@ def make_directory(path: str | Path) -> None:
 
 
 def write_file(path: Path, data: bytes, *, durable: bool) -> None:
-    """Replace `path` by `data` atomically: a reader sees the old file or the new one. `durable` also survives a power cut."""
+    """Replace the contents of `path` atomically: a reader sees the old file or the new one.
+
+    With `durable` the new file is on the disk when this returns.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:

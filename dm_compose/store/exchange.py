@@ -1,8 +1,8 @@
-"""What a store offers for sending its objects elsewhere and for taking in those of others.
+"""The part of the contract that is about transfers: sending a store's objects elsewhere, and receiving those of other stores.
 
-Objects are immutable and their ids are the same in every store that has them. Whoever sends reads; who receives builds
-objects in a staging place, where a killed transfer finds them again, and has them taken over with `publish`. Calls may
-cross a pipe, so each does much at a time, and none moves more than some MiB but for lists of what there is.
+Objects are immutable, and their ids are the same in every store that has them. A sender reads objects. A receiver builds them
+in a staging place, and `publish` moves them into the store. A killed transfer finds its staging place again. Calls may cross a
+pipe, so each call does much, and none carries more than a few MiB, except for lists of ids.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ZEROS_BYTES = 64 << 10  # a run of zeros of this size becomes a hole
 
 
 class Run(NamedTuple):
-    """A range of a file. `zero`: it holds nothing but zeros."""
+    """A range of a file. `zero` says that it holds nothing but zeros."""
 
     offset: int
     length: int
@@ -28,7 +28,10 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """What an object of `size` bytes holds up to `end`: (offset, bytes) in order; between them are zeros, holes or not."""
+    """A part of an object of `size` bytes, up to the offset `end`.
+
+    `runs` are (offset, bytes) in order. Between them are zeros, either holes or written ones.
+    """
 
     size: int
     end: int
@@ -37,9 +40,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Difference:
-    """What of an object differs from a base: runs of whole blocks, in order, and the object's sha256 (hex) and size.
+    """The difference between an object and a base. `runs` are the ranges of whole blocks that differ, in order.
 
-    Beyond the end of the base everything that is not a hole differs.
+    `size` and `sha256` (hex) are the object's. Beyond the end of the base everything that is not a hole differs.
     """
 
     size: int
@@ -49,9 +52,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class NewDot:
-    """A dot to be made of commits that came: a tree that stands on a branch with that head, and settings of the store that go
-    with it.
-    """
+    """A dot to be made of received commits. Its tree is on `branch`, whose head is `head`. The store gets the `settings`."""
 
     branch: RefName
     head: CommitId
@@ -59,7 +60,7 @@ class NewDot:
 
 
 class Whole(NamedTuple):
-    """A whole object and the sha256 (hex) it should have."""
+    """A whole object, and the sha256 (hex) that it should have."""
 
     ref: str
     sha256: str
@@ -69,65 +70,66 @@ class Whole(NamedTuple):
 class Exchange(Protocol):
     """The sending and receiving side of one store. Thread-safe.
 
-    Needs no lock: an object that `gc` takes meanwhile is a DamagedError, and nothing is sent of it.
+    No method needs a lock. If `gc` removes an object that is being sent, reading it raises DamagedError.
     """
 
     def manifest(self, ref: str) -> bytes:
-        """Return a manifest as it is stored; DamagedError when it is missing."""
+        """Return a manifest as it is stored. DamagedError when it is missing."""
 
     def digests(self, refs: Set[str]) -> dict[str, str]:
-        """Return the sha256 (hex) of those objects that have been digested before."""
+        """Return the sha256 (hex) of those objects whose digest is recorded."""
 
     def add_digests(self, digests: Mapping[str, str]) -> None:
-        """Remember digests, so that they need not be computed again."""
+        """Record digests (sha256, hex) of objects, so that they need not be computed again."""
 
     def present(self, refs: Set[str]) -> set[str]:
         """Return those objects and manifests that the store has."""
 
     def part(self, ref: str, offset: int) -> Part:
-        """Return what an object holds from `offset` on, up to PART_BYTES of data; runs of ZEROS_BYTES are left out."""
+        """Return the next PART_BYTES of an object's data from `offset` on. Runs of ZEROS_BYTES zeros are left out."""
 
     def read(self, ref: str, ranges: Sequence[tuple[int, int]]) -> bytes:
-        """Return (offset, length) ranges of an object, joined; each is shorter where the object ends."""
+        """Return the bytes of (offset, length) ranges of an object, joined. A range beyond the object's end is cut short."""
 
     def compare(self, ref: str, base: str) -> Difference:
-        """Return how an object differs from another one."""
+        """Return the difference between an object and another one, `base`."""
 
     def intact(self, digests: Mapping[str, str]) -> set[str]:
-        """Return those of the store's objects whose contents have the sha256 (hex) given; reads all of them."""
+        """Return those objects of the store whose contents have the given sha256 (hex). All of them are read."""
 
     def has_commit(self, dot: DotName, commit_id: CommitId) -> bool:
-        """Whether the dot has a commit."""
+        """Return whether there is a dot of that name that has the commit."""
 
     def stage(self, dot: DotName) -> Staging:
-        """Open the place where a dot's objects arrive; InUseError while another process receives for the same dot."""
+        """Open the staging place of a dot. InUseError while another process receives for the same dot."""
 
 
 class Staging(Protocol):
-    """Objects on their way into a store. What is finished is kept when the process is killed, and found by the next one.
+    """A staging place: objects on their way into a store. Thread-safe for different objects.
 
-    `gc` removes a staging place that nobody has open. Thread-safe for different objects.
+    Finished objects survive the process, and the next one that opens the place finds them. `gc` removes a staging place that
+    nobody has open.
     """
 
     def close(self) -> None:
-        """Let others have the place. What is in it stays. Idempotent."""
+        """Close the place, so that other processes can open it. Its contents stay. Idempotent."""
 
     def discard(self) -> None:
-        """Remove everything that was received and not published, and close. Does nothing when that was done."""
+        """Remove everything that was not published, and close the place. Idempotent; after `close` nothing is removed."""
 
     def free_bytes(self) -> int:
-        """Return how much space the file system has for us."""
+        """Return the bytes of free space that the file system has for us."""
 
     # Blobs that are downloaded in parts
 
     def blob_size(self, name: str) -> int:
-        """Return how much of a blob is there, from an earlier try perhaps; 0 for nothing."""
+        """Return the number of bytes of a blob that have arrived, perhaps in an earlier process. 0 when there is none."""
 
     def append_blob(self, name: str, data: bytes) -> None:
-        """Add to the end of a blob, which is made when it is missing."""
+        """Add bytes to the end of a blob. It is made when it is missing."""
 
     def read_blob(self, name: str) -> bytes:
-        """Return what there is of a blob."""
+        """Return all bytes of a blob that have arrived."""
 
     def remove_blob(self, name: str) -> None:
         """Remove a blob. Idempotent."""
@@ -135,27 +137,34 @@ class Staging(Protocol):
     # Objects
 
     def finished(self, digests: Mapping[str, str]) -> set[str]:
-        """Return those objects that an earlier try has finished, with the sha256 (hex) given; others of these are removed."""
+        """Return those objects that an earlier process has finished and whose contents have the given sha256 (hex).
+
+        Those with other contents are removed.
+        """
 
     def start(self, ref: str, size: int, base: str | None, zeros: Sequence[Run], *, take: bool = False) -> None:
-        """Begin an object: a hole of `size` bytes, or a copy of a `base` that is in the store or finished here, cut or extended
-        to it, with ranges made zeros, holes where the file system can. With `take` the base is one that was started here, and
-        whose file becomes this object's.
+        """Begin an object of `size` bytes.
+
+        Without a `base` it is one hole. With one it begins as a copy of that object, cut or extended to `size`; the base is in
+        the store or finished here. With `take` the base is an object that was started here, and its file becomes this object's.
+        The ranges in `zeros` are then made zeros: holes, where the file system can.
         """
 
     def read(self, ref: str, ranges: Sequence[tuple[int, int]], *, unfinished: bool = False) -> bytes:
-        """Return (offset, length) ranges of an object that is finished here or in the store, or of one that was started; joined,
-        each shorter where the object ends.
+        """Return the bytes of (offset, length) ranges of an object, joined. A range beyond the object's end is cut short.
+
+        The object is in the store or finished here. With `unfinished` it is one that was started here. DamagedError when it is
+        missing.
         """
 
     def write(self, ref: str, pieces: Sequence[tuple[int, bytes]]) -> None:
         """Write (offset, bytes) into an object that was started."""
 
     def finish(self, ref: str, sha256: str) -> bool:
-        """Say that an object is complete. False, and the object is gone, when its contents are not what they should be."""
+        """Finish an object that is complete. If its contents have not the given sha256 (hex), remove it and return False."""
 
     def add(self, objects: Sequence[Whole]) -> list[str]:
-        """Make whole objects, finished. Those whose contents are not what they should be are not made, but returned."""
+        """Make whole, finished objects. Return those whose contents have not the given sha256; they are not made."""
 
     def publish(
         self,
@@ -166,13 +175,15 @@ class Staging(Protocol):
         *,
         new: NewDot | None = None,
     ) -> None:
-        """Take finished objects and whole commits (their manifests by id, oldest commit first) into the store, and close.
+        """Take finished objects and whole commits into the store, and close the place.
 
-        Everything is durable before the first commit is listed, and all are listed in one transaction. Objects that no
-        commit names, because the process died in between, are garbage like any other. No ref is moved; the caller holds the dot's
-        lock until one names the commits, or `gc` may take them. An object that is there stays as it is; of a commit that is there
-        only the mark that it is shallow may be taken away.
+        `commits` begin with the oldest. `manifests` holds the manifests of all of them, by id, and `digests` the digests (sha256,
+        hex) of the objects. Everything is durable before the first commit is listed, and all commits are listed in one
+        transaction. If the process dies in between, the objects are garbage. An object that the store has already stays as it
+        is. So does a commit, unless it is shallow and the received one is not.
 
-        A `new` dot is made in the same transaction (ExistsError), with a restore in its journal that fills its tree and makes its
-        branch: whoever works with the dot next finishes that.
+        No ref moves. The caller holds the dot's lock until a ref names the commits, because `gc` may take them otherwise.
+
+        A `new` dot is made in the same transaction, with a restore in its journal that will fill its tree and make its branch.
+        The next command that works with the dot carries it out. ExistsError when the dot exists.
         """

@@ -328,7 +328,7 @@ class _Sender:
         known = self.exchange.digests(digests.keys())
         for ref, digest in known.items():
             if digests[ref] != digest:
-                raise DamagedError(f"object {ref} does not hold what was written", hint="`fsck` looks for further damage.")
+                raise DamagedError(f"object {ref} has changed since it was written", hint="`fsck` looks for further damage.")
         self.exchange.add_digests({ref: digest for ref, digest in digests.items() if ref not in known})
 
 

@@ -107,10 +107,17 @@ class Unpacker:
         while len(self._under_way) >= PACKS_AT_ONCE:
             self._end()
         bases = {base for ref in self._users[digest] if (base := self._built_base(ref)) is not None}
-        while self._under_way and any(self._left[base] > 0 for base in bases):
+        while self._under_way and any(self._needs_packs(base) for base in bases):
             self._end()
         if any(self._left[base] >= 0 for base in bases):
             self._wait_for_finished()
+
+    def _needs_packs(self, ref: str) -> bool:
+        """Whether an object waits for packs: for its own, or, because it has none, for those of a base below it."""
+        current: str | None = ref
+        while current is not None and not self._left[current]:
+            current = self._built_base(current)
+        return current is not None and self._left[current] > 0
 
     def _begin(self, digest: Digest, data: bytes) -> None:
         """Start the objects that begin with this pack, and have its frames written in the background."""

@@ -21,9 +21,7 @@ from dm_compose.core.plan import Action, Plan
 from dm_compose.engine import Engine
 from dm_compose.live.freeze import quiesce
 from dm_compose.live.worktree import LiveWorktree, mounted_subdots
-from dm_compose.untouched.witness import Witness
-
-UNKNOWN = "nothing is known of it"
+from dm_compose.untouched.witness import UNKNOWN, Witness
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,9 @@ class LastRestore:
         return any(c.project == live.project or mounted_subdots(c, live.places) for c in self._witness.others)
 
     def still(self) -> LiveWorktree | None:
-        """Return the live worktree as it was observed last, or None if it must be observed anew.
+        """Return the live worktree as it was observed last, None if that is out of date.
 
-        That is so if a container has come or gone, was stopped, started or paused, or joined or left a network since.
+        It is so if a container has come or gone, was stopped, started or paused, or joined or left a network since.
         """
         if self._commit is None or self._live is None:
             return None

@@ -16,47 +16,49 @@ from dm_compose.untouched.traffic import Traffic, any_socket, closing, parse_fra
 _MAX_LINKS = 40
 
 
-def _settle(pids: Iterable[int], settle_s: float) -> None:
-    deadline = time.monotonic() + settle_s
+def await_last_packets(pids: Iterable[int], timeout_s: float) -> None:
+    """Return when no connection is being opened or closed in these namespaces, or after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
 
-    def settled(pid: int) -> None:
+    def wait(pid: int) -> None:
         with contextlib.suppress(OSError):
-            while time.monotonic() < deadline and any(closing(_text(pid, name)) for name in ("tcp", "tcp6")):
+            while time.monotonic() < deadline and any(closing(net_text(pid, name)) for name in ("tcp", "tcp6")):
                 time.sleep(0.001)
 
-    at_once(settled, list(pids))  # the kernel takes 2 ms for each of the two files
+    at_once(wait, list(pids))  # the kernel takes 2 ms for each of the two files
 
 
-def _text(pid: int, name: str) -> str:
+def net_text(pid: int, name: str) -> str:
+    """Return /proc/PID/net/NAME. OSError when the process is gone."""
     with open(f"/proc/{pid}/net/{name}", "rb", buffering=0) as file:  # half the time of a text file
         return file.read().decode(errors="surrogateescape")
 
 
-def _is_process_of(container: Container) -> bool:
+def is_process_of(container: Container) -> bool:
     """Whether the container's process id, looked up here, names a process of the container. On another machine it would not."""
     with open(f"/proc/{container.pid}/cgroup", encoding="utf-8", errors="surrogateescape") as file:
         return container.id in file.read()
 
 
-def _read(pid: int) -> Traffic:
+def read_baseline(pid: int) -> Traffic:
     """Read a baseline, in an order by which a later comparison misses nothing that arrives between two of these reads."""
-    frames = parse_frames(_text(pid, "dev"))
-    return traffic(_text(pid, "snmp"), _snmp6(pid), frames, _frames6(pid, frames))
+    frames = parse_frames(net_text(pid, "dev"))
+    return traffic(net_text(pid, "snmp"), _snmp6(pid), frames, _frames6(pid, frames))
 
 
-def _read_again(pid: int, before: Traffic) -> Traffic:
+def read_again(pid: int, before: Traffic) -> Traffic:
     """Read the counters to compare with a baseline, in the opposite order."""
-    snmp, snmp6, frames = _text(pid, "snmp"), _snmp6(pid), parse_frames(_text(pid, "dev"))
+    snmp, snmp6, frames = net_text(pid, "snmp"), _snmp6(pid), parse_frames(net_text(pid, "dev"))
     now = traffic(snmp, snmp6, frames, before.frames6)
     if now.payload == before.payload:
         return now
     frames6 = _frames6(pid, frames)
-    return traffic(_text(pid, "snmp"), _snmp6(pid), parse_frames(_text(pid, "dev")), frames6)
+    return traffic(net_text(pid, "snmp"), _snmp6(pid), parse_frames(net_text(pid, "dev")), frames6)
 
 
 def _snmp6(pid: int) -> str | None:
     try:
-        return _text(pid, "snmp6")
+        return net_text(pid, "snmp6")
     except FileNotFoundError:
         os.stat(f"/proc/{pid}/net/snmp")  # the process is there
         return None
@@ -66,27 +68,29 @@ def _frames6(pid: int, interfaces: Iterable[str]) -> int:
     found = 0
     for name in interfaces:
         try:
-            found += parse_snmp6(_text(pid, f"dev_snmp6/{name}"))["Ip6InReceives"]
+            found += parse_snmp6(net_text(pid, f"dev_snmp6/{name}"))["Ip6InReceives"]
         except FileNotFoundError:  # an interface without IPv6
             continue
     return found
 
 
-def _heard_by_raw_sockets(pid: int, before: Traffic, now: Traffic) -> bool:
+def heard_by_raw_sockets(pid: int, before: Traffic, now: Traffic) -> bool:
+    """Whether packets that no transport protocol counts have come, and a raw or packet socket may have received them."""
     icmp = (now.icmp4, now.icmp6) != (before.icmp4, before.icmp6)
-    return (icmp and (any_socket(_text(pid, "raw")) or any_socket(_text(pid, "raw6")))) or (
-        now.frames != before.frames and any_socket(_text(pid, "packet"))
+    return (icmp and (any_socket(net_text(pid, "raw")) or any_socket(net_text(pid, "raw6")))) or (
+        now.frames != before.frames and any_socket(net_text(pid, "packet"))
     )
 
 
-def _is_socket(path: str) -> bool:
+def is_socket(path: str) -> bool:
+    """Whether there is a unix socket at a path of this machine."""
     try:
         return stat.S_ISSOCK(os.stat(path).st_mode)
     except FileNotFoundError:
         return False
 
 
-def _resolved(pid: int, path: str) -> str | None:
+def resolved(pid: int, path: str) -> str | None:
     """Follow the symbolic links in a container's path to a socket. Return None for a relative path and for a circle of links."""
     if not path.startswith("/"):
         return None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _LOOPBACK = "lo"
-_SETTLED = ("01", "06", "0A")  # established, time wait, listen: include/net/tcp_states.h
+_STEADY = ("01", "06", "0A")  # established, time wait, listen: include/net/tcp_states.h
 _DATAGRAMS = ("InDatagrams", "NoPorts", "InErrors")
 
 
@@ -100,7 +100,7 @@ def parse_bound(text: str) -> list[str]:
 
 def closing(text: str) -> bool:
     """Whether /proc/PID/net/tcp or tcp6 lists a connection that is being opened or closed, so that packets are still to come."""
-    return any(line.split()[3] not in _SETTLED for line in text.splitlines()[1:])
+    return any(line.split()[3] not in _STEADY for line in text.splitlines()[1:])
 
 
 def any_socket(text: str) -> bool:

@@ -13,14 +13,14 @@ from dm_compose.core.containers import Container, EngineEvent
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError
 from dm_compose.untouched.proc import (
-    _heard_by_raw_sockets,
-    _is_process_of,
-    _is_socket,
-    _read,
-    _read_again,
-    _resolved,
-    _settle,
-    _text,
+    await_last_packets,
+    heard_by_raw_sockets,
+    is_process_of,
+    is_socket,
+    net_text,
+    read_again,
+    read_baseline,
+    resolved,
 )
 from dm_compose.untouched.reach import open_directories, way_in, within
 from dm_compose.untouched.traffic import Traffic, parse_bound
@@ -31,8 +31,9 @@ _HARMLESS = frozenset({"exec_die", "archive-path", "export", "top"})  # they onl
 _NO_MOVE = ("exec_", "health_status", "archive-path", "export", "top", "attach", "resize", "extract-to-dir", "copy")
 
 _STATES = ("running", "paused")  # going from one to the other is an event
-_SETTLE_S = 0.2
+_LAST_PACKETS_S = 0.2
 _HURRIED_S = 0.01
+UNKNOWN = "nothing is known of it"
 _LOST = "the engine may have forgotten what happened to it"
 _ELSEWHERE = "the engine is not on this machine, so nothing can be proven"
 _UNSEEN = "its processes cannot be seen from here"
@@ -81,7 +82,7 @@ class Witness:
         containers = list(containers)
         if not self._local:
             return
-        _settle((c.pid for c in containers if c.pid), _SETTLE_S)
+        await_last_packets((c.pid for c in containers if c.pid), _LAST_PACKETS_S)
         self.others, self.moved = [], False
         self._look()  # so that events since the last look count for the others
         for container in containers:
@@ -101,16 +102,16 @@ class Witness:
         self._ours = set()
 
     def thawed(self, containers: Iterable[Container]) -> None:
-        """Say that we have just unpaused these, which we had paused, and asked them whether they answer. That is no touch.
+        """Say that we have just unpaused these, which we had paused, and asked them whether they answer. This is no touch.
 
         Waits only 10 ms for last packets, so a container may look touched now and then.
         """
         containers = [c for c in containers if c.id in self._baselines]
-        _settle((c.pid for c in containers), _HURRIED_S)
+        await_last_packets((c.pid for c in containers), _HURRIED_S)
         self.disregard("unpause", containers)
         for container in containers:
             try:
-                self._baselines[container.id] = _Baseline(container.pid, _read(container.pid))
+                self._baselines[container.id] = _Baseline(container.pid, read_baseline(container.pid))
             except (OSError, ValueError, LookupError):
                 self._blame(container.id, _UNSEEN)
 
@@ -139,13 +140,13 @@ class Witness:
         if cause := way_in(container, self._running.values()):
             return cause
         try:
-            if not _is_process_of(container):
+            if not is_process_of(container):
                 return _UNSEEN
             if any(c != container.health_command for c in self._engine.running_commands(container.id)):
                 return "a command that was run in it has not ended"
             if cause := self._open_socket(container):
                 return cause
-            self._baselines[container.id] = _Baseline(container.pid, _read(container.pid))
+            self._baselines[container.id] = _Baseline(container.pid, read_baseline(container.pid))
         except (OSError, ValueError, LookupError):
             return _UNSEEN
         except NotFoundError:
@@ -155,14 +156,14 @@ class Witness:
     def _changed(self, container: Container) -> str | None:
         before = self._baselines.get(container.id)
         if before is None:
-            return "nothing is known of it"
+            return UNKNOWN
         if container.state not in _STATES or container.pid != before.pid:
             return "it was stopped or started"
         try:
-            now = _read_again(before.pid, before.traffic)
+            now = read_again(before.pid, before.traffic)
             if cause := now.touch_since(before.traffic):
                 return cause
-            if _heard_by_raw_sockets(before.pid, before.traffic, now):
+            if heard_by_raw_sockets(before.pid, before.traffic, now):
                 return "it listens to raw packets, and some came"
             return self._open_socket(container)
         except (OSError, ValueError, LookupError):
@@ -174,10 +175,10 @@ class Witness:
         if not directories:
             return None
         for mount in container.mounts:
-            if mount.kind == "bind" and _is_socket(mount.place):
+            if mount.kind == "bind" and is_socket(mount.place):
                 return f"it uses the host's socket {mount.place}"
-        for path in parse_bound(_text(container.pid, "unix")):
-            place = _resolved(container.pid, path)
+        for path in parse_bound(net_text(container.pid, "unix")):
+            place = resolved(container.pid, path)
             if place is None:
                 return f"its socket {path} may be reached from outside"
             for directory in directories:

@@ -1,13 +1,15 @@
-"""Test stacks whose engines do not wait for the disk (`--dm-durability off`): which services, and by what words.
+"""Test stacks whose engines do not wait for the disk (`--dm-durability off`): which services, and by which words.
 
-What a module says of its server (datastores.base.Relaxed) is put at the end of the service's command in the project that Compose
-is given, for containers that a test run makes and removes; neither files of the state nor the user's containers are changed.
+A datastore's module has the words for its server (datastores.base.Relaxed). They are put at the end of the service's command, in
+the project that Compose is given. This is done only for containers that a test run makes and removes. Neither files of the state
+nor the user's containers are changed.
 
-Such an engine is captured, killed and restored like any other: a freeze, a kill and our own reading all see the page cache, which
-has every acknowledged write in the order in which it was made, and the store syncs a commit itself before it lists it. Only a
-power cut of the machine shows the difference; then the next command puts back what the run had found, as after any killed run.
+Such an engine is captured, killed and restored like any other. A freeze, a kill and our own reading all see the page cache, which
+has every acknowledged write in the order in which it was made. The store syncs a commit itself before it lists it. Only a power
+cut of the machine shows the difference. Then the next command puts back the state that the run had found, as after any killed
+run.
 
-Settled forms are made by engines as the compose file has them: they stay with the commit, for runs of either kind.
+Settled forms are made by engines as the compose file has them, because they stay with the commit, for runs of either kind.
 """
 
 from __future__ import annotations
@@ -28,14 +30,14 @@ DURABILITIES = (FULL, OFF)
 
 @dataclass(frozen=True)
 class Relaxation:
-    """The words that a service's server is told, or why there are none (`obstacle`)."""
+    """The words that a service's server is given, or the reason why there are none (`obstacle`)."""
 
     words: tuple[str, ...] = ()
     obstacle: str = ""
 
 
 def relaxations(document: Mapping[str, Any], stack: Stack) -> dict[str, Relaxation]:
-    """Return what each datastore of a project document that keeps its data in files would be told."""
+    """Return the words for each service of a project document whose datastore keeps its data in files."""
     services = stack.facts.plan.services
     stores = {n: s.datastore for n, s in services.items() if s.datastore is not None and not s.datastore.in_memory}
     names = document["services"].keys() & stack.facts.plan.stateful_services() & stores.keys()
@@ -45,10 +47,11 @@ def relaxations(document: Mapping[str, Any], stack: Stack) -> dict[str, Relaxati
 
 
 def relaxation(service: Mapping[str, Any], image: Image | None, relaxed: Relaxed | None) -> Relaxation:
-    """Return what one service would be told.
+    """Return the words for one service, or the obstacle.
 
-    Its words reach the server if that is what is run, or what the image's own entrypoint is given to run; as images of datastores
-    have it, an entrypoint that is given options only runs what the image's own command names.
+    The words reach the server in two cases: the service runs the server itself; or it runs the image's own entrypoint, which is
+    given the server as its command. If that entrypoint is given options only, it runs the program of the image's own command, as
+    images of datastores do.
     """
     if relaxed is None:
         return Relaxation(obstacle="nothing sound is known")
@@ -70,7 +73,7 @@ def relaxation(service: Mapping[str, Any], image: Image | None, relaxed: Relaxed
 
 
 def relax(document: dict[str, Any], found: Mapping[str, Relaxation], images: Mapping[str, Image]) -> None:
-    """Give the services their words; changes the document in place."""
+    """Give the services their words. The document is changed in place."""
     for name, each in found.items():
         if each.words:
             service = document["services"][name]
@@ -78,13 +81,13 @@ def relax(document: dict[str, Any], found: Mapping[str, Relaxation], images: Map
 
 
 def told(found: Mapping[str, Relaxation]) -> str:
-    """Return that in a line for people."""
+    """Return a line for people that says for which services durability is off, and why it is not for the others."""
     off = [name for name, each in found.items() if each.words]
     others = defaultdict(list)
     for name, each in found.items():
         if not each.words:
             others[each.obstacle].append(name)
-    parts = [f"as it is for {', '.join(names)} ({obstacle})" for obstacle, names in others.items()]
+    parts = [f"unchanged for {', '.join(names)} ({obstacle})" for obstacle, names in others.items()]
     return "; ".join([f"off for {', '.join(off) or 'none'}", *parts])
 
 

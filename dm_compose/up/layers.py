@@ -1,4 +1,4 @@
-"""Data that a container keeps in its writable layer: taken along when `dm-compose up` replaces the container."""
+"""Data in the writable layer of a container. It is carried over to a volume when `dm-compose up` replaces the container."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Layer:
 
     @property
     def volume(self) -> str:
-        """The volume that it is about to get."""
+        """The name of the volume that the subdot is about to get."""
         assert self.subdot.volume is not None
         return self.subdot.volume
 
 
 def replaceable(verb: VerbWords, project: Project) -> set[str]:
-    """Return the services whose containers a verb may replace: those it names, or all, and what they depend on. Pure."""
+    """Return the services whose containers a verb may replace: those that it names, or all, with their dependencies. Pure."""
     if verb.asks("no-recreate"):
         return set()
     services: Any = project.document.get("services") or {}
     needs = {name: [] if verb.asks("no-deps") else list(service.get("depends_on") or ()) for name, service in services.items()}
     named = [name.partition("=")[0] if verb.verb == "scale" else name for name in verb.names]
-    if verb.verb == "run":  # it makes a container beside the service's own, and replaces at most those that this depends on
+    if verb.verb == "run":  # makes a container beside the service's own, and may replace only those that this needs
         pending = [other for name in named[:1] for other in needs.get(name, ())]
     else:
         pending = [name for name in named if name in needs] or list(needs)
@@ -52,23 +52,23 @@ def replaceable(verb: VerbWords, project: Project) -> set[str]:
 
 
 def refuse_to_overwrite(engine: Engine, layers: Sequence[Layer]) -> None:
-    """Raise ExistsError when a volume that is about to get data from a container is there already."""
+    """Raise ExistsError if a volume that is about to get the data of a container exists already."""
     for layer in layers:
         if engine.volume(layer.volume) is not None:
             service = layer.container.service
             raise ExistsError(
                 f"{service} keeps {layer.subdot.path} in its container, but volume {layer.volume} has other data already",
                 hint=f"To go on with the container's: docker volume rm {layer.volume}. "
-                f"To go on with the volume's: docker compose rm -sf {service}. Then the same again.",
+                f"To go on with the volume's: docker compose rm -sf {service}. Then repeat the command.",
             )
 
 
 @contextlib.contextmanager
 def carried_over(engine: Engine, layers: Sequence[Layer], listener: Listener) -> Iterator[None]:
-    """Copy data out of writable layers into new volumes; in the block Compose replaces the containers.
+    """Copy data out of writable layers into new volumes. In the block Compose replaces the containers.
 
-    ExistsError when a volume is there already. A container that Compose has not begun to replace when the block ends, because
-    of an error or for any other reason, goes on with the data in its layer: the copy is removed.
+    If Compose has not begun to replace a container when the block ends, for example because of an error, the copy is removed and
+    the container goes on with the data in its layer. ExistsError if a volume exists already.
     """
     stopped: dict[str, Container] = {}
     copies: list[Layer] = []
@@ -91,14 +91,14 @@ def carried_over(engine: Engine, layers: Sequence[Layer], listener: Listener) ->
 
 
 def _go_on(engine: Engine, container: Container, copies: list[str], listener: Listener) -> None:
-    """Start a container again that Compose left as it was, and remove the copies of its data, which get old from now on."""
+    """Start a container again if Compose left it as it was. The copies of its data are removed, because they would get old."""
     try:
         engine.container(container.id)
     except NotFoundError:
         return  # replaced
     if engine.containers(places=copies):
-        # Its successor has the copy. Should this one write on, that would be lost.
-        text = f"{container.label} stays down: Compose has made its successor, and did not finish; the same again goes on"
+        # Its successor has the copy. If this container went on writing, its writes would be lost.
+        text = f"{container.label} stays down: Compose has made its successor and did not finish; repeat the command to go on"
         listener(Event("warning", text))
         return
     for volume in copies:

@@ -1,7 +1,7 @@
-"""The project file that `dm-compose up` gives to Compose where the user's own would leave state without a lasting place. Pure.
+"""The project file that `dm-compose up` gives to Compose if the user's own would leave state without a lasting place. Pure.
 
-What changes: an anonymous volume, and a datastore's data path that no volume line covers, get a named volume; volumes of the
-driver `dm` become ordinary ones. Everything else stays as Compose resolved it.
+It differs from the user's own in two points. An anonymous volume, and a datastore's data path that no volume line covers, get a
+named volume. Volumes of the driver `dm` become ordinary ones. Everything else stays as Compose resolved it.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 
 from dm_compose.core.names import SubdotName
 from dm_compose.core.project import Project
-from dm_compose.discovery.naming import ANCESTOR_DRIVER, GENERATED_PREFIX
+from dm_compose.core.volumes import DRIVER
+from dm_compose.discovery.naming import GENERATED_PREFIX
 from dm_compose.discovery.stack_plan import Kind, StackPlan
 
 
 @dataclass(frozen=True)
 class Situation:
-    """Where a subdot without a volume name of its own is now.
+    """The place where a subdot without a volume name of its own is now.
 
-    mounted: the volume that a container of its service has there; recorded: the one it had when it was last seen, if it still
-    exists;
-    in_layer: a container exists and keeps the data in its writable layer.
+    `mounted` is the volume that a container of its service has there. `recorded` is the volume that it had when it was last seen,
+    if that still exists. `in_layer` says that a container exists and keeps the data in its writable layer.
     """
 
     mounted: str | None = None
@@ -33,10 +33,10 @@ class Situation:
 
 
 def generate(project: Project, plan: StackPlan, situations: Mapping[SubdotName, Situation]) -> dict[str, Any] | None:
-    """Return the document to bring up instead of the user's files, None when those serve.
+    """Return the document to bring up instead of the user's files. None means that these do.
 
-    An anonymous volume that a container has is left to Compose, which hands it on when it recreates the container. A volume of
-    ours under an older name of the subdot is kept.
+    If a container has an anonymous volume, it is left to Compose, which hands it on when it recreates the container. A volume
+    that we made under an older name of the subdot is kept.
     """
     document: dict[str, Any] = copy.deepcopy(dict(project.document))
     services = document.get("services") or {}
@@ -57,7 +57,7 @@ def generate(project: Project, plan: StackPlan, situations: Mapping[SubdotName, 
         mount_volume(services[subdot.services[0]], key, subdot.path)
         changed = True
     for key, volume in project.volumes.items():
-        if volume.driver == ANCESTOR_DRIVER and not volume.external and key in volumes:
+        if volume.driver == DRIVER and not volume.external and key in volumes:
             volumes[key] = {"name": volume.name}
             changed = True
     return document if changed else None

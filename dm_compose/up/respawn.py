@@ -1,6 +1,4 @@
-"""Which services of a test stack get a supervisor (dm_compose.engine.supervisor), and the project document that gives it to
-them.
-"""
+"""Supervisors for the services of a test stack (engine.supervisor): which services can have one, and how they get it."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ OK = ""
 def respawn_obstacles(
     document: Mapping[str, Any], images: Mapping[str, Image], engine: Engine, names: Iterable[str]
 ) -> dict[str, str]:
-    """Return for each of these services why its program cannot be taken down and up without its container, OK where it can."""
+    """Return, for each service, why its program cannot be taken down and up without its container. OK means that it can."""
     services = document["services"]
     found = {name: _obstacle(services[name], images.get(name)) for name in names}
     digests = list({images[name].digest for name, obstacle in found.items() if obstacle == OK})
@@ -29,7 +27,7 @@ def respawn_obstacles(
 
 
 def _obstacle(service: Mapping[str, Any], image: Image | None) -> str:
-    """Return what of a service's own settings is in the way."""
+    """Return the obstacle in a service's own settings, if any."""
     if image is None:
         return "its image is not there yet"
     if service.get("pid"):
@@ -37,14 +35,14 @@ def _obstacle(service: Mapping[str, Any], image: Image | None) -> str:
     if service.get("ipc") not in (None, "private", "shareable"):
         return "it shares an IPC namespace"
     if service.get("tmpfs") or any(mount.get("type") == "tmpfs" for mount in service.get("volumes") or ()):
-        return "what is on its tmpfs would stay"
+        return "the files of its tmpfs would stay"
     if not any(what_runs(service, image)):
         return "neither image nor service says what to run"
     return OK
 
 
 def supervise(document: dict[str, Any], images: Mapping[str, Image], names: Iterable[str]) -> None:
-    """Put the supervisor in front of what these services run; changes the document in place."""
+    """Put the supervisor in front of the commands of these services. The document is changed in place."""
     for name in names:
         service = document["services"][name]
         entrypoint, command = what_runs(service, images[name])
@@ -55,8 +53,9 @@ def supervise(document: dict[str, Any], images: Mapping[str, Image], names: Iter
 
 
 def what_runs(service: Mapping[str, Any], image: Image) -> tuple[list[str], list[str]]:
-    """Return entrypoint and command as Compose would run them, `$` written `$$`: an entrypoint of the service's own does away
-    with the image's command, unless it is empty.
+    """Return entrypoint and command as Compose would run them, with `$` written `$$`.
+
+    If the service has an entrypoint of its own that is not empty, the image's command does not count.
     """
     entrypoint, command = service.get("entrypoint"), service.get("command")
     of_image = [word.replace("$", "$$") for word in image.command]

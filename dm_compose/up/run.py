@@ -1,4 +1,4 @@
-"""`dm-compose up` and other verbs that make or remove containers: Compose does it, from a generated file where one is needed."""
+"""`dm-compose up` and other verbs that make or remove containers. Compose runs them, from a generated file if one is needed."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from dm_compose.storage.system import file_errors, write_file
 from dm_compose.up.layers import Layer, carried_over, refuse_to_overwrite, replaceable
 from dm_compose.up.project_file import Situation, generate
 
-INTERRUPTED = 128  # exit codes from here on tell of a signal
-GIVEN = (Kind.ANONYMOUS, Kind.IMAGE)  # what gets a volume from us
+INTERRUPTED = 128  # exit codes from here on mean a signal
+GIVEN = (Kind.ANONYMOUS, Kind.IMAGE)  # subdots of these kinds get a volume from us
 
 
 def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rewrites: Sequence[Rewrite] = ()) -> int:
-    """Run a Compose verb with the volumes that all state gets to live in, and with `rewrites`; return Compose's exit code.
+    """Run a Compose verb on a project in which all state is in volumes, and with `rewrites`. Return Compose's exit code.
 
-    When the verb creates containers, missing images are pulled or built first, because an image tells what is state; and data
-    that a container keeps in its writable layer is copied into the new volume before Compose replaces that container (see
-    layers.carried_over). With Compose's `--dry-run` nothing of that is done, nor anything else.
+    If the verb `creates` containers, two things are done first. Missing images are pulled or built, because an image tells what
+    is state. Data that a container keeps in its writable layer is copied into the new volume before Compose replaces that
+    container (see layers.carried_over). With Compose's `--dry-run` nothing is done at all.
     """
     verb = read_words(words)
     dry_run = verb.asks("dry-run")
     if creates and not dry_run and (interrupted := get_images(stack)):
         return interrupted
-    recorded = {} if dry_run and not store_exists(stack.facts.engine) else stack.recorded_places()
+    recorded = {} if dry_run and not store_exists(stack.facts.engine, stack.variables) else stack.recorded_places()
     containers = stack.containers()
     project = stack.compose.project(all_profiles=True)
     situations = {s.name: _situation(stack, s, containers, recorded) for s in stack.facts.plan.subdots}
@@ -64,7 +64,7 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
         if dry_run:
             file = Path(meanwhile.enter_context(tempfile.TemporaryDirectory())) / "compose.yaml"
         else:
-            file = generated_file(stack.facts.project.name, directory)
+            file = generated_file(stack.variables.state_directory, stack.facts.project.name, directory)
             meanwhile.enter_context(carried_over(stack.facts.engine, layers, stack.listener))
             for subdot in subdots if creates else ():
                 if situations[subdot.name] == Situation():
@@ -76,14 +76,15 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
 
 
 def require_compose(stack: Stack, words: Sequence[str], *, creates: bool, rewrites: Sequence[Rewrite] = ()) -> None:
-    """Run a Compose verb as `compose_with_state` does; ComposeError when it fails."""
+    """Run a Compose verb as `compose_with_state` does. ComposeError if it fails."""
     if code := compose_with_state(stack, words, creates=creates, rewrites=rewrites):
         raise ComposeError(f"`docker compose {' '.join(words)}` failed with exit code {code}", hint="Its own output says why.")
 
 
 def get_images(stack: Stack) -> int:
-    """Have Compose get the images that the engine lacks; should that fail, the verb itself will say why. Return 0, or the exit
-    code of what a signal has interrupted.
+    """Have Compose pull or build the images that the engine lacks. If that fails, the verb itself will say why.
+
+    Return 0, or Compose's exit code if a signal has interrupted it.
     """
     missing = [service for name, service in stack.facts.project.services.items() if name not in stack.facts.images]
     pulled, built = [s.name for s in missing if not s.built], [s.name for s in missing if s.built]
@@ -96,13 +97,13 @@ def get_images(stack: Stack) -> int:
 
 
 def _scaled(verb: VerbWords) -> set[str]:
-    """Return the services that the command line gives several containers, which cannot share a volume."""
+    """Return the services that get several containers by the command line. These containers cannot share a volume."""
     pairs = [*verb.values("scale"), *(verb.names if verb.verb == "scale" else ())]
     return {name for name, equals, count in (pair.partition("=") for pair in pairs) if equals and count not in ("0", "1")}
 
 
 def _prepare(stack: Stack, subdot: Subdot) -> None:
-    """Make the volume of a path that the image does not have, where its server runs as somebody else than root."""
+    """Make the volume of a path that the image does not have, if its server does not run as root and so could not write to it."""
     service, image = stack.facts.project.services[subdot.services[0]], stack.facts.images.get(subdot.services[0])
     if subdot.kind not in GIVEN or image is None or subdot.path in image.volumes:
         return
@@ -133,16 +134,12 @@ def _containers(subdot: Subdot, containers: Sequence[Container]) -> list[Contain
     return [c for c in containers if c.service == subdot.services[0] and not c.one_off]
 
 
-def generated_file(project: str, directory: Path) -> Path:
-    """Return where the generated file of a project is kept: the user's state directory, one per project and directory."""
-    return _generated_files() / f"{project}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]}" / "compose.yaml"
+def generated_file(state: Path, project: str, directory: Path) -> Path:
+    """Return where the generated file of a project is kept in the user's state directory: one per project and directory."""
+    return state / f"{project}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]}" / "compose.yaml"
 
 
-def forget_generated_files(project: str) -> None:
+def forget_generated_files(state: Path, project: str) -> None:
     """Remove the generated files of a project, whatever its directory. Idempotent."""
-    for directory in _generated_files().glob(f"{project}-{'?' * 12}"):
+    for directory in state.glob(f"{project}-{'?' * 12}"):
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _generated_files() -> Path:
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "dm-compose"

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from dm_compose.core.variables import Variables
 from dm_compose.driver import service as service_module
 from dm_compose.driver.running import Background
-from dm_compose.driver.service import Service
+from dm_compose.driver.service import DriverService
 from dm_compose.engine import Engine
 from tests.support import engines
 from tests.support.drivers import IMAGE, DriverBench
@@ -92,11 +93,11 @@ def bench(engine: PrivateEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dr
     """A volume driver with an empty store on that engine, for one test."""
     path = engine.home / "stores" / str(next(_numbers))
     path.parent.mkdir(exist_ok=True)
-    monkeypatch.setenv("DM_HOME", str(path))
     monkeypatch.setenv("DOCKER_HOST", engine.environment["DOCKER_HOST"])
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
     monkeypatch.setattr(service_module, "keeper", Background)  # nothing is written to this machine's systemd
-    made = DriverBench(engine, path, Service(Engine(), plugins=engine.plugins, keeper=Background()))
+    service = DriverService(Engine(), Variables({"DM_HOME": str(path)}), plugins=engine.plugins, keeper=Background())
+    made = DriverBench(engine, path, service)
     made.service.init()
     yield made
     for store in made.stores:

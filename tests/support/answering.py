@@ -68,7 +68,7 @@ def serving(handle: Handler) -> Iterator[int]:
 
 
 def answer(probe: Probe, port: int, timeout_s: float = TIMEOUT_S) -> bool:
-    """What the probe says; OSError means no, every other exception is a fault."""
+    """Return the probe's answer; OSError means no, every other exception is a fault."""
     try:
         return probe("127.0.0.1", port, timeout_s)
     except OSError:

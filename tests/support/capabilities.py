@@ -1,4 +1,4 @@
-"""What this machine offers to the tests: shown in the header, and required where DM_REQUIRE says so (CI does)."""
+"""The capabilities of this machine, for the tests: shown in the header, and required where DM_REQUIRE says so (CI does)."""
 
 from __future__ import annotations
 

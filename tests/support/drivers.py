@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from dm_compose.core.names import DotName
-from dm_compose.driver.client import Running, ask
+from dm_compose.driver.client import DriverProcess, ask
 from dm_compose.driver.running import identity
-from dm_compose.driver.service import Service
+from dm_compose.driver.service import DriverService
 from dm_compose.store.local.store import LocalStore
 from tests.support.engines import PrivateEngine
 from tests.support.projects import eventually
@@ -27,7 +27,7 @@ class DriverBench:
 
     engine: PrivateEngine
     store_path: Path
-    service: Service
+    service: DriverService
     stores: list[LocalStore] = field(default_factory=list)
 
     @property
@@ -38,7 +38,7 @@ class DriverBench:
         return self.stores[0]
 
     @property
-    def answers(self) -> Running:
+    def answers(self) -> DriverProcess:
         found = ask(self.service.socket)
         assert found is not None
         return found

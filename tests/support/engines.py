@@ -3,7 +3,7 @@
 An engine keeps every volume plugin that it has met until it ends, and waits 15 s at look-ups of volumes once that is gone. So
 plugins are tried on an engine that ends with the test run. It lives in namespaces of its own (mounts, network, processes), has
 its own plugin directory, images and containers, and dies as a whole when its first process is killed, which the kernel does
-when the test process dies. The `dockerd` first in PATH is what is tried. What is left on the disk then is swept by the next run.
+when the test process dies. The next run sweeps the files that are left on the disk then. The `dockerd` first in PATH is tried.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class PrivateEngine:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes docker clients talk to this engine."""
+        """The variables that make docker clients talk to this engine."""
         return {"DOCKER_HOST": f"unix://{self.home}/docker.sock"}
 
     @property

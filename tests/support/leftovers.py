@@ -1,4 +1,4 @@
-"""What is left of test runs: on the engine, in the store, among the processes."""
+"""The leftovers of test runs: on the engine, in the store, among the processes."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ import yaml
 
 from dm_compose.compose import ComposeOptions
 from dm_compose.core.events import Event
+from dm_compose.core.variables import Variables
 from dm_compose.dots.stack import Stack
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -130,7 +131,7 @@ class TestProject:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What keeps dm-compose away from the user's own store and files."""
+        """The variables that keep dm-compose away from the user's own store and files."""
         return {"DM_HOME": str(self.home), "XDG_STATE_HOME": str(self.directory.parent / "state")}
 
     def write(self, document: Mapping[str, Any]) -> None:
@@ -146,10 +147,14 @@ class TestProject:
         document.setdefault("networks", {}).setdefault("default", {"labels": {LABEL: self.run_id}})
         self.file.write_text(yaml.safe_dump(document, sort_keys=False))
 
+    @property
+    def variables(self) -> Variables:
+        """The variables that dm-compose goes by in this project."""
+        return Variables.of({**os.environ, **self.environment})
+
     def stack(self) -> Stack:
-        """Return the façade, in this process, from now on with this project's store."""
-        os.environ.update(self.environment)
-        return Stack(ComposeOptions(files=(str(self.file),)), self.events.append)
+        """Return the façade, in this process."""
+        return Stack(ComposeOptions(files=(str(self.file),)), self.variables, self.events.append)
 
     def in_project(self, name: str) -> TestProject:
         """Return the same files and store as another Compose project."""

@@ -13,8 +13,10 @@ from dm_compose import process
 from dm_compose.core.commit import CommitDraft, Move
 from dm_compose.core.events import Event
 from dm_compose.core.names import MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, EntryId, RefName, SubdotName, WorktreeName
-from dm_compose.store.api import Captured, Directories, Restored, Store
+from dm_compose.core.tree import Restored
+from dm_compose.store.api import Captured, Store
 from dm_compose.store.helper.client import HelperStore, bundle
+from dm_compose.store.history import Directories
 from dm_compose.store.local.store import LocalStore
 
 DOT = DotName("shop")
@@ -45,6 +47,11 @@ def connect(root: Path, listener: Callable[[Event], None] = lambda _: None, *, f
         return HelperStore(pipe, len(code).to_bytes(8, "big") + code, listener)
     finally:
         Path(code_path).unlink()
+
+
+def entry_of(commit_id: CommitId) -> EntryId:
+    """Return the journal entry under which a commit was made. Both ids have the same digits."""
+    return EntryId(commit_id)
 
 
 class Bench:
@@ -102,7 +109,7 @@ class Bench:
         return done
 
     def put_in_place(self, entry: EntryId) -> dict[SubdotName, Restored]:
-        return {subdot: self.store.restore(entry, subdot, self.directories) for subdot in self.directories}
+        return {subdot: self.store.restore_subdot(entry, subdot, self.directories) for subdot in self.directories}
 
     def checkout(self, branch: RefName, head: CommitId | None = None) -> CommitId | None:
         """Go to a branch, a new one at `head`, as the command does; return what was uncommitted where we were."""
@@ -153,7 +160,7 @@ class TreeBench(Bench):
         (target,) = (e.target for e in self.store.unfinished(self.dot) if e.id == entry)
         assert target is not None
         subdots = sorted({*self.directories, *self.store.commit(self.dot, target).subdots})
-        return {subdot: self.store.restore(entry, subdot, self.directories) for subdot in subdots}
+        return {subdot: self.store.restore_subdot(entry, subdot, self.directories) for subdot in subdots}
 
 
 def open_bench(root: Path, **directories: Path) -> Bench:

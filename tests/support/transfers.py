@@ -39,16 +39,16 @@ class Side:
         return self.root / "data"
 
     def commit(self, message: str = "c", *, hidden: bool = False) -> CommitId:
-        commit_id = self.store.prepare_commit(DOT, MAIN_WORKTREE, self.directories)
-        self.store.capture(commit_id)
-        return self.store.publish(commit_id, CommitDraft(message, "tester", hidden=hidden)).id
+        entry = self.store.prepare_commit(DOT, MAIN_WORKTREE, self.directories)
+        self.store.capture(entry)
+        return self.store.publish(entry, CommitDraft(message, "tester", hidden=hidden)).id
 
     def restore(self, target: CommitId, branch: RefName = DEFAULT_BRANCH) -> None:
         """Put a commit's files in place and stand on it."""
         move = Move("reset", branch, target)
         entry = self.store.begin_restore(DOT, MAIN_WORKTREE, target, [], move, None)
         for subdot in self.directories:
-            self.store.restore(entry, subdot, self.directories)
+            self.store.restore_subdot(entry, subdot, self.directories)
         self.store.sync_restored(entry)
         self.store.end_restore(entry)
 

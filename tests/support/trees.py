@@ -1,4 +1,4 @@
-"""What a tree looks like, told by code that shares nothing with the code under test."""
+"""The look of a tree, told by code that shares nothing with the code under test."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ SETTLE_S = 10.0  # containers that are being removed may take so long
 
 
 class Watch:
-    """What containers of a run have had, from its beginning to `close`."""
+    """The volumes and networks that containers of a run have had, from its beginning to `close`."""
 
     def __init__(self, run: Run) -> None:
         self._run = run

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("ref", required=False, shell_complete=complete_ref)
 @click.option("-d", "--delete", is_flag=True, help="Forget the branch NAME.")
 @click.option(
-    "-D", "--force-delete", is_flag=True, help="Forget NAME although it holds what is nowhere else (the reflog keeps it)."
+    "-D", "--force-delete", is_flag=True, help="Forget NAME although its commits are nowhere else (the reflog keeps them)."
 )
 @json_option
 def branch(*, name: str | None, ref: str | None, delete: bool, force_delete: bool, as_json: bool) -> None:
@@ -57,14 +57,14 @@ def _notes(found: Branch) -> str:
 @click.argument("ref", shell_complete=complete_ref)
 @click.argument("start", required=False, shell_complete=complete_ref)
 @click.option("-b", "--branch", "create", is_flag=True, help="Make the branch REF, at START (the head), and go there.")
-@click.option("--any-version", is_flag=True, help="Also when another version of an engine made the state.")
+@click.option("--any-version", is_flag=True, help="Accept a state made by another version of an engine.")
 @timeout_option
 @json_option
 def checkout(*, ref: str, start: str | None, create: bool, any_version: bool, timeout: float, as_json: bool) -> None:
-    """Go to the branch REF; a commit or a tag is checked out as a new branch.
+    """Go to the branch REF. A commit or a tag is checked out as a new branch.
 
-    The branch that is left keeps what is uncommitted, and coming back finds it. Only containers whose state differs between
-    the two go down; the command returns when they answer.
+    The branch that you leave keeps its uncommitted changes, and you find them when you come back. Only containers whose state
+    differs between the two branches go down. The command returns when they answer.
     """
     if start is not None and not create:
         raise UsageError(f"unexpected {start!r}", hint="To make a branch there: checkout -b NAME START.")
@@ -126,8 +126,8 @@ def worktree_list(*, as_json: bool) -> None:
 def worktree_add(*, name: str, ref: str | None, as_json: bool) -> None:
     """Check out the branch REF, or a new branch NAME at the commit REF (the head), as the worktree NAME.
 
-    With `dm-compose` that is a set of volumes for the Compose project PROJECT-NAME, which `dm-compose -p PROJECT-NAME up -d`
-    brings up; with `dm` a directory of the store, for volumes DOT@BRANCH.
+    With `dm-compose` a worktree is a set of volumes for the Compose project PROJECT-NAME, which
+    `dm-compose -p PROJECT-NAME up -d` brings up. With `dm` it is a directory of the store, for volumes DOT@BRANCH.
     """
     made = target().dot(quiet=as_json, for_ref=True).add_worktree(WorktreeName.parse(name), ref)
     if as_json:
@@ -140,7 +140,7 @@ def worktree_add(*, name: str, ref: str | None, as_json: bool) -> None:
 
 @worktree.command("remove")
 @click.argument("name", shell_complete=complete_worktree)
-@click.option("--force", is_flag=True, help="Also with uncommitted changes; they stay with the branch.")
+@click.option("--force", is_flag=True, help="Remove it in spite of uncommitted changes; the branch keeps them.")
 @json_option
 def worktree_remove(*, name: str, force: bool, as_json: bool) -> None:
     """Remove the worktree NAME with its volumes or directory. Its branch stays."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import Narrator, print_json, table
 from dm_compose.core.volumes import DRIVER
 
 if TYPE_CHECKING:
-    from dm_compose.driver.service import DriverStatus, Service
+    from dm_compose.driver.service import DriverService, DriverStatus
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -39,28 +40,28 @@ def cluster(ctx: click.Context, driver: str, plugins: Path) -> None:
     ctx.obj = (driver, plugins)
 
 
-def _service(*, quiet: bool) -> Service:
-    from dm_compose.driver.service import Service
+def _service(*, quiet: bool) -> DriverService:
+    from dm_compose.driver.service import DriverService
     from dm_compose.engine import Engine
 
     driver, plugins = click.get_current_context().obj
-    return Service(Engine(), driver, plugins, listener=Narrator(quiet=quiet))
+    return DriverService(Engine(), read_variables(), driver, plugins, listener=Narrator(quiet=quiet))
 
 
-def _waking_service(*, quiet: bool) -> Service:
-    from dm_compose.driver.service import Service
+def _waking_service(*, quiet: bool) -> DriverService:
+    from dm_compose.driver.service import DriverService
 
     driver, plugins = click.get_current_context().obj
-    return Service.waking(driver, plugins, Narrator(quiet=quiet))
+    return DriverService.waking(read_variables(), driver, plugins, Narrator(quiet=quiet))
 
 
 @cluster.command()
 @_json
 def init(*, as_json: bool) -> None:
-    """Set the driver up and start it, line by line as it happens. Repeat it at will: what is there already stays.
+    """Set the driver up and start it, and tell each step as it happens. If all is there already, nothing changes.
 
     Where systemd runs, the driver is a service that starts before Docker at every start of the machine. Elsewhere it is a process
-    in the background, to be started again by this command after the machine was.
+    in the background. Run this command again after each start of such a machine.
     """
     found = _waking_service(quiet=as_json).init()
     if as_json:
@@ -68,13 +69,15 @@ def init(*, as_json: bool) -> None:
 
 
 @cluster.command()
-@click.option("--now", is_flag=True, help="Leave no process; restart the engine then, or it waits 15 s at look-ups of volumes.")
+@click.option(
+    "--now", is_flag=True, help="Leave no process. Restart the engine then, or it waits 15 s at each look-up of a volume."
+)
 @_json
 def reset(*, now: bool, as_json: bool) -> None:
-    """Take the driver away, and Docker's registrations of its volumes. The dots keep all their data.
+    """Take the driver away, and remove its volumes from Docker. The dots keep all their data.
 
-    Refuses while a container, running or not, has one of the volumes. The engine goes on asking a driver that it has met, so a
-    process stays that answers "no volumes" and ends with the engine.
+    The command refuses while a container, running or not, has one of the volumes. The engine goes on asking a driver that it has
+    met. So a process stays, which answers "no volumes" and ends with the engine.
     """
     found = _service(quiet=as_json).reset(now=now)
     if as_json:
@@ -84,7 +87,7 @@ def reset(*, now: bool, as_json: bool) -> None:
 @cluster.command()
 @_json
 def status(*, as_json: bool) -> None:
-    """Show whether the driver runs and the engine has met it, and its volumes with their dots. Changes nothing."""
+    """Show whether the driver runs, whether the engine has met it, and its volumes with their dots. Changes nothing."""
     found = _service(quiet=True).status()
     if as_json:
         print_json(found)

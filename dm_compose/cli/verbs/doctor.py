@@ -1,4 +1,4 @@
-"""`dm-compose doctor`: what test runs can expect here."""
+"""`dm-compose doctor` tells what test runs can expect on this machine."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dm_compose.core.units import seconds, size
 @click.command()
 @json_option
 def doctor(*, as_json: bool) -> None:
-    """Say how each datastore goes down and up in test runs and why, and what reflink and pausing cost here, measured now.
+    """Tell how each datastore goes down and up in test runs, and why. Measure the time of copying files and pausing here.
 
-    Nothing of the stack is touched: a scratch container of one of its images, and a scratch file in the store, are used.
+    The stack is not touched. The command uses a scratch container of one of its images, and a scratch file in the store.
     """
     from dm_compose.sessions.doctor import examine
 

@@ -1,4 +1,4 @@
-"""The verbs of `dm` that the ancestor had, in its words."""
+"""The verbs of `dm` that the ancestor had, with the ancestor's words."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "kiB"))
 
 
 def pretty(size_bytes: int) -> str:
-    """Return a size as the ancestor printed it: two decimals, `-` for nothing."""
+    """Return a size as the ancestor printed it: with two decimals, and `-` for zero."""
     if size_bytes <= 0:
         return "-"
     unit, name = next(((unit, name) for unit, name in _UNITS if size_bytes >= unit), _UNITS[-1])
@@ -48,7 +48,7 @@ def init(*, name: str, as_json: bool) -> None:
 @_scripting
 @json_option
 def list_dots(*, scripting: bool, as_json: bool) -> None:
-    """List all dots: branch, containers, size, commits, and how much is not committed."""
+    """List all dots with their branch, containers, size, commits and uncommitted bytes."""
     dots = store_target().dots()
     summaries = dots.summaries(store_target().named(dots))
     if as_json:
@@ -115,8 +115,8 @@ def log(*, ref: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("ref", shell_complete=complete_ref)
-@click.option("--hard", is_flag=True, help="Also when something is uncommitted; it is kept for `undo`.")
-@click.option("--any-version", is_flag=True, help="Also when another version of an engine made the commit.")
+@click.option("--hard", is_flag=True, help="Reset in spite of uncommitted changes; they are kept for `undo`.")
+@click.option("--any-version", is_flag=True, help="Accept a commit made by another version of an engine.")
 @timeout_option
 @json_option
 def reset(*, ref: str, hard: bool, any_version: bool, timeout: float, as_json: bool) -> None:
@@ -132,7 +132,7 @@ def reset(*, ref: str, hard: bool, any_version: bool, timeout: float, as_json: b
 @click.option("--commit", "ref", metavar="REF", shell_complete=complete_ref, help="Show this commit, read-only.")
 @json_option
 def mount(*, name: str, path: Path, create: bool, ref: str | None, as_json: bool) -> None:
-    """Show a dot at PATH: a symlink to its live files, which follows the current branch unless the name is DOT@BRANCH."""
+    """Show a dot at PATH, by a symlink to its live files. It follows the current branch, unless the name is DOT@BRANCH."""
     from dm_compose.dots.mount import mount as mount_live
     from dm_compose.dots.mount import mount_commit
 

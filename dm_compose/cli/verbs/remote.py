@@ -34,7 +34,7 @@ def _remotes(*, quiet: bool) -> Remotes:
 
 @contextlib.contextmanager
 def _transfer(*, as_json: bool) -> Iterator[Remotes]:
-    """Give the remotes, and tell what they do: in words and with a bar, or as JSON on standard error."""
+    """Give the remotes, and tell their progress: in words and with a bar, or as JSON on standard error."""
     from dm_compose.dots.all_dots import Dots
     from dm_compose.sharing.named_remotes import Remotes
 
@@ -47,29 +47,28 @@ def _transfer(*, as_json: bool) -> Iterator[Remotes]:
             teller(event)
 
     try:
-        yield Remotes(Dots(tell))
+        yield Remotes(Dots(target().variables, tell))
     finally:
         teller.close()
 
 
 def is_remote(word: str) -> bool:
-    """Whether a word of the command line names a remote. Makes no store to find out: the word may well be a service's name."""
+    """Whether a word of the command line names a remote. No store is made to find out, as the word may be a service's name."""
     from dm_compose.live.access import store_exists
 
     if "/" in word:
         return True
     try:
         dots = target().dots()
-        return store_exists(dots.engine) and _remotes(quiet=True).is_remote(word)
-    except DmError:  # the verb is Compose's then, which says itself what is wrong
+        return store_exists(dots.engine, dots.variables) and _remotes(quiet=True).is_remote(word)
+    except DmError:  # then the verb is Compose's, and Compose reports the error
         return False
 
 
 def _name(text: str) -> RemoteName:
-    from dm_compose.remotes.names import RemoteName
-    from dm_compose.sharing.named_remotes import ADMIN
+    from dm_compose.sharing.remote_ref import remote_name
 
-    return RemoteName.parse(text if "/" in text else f"{ADMIN}/{text}")
+    return remote_name(text)
 
 
 @click.group(invoke_without_command=True)
@@ -93,16 +92,16 @@ def remote(ctx: click.Context, *, verbose: bool, as_json: bool) -> None:
 @click.argument("url")
 @json_option
 def add(*, name: str, url: str, as_json: bool) -> None:
-    """Give the address URL the name NAME. Credentials stay where they are: `docker login`, or the provider's own place."""
+    """Give the address URL the name NAME. Credentials are not stored: they stay with `docker login` or the provider."""
     added = add_remote(name, url)
     print_json(added) if as_json else click.echo("Remote added.")
 
 
 def add_remote(name: str, url: str) -> dict[str, str]:
-    """Give an address a name; return both as they are remembered."""
+    """Give an address a name. Return both as they are stored."""
     from dm_compose.remotes.url import RemoteUrl
 
-    parsed = RemoteUrl.parse(url)
+    parsed = RemoteUrl.parse(url, target().variables.user_home)
     _remotes(quiet=True).add(name, parsed)
     return {"name": name, "url": str(parsed)}
 
@@ -111,7 +110,7 @@ def add_remote(name: str, url: str) -> dict[str, str]:
 @click.argument("name")
 @json_option
 def rm(*, name: str, as_json: bool) -> None:
-    """Forget the remote NAME; what it holds stays there."""
+    """Forget the remote NAME. Its dots stay there."""
     _remotes(quiet=as_json).remove(name)
     if as_json:
         print_json({"name": name})
@@ -187,10 +186,10 @@ def remove_dot(*, name: str, theirs: str, force: bool, as_json: bool) -> None:
 @remote.command("gc")
 @click.argument("name", metavar="REMOTE")
 @click.argument("theirs", metavar="[NS/DOT]", required=False)
-@click.option("--dry-run", is_flag=True, help="Say what can go and why, and free nothing.")
+@click.option("--dry-run", is_flag=True, help="Name the commits that can go, and why. Free nothing.")
 @json_option
 def collect(*, name: str, theirs: str | None, dry_run: bool, as_json: bool) -> None:
-    """Free what no branch on REMOTE needs any more: commits of branches that moved away, uploads that were cut off."""
+    """Free space on REMOTE: commits that no branch leads to any more, and uploads that were cut off."""
     from dm_compose.transfer import collect_remote, remote_garbage
 
     found = {}
@@ -234,13 +233,13 @@ def verify(*, name: str, theirs: str | None, as_json: bool) -> int:
 @click.argument("name", metavar="REMOTE")
 @click.argument("which", metavar="[DOT]", required=False, shell_complete=complete_dot)
 @click.argument("of_it", metavar="[BRANCH]", required=False, shell_complete=complete_branch)
-@click.option("--remote-name", metavar="NS/NAME", help="What the dot is called there.")
+@click.option("--remote-name", metavar="NS/NAME", help="The dot's name there.")
 @_stash
 @json_option
 def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | None, stash: bool, as_json: bool) -> None:
-    """Send the commits of a branch, and all they stand on, to REMOTE: only what is not there yet.
+    """Send a branch with its whole history to REMOTE. Contents that are there already are not sent again.
 
-    REMOTE is a name from `remote` or an address. Without DOT and BRANCH it is the current branch of the current dot.
+    REMOTE is a name from `remote` or an address. Without DOT and BRANCH the current branch of the current dot is sent.
     """
     chosen = target().named_or_current(which, quiet=as_json)
     theirs = _name(remote_name) if remote_name is not None else None
@@ -268,7 +267,7 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
 @_stash
 @json_option
 def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, as_json: bool) -> None:
-    """Bring a branch up to what REMOTE has. Refuses over uncommitted changes and diverged histories."""
+    """Bring a branch up to its state on REMOTE. Refuses when there are uncommitted changes, or histories have diverged."""
     chosen = target().named_or_current(which, quiet=as_json)
     with _transfer(as_json=as_json) as remotes:
         chosen.listener = remotes.dots.listener
@@ -282,17 +281,17 @@ def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, as_jso
     received = f"{size(done.fetched.received_bytes)} received, {size(done.fetched.reused_bytes)} reused"
     click.echo(f"Done! branch {done.branch} is at {done.head.short}: {len(done.fetched.commits)} commits, {received}")
     if done.stashed:
-        click.echo(f"what was here is branch {done.stashed}")
+        click.echo(f"the commits that were here are on branch {done.stashed}")
 
 
 @click.command()
 @click.argument("name", metavar="REMOTE")
 @click.argument("theirs", metavar="NS/DOT")
 @click.argument("branch", required=False)
-@click.option("--local-name", metavar="DOT", help="What the dot is called here.")
+@click.option("--local-name", metavar="DOT", help="The dot's name here.")
 @json_option
 def clone(*, name: str, theirs: str, branch: str | None, local_name: str | None, as_json: bool) -> None:
-    """Make a dot of what REMOTE has, with its history, and check BRANCH (master) out."""
+    """Make a dot from a dot on REMOTE, with its history, and check BRANCH (master) out."""
     found = _name(theirs)
     local = DotName.parse(local_name) if local_name is not None else None
     with _transfer(as_json=as_json) as remotes:
@@ -307,7 +306,7 @@ def clone(*, name: str, theirs: str, branch: str | None, local_name: str | None,
 @click.argument("words", nargs=-1, metavar="[DOT] REMOTE NS/DOT")
 @json_option
 def set_upstream(*, words: tuple[str, ...], as_json: bool) -> None:
-    """Say what a dot is called on a remote, for `push` and `pull`."""
+    """Set a dot's name on a remote, for `push` and `pull`."""
     if len(words) not in (2, 3):
         raise UsageError("give [DOT] REMOTE NS/DOT", hint="For example: dm dot set-upstream shop hub team/shop")
     name, theirs = words[-2:]

@@ -1,4 +1,4 @@
-"""`dm s3`: the ancestor's words for object storage, which `dm remote` has too."""
+"""`dm s3`: the ancestor's words for object storage. `dm remote` does the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KEY_AND_SECRET = re.compile(r"[^/:]+:[^@]+(?:@(?P<endpoint>.*))?")
 
 @click.group()
 def s3() -> None:
-    """The ancestor's words for remotes that are buckets."""
+    """Use a bucket as a remote, in the ancestor's words."""
 
 
 @s3.group()
@@ -29,12 +29,12 @@ def remote() -> None:
 @click.argument("url")
 @json_option
 def add(*, name: str, url: str, as_json: bool) -> None:
-    """Give the bucket URL (s3://BUCKET/PREFIX) the name NAME, as `remote add` does. Keys are never taken here, nor stored."""
+    """Give the bucket URL (s3://BUCKET/PREFIX) the name NAME, as `remote add` does. Keys are neither taken here nor stored."""
     given = _KEY_AND_SECRET.fullmatch(url)
     if given is not None and "://" not in url.partition("@")[0]:
         endpoint = "?endpoint=URL" if given["endpoint"] else ""
         raise UsageError(
-            "a key and its secret are not taken from the command line, where others see them, and are not stored",
+            "the command line takes no key and secret, because other users of this machine could read them there",
             hint=f"Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, then: remote add {name} 's3://BUCKET/PREFIX{endpoint}'",
         )
     added = add_remote(name, url)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from dm_compose.sharing.seed import Seeded
     from dm_compose.sharing.up_from import Filling
 
-hard_option = click.option("--hard", is_flag=True, help="Also when something is uncommitted; it is kept for `undo`.")
-any_version_option = click.option("--any-version", is_flag=True, help="Also when another version of an engine made the commit.")
+hard_option = click.option("--hard", is_flag=True, help="Go on in spite of uncommitted changes; they are kept for `undo`.")
+any_version_option = click.option("--any-version", is_flag=True, help="Accept a commit made by another version of an engine.")
 
 
 def _parts(*, quiet: bool) -> tuple[Stack, Remotes]:
@@ -36,7 +36,7 @@ def _parts(*, quiet: bool) -> tuple[Stack, Remotes]:
 
 @contextlib.contextmanager
 def _output_kept_for_json(*, as_json: bool) -> Iterator[None]:
-    """What Compose and the user's command print goes to standard error meanwhile, where the output is to be one document."""
+    """Send the output of Compose and of the user's command to standard error in the block, if standard output is to be JSON."""
     if not as_json:
         yield
         return
@@ -62,19 +62,18 @@ def _output_kept_for_json(*, as_json: bool) -> Iterator[None]:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def up(*, source: str, hard: bool, any_version: bool, as_json: bool, words: tuple[str, ...]) -> None:
     """Bring the stack up in the background on a commit from a remote, and return when every datastore answers."""
-    from dm_compose.live.ready import ready_timeout_s
     from dm_compose.sharing.remote_ref import RemoteRef
     from dm_compose.sharing.up_from import UpOptions, up_from
 
     parsed = RemoteRef.parse(source)
     stack, remotes = _parts(quiet=as_json)
     with _output_kept_for_json(as_json=as_json):
-        done = up_from(stack, remotes, parsed, UpOptions(hard, any_version, ready_timeout_s(), words=words))
+        done = up_from(stack, remotes, parsed, UpOptions(hard, any_version, target().variables.timeout_s, words=words))
     print_json(as_filling(done)) if as_json else print_filling(done, started=True)
 
 
 def as_filling(done: Filling) -> dict[str, object]:
-    """Return what was filled as plain data."""
+    """Return the outcome of `up --from` as plain data."""
     return {
         "commit": as_commit(done.commit),
         "branch": done.branch,
@@ -86,17 +85,17 @@ def as_filling(done: Filling) -> dict[str, object]:
 
 
 def print_filling(done: Filling, *, started: bool) -> None:
-    """Print what was filled in a line or two."""
+    """Print the outcome of `up --from` in a line or two."""
     what = f"filled {', '.join(done.filled)}" if done.filled else "it was there already"
     received = f"{size(done.received_bytes)} received" if done.received_bytes else "nothing received"
     where = f"on branch {done.branch} at {done.commit.id.short} {done.commit.message}"
     click.echo(f"{where}: {received}, {what}, {'ready' if started else 'done'} after {seconds(done.total_s)}")
     if done.saved:
-        click.echo("what was uncommitted is kept: `dm-compose undo` brings it back")
+        click.echo("uncommitted changes are kept: `dm-compose undo` brings them back")
 
 
 class _WithCommand(click.Command):
-    """A command whose words after `--` are a command of the user's."""
+    """A command that takes a command of the user's after `--`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = args[: args.index("--")] if "--" in args else args
@@ -130,9 +129,9 @@ def seed(
     as_json: bool,
     command: tuple[str, ...],
 ) -> None:
-    """Bring the stack up on the seed that the files GLOB make: from REMOTE where it is known, else made by the command CMD.
+    """Bring the stack up on the seed for the files GLOB. It comes from REMOTE, or is made by the command CMD if it is not there.
 
-    Without REMOTE:NS/DOT it is the current remote, and what the dot is called there.
+    REMOTE:NS/DOT defaults to the current remote and the dot's name there.
     """
     from dm_compose.sharing.remote_ref import RemoteRef
     from dm_compose.sharing.seed import SeedRequest
@@ -143,7 +142,7 @@ def seed(
     stack, remotes = _parts(quiet=as_json)
     if source is not None:
         if kept is not None or globs or text or no_push or command:
-            raise UsageError("--from fills from one commit, and has no key and no command")
+            raise UsageError("--from names one commit, and goes without a remote, a key and a command")
         with _output_kept_for_json(as_json=as_json):
             filling = up_from(stack, remotes, RemoteRef.parse(source), how)
         print_json(as_filling(filling)) if as_json else print_filling(filling, started=False)
@@ -155,12 +154,12 @@ def seed(
 
 
 def _kept_on(kept: str | None, stack: Stack, remotes: Remotes) -> tuple[str, RemoteName]:
-    """Return where seeds are kept."""
+    """Return the remote, and the dot on it, where seeds are kept."""
     from dm_compose.sharing.remote_ref import RemoteRef
 
     if kept is not None:
         if "@" in kept.rpartition(":")[2]:
-            raise UsageError(f"{kept!r} names a commit; a seed is found by its key", hint="Leave out what is after the @.")
+            raise UsageError(f"{kept!r} names a commit, and a seed is found by its key", hint="Leave out the @ and all after it.")
         found = RemoteRef.parse(kept)
         return found.remote, found.name
     current = next((remote.name for remote in remotes.known() if remote.current), None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from dm_compose.cli.completion import complete_ref
+from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import age, as_commit, indented, print_json, printable, subject, table
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.commit import check_metadata
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
 
 
 def _default_timeout_s() -> float:
-    from dm_compose.live.ready import ready_timeout_s
-
-    return ready_timeout_s()
+    return read_variables().timeout_s
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -45,7 +44,7 @@ def _not_empty(_: click.Context, __: click.Parameter, message: str) -> str:
     return message
 
 
-message_option = click.option("-m", "--message", required=True, callback=_not_empty, help="What this state is.")
+message_option = click.option("-m", "--message", required=True, callback=_not_empty, help="A description of this state.")
 MAX_LISTED = 10
 
 
@@ -99,7 +98,7 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, timeout: floa
 
 
 def parse_metadata(fields: tuple[str, ...]) -> dict[str, str]:
-    """Return KEY=VALUE words as a mapping; UsageError names a word that is none."""
+    """Return KEY=VALUE words as a mapping. UsageError names a word that is not of that form."""
     found = {}
     for field in fields:
         key, equals, value = field.partition("=")
@@ -137,7 +136,7 @@ def log(*, ref: str | None, as_json: bool) -> None:
 @click.command()
 @json_option
 def status(*, as_json: bool) -> None:
-    """Show branch, head, and what differs from the head. Stops nothing."""
+    """Show the branch, its head, and the differences from the head. Stops nothing."""
     found = target().dot(quiet=True).status()
     if as_json:
         subdots = [
@@ -183,7 +182,9 @@ def _dirt(found: SubdotStatus) -> str:
 @click.command()
 @click.argument("base", default="HEAD", shell_complete=complete_ref)
 @click.argument("other", required=False, shell_complete=complete_ref)
-@click.option("--all", "everything", is_flag=True, help=f"List all files, not the first {MAX_LISTED} of each subdot.")
+@click.option(
+    "--all", "everything", is_flag=True, help=f"List all files, not only the {MAX_LISTED} with most changes in each subdot."
+)
 @json_option
 def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> None:
     """Show the files that differ between BASE (the head) and OTHER (the live state), per subdot."""
@@ -210,15 +211,15 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
 
 @click.command()
 @click.argument("ref", default="HEAD")
-@click.option("--hard", is_flag=True, help="Also when something is uncommitted; it is kept for `undo`.")
-@click.option("--any-version", is_flag=True, help="Also when another version of an engine made the commit.")
+@click.option("--hard", is_flag=True, help="Reset in spite of uncommitted changes; they are kept for `undo`.")
+@click.option("--any-version", is_flag=True, help="Accept a commit made by another version of an engine.")
 @click.option("--dry-run", is_flag=True, help="Print the steps and their causes, and do nothing.")
 @timeout_option
 @json_option
 def reset(*, ref: str, hard: bool, any_version: bool, dry_run: bool, timeout: float, as_json: bool) -> None:
     """Put the state of REF back: HEAD, HEAD^, HEAD~2, a branch, or the first digits of a commit id.
 
-    Containers that are or may be dirty go down and come back; the command returns when each datastore answers.
+    Containers that are dirty, or may be, go down and come back. The command returns when each datastore answers.
     """
     if dry_run:
         steps = target().dot(quiet=as_json).plan_reset(ref)
@@ -231,7 +232,7 @@ def reset(*, ref: str, hard: bool, any_version: bool, dry_run: bool, timeout: fl
 @timeout_option
 @json_option
 def undo(*, timeout: float, as_json: bool) -> None:
-    """Go back to before the last reset, checkout or pull, with what was uncommitted then. A second one takes the first back."""
+    """Take back the last reset, checkout or pull, with the uncommitted changes of then. A second `undo` takes back the first."""
     from dm_compose.operations.branches import Arrival
 
     done = target().dot(quiet=as_json).undo(timeout_s=timeout)
@@ -242,7 +243,7 @@ def undo(*, timeout: float, as_json: bool) -> None:
 
 
 def steps(done: Iterable[Done]) -> list[dict[str, Any]]:
-    """Return what was done as plain data."""
+    """Return steps that were taken, as plain data."""
     return [
         {"action": d.step.action, "on": d.step.label, "cause": d.step.cause, "began_s": d.began_s, "ended_s": d.ended_s}
         for d in done
@@ -272,7 +273,7 @@ def print_arrival(arrival: Arrival, *, as_json: bool) -> None:
         f"on {new}branch {arrival.branch} at {arrival.head.id.short} {subject(arrival.head.message)}, {seconds(arrival.total_s)}"
     )
     if arrival.saved:
-        click.echo(f"what was uncommitted on {arrival.left} is kept: checking it out brings it back")
+        click.echo(f"uncommitted changes of {arrival.left} are kept: checking it out brings them back")
 
 
 def print_restore(report: RestoreReport, *, as_json: bool) -> None:
@@ -289,16 +290,17 @@ def print_restore(report: RestoreReport, *, as_json: bool) -> None:
         )
         return
     changed = sum(r.changed_bytes for r in restored.values())
-    what = "at the state of before" if report.target.hidden else f"at {report.target.id.short} {subject(report.target.message)}"
+    what = "at the state before" if report.target.hidden else f"at {report.target.id.short} {subject(report.target.message)}"
     click.echo(f"{what}: {size(changed)} put back, ready after {seconds(report.total_s)}")
     if report.saved:
-        click.echo(f"what was uncommitted is kept: `{click.get_current_context().find_root().info_name} undo` brings it back")
+        program = click.get_current_context().find_root().info_name
+        click.echo(f"uncommitted changes are kept: `{program} undo` brings them back")
 
 
 @click.command()
 @json_option
 def reflog(*, as_json: bool) -> None:
-    """List what has moved the state of this stack, newest first."""
+    """List the operations that have moved the state of this stack, newest first."""
     entries = target().dot(quiet=True).reflog()
     if as_json:
         print_json(entries)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 
 import click
@@ -18,11 +17,11 @@ from dm_compose.errors import DamagedError, DmError
 
 @click.command()
 @click.option("--keep-days", type=int, default=30, show_default=True, help="Days of the reflog whose states stay.")
-@click.option("--dry-run", is_flag=True, help="Say what would be freed, and free nothing.")
+@click.option("--dry-run", is_flag=True, help="Tell how much would be freed, and free nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
 def gc(*, keep_days: int, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Free what no branch, tag, uncommitted state or recent reflog entry names; says first what that would be, and asks."""
+    """Free all that no branch, tag, uncommitted state or recent reflog entry needs. Tells first how much that is, and asks."""
     dots = store_target().dots(quiet=as_json)
     found = dots.garbage(keep_days=keep_days)
     if not as_json:
@@ -42,9 +41,9 @@ def gc(*, keep_days: int, dry_run: bool, yes: bool, as_json: bool) -> None:
 @click.option("--no-repair", is_flag=True, help="Only look.")
 @json_option
 def fsck(*, no_repair: bool, as_json: bool) -> int:
-    """Read every object and manifest of the store, say what is damaged, and repair what another copy still holds.
+    """Read every object and manifest of the store, name the damaged ones, and repair those of which another copy is whole.
 
-    Deletes nothing. The first look at an object records its digest; later ones compare.
+    Deletes nothing. The first reading of an object records its digest, and later ones compare with it.
     """
     found = store_target().dots(quiet=as_json).check(repair=not no_repair)
     if as_json:
@@ -57,7 +56,7 @@ def fsck(*, no_repair: bool, as_json: bool) -> int:
     if not found.sound:
         bad = sum(not damage.repaired for damage in found.damage)
         raise DamagedError(
-            f"{bad} things in the store are damaged", hint="What they belong to cannot be restored; clone it from a remote."
+            f"{bad} things in the store are damaged", hint="Their commits cannot be restored; clone the dot from a remote."
         )
     return 0
 
@@ -75,18 +74,16 @@ def version(*, as_json: bool) -> None:
 
 
 def _facts() -> dict[str, str]:
-    from dm_compose.live.access import HOME_VARIABLE, STORE_VOLUME
-
+    variables = store_target().variables
     try:
         engine = store_target().dots().engine
         docker = f"{engine.facts().version} ({engine.facts().operating_system})" if engine is not None else "no engine answers"
     except DmError as error:
         docker = f"no engine answers: {error.message}"
-    home = os.environ.get(HOME_VARIABLE) or STORE_VOLUME
     return {
         "client": dm_compose.__version__,
         "python": platform.python_version(),
-        "store": home if "/" in home else f"volume {home}",
+        "store": variables.home if variables.home_is_directory else f"volume {variables.home}",
         "docker": docker,
     }
 
@@ -95,7 +92,7 @@ def _facts() -> dict[str, str]:
 @click.argument("what", required=False)
 @click.option("--json", is_flag=True, expose_value=False, help="Print one JSON document, as it does anyway.")
 def debug(*, what: str | None) -> None:
-    """Print what the store knows as JSON: dots, worktrees, unfinished operations. WHAT names one part of it."""
+    """Print the store's records as JSON: dots, worktrees, unfinished operations, volumes. WHAT names one part of them."""
     dots = store_target().dots()
     with dots.store() as store:
         everything = {

@@ -1,4 +1,4 @@
-"""Calls that cross a pipe: the methods of an interface, as their annotations describe them."""
+"""Calls that cross a pipe. The annotations of an interface say how arguments and results become plain data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dm_compose.store.api import Store
 from dm_compose.store.exchange import Exchange, Staging
 
 INTERFACES = (Store, Exchange, Staging)
-"""What is never sent: a method that returns one of these gives the number of an object that stays where it is."""
+"""Objects of these types never cross the pipe. They stay in the helper, and a method that returns one sends its number."""
 
 
 class Method:
@@ -29,12 +29,12 @@ class Method:
         self.interface: type | None = self._result if self._result in INTERFACES else None
 
     def pack(self, args: Sequence[Any], kwargs: Mapping[str, Any], attached: list[bytes]) -> dict[str, Any]:
-        """Return the arguments of a call as plain data."""
+        """Return the arguments of a call as plain data. Bytes are appended to `attached`."""
         bound = self._signature.bind(None, *args, **kwargs)
         return {name: to_plain(value, attached) for name, value in bound.arguments.items() if name != "self"}
 
     def unpack(self, arguments: Mapping[str, Any], attached: Sequence[bytes]) -> dict[str, Any]:
-        """Return the arguments of a call from plain data; ValueError when they are not what the interface says."""
+        """Return the arguments of a call from plain data. ValueError when they do not fit the interface."""
         return {name: from_plain(self._hints[name], value, attached) for name, value in arguments.items()}
 
     def answer(self, data: Any, attached: Sequence[bytes]) -> Any:
@@ -44,5 +44,5 @@ class Method:
 
 @functools.cache
 def method(interface: type, name: str) -> Method:
-    """Return a method of an interface; AttributeError when it has none of that name."""
+    """Return a method of an interface. AttributeError when it has none of that name."""
     return Method(interface, name)

@@ -1,7 +1,7 @@
 """The store in a helper container: the same interface over the container's standard input and output.
 
-The helper is one `docker run -i --rm`: it mounts the store and the subdots' volumes, gets our own code as its first input, and
-ends when its input ends, so a client that is killed leaves no container behind.
+The helper is one `docker run -i --rm`. It mounts the store and the volumes of the subdots, and gets our own code as its first
+input. It ends when its input ends, so a killed client leaves no container behind.
 docs/decisions/0015-file-work-in-process-or-in-a-helper.md says why.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import threading
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +21,13 @@ import filelock
 from dm_compose import process
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.plain import from_plain
+from dm_compose.core.variables import DEFAULT_HELPER_IMAGE
 from dm_compose.errors import StoreError, error_classes
 from dm_compose.store.api import Store
 from dm_compose.store.helper.calls import method
 from dm_compose.store.helper.frames import read_frame, write_frame
 from dm_compose.store.helper.server import HELPER_STORE
 
-IMAGE_VARIABLE = "DM_HELPER_IMAGE"
-DEFAULT_IMAGE = "python:3.14-slim"
 CLOSE_TIMEOUT_S = 30.0
 ENDED = "the helper container ended"
 _BOOT = (
@@ -43,18 +41,17 @@ __all__ = ["HELPER_STORE", "HelperStore", "bundle", "connect_helper", "helper_di
 
 
 def helper_directory(number: int) -> str:
-    """Return where the helper mounts the place of this number."""
+    """Return the directory at which the helper mounts the place of this number."""
     return f"/dm/places/{number}"
 
 
-def connect_helper(mounts: Mapping[str, str], listener: Listener) -> Store:
+def connect_helper(mounts: Mapping[str, str], image: str, listener: Listener) -> Store:
     """Start a helper that mounts volumes or host paths (keys) at directories (values), and return its store.
 
     The image needs nothing but Python 3.11 or later (DM_HELPER_IMAGE, by default python:3.14-slim). It gets no network.
     """
-    image = os.environ.get(IMAGE_VARIABLE) or DEFAULT_IMAGE
     command = ["docker", "run", "-i", "--rm", "--network", "none", "--label", "dev.dotmesh.role=helper"]
-    command += ["--log-driver", "none"]  # what it answers would be written to a log, line by line: 0.6 MB/s instead of 60
+    command += ["--log-driver", "none"]  # a log of all answers, line by line, makes it slow: 0.6 MB/s instead of 60
     for source, target in mounts.items():
         command += ["--mount", f"type={'bind' if source.startswith('/') else 'volume'},source={source},target={target}"]
     command += ["--entrypoint", "python3", image, "-c", _BOOT]
@@ -69,8 +66,8 @@ def connect_helper(mounts: Mapping[str, str], listener: Listener) -> Store:
 
 
 def bundle() -> bytes:
-    """Return the code that the helper runs as a zip file: our packages that need nothing but the standard library, and
-    filelock.
+    """Return the code of the helper as a zip file: filelock, and those of our packages that need nothing else but the standard
+    library.
     """
     root = Path(__file__).parents[2]
     data = io.BytesIO()
@@ -87,7 +84,7 @@ def bundle() -> bytes:
 
 
 class HelperStore:
-    """A Store whose methods are carried out by a process at the other end of a pipe. Thread-safe; calls run concurrently."""
+    """A Store whose methods run in a process at the other end of a pipe. Thread-safe, and calls run concurrently."""
 
     def __init__(self, pipe: process.Pipe, greeting: bytes, listener: Listener) -> None:
         self._pipe = pipe
@@ -110,7 +107,7 @@ class HelperStore:
             raise
 
     def close(self) -> None:
-        """Let the helper end; its container is gone when this returns. Idempotent."""
+        """End the helper. Its container is gone when this returns. Idempotent."""
         self._pipe.close(CLOSE_TIMEOUT_S)
         self._reader.join(CLOSE_TIMEOUT_S)
 
@@ -118,7 +115,7 @@ class HelperStore:
         return _calling(self, Store, 0, name)
 
     def call(self, target: int, name: str, arguments: Mapping[str, Any], attached: list[bytes]) -> tuple[Any, Sequence[bytes]]:
-        """Have a method of the object number `target` called; return plain data and the bytes attached to it."""
+        """Call a method of the object with the number `target`. Return its result as plain data, with the attached bytes."""
         number = next(self._numbers)
         future: Future[tuple[Any, Sequence[bytes]]] = Future()
         self._waiting[number] = future
@@ -128,7 +125,7 @@ class HelperStore:
                 write_frame(self._pipe.to_child, message)
         except (BrokenPipeError, ValueError):
             self._fail(ENDED)
-        if self._gone is not None:  # perhaps before this call could be seen
+        if self._gone is not None:  # the reader may have failed all calls before this one was among them
             self._fail(self._gone)
         return future.result()
 
@@ -137,8 +134,8 @@ class HelperStore:
         try:
             while (frame := read_frame(self._pipe.from_child)) is not None:
                 self._take(frame)
-        except Exception as error:  # nobody else would notice, and every call would wait for ever
-            reason = f"the helper container said what cannot be understood: {type(error).__name__}: {error}"
+        except Exception as error:  # otherwise nobody would notice, and every call would wait for ever
+            reason = f"the helper container sent a message that cannot be understood: {type(error).__name__}: {error}"
         finally:
             self._fail(reason)
 
@@ -155,17 +152,17 @@ class HelperStore:
             future.set_result((frame["result"], frame.get("attached", ())))
 
     def _fail(self, reason: str) -> None:
-        """Answer all calls, and those to come, with an error."""
+        """Answer all waiting and all future calls with an error."""
         self._gone = reason
         for number in list(self._waiting):
             future = self._waiting.pop(number, None)
             if future is not None:
-                hint = f"Can it be started? See `docker run --rm {DEFAULT_IMAGE} true`."
+                hint = f"Check whether it can be started: `docker run --rm {DEFAULT_HELPER_IMAGE} true`."
                 future.set_exception(StoreError(reason, hint=hint))
 
 
 class _Remote:
-    """What a method of the store returned that stays where the store is: the object of this number."""
+    """An object that a method of the store has returned and that stays in the helper, where it has a number."""
 
     def __init__(self, store: HelperStore, interface: type, number: int) -> None:
         self._store, self._interface, self._number = store, interface, number

@@ -1,4 +1,4 @@
-"""Messages between a client and the helper: a length of 4 bytes, big-endian, that much JSON, and bytes as they are."""
+"""Messages between a client and the helper: the length in 4 bytes, big-endian, then the JSON, then attached bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MAX_FRAME_BYTES = 1 << 30
 
 
 def write_frame(stream: IO[bytes], message: Mapping[str, Any]) -> None:
-    """Send one message. The list of bytes that its `attached` may be follows the JSON, which has their lengths.
+    """Send one message. It may have `attached`, a list of bytes: these follow the JSON, which holds their lengths.
 
     The caller keeps others from writing meanwhile.
     """
@@ -24,7 +24,7 @@ def write_frame(stream: IO[bytes], message: Mapping[str, Any]) -> None:
 
 
 def read_frame(stream: IO[bytes]) -> dict[str, Any] | None:
-    """Return the next message, None at the end of the stream; ValueError for anything that is not a message."""
+    """Return the next message, or None at the end of the stream. ValueError for anything that is no message."""
     head = _exactly(stream, 4)
     if head is None:
         return None

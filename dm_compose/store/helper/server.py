@@ -1,5 +1,6 @@
-"""The helper's side of a store: frames in, calls on a LocalStore, frames out. Runs in a container with the standard library
-only.
+"""The helper's side: it reads frames, calls methods of a LocalStore and writes frames.
+
+It runs in a container that has the standard library only.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def main() -> None:
 
 
 def serve(root: Path, source: IO[bytes], sink: IO[bytes]) -> None:
-    """Answer calls until `source` ends. Calls run concurrently and are answered in any order; expected errors cross as data."""
+    """Answer calls until `source` ends. Calls run concurrently, and are answered in any order. Errors are sent as data."""
     writing = threading.Lock()
 
     def send(message: dict[str, Any]) -> None:
@@ -60,20 +61,20 @@ def serve(root: Path, source: IO[bytes], sink: IO[bytes]) -> None:
 
 
 class _Served:
-    """The objects that the client calls, by number: the store is 0, what its methods returned comes after. Thread-safe."""
+    """The objects that the client calls, by number. The store is 0, and objects that its methods return follow. Thread-safe."""
 
     def __init__(self) -> None:
         self._objects: list[tuple[type, Any]] = []
         self._guard = threading.Lock()
 
     def add(self, interface: type, made: object) -> int:
-        """Keep an object; return its number."""
+        """Keep an object, and return its number."""
         with self._guard:
             self._objects.append((interface, made))
             return len(self._objects) - 1
 
     def call(self, frame: dict[str, Any]) -> tuple[Any, list[bytes]]:
-        """Carry out a call; return plain data and what is attached to it."""
+        """Carry out a call. Return its result as plain data, with the attached bytes."""
         interface, target = self._objects[frame["target"]]
         described = method(interface, frame["method"])
         result = getattr(target, frame["method"])(**described.unpack(frame["arguments"], frame.get("attached", ())))

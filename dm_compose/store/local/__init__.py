@@ -1,1 +1,1 @@
-"""The store in this process: objects, trees and the database in one directory."""
+"""The store in this process: objects, trees, indexes and the database in one directory."""

@@ -1,4 +1,4 @@
-"""Whether everything in a store is as it was written."""
+"""Checking that everything in a store is as it was written, and repairing it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dm_compose.core.tree import FILE, Manifest
 from dm_compose.core.upkeep import Checkup, Damage
 from dm_compose.errors import DamagedError, DmError
 from dm_compose.state import Database
-from dm_compose.storage.contents import clone
+from dm_compose.storage.contents import copy_file
 from dm_compose.storage.objects import ObjectStore
-from dm_compose.storage.scan import Found, join, scan_synced
+from dm_compose.storage.scan import FoundPath, join, scan_synced
 from dm_compose.storage.system import sync_file
-from dm_compose.store.api import Directories
-from dm_compose.store.local.indexes import Indexes, Key
+from dm_compose.store.history import Directories
+from dm_compose.store.local.indexes import Indexes, IndexKey
 
 HASH_THREADS = 4
 CHUNK_BYTES = 256 << 10
-Live = Mapping[DotName, Mapping[WorktreeName, Directories]]
+LiveDirectories = Mapping[DotName, Mapping[WorktreeName, Directories]]
 
 
 class Checking:
@@ -34,11 +34,10 @@ class Checking:
         self._objects = objects
         self._indexes = indexes
 
-    def check(self, live: Live, progress: Callable[[int], None], *, repair: bool) -> Checkup:
-        """Read every manifest and every object and compare it with its digest; the first look records the digest.
+    def check(self, live: LiveDirectories, progress: Callable[[int], None], *, repair: bool) -> Checkup:
+        """Read every manifest and object, and compare each with its digest: see Store.check.
 
-        With `repair`, what is damaged is taken from where its contents are known to be as well: another object or manifest with
-        the same digest, or a file of a `live` worktree that is proven to hold the object. Nothing is ever deleted.
+        `progress` is called with the bytes that were read.
         """
         damage = [Damage("state.db", text) for text in self._database.integrity()]
         commits = self._database.commits()
@@ -46,7 +45,7 @@ class Checking:
         for commit in commits:
             for state in commit.subdots.values():
                 users[state.manifest].add(commit.id)
-        manifests = _Look(dict.fromkeys(users), self._database, self._objects, progress)
+        manifests = _Inspection(dict.fromkeys(users), self._database, self._objects, progress)
         damage += self._damage(manifests, users, live if repair else None)
         sizes: dict[str, int | None] = {}
         for ref in manifests.sizes.keys() - manifests.bad.keys():
@@ -54,57 +53,57 @@ class Checking:
                 if entry.kind == FILE:
                     users[entry.ref] |= users[ref]
                     sizes[entry.ref] = entry.size
-        objects = _Look(sizes, self._database, self._objects, progress)
+        objects = _Inspection(sizes, self._database, self._objects, progress)
         damage += self._damage(objects, users, live if repair else None)
         total = sum(size or 0 for size in sizes.values())
         seen = len(manifests.sizes) + len(objects.sizes)
         return Checkup(len(commits), seen, total, manifests.first_seen + objects.first_seen, tuple(damage))
 
-    def _damage(self, look: _Look, users: Mapping[str, set[CommitId]], live: Live | None) -> list[Damage]:
-        """Return what a look has found, and where there is a `live` repair what can be: that is not `bad` any more."""
-        found = dict(look.bad)
+    def _damage(self, inspection: _Inspection, users: Mapping[str, set[CommitId]], live: LiveDirectories | None) -> list[Damage]:
+        """Return the damage that an inspection has found. Repair it if `live` is given; then it is not `bad` any more."""
+        found = dict(inspection.bad)
         if live is not None and found:
-            self._repair(look, live)
-        return [Damage(ref, what, tuple(sorted(users[ref])), ref not in look.bad) for ref, what in sorted(found.items())]
+            self._repair(inspection, live)
+        return [Damage(ref, what, tuple(sorted(users[ref])), ref not in inspection.bad) for ref, what in sorted(found.items())]
 
-    def _repair(self, look: _Look, live: Live) -> None:
+    def _repair(self, inspection: _Inspection, live: LiveDirectories) -> None:
         twins: dict[str, list[str]] = defaultdict(list)
-        for ref, digest in look.digests.items():
-            if ref not in look.bad:
+        for ref, digest in inspection.digests.items():
+            if ref not in inspection.bad:
                 twins[digest].append(ref)
-        for ref in list(look.bad):
-            copies = twins[look.digests[ref]] if ref in look.digests else []
-            if any(self._replace(look, ref, self._objects.path(copy)) for copy in copies):
-                del look.bad[ref]
+        for ref in list(inspection.bad):
+            copies = twins[inspection.digests[ref]] if ref in inspection.digests else []
+            if any(self._replace(inspection, ref, self._objects.path(copy)) for copy in copies):
+                del inspection.bad[ref]
         for dot, worktrees in live.items():
             for worktree, directories in worktrees.items():
                 for subdot, directory in directories.items():
-                    if look.bad:
-                        self._repair_from(look, (dot, worktree, subdot), directory)
+                    if inspection.bad:
+                        self._repair_from(inspection, (dot, worktree, subdot), directory)
 
-    def _repair_from(self, look: _Look, key: Key, directory: str) -> None:
-        """Take what is damaged from the files of a subdot that its index proves to hold it."""
+    def _repair_from(self, inspection: _Inspection, key: IndexKey, directory: str) -> None:
+        """Replace damaged objects by files of a subdot that its index proves to hold the same."""
         known = self._indexes.load(key)
-        if not any(found.entry.ref in look.bad for found in known.values()):
+        if not any(found.entry.ref in inspection.bad for found in known.values()):
             return
         try:
             tree = scan_synced(directory, known)
         except (OSError, DmError):
             return
         for path, found in tree.items():
-            if found.entry.kind == FILE and found.entry.ref in look.bad:
+            if found.entry.kind == FILE and found.entry.ref in inspection.bad:
                 source = join(directory, path)
-                if self._replace(look, found.entry.ref, source, functools.partial(_is_still, source, found)):
-                    del look.bad[found.entry.ref]
+                if self._replace(inspection, found.entry.ref, source, functools.partial(_is_still, source, found)):
+                    del inspection.bad[found.entry.ref]
 
-    def _replace(self, look: _Look, ref: str, source: bytes, still: Callable[[], bool] = lambda: True) -> bool:
-        """Make an object anew from a file, atomically, if that holds the right contents and `still` does when it is copied."""
+    def _replace(self, inspection: _Inspection, ref: str, source: bytes, still: Callable[[], bool] = lambda: True) -> bool:
+        """Replace an object by a copy of a file, if the copy has the right contents and `still` is true after copying. Atomic."""
         copy = self._objects.incoming / f"repair.{ref.replace('/', '.')}"
         try:
             copy.unlink(missing_ok=True)
-            clone(source, os.fsencode(copy))
-            size, digest = look.sizes[ref], _digest(os.fsencode(copy), lambda _: None)
-            if size not in (None, copy.stat().st_size) or look.digests.get(ref, digest) != digest or not still():
+            copy_file(source, os.fsencode(copy))
+            size, digest = inspection.sizes[ref], _digest(os.fsencode(copy), lambda _: None)
+            if size not in (None, copy.stat().st_size) or inspection.digests.get(ref, digest) != digest or not still():
                 return False
             sync_file(os.fsencode(copy))
             self._objects.put(ref, copy)
@@ -115,10 +114,11 @@ class Checking:
         return True
 
 
-class _Look:
-    """What reading some objects and manifests has found: `bad` are those that are not as written, and in what way.
+class _Inspection:
+    """The outcome of reading some objects and manifests.
 
-    `sizes` says what to look at, None being the size of a manifest. `digests` holds what is known of them and their neighbours.
+    `sizes` names them and says which size each should have, None for a manifest. `bad` are those that are damaged, each with
+    the rest of a sentence about it. `digests` are the digests of all of their batches. `first_seen` of them are new.
     """
 
     def __init__(
@@ -137,13 +137,13 @@ class _Look:
                 if problem:
                     self.bad[ref] = problem
                 elif self.digests.setdefault(ref, digest) != digest:
-                    self.bad[ref] = "does not hold what was written"
+                    self.bad[ref] = "has changed since it was written"
         new = {ref: digest for ref, digest in self.digests.items() if ref not in known}
         database.add_digests(new)
         self.first_seen = len(new)
 
     def _read(self, ref: str) -> tuple[str, str]:
-        """Return the digest of what an object holds, and what is wrong with it, "" for nothing that can be seen without one."""
+        """Return the digest of an object's contents, and the damage that shows without comparing digests ("" for none)."""
         path, size = self._objects.path(ref), self.sizes[ref]
         try:
             if size is not None:
@@ -161,7 +161,7 @@ class _Look:
             return "", f"cannot be read: {error.strerror}"
 
 
-def _is_still(path: bytes, found: Found) -> bool:
+def _is_still(path: bytes, found: FoundPath) -> bool:
     info = os.lstat(path)
     return (info.st_ino, info.st_ctime_ns) == (found.inode, found.ctime_ns)
 

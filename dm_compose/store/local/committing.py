@@ -31,13 +31,14 @@ from dm_compose.storage.diff import diff_trees
 from dm_compose.storage.objects import Batch
 from dm_compose.storage.scan import Tree
 from dm_compose.storage.system import file_errors, sync_filesystem
-from dm_compose.store.api import Captured, Directories
+from dm_compose.store.api import Captured
+from dm_compose.store.history import Directories
 from dm_compose.store.local.parts import Parts, nested
 
 
 @dataclass
 class _Pending:
-    """A commit between prepare and publish. `entry` is its journal entry, `batch` holds its objects under the entry's id."""
+    """A commit between `prepare_commit` and `publish`. `taken` is filled by `capture`: manifest and index of each subdot."""
 
     entry: JournalEntry
     batch: Batch
@@ -68,7 +69,7 @@ class Committing(Parts):
         return entry.id
 
     def _follow(self, pending: _Pending, directories: Directories) -> None:
-        """Have a capture for each of these directories, and for no other."""
+        """Begin the captures of these directories that have none, and drop the captures of all others."""
         captures, entry = pending.captures, pending.entry
         for subdot in captures.keys() - directories.keys():
             captures.pop(subdot).drop()
@@ -89,7 +90,7 @@ class Committing(Parts):
 
         with self._counting("copy") as progress:
             self._each({subdot: capture.root for subdot, capture in pending.captures.items()}, copy, "copying into the store")
-        if pending.batch.copied_bytes:  # or the sync inside the freeze would have to write them back
+        if pending.batch.copied_bytes:  # otherwise the sync inside the freeze would have to write them to the disk
             with file_errors("copying into the store"):
                 sync_filesystem(pending.batch.directory)
 
@@ -101,7 +102,7 @@ class Committing(Parts):
 
     def capture(self, entry_id: EntryId) -> Captured:
         pending = self._in_the_making(entry_id)
-        if pending.is_tree:  # its subdots come and go while writers run
+        if pending.is_tree:  # subdots of a tree come and go while writers run
             with file_errors("reading a tree"):
                 self._follow(pending, self._trees.subdots(pending.entry.dot, pending.entry.worktree))
         pending.taken = self._each(
@@ -188,5 +189,5 @@ class Committing(Parts):
 
     def _in_the_making(self, entry_id: EntryId) -> _Pending:
         if (pending := self._pending.get(entry_id)) is None:
-            raise StoreError(f"commit {entry_id.short} is not being made here", hint="It was published or abandoned.")
+            raise StoreError(f"this process is not making the commit {entry_id.short}", hint="It was published or abandoned.")
         return pending

@@ -1,4 +1,4 @@
-"""Dots, worktrees, branches, tags and commits of a local store: rows of its database, and the trees that belong to them."""
+"""The history of a local store: rows of its database, and the trees that belong to them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from dm_compose.store.local.parts import Parts
 from dm_compose.store.local.refs import resolve
 
 
-class History(Parts):
-    """See dm_compose.store.api.Store."""
+class LocalHistory(Parts):
+    """See dm_compose.store.history.History."""
 
     def dots(self) -> list[DotName]:
         return self._database.dots()
@@ -40,7 +40,7 @@ class History(Parts):
         return self._database.owners()
 
     def create_dot(self, dot: DotName, *, tree: bool = False, owner: str | None = None) -> None:
-        left = None  # by a deletion that was killed
+        left = None  # the trees that a killed deletion has left
         with self._database.transaction(), file_errors("making a dot"):
             self._database.add_dot(dot, branch=DEFAULT_BRANCH, worktree=MAIN_WORKTREE, tree=tree, owner=owner)
             left = self._trees.set_aside(dot)
@@ -53,7 +53,7 @@ class History(Parts):
         self._database.remove_dot(dot)
         left = None
         with self._database.transaction(), file_errors("removing a dot"):
-            if not self._database.has_dot(dot):  # nobody has made it anew meanwhile: that takes no lock
+            if not self._database.has_dot(dot):  # somebody may have made it anew meanwhile, which takes no lock
                 left = self._trees.set_aside(dot)
                 self._indexes.remove(dot)
         self._discard(left)
@@ -84,13 +84,13 @@ class History(Parts):
                 return str(self._trees.make(dot, name, subdot))
             except FileExistsError as error:
                 raise ExistsError(
-                    f"dot {dot} has something else where subdot {subdot} should be ({error.filename})",
+                    f"subdot {subdot} of dot {dot} cannot be made, because {error.filename} is no directory",
                     hint="Move it away, or choose another name.",
                 ) from None
 
     def _require_tree(self, dot: DotName, name: WorktreeName) -> None:
         if not self.worktree(dot, name).tree:
-            raise NotFoundError(f"worktree {name} of dot {dot} is no tree")
+            raise NotFoundError(f"worktree {name} of dot {dot} is no directory of the store")
 
     def add_worktree(self, worktree: Worktree, start: CommitId, entry: JournalEntry | None = None) -> None:
         dot, name = worktree.dot, worktree.name
@@ -119,7 +119,7 @@ class History(Parts):
         with file_errors("making a tree"):
             place = self._trees.begin(dot, name)
             try:
-                made = self._fill(str(place), commit)
+                made = self._write_out(str(place), commit)
                 sync_filesystem(place)
             except BaseException:
                 self._trees.discard(place)
@@ -130,9 +130,8 @@ class History(Parts):
 
     def remove_worktree(self, dot: DotName, name: WorktreeName, saved: CommitId | None = None) -> None:
         if name in (MAIN_WORKTREE, self._database.current(dot)):
-            raise InUseError(
-                f"worktree {name} of dot {dot} is its {'main' if name == MAIN_WORKTREE else 'current'} one and stays"
-            )
+            kind = "main" if name == MAIN_WORKTREE else "current"
+            raise InUseError(f"worktree {name} of dot {dot} is the {kind} one, which cannot be removed")
         worktree = self.worktree(dot, name)
         with self._database.transaction():
             self._database.remove_worktree(dot, name)
@@ -196,7 +195,7 @@ class History(Parts):
             self._refuse_branch_in_use(dot, name)
             held = self._database.ref(dot, "uncommitted", name) or self._database.ref(dot, "branch", name)
             if held is None:
-                raise NotFoundError(f"dot {dot} has no branch {name}", hint="`branch` lists what there is.")
+                raise NotFoundError(f"dot {dot} has no branch {name}", hint="`branch` lists the branches.")
             for kind in ("branch", "uncommitted"):
                 self._database.remove_ref(dot, kind, name)
             worktree = self.worktree(dot, self._database.current(dot))
@@ -221,7 +220,7 @@ class History(Parts):
 
     def remove_tag(self, dot: DotName, name: RefName) -> None:
         if self._database.ref(dot, "tag", name) is None:
-            raise NotFoundError(f"dot {dot} has no tag {name}", hint="`tag` lists what there is.")
+            raise NotFoundError(f"dot {dot} has no tag {name}", hint="`tag` lists the tags.")
         self._database.remove_ref(dot, "tag", name)
 
     def settled(self, dot: DotName, commit_id: CommitId) -> CommitId | None:

@@ -1,4 +1,4 @@
-"""What is known about the live trees of worktrees: see storage.scan for what an index proves."""
+"""The indexes of live trees, one file each. An index proves what the files of a subdot hold: see storage.scan."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from pathlib import Path
 
 from dm_compose.core.names import DotName, SubdotName, WorktreeName
 from dm_compose.core.tree import FILE, Manifest
-from dm_compose.storage.scan import RACY, Found, Tree, load_index, save_index
+from dm_compose.storage.scan import RACY, FoundPath, Tree, load_index, save_index
 from dm_compose.storage.system import sync_filesystem
 
-Key = tuple[DotName, WorktreeName, SubdotName]
+IndexKey = tuple[DotName, WorktreeName, SubdotName]
 
 
 class Indexes:
-    """Index files below `index/` of a store, cached; a file that another process replaced is read again."""
+    """The index files of a store, below `index/`. They are cached, and read again when another process has replaced them.
+
+    There are two kinds for a subdot: `index`, and `quiet` for the mark of Store.mark_quiet.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root / "index"
         self._cache: dict[Path, tuple[tuple[int, int], Tree]] = {}
 
-    def _path(self, key: Key, kind: str) -> Path:
+    def _path(self, key: IndexKey, kind: str) -> Path:
         dot, worktree, subdot = key
         return self._root / dot / worktree / f"{subdot}.{kind}"
 
-    def load(self, key: Key, kind: str = "index") -> Tree:
-        """Return the index of a subdot, empty where nothing is known."""
+    def load(self, key: IndexKey, kind: str = "index") -> Tree:
+        """Return the index of a subdot. It is empty if nothing is known."""
         path = self._path(key, kind)
         try:
             info = os.stat(path)
@@ -39,7 +42,7 @@ class Indexes:
             cached = self._cache[path] = stamp, load_index(path)
         return cached[1]
 
-    def save(self, key: Key, tree: Tree, kind: str = "index") -> None:
+    def save(self, key: IndexKey, tree: Tree, kind: str = "index") -> None:
         """Replace the index of a subdot."""
         path = self._path(key, kind)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,17 +50,17 @@ class Indexes:
         info = os.stat(path)
         self._cache[path] = (info.st_ino, info.st_mtime_ns), tree
 
-    def forget(self, key: Key, kind: str) -> None:
-        """Remove an index; idempotent."""
+    def forget(self, key: IndexKey, kind: str) -> None:
+        """Remove the index of a subdot. Idempotent."""
         self._path(key, kind).unlink(missing_ok=True)
 
     def forget_quiet(self, dot: DotName, worktree: WorktreeName) -> None:
-        """Remove the marks of all subdots of a worktree. Idempotent."""
+        """Remove the quiet marks of all subdots of a worktree. Idempotent."""
         for path in (self._root / dot / worktree).glob("*.quiet"):
             path.unlink(missing_ok=True)
 
     def forget_others(self, dot: DotName, worktree: WorktreeName, kept: Container[str], kind: str) -> None:
-        """Remove the indexes of a worktree's other subdots."""
+        """Remove the indexes of one kind of all subdots of a worktree that are not in `kept`. Idempotent."""
         for path in (self._root / dot / worktree).glob(f"*.{kind}"):
             if path.name.removesuffix(f".{kind}") not in kept:
                 path.unlink(missing_ok=True)
@@ -69,21 +72,27 @@ class Indexes:
         self._cache.clear()
 
     def forget_objects(self, gone: Container[str]) -> None:
-        """Have no index name any of these objects, which are about to go: it would vouch for files that a commit then lacks."""
+        """Remove objects from all indexes. Call this before the objects are removed from the store.
+
+        Otherwise a later commit would name a removed object, because the index proves that a file holds it. Durable.
+        """
         for path in self._root.glob("*/*/*.index"):
             tree = load_index(path)
             kept = {name: found for name, found in tree.items() if found.entry.kind != FILE or found.entry.ref not in gone}
             if len(kept) < len(tree):
                 try:
                     save_index(path, kept)
-                except OSError:  # for example because the disk is full, which is why objects are to go
+                except OSError:  # the disk may be full, which is a reason to remove objects
                     path.unlink()
         if self._root.is_dir():
-            sync_filesystem(self._root)  # before the objects go
+            sync_filesystem(self._root)
 
-    def known(self, key: Key, head: Manifest | None) -> Tree:
-        """Return the index, or where there is none the head's entries as guesses, to be compared before they are believed."""
+    def known(self, key: IndexKey, head: Manifest | None) -> Tree:
+        """Return the index of a subdot. Without one, return the head's entries as guesses.
+
+        Guesses are RACY, so contents are compared before anybody relies on them.
+        """
         tree = self.load(key)
         if tree or head is None:
             return tree
-        return {path: Found(entry, 0, RACY, 0) for path, entry in head.entries.items()}
+        return {path: FoundPath(entry, 0, RACY, 0) for path, entry in head.entries.items()}

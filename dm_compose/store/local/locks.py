@@ -1,4 +1,4 @@
-"""Kernel locks of a store, one file each; the kernel gives a lock back when its process dies."""
+"""Kernel locks of a store, one file each. The kernel gives a lock back when its process dies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dm_compose.storage.system import file_errors
 
 
 class Locks:
-    """Locks by name. Every `acquire` excludes every other one, also within this process."""
+    """Locks by name. A lock excludes everybody else, also other threads of this process."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -24,7 +24,7 @@ class Locks:
         self._guard = threading.Lock()
 
     def acquire(self, name: str, who: str, timeout_s: float) -> str:
-        """Take a lock within `timeout_s` and return its token; InUseError names the holder."""
+        """Take a lock, and return a token for `release`. InUseError, which names the holder, after `timeout_s`."""
         safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
         holder = self._directory / f"{safe}.holder"
         with file_errors(f"locking {name}"):
@@ -36,7 +36,7 @@ class Locks:
                 with contextlib.suppress(OSError):
                     held_by = holder.read_text() or held_by
                 raise InUseError(f"{name} is in use by {held_by}", hint="Wait until it has ended, or end it.") from None
-            with contextlib.suppress(OSError):  # on a full disk the lock is what counts
+            with contextlib.suppress(OSError):  # the disk may be full, and the lock works without this
                 holder.write_text(who)
         token = uuid.uuid4().hex
         with self._guard:
@@ -44,20 +44,20 @@ class Locks:
         return token
 
     def release(self, token: str) -> None:
-        """Give a lock back; idempotent."""
+        """Give a lock back. Idempotent."""
         with self._guard:
             lock = self._held.pop(token, None)
         if lock is not None:
             lock.release()
 
     def forget(self, dot: str) -> None:
-        """Remove the files of a dot's locks; whoever waits for one goes on with a new file. Idempotent."""
+        """Remove the files of a dot's locks. A process that waits for one goes on with a new file. Idempotent."""
         for name in (dot, f"{dot}.session"):
             for kind in ("lock", "holder"):
                 (self._directory / f"{name}.{kind}").unlink(missing_ok=True)
 
     def forget_others(self, dots: Container[str]) -> None:
-        """Remove the files of locks that nobody holds and that are of no dot there is. Idempotent."""
+        """Remove the files of locks that nobody holds, except those of the given dots. Idempotent."""
         for file in sorted(self._directory.glob("*.lock")):
             if file.name.partition(".")[0] not in dots:
                 with contextlib.suppress(Timeout), FileLock(file, timeout=0):

@@ -1,4 +1,4 @@
-"""Looking at the trees of a local store: what differs from what."""
+"""Comparing trees and commits of a local store."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from dm_compose.core.names import (
 )
 from dm_compose.core.tree import FILE, TreeDiff
 from dm_compose.storage.diff import diff_trees, matcher
-from dm_compose.storage.quiet import Skipped, Watched, look, watched, written_to
+from dm_compose.storage.quiet import LeftOut, Watched, look, watched, written_to
 from dm_compose.storage.restore import plan_tree
 from dm_compose.storage.scan import RACY, scan, scan_synced
 from dm_compose.storage.system import file_errors, wait_for_clock_past
-from dm_compose.store.api import Directories
+from dm_compose.store.history import Directories
 from dm_compose.store.local.parts import Parts, nested, opener
 
 
@@ -106,7 +106,7 @@ class Looking(Parts):
 
         def changed(subdot: SubdotName, directory: str) -> bool:
             quiet = self._indexes.load((dot, worktree, subdot), "quiet")
-            return not quiet or written_to(directory, watched(quiet, Skipped(inner[subdot], matcher(ignore.get(subdot, ())))))
+            return not quiet or written_to(directory, watched(quiet, LeftOut(inner[subdot], matcher(ignore.get(subdot, ())))))
 
         answers = self._each(directories, changed)
         return [subdot for subdot, answer in answers.items() if answer]
@@ -120,7 +120,7 @@ class Looking(Parts):
         with file_errors("reading a volume"):
             for subdot, directory in directories.items():
                 if subdot not in kept:
-                    self._watches[directory] = look(directory, Skipped(inner[subdot], matcher(ignore.get(subdot, ()))), since_ns)
+                    self._watches[directory] = look(directory, LeftOut(inner[subdot], matcher(ignore.get(subdot, ()))), since_ns)
 
     def written_files(self, directories: Directories) -> list[SubdotName]:
         with file_errors("reading a volume"):
@@ -133,7 +133,7 @@ class Looking(Parts):
         since_ns = int(since.timestamp() * 1e9)
 
         def written(subdot: SubdotName, directory: str) -> bool:
-            skipped = Skipped(inner[subdot], matcher(ignore.get(subdot, ())))
+            skipped = LeftOut(inner[subdot], matcher(ignore.get(subdot, ())))
             files = [f for f in scan(directory, {}, without=skipped).values() if f.entry.kind == FILE]
             return any(file.ctime_ns == RACY or file.ctime_ns > since_ns for file in files)
 

@@ -1,15 +1,15 @@
-"""What the methods of a local store share: its files, and how they look at trees."""
+"""The parts of a local store that all of its methods share: files, database, indexes, and small steps on them."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
+from dm_compose.core.at_once import at_once
 from dm_compose.core.commit import (
     Commit,
     JournalEntry,
@@ -33,15 +33,16 @@ from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree, join
 from dm_compose.storage.system import file_errors
-from dm_compose.store.api import Directories
-from dm_compose.store.local.indexes import Indexes, Key
+from dm_compose.store.history import Directories
+from dm_compose.store.local.indexes import Indexes, IndexKey
 from dm_compose.store.local.trees import Trees
 
+SUBDOTS_AT_ONCE = 8
 T = TypeVar("T")
 
 
 class Parts:
-    """The files of one store. Creates the directory when it is missing. Thread-safe, several processes may use one."""
+    """The parts of one store. Its directory is made when it is missing. Thread-safe. Several processes may use one store."""
 
     def __init__(self, root: Path, listener: Listener = ignore) -> None:
         self.root = root
@@ -56,11 +57,12 @@ class Parts:
         self._indexes = Indexes(root)
 
     def _refuse_lost_database(self, path: Path) -> None:
-        """A new database beside old objects would make garbage of them all."""
+        """Raise DamagedError where objects are without a database. A new database would make garbage of all of them."""
         lost = not path.exists() or path.stat().st_size == 0
         if lost and self._objects.batches():
             raise DamagedError(
-                f"the store at {self.root} has lost its database {path.name}: its commits are there, but not their list",
+                f"the store at {self.root} has lost its database {path.name}: the files of its commits are there,"
+                " but the list of them is not",
                 hint="Put state.db back from a backup, or move the store's directory away to begin anew.",
             )
 
@@ -75,7 +77,7 @@ class Parts:
         if worktree is not None and worktree.name != but_for:
             raise InUseError(
                 f"branch {branch} of dot {dot} is checked out in worktree {worktree.name}",
-                hint="A branch can be checked out once; make another one for a second worktree.",
+                hint="A branch can be checked out once. Make another branch for a second worktree.",
             )
 
     def _entry(self, entry_id: EntryId) -> JournalEntry:
@@ -83,7 +85,7 @@ class Parts:
         if entry is None:
             raise StoreError(
                 f"operation {entry_id.short} is not in the journal any more",
-                hint="Another command finished it; look at `status`.",
+                hint="Another command has finished it. See `status`.",
             )
         return entry
 
@@ -96,13 +98,16 @@ class Parts:
         *,
         branch: RefName | None = None,
     ) -> None:
-        """Add a reflog entry of a worktree as it is before a move to `branch`, by default of one that stays."""
+        """Add a reflog entry for a move of a worktree, which is given as it is before, to `branch` (by default its own)."""
         left = worktree.branch
         entry = ReflogEntry(0, datetime.now(UTC), action, branch or left, worktree.head, new, saved, left)
         self._database.add_reflog(worktree.dot, worktree.name, entry)
 
-    def _remember(self, key: Key, tree: Tree) -> None:
-        """Save an index. It is a cache: without it the next look compares contents, so a failure is told and not raised."""
+    def _remember(self, key: IndexKey, tree: Tree) -> None:
+        """Save the index of a subdot and remove its quiet mark.
+
+        A failure is only a warning, because the index saves time and nothing else: without it the next look compares contents.
+        """
         try:
             with file_errors("writing an index to the store"):
                 self._indexes.forget(key, "quiet")
@@ -114,6 +119,7 @@ class Parts:
         return {subdot: self._objects.read_manifest(state.manifest) for subdot, state in commit.subdots.items()}
 
     def _known(self, dot: DotName, worktree: WorktreeName, subdot: SubdotName) -> Tree:
+        """Return the index of a subdot. Without one, return guesses from the head: see Indexes.known."""
         key = dot, worktree, subdot
         tree = self._indexes.load(key)
         found = None if tree else self._database.find_worktree(dot, worktree)
@@ -122,8 +128,9 @@ class Parts:
         return self._indexes.known(key, self._readable(self._database.commit(dot, found.head), subdot))
 
     def _readable(self, commit: Commit | None, subdot: SubdotName) -> Manifest | None:
-        """Return what a commit holds of a subdot; None when it holds nothing, and also when that is damaged, for uses where
-        damage to an old commit must not keep anybody from making a new one.
+        """Return the manifest of a subdot in a commit. None when there is none, and also when it is damaged.
+
+        Damage to an old commit must not keep anybody from making a new one.
         """
         state = commit.subdots.get(subdot) if commit is not None else None
         if state is None:
@@ -138,13 +145,15 @@ class Parts:
         return worktree is not None and worktree.tree
 
     def _directories(self, dot: DotName, name: WorktreeName, directories: Directories, target: Commit) -> Directories:
-        """Return what a restore has to do with: in a tree exactly the target's subdots, because `__root__` removes all others."""
+        """Return the directories that a restore changes. In a tree these are exactly those of the target's subdots, because the
+        restore of `__root__` removes all others.
+        """
         if self._is_tree(dot, name):
             return {subdot: str(self._trees.subdot(dot, name, subdot)) for subdot in target.subdots}
         return directories
 
-    def _fill(self, directory: str, commit: Commit) -> dict[SubdotName, Tree]:
-        """Put a commit's subdots into an empty directory and return their indexes."""
+    def _write_out(self, directory: str, commit: Commit) -> dict[SubdotName, Tree]:
+        """Write the subdots of a commit into an empty directory, and return their indexes."""
         places = {s: directory if s == ROOT_SUBDOT else os.path.join(directory, s) for s in commit.subdots}
         for place in places.values():
             os.makedirs(place, mode=0o755, exist_ok=True)
@@ -160,14 +169,14 @@ class Parts:
     def _each(
         self, directories: Directories, work: Callable[[SubdotName, str], T], doing: str = "reading a volume"
     ) -> dict[SubdotName, T]:
-        """Do `work` for every subdot at once; the first error is raised when all have ended."""
-        with ThreadPoolExecutor(8, thread_name_prefix="subdot") as pool, file_errors(doing):
-            jobs = {subdot: pool.submit(work, subdot, directory) for subdot, directory in directories.items()}
-            return {subdot: job.result() for subdot, job in jobs.items()}
+        """Do `work` for all subdots at once, and return the results. The first error is raised when all have ended."""
+        with file_errors(doing):
+            results = at_once(lambda item: work(*item), list(directories.items()), most=SUBDOTS_AT_ONCE)
+        return dict(zip(directories, results, strict=True))
 
     @contextlib.contextmanager
     def _counting(self, what: str) -> Iterator[Callable[[int], None]]:
-        """Give a callback that adds bytes up and tells the sum. The last sum is told as the total: nothing more will come."""
+        """Yield a function that adds bytes up and emits the sum as an event `what`. The last event has the sum as its total."""
         done = 0
 
         def progress(size: int) -> None:
@@ -181,7 +190,7 @@ class Parts:
 
 
 def nested(directories: Directories) -> dict[SubdotName, frozenset[str]]:
-    """Return, for each subdot, the paths within it that are directories of other subdots."""
+    """Return for each subdot the paths, relative to it, of the other subdots' directories that lie within it."""
     real = {subdot: os.path.realpath(directory) for subdot, directory in directories.items()}
     found = {}
     for subdot, outer in real.items():
@@ -191,4 +200,5 @@ def nested(directories: Directories) -> dict[SubdotName, frozenset[str]]:
 
 
 def opener(directory: str) -> Callable[[Entry], int]:
+    """Return a function that opens a file of a live tree for reading."""
     return lambda entry: os.open(join(directory, entry.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""What a REF of the command line means."""
+"""Resolving a REF of the command line to a commit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dm_compose.state import Database
 _REF = re.compile(r"(?P<base>.+?)(?P<steps>(?:\^|~\d{0,6})*)")
 _STEP = re.compile(r"\^|~(\d*)")
 MIN_PREFIX = 4
-_LOG_HINT = "`log` lists what there is."
+_LOG_HINT = "`log` lists the commits."
 
 
 def resolve(database: Database, dot: DotName, worktree: WorktreeName, ref: str) -> CommitId:

@@ -1,4 +1,4 @@
-"""Putting commits in place, and switching between trees, in a local store."""
+"""Restores, switches between trees and sessions in a local store."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from dm_compose.core.names import (
     SubdotName,
     WorktreeName,
 )
+from dm_compose.core.tree import Restored
 from dm_compose.errors import ExistsError
 from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree
 from dm_compose.storage.system import file_errors, sync_filesystem
-from dm_compose.store.api import Directories, Restored
+from dm_compose.store.history import Directories
 from dm_compose.store.local.committing import Committing
 from dm_compose.store.local.parts import nested
 
@@ -66,7 +67,7 @@ class Restoring(Committing):
             self._discard_unpublished(taken_over)
         return entry.id
 
-    def restore(self, entry_id: EntryId, subdot: SubdotName, directories: Directories) -> Restored:
+    def restore_subdot(self, entry_id: EntryId, subdot: SubdotName, directories: Directories) -> Restored:
         entry = self._entry(entry_id)
         assert entry.target is not None
         commit = self._database.commit(entry.dot, entry.target)
@@ -76,19 +77,19 @@ class Restoring(Committing):
         directory = directories[subdot]
         with file_errors(f"restoring {subdot}"):
             if self._is_tree(entry.dot, entry.worktree):
-                # all before the root's time stamps are put back, or those made after it would move them
+                # a directory that is made after the root's time stamps are restored would change them again
                 made = commit.subdots if subdot == ROOT_SUBDOT else [subdot]
                 self._trees.make_room(entry.dot, entry.worktree, made)
             target = self._objects.read_manifest(state.manifest)
             known, without = self._known(entry.dot, entry.worktree, subdot), nested(directories)[subdot]
-            tree, outcome = restore_tree(directory, known, target, self._objects, without=without)
+            tree, restored = restore_tree(directory, known, target, self._objects, without=without)
         self._restored.setdefault(entry_id, {})[subdot] = directory, tree
-        return Restored(outcome.paths, outcome.changed_bytes)
+        return restored
 
     def sync_restored(self, entry_id: EntryId) -> None:
         entry = self._entry(entry_id)
         restored = self._restored.get(entry_id, {})
-        with file_errors("writing back a volume"):
+        with file_errors("writing a volume to the disk"):
             for directory in {os.stat(d).st_dev: d for d, _ in restored.values()}.values():
                 sync_filesystem(directory)
         for subdot, (_, tree) in restored.items():
@@ -96,7 +97,7 @@ class Restoring(Committing):
 
     def end_restore(self, entry_id: EntryId) -> None:
         entry = self._entry(entry_id)
-        if entry.move is not None and entry.move.head != entry.target:  # marks of before would pass for this head's
+        if entry.move is not None and entry.move.head != entry.target:  # the marks belong to another commit
             with file_errors("writing to the store"):
                 self._indexes.forget_quiet(entry.dot, entry.worktree)
         with self._database.transaction():
@@ -156,6 +157,6 @@ class Restoring(Committing):
             if os.listdir(directory):
                 raise ExistsError(f"directory {directory} is not empty", hint="Name one that is empty, or that does not exist.")
             if subdot is None:
-                self._fill(directory, commit)
+                self._write_out(directory, commit)
             else:
                 restore_tree(directory, {}, self._objects.read_manifest(commit.subdots[subdot].manifest), self._objects)

@@ -1,4 +1,4 @@
-"""The sending side of a store in this process."""
+"""The sending side of a local store."""
 
 from __future__ import annotations
 
@@ -89,14 +89,14 @@ class LocalExchange:
             return {ref for ref, digest in digests.items() if digest_of_file(self._objects.path(ref)) == digest}
 
     def has_commit(self, dot: DotName, commit_id: CommitId) -> bool:
-        return dot in self._database.dots() and any(c == commit_id for c in self._database.commits_by_prefix(dot, commit_id))
+        return commit_id in self._database.commits_by_prefix(dot, commit_id)
 
     def stage(self, dot: DotName) -> LocalStaging:
         return LocalStaging(self._database, self._objects, self._incoming / f"{STAGING_PREFIX}{dot}", dot, self._make_tree)
 
 
 def _without_zeros(start: int, data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (offset, bytes) of what lies between runs of zeros."""
+    """Yield the (offset, bytes) that lie between runs of ZEROS_BYTES zeros."""
     first = 0
     for position in range(0, len(data) - ZEROS_BYTES + 1, ZEROS_BYTES):
         if data.startswith(_ZEROS[:ZEROS_BYTES], position):
@@ -108,6 +108,7 @@ def _without_zeros(start: int, data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def compare(fd: int, base_fd: int) -> Difference:
+    """Return the difference between an open object and an open base. DamagedError when the object becomes shorter meanwhile."""
     size, base_size = os.fstat(fd).st_size, os.fstat(base_fd).st_size
     digest = hashlib.sha256()
     runs: list[Run] = []
@@ -136,7 +137,7 @@ def compare(fd: int, base_fd: int) -> Difference:
 
 
 def _add_differing(runs: list[Run], start: int, data: bytes, base: bytes) -> None:
-    """Note the blocks that differ. Most do not, so larger parts are compared first: slices are what costs here."""
+    """Note the blocks that differ. Most do not, so larger parts are compared first, because slices are expensive."""
     for part in range(0, len(data), _PART_BYTES):
         end = min(part + _PART_BYTES, len(data))
         if data[part:end] == base[part:end]:
@@ -148,7 +149,7 @@ def _add_differing(runs: list[Run], start: int, data: bytes, base: bytes) -> Non
 
 
 def _add_new_holes(runs: list[Run], base_fd: int, start: int, length: int) -> None:
-    """Note where a hole took the place of zeros that were written."""
+    """Note where the object has a hole and the base has written zeros."""
     for is_data, first, last in extents(base_fd, start, min(start + length, os.fstat(base_fd).st_size)):
         if is_data:
             _join(runs, Run(first, last - first, True))

@@ -1,4 +1,4 @@
-"""Where objects arrive that come from elsewhere: `incoming/fetch.DOT/` of a store in this process."""
+"""The staging place of a dot in a local store, `incoming/fetch.DOT/`: received objects on their way into the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dm_compose.core.commit import RESTORE, Commit, JournalEntry, Move
 from dm_compose.core.names import MAIN_WORKTREE, DotName, EntryId
 from dm_compose.errors import DamagedError, InUseError
 from dm_compose.state import Database
-from dm_compose.storage.contents import CHUNK_BYTES, clone
+from dm_compose.storage.contents import CHUNK_BYTES, copy_file
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import begin_writing_back, file_errors, punch_hole, sync_directory, sync_filesystem
 from dm_compose.store.exchange import NewDot, Run, Whole
@@ -28,7 +28,7 @@ _ZEROS = bytes(CHUNK_BYTES)
 
 
 class LocalStaging:
-    """See dm_compose.store.exchange.Staging. The place is held by a kernel lock."""
+    """See dm_compose.store.exchange.Staging. A kernel lock keeps other processes out of the place."""
 
     def __init__(
         self, database: Database, objects: ObjectStore, directory: Path, dot: DotName, make_tree: Callable[[DotName], None]
@@ -46,7 +46,8 @@ class LocalStaging:
                 os.close(self._lock)
                 self._lock = None
                 raise InUseError(
-                    "another process receives commits of the same dot", hint="Wait until it has ended; what it got will be there."
+                    "another process is receiving commits of the same dot",
+                    hint="Wait until it has ended. Everything that it has received will be there.",
                 )
             self._blobs.mkdir(mode=0o700, exist_ok=True)
 
@@ -112,7 +113,7 @@ class LocalStaging:
             if base is not None and take:
                 os.rename(self._path(base, finished=False), path)
             elif base is not None:
-                clone(self._base(base), path)
+                copy_file(self._base(base), path)
             else:
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
             os.truncate(path, size)
@@ -230,7 +231,7 @@ class LocalStaging:
 
 
 def in_use(directory: Path) -> bool:
-    """Whether a living process receives into a directory of `incoming`."""
+    """Return whether a living process receives into a directory of `incoming`."""
     if not directory.name.startswith(STAGING_PREFIX):
         return False
     try:
@@ -244,7 +245,7 @@ def in_use(directory: Path) -> bool:
 
 
 def _lock(fd: int) -> bool:
-    """Take the lock of a staging place, which ends with its descriptor; False when somebody has it."""
+    """Take the lock of a staging place. Return False when somebody else has it. Closing the descriptor gives it back."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -14,12 +14,12 @@ from dm_compose.core.names import (
     DotName,
     WorktreeName,
 )
-from dm_compose.core.upkeep import Checkup, Garbage, Probe
-from dm_compose.storage.contents import clone
+from dm_compose.core.upkeep import Checkup, FileSystemProbe, Garbage
+from dm_compose.storage.contents import copy_file
 from dm_compose.storage.system import file_errors
-from dm_compose.store.api import Directories
+from dm_compose.store.history import Directories
 from dm_compose.store.local.checking import Checking
-from dm_compose.store.local.history import History
+from dm_compose.store.local.history import LocalHistory
 from dm_compose.store.local.locks import Locks
 from dm_compose.store.local.looking import Looking
 from dm_compose.store.local.restoring import Restoring
@@ -29,8 +29,8 @@ from dm_compose.store.local.upkeep import Upkeep
 PROBE_BYTES = 16 << 20
 
 
-class LocalStore(History, Looking, Restoring):
-    """See dm_compose.store.api.Store. Creates the directory when it is missing. Thread-safe, several processes may use one."""
+class LocalStore(LocalHistory, Looking, Restoring):
+    """See dm_compose.store.api.Store. Its directory is made when it is missing. Thread-safe. Several processes may use one."""
 
     def __init__(self, root: Path, listener: Listener = ignore) -> None:
         super().__init__(root, listener)
@@ -48,7 +48,7 @@ class LocalStore(History, Looking, Restoring):
     def delete_dot(self, dot: DotName) -> None:
         is_clone = dot in self.clones()
         super().delete_dot(dot)
-        if is_clone:  # nobody will ever have one of this name again
+        if is_clone:  # no dot will ever have this name again
             self._locks.forget(dot)
 
     def lock(self, name: str, who: str, timeout_s: float) -> str:
@@ -62,7 +62,7 @@ class LocalStore(History, Looking, Restoring):
 
     def collect(self, keep_since: datetime) -> Garbage:
         found = self._upkeep.collect(keep_since)
-        with file_errors("removing what is not needed"):
+        with file_errors("removing garbage"):
             self._locks.forget_others(self.dots())
         return found
 
@@ -70,7 +70,7 @@ class LocalStore(History, Looking, Restoring):
         with self._counting("check") as progress:
             return self._checking.check(live, progress, repair=repair)
 
-    def probe(self, directories: Directories) -> Probe:
+    def probe(self, directories: Directories) -> FileSystemProbe:
         with (
             file_errors("probing the store's file system"),
             tempfile.TemporaryDirectory(dir=self.root, prefix="probe-") as scratch,
@@ -80,10 +80,10 @@ class LocalStore(History, Looking, Restoring):
             with open(source, "wb") as file:
                 file.write(os.urandom(PROBE_BYTES))
             began = time.monotonic()
-            cloned = clone(os.fsencode(source), os.fsencode(copy))
+            cloned = copy_file(os.fsencode(source), os.fsencode(copy))
             took = time.monotonic() - began
             shared = tuple(str(name) for name, path in directories.items() if os.stat(path).st_dev == device)
-        return Probe(cloned, PROBE_BYTES, took, shared)
+        return FileSystemProbe(cloned, PROBE_BYTES, took, shared)
 
     def exchange(self) -> LocalExchange:
         return self._exchange

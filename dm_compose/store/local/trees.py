@@ -1,7 +1,7 @@
-"""Worktrees that are directories of the store: `trees/DOT/WORKTREE/SUBDOT`, and in WORKTREE itself what belongs to no subdot.
+"""Worktrees that are directories of the store. A subdot is `trees/DOT/WORKTREE/SUBDOT`, and `__root__` is WORKTREE itself.
 
-`trees/DOT/.current` is a symlink to the worktree that the dot's volumes follow, for paths that are to follow it too. The
-database says which worktree that is; the symlink is made anew after it.
+`trees/DOT/.current` is a symlink to the worktree that the dot's volumes follow, for paths that should follow it too. The
+database decides which worktree that is, and the symlink is made after a change there.
 """
 
 from __future__ import annotations
@@ -15,23 +15,22 @@ from pathlib import Path
 
 from dm_compose.core.names import ROOT_SUBDOT, DotName, SubdotName, WorktreeName
 from dm_compose.storage.system import sync_directory
-
-CURRENT = ".current"
+from dm_compose.store.history import CURRENT
 
 
 class Trees:
-    """The trees of one store. Who changes a dot's trees holds its lock."""
+    """The trees of one store. The caller of a method that changes trees holds the dot's lock, unless it says otherwise."""
 
     def __init__(self, root: Path) -> None:
         self._trees = root / "trees"
         self._incoming = root / "incoming"
 
     def path(self, dot: DotName, worktree: WorktreeName) -> Path:
-        """Return the directory of a worktree, which need not exist."""
+        """Return the directory of a worktree. It need not exist."""
         return self._trees / dot / worktree
 
     def create(self, dot: DotName, worktree: WorktreeName) -> None:
-        """Make an empty tree. Idempotent, and safe without a lock."""
+        """Make an empty tree, durably. Idempotent. Needs no lock."""
         self._make_home(dot)
         with contextlib.suppress(FileExistsError):
             _make_open(self.path(dot, worktree))
@@ -44,8 +43,9 @@ class Trees:
             sync_directory(self._trees.parent)
 
     def make(self, dot: DotName, worktree: WorktreeName, subdot: SubdotName) -> Path:
-        """Return the directory of a tree's subdot, made empty when it is missing. FileExistsError where there is a file or a
-        link: following it would hand out somebody else's directory.
+        """Return the directory of a tree's subdot, and make it if it is missing. Needs no lock.
+
+        FileExistsError where there is a file, or a link, because a link may lead to somebody else's directory.
         """
         path = self.subdot(dot, worktree, subdot)
         try:
@@ -58,7 +58,7 @@ class Trees:
         return path
 
     def make_room(self, dot: DotName, worktree: WorktreeName, subdots: Iterable[SubdotName]) -> None:
-        """Have a directory for each subdot, instead of a file or link if need be. Safe when several do it at once."""
+        """Make the directories of subdots that are missing. A file or link in the way is removed. Thread-safe."""
         for subdot in subdots:
             path = self.subdot(dot, worktree, subdot)
             if path.is_symlink() or not path.is_dir():
@@ -69,12 +69,12 @@ class Trees:
                     _make_open(path)
 
     def subdot(self, dot: DotName, worktree: WorktreeName, subdot: SubdotName) -> Path:
-        """Return the directory of a tree's subdot, which need not exist."""
+        """Return the directory of a tree's subdot. It need not exist."""
         top = self.path(dot, worktree)
         return top if subdot == ROOT_SUBDOT else top / subdot
 
     def subdots(self, dot: DotName, worktree: WorktreeName) -> dict[SubdotName, str]:
-        """Return the directories of a tree's subdots: itself as `__root__`, and each one in it that has a subdot's name."""
+        """Return the directories of a tree's subdots: the tree itself as `__root__`, and all in it that have a subdot's name."""
         top = self.path(dot, worktree)
         found = {ROOT_SUBDOT: str(top)}
         if top.is_dir():
@@ -85,14 +85,14 @@ class Trees:
         return found
 
     def begin(self, dot: DotName, worktree: WorktreeName) -> Path:
-        """Return an empty place to build a tree in; what an earlier attempt left there is removed."""
-        place = self._incoming / f"tree.{dot}.{worktree}"
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(mode=0o755)
-        return place
+        """Return an empty directory to build a tree in. Leftovers of an earlier attempt are removed."""
+        directory = self._incoming / f"tree.{dot}.{worktree}"
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(mode=0o755)
+        return directory
 
     def take_in(self, dot: DotName, worktree: WorktreeName, built: Path) -> Path | None:
-        """Put a tree that was built elsewhere in its place, atomically; return what was there, a tree that nobody registered."""
+        """Move a tree that was built elsewhere to its path. Atomic. Return the tree that was there before, for `discard`."""
         self._make_home(dot)
         left = self.set_aside(dot, worktree)
         os.rename(built, self.path(dot, worktree))
@@ -100,7 +100,10 @@ class Trees:
         return left
 
     def set_aside(self, dot: DotName, worktree: WorktreeName | None = None) -> Path | None:
-        """Take a tree, or all trees of a dot, away at once, and return what is to be discarded, None where there was none."""
+        """Move a tree, or all trees of a dot, out of the way. Atomic and durable.
+
+        Return the new path, for `discard`, or None when there is no such tree.
+        """
         path = self._trees / dot if worktree is None else self.path(dot, worktree)
         gone = self._incoming / f"removed.{uuid.uuid4().hex}"
         try:
@@ -111,12 +114,12 @@ class Trees:
         return gone
 
     def discard(self, directory: Path | None) -> None:
-        """Remove what was set aside, or begun and never taken in. Idempotent."""
+        """Remove a directory that `begin` or `set_aside` has returned. Idempotent."""
         if directory is not None and directory.exists():
             shutil.rmtree(directory)
 
     def point(self, dot: DotName, worktree: WorktreeName) -> None:
-        """Have `.current` point to a worktree, atomically."""
+        """Make `.current` point to a worktree, if the dot has trees. Atomic. Idempotent."""
         link = self._trees / dot / CURRENT
         if not link.parent.is_dir() or (link.is_symlink() and os.readlink(link) == worktree):
             return
@@ -126,7 +129,7 @@ class Trees:
         os.rename(temporary, link)
 
     def present(self) -> dict[DotName, list[str]]:
-        """Return the names of all that lies where trees do, by what should be their dot."""
+        """Return the names of all files and directories where trees should be, by the name of the directory of their dot."""
         if not self._trees.is_dir():
             return {}
         return {
@@ -136,11 +139,11 @@ class Trees:
 
 
 def is_subdot_directory(name: str) -> bool:
-    """Whether a directory of this name in a tree is a subdot of its own."""
+    """Return whether a directory of this name in a tree is a subdot."""
     return name != ROOT_SUBDOT and SubdotName.pattern.fullmatch(name) is not None
 
 
 def _make_open(path: Path) -> None:
-    """Make a directory that a container's user can enter, whatever our umask is."""
+    """Make a directory that a container's user can enter, regardless of our umask."""
     path.mkdir(mode=0o755)
     path.chmod(0o755)

@@ -1,5 +1,6 @@
-"""What nothing needs any more. Callers hold the locks of all dots: then nothing is in the making but what the journal names, and
-what is done to dots that are made meanwhile.
+"""Finding and removing garbage. Callers hold the locks of all dots.
+
+So nothing is in the making, except by operations that the journal names, and on dots that are made meanwhile.
 """
 
 from __future__ import annotations
@@ -32,30 +33,28 @@ class Upkeep:
         self._trees = trees
 
     def garbage(self, keep_since: datetime) -> Garbage:
-        """Return what `collect` would free: what no branch, tag, uncommitted state, journal or reflog entry since an instant
-        names.
-        """
-        with file_errors("looking for what is not needed"):
+        """Return the garbage that `collect` would free: see Store.garbage."""
+        with file_errors("looking for garbage"):
             found = [(dot, commit_id) for dot in self._database.dots() for commit_id in self._unreachable(dot, keep_since)]
             freed = self._unneeded_objects(frozenset(found))
             leftovers = len(self._unregistered_trees()) + len(self._leftovers())
         return Garbage(tuple(commit_id for _, commit_id in found), len(freed), leftovers, sum(freed.values()))
 
     def collect(self, keep_since: datetime) -> Garbage:
-        """Free the garbage. A crash leaves garbage behind, never a commit without its objects: commits go first."""
+        """Free the garbage: see Store.collect. Commits go first, so that a crash leaves no commit without its objects."""
         found = self.garbage(keep_since)
         for dot in self._database.dots():
             with self._database.transaction():
                 unreachable = self._unreachable(dot, keep_since)
                 self._database.expire_reflog(dot, keep_since)
                 self._database.remove_commits(dot, unreachable)
-        with file_errors("removing what is not needed"):
+        with file_errors("removing garbage"):
             freed = self._unneeded_objects(frozenset())
             if freed:
                 self._indexes.forget_objects(freed)
             self._database.remove_digests(freed)
             self._objects.remove(freed)
-            with self._database.transaction():  # making a dot and its tree is one, too
+            with self._database.transaction():  # a dot and its tree are made in a transaction, too
                 for dot, name in self._unregistered_trees():
                     self._trees.set_aside(dot, name)
             for leftover in self._leftovers():
@@ -66,7 +65,7 @@ class Upkeep:
         known = {commit.id: commit for commit in self._database.commits(dot)}
         pending = [r for kind in ("branch", "tag", "uncommitted") for r in self._database.refs(dot, kind).values()]
         for entry in self._database.journal(dot):
-            if entry.operation == SESSION:  # tests may go back to whatever they have put aside, and know it by its id alone
+            if entry.operation == SESSION:  # tests may go back to any commit that they have kept, by its id alone
                 return []
             pending += _named_by(entry)
         for worktree in self._database.worktrees(dot):
@@ -83,10 +82,10 @@ class Upkeep:
         return [commit_id for commit_id in known if commit_id not in reached]
 
     def _unneeded_objects(self, without: Collection[tuple[DotName, CommitId]]) -> dict[str, int]:
-        """Return ids and allocated bytes of what no commit but those in `without` needs.
+        """Return the objects and manifests that no commit needs, with their allocated bytes. Commits in `without` do not count.
 
-        A dot that is made meanwhile is not locked. Its first commit goes from the journal to the commits in one transaction, so
-        it is found when batches, journal and commits are read in this order.
+        A dot that is made meanwhile is not locked. Its first commit moves from the journal to the commits in one transaction, so
+        it is found if batches, journal and commits are read in this order.
         """
         batches, making = self._objects.batches(), self._making()
         commits = [commit for commit in self._database.commits() if (commit.dot, commit.id) not in without]
@@ -95,7 +94,7 @@ class Upkeep:
         try:
             for ref in manifests:
                 needed |= self._objects.read_manifest(ref).objects()
-        except DamagedError:  # what it needed is not known: nothing may go
+        except DamagedError:  # the objects that it needs are not known, so none may go
             return {}
         found = {}
         for batch in batches:
@@ -107,15 +106,15 @@ class Upkeep:
         return {entry.id for entry in self._database.journal()}
 
     def _leftovers(self) -> list[Path]:
-        """Return what killed commands left: unpublished batches, half-built and half-removed trees, half-repaired objects,
-        transfers that nobody goes on with at the moment.
+        """Return the leftovers of killed commands: unpublished batches, trees that are half built or half removed, objects that
+        are half repaired, and staging places that nobody has open.
         """
-        found = list(self._objects.incoming.iterdir())  # before the journal is read: what is begun meanwhile is there first
+        found = list(self._objects.incoming.iterdir())  # before the journal: an operation is there before its directory is here
         making = self._making()
         return [path for path in found if path.name not in making and not in_use(path)]
 
     def _unregistered_trees(self) -> list[tuple[DotName, WorktreeName | None]]:
-        """Return trees that belong to no worktree, and dots (None) that have trees and no worktree with one."""
+        """Return the trees that belong to no worktree. None stands for all trees of a dot none of whose worktrees is a tree."""
         found: list[tuple[DotName, WorktreeName | None]] = []
         dots = self._database.dots()
         for dot, names in self._trees.present().items():
@@ -132,7 +131,7 @@ def _named_by(entry: JournalEntry) -> list[CommitId]:
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # whoever began it may be alive after all, and end it
+    with contextlib.suppress(FileNotFoundError):  # the operation may be alive after all, and end meanwhile
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -1,4 +1,4 @@
-"""What the ancestor's tutorials and scripts rely on, on a real engine: plain `docker run` and Compose with the driver `dm`, and
+"""The ancestor's tutorials and scripts work on a real engine: plain `docker run` and Compose with the driver `dm`, and
 the command `dm`.
 """
 

@@ -143,7 +143,7 @@ def shop(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestPro
 
 def history(stack: Stack) -> list[object]:
     """Return all that its user sees of a stack's dot and of others."""
-    return [stack.log(), stack.reflog(), stack.branches(), stack.worktrees(), stack.status(), Dots().names()]
+    return [stack.log(), stack.reflog(), stack.branches(), stack.worktrees(), stack.status(), Dots(stack.variables).names()]
 
 
 @pytest.fixture
@@ -235,18 +235,18 @@ def test_what_a_killed_run_has_left_is_swept_and_nothing_of_a_run_that_lives(tes
 @pytest.mark.slow
 def test_a_clone_whose_maker_is_killed_anywhere_is_swept_also_by_one_that_is_killed(tests: ShopTests) -> None:
     stack = tests.project.stack()
-    known = {name: getattr(stack, name) for name in ("project", "settings", "images", "plan")}
+    known = {name: getattr(stack.facts, name) for name in ("project", "images", "plan")}
 
     def make(number: int) -> None:
-        mine = Stack(stack.compose.options)
-        mine.__dict__.update(known)
+        mine = Stack(stack.compose.options, stack.variables)
+        mine.facts.__dict__.update(known)
         with made(Clone(mine, clone_name(stack.facts.project.name, "killed", f"gw{number}"), "killed"), "HEAD"):
             os._exit(KILLED)
 
     def clean() -> None:
         engine = Engine()
-        access = open_access(engine, [], ignore)
-        sweep(engine, access.store, ignore, thorough=True)
+        access = open_access(engine, [], stack.variables, ignore)
+        sweep(engine, access.store, stack.variables, ignore, thorough=True)
         access.store.close()
         engine.close()
 
@@ -255,4 +255,4 @@ def test_a_clone_whose_maker_is_killed_anywhere_is_swept_also_by_one_that_is_kil
         run_until(number % 5 + 1, clean)
         clean()
         assert [left for left in leftovers(tests.project) if "/locks/" not in left] == []
-    Dots().collect(keep_days=30)
+    Dots(stack.variables).collect(keep_days=30)

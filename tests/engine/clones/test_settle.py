@@ -126,7 +126,7 @@ def shop(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     for project in project_in(tmp_path_factory.mktemp("settled"), run, "settled", document):
         project.dm("up", "-d")
         stack = project.stack()
-        with stack.opened(lock=False) as live:
+        with stack.live(lock=False) as live:
             for member in live.members:
                 await_ready(stack.facts.engine, member, stack.listener, READY_S)
         yield Shop(project)

@@ -1,4 +1,4 @@
-"""What a Redis has acknowledged is in its files when it is frozen."""
+"""Every write that a Redis has acknowledged is in its files when it is frozen."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from dm_compose.core.commit import Worktree
 from dm_compose.core.names import MAIN_WORKTREE, RefName, SubdotName, WorktreeName
 from dm_compose.driver.client import ask
 from dm_compose.driver.running import identity
-from dm_compose.driver.service import Service
+from dm_compose.driver.service import DriverService
 from dm_compose.errors import InUseError
 from tests.support.dots import commit, dot_with_branches, switch
 from tests.support.drivers import IMAGE, QUICK_S, SHOP, DriverBench
@@ -259,7 +259,7 @@ def test_nothing_is_lost_when_both_end_in_whatever_order_they_come_back(bench: D
             starting = pool.submit(bench.engine.start)
             waits = "Unable to locate plugin: dm, retrying" if how == "shut down" else "Unable to connect to plugin"
             eventually(lambda: bench.engine.log().count(waits) > 0, "the engine to miss the driver")
-            Service.waking("dm", bench.engine.plugins, lambda _: None).init()
+            DriverService.waking(bench.service.variables, "dm", bench.engine.plugins, lambda _: None).init()
             starting.result(timeout=QUICK_S)
     bench.service.init()
     bench.engine.docker("start", "web", timeout_s=QUICK_S)

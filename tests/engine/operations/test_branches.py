@@ -57,6 +57,7 @@ def test_commits_go_to_the_branch_and_the_other_one_does_not_see_them(webapp: Te
 
 
 def test_a_new_branch_of_a_clean_stack_takes_nothing_down(webapp: TestProject) -> None:
+    webapp.sql("checkpoint")  # else Postgres may write pages of before between the commit and the look
     webapp.dm("commit", "-m", "as it is")
     before = webapp.started_at("db"), webapp.started_at("cache")
     arrived = webapp.json("checkout", "-b", "same")

@@ -1,4 +1,4 @@
-"""What must hold when something goes wrong: the stack as it was, the old commits intact, one clear message."""
+"""When something goes wrong, three things hold: the stack as it was, the old commits intact, one clear message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pytest plugin offers beside a restored stack: reports, states of failed tests, wider scopes, more stacks, company."""
+"""The pytest plugin offers more than a restored stack: reports, states of failed tests, wider scopes, more stacks, company."""
 
 from __future__ import annotations
 
@@ -182,6 +182,29 @@ def test_while_the_debugger_is_open_the_state_stays_as_it_is(tests: Tests) -> No
 
 
 # Wider scopes, more stacks, and other plugins
+
+
+def test_a_scope_that_has_ended_takes_no_start_along_but_its_own(tests: Tests) -> None:
+    """Scopes that begin at the same commit have a start each."""
+    tests.write(
+        """
+class TestTogether:
+    def test_it(self, dm_class_stack):
+        assert is_seed(dm_class_stack)
+
+def test_scribbles(dm_session_stack):
+    cache(dm_session_stack).set("note", "of the session")
+    dm_session_stack.start_here()
+
+def test_starts_there(dm_stack):
+    assert cache(dm_stack).get("note") == "of the session"
+"""
+    )
+    (tests.directory / "conftest.py").write_text(
+        "import pytest\n\n\n@pytest.fixture(scope='session', autouse=True)\ndef _first(dm_session_stack):\n    pass\n"
+    )
+    done = tests.run()
+    assert "3 passed" in outcome(done), done.stdout
 
 
 @pytest.mark.slow

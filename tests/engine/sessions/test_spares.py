@@ -158,7 +158,7 @@ def test_old_connections_are_closed(dm_stack):
     cache_only.dm("reset", "--hard", cache_only.seed)
     done = tests.run("--dm-spares", "1")
     assert "7 passed" in outcome(done), done.stdout
-    assert "was changed while it stood by, it is restored again" in done.stdout
+    assert "was changed while it stood by, so it is restored again" in done.stdout
     assert leftovers(cache_only) == []
 
 

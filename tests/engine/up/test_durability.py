@@ -137,7 +137,7 @@ def test_no_stack_of_the_users_is_like_that_not_after_a_killed_run_nor_beside_a_
     tests.write(TESTS.replace("WANTED", "FULL"))
     done = tests.run(OFF, "-k", "test_sees")
     assert "1 passed" in outcome(done), done.stdout
-    assert "off for none; as it is for cache, db, maria (its container was there before the run)" in done.stdout
+    assert "off for none; unchanged for cache, db, maria (its container was there before the run)" in done.stdout
 
     tests.write(TESTS.replace("WANTED", "OFF"))
     done = tests.run(OFF, "--dm-spares=1", "-k", "test_s")

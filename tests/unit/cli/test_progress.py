@@ -1,4 +1,4 @@
-"""What is told of long work: a bar on a terminal, a line now and then elsewhere, JSON for programs."""
+"""Long work is told: a bar on a terminal, a line now and then elsewhere, JSON for programs."""
 
 from __future__ import annotations
 

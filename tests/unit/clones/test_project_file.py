@@ -96,7 +96,7 @@ def test_other_volumes_are_the_clones_own_but_external_ones() -> None:
     document, warnings = clone({"app": {"image": "busybox", "volumes": mounts}}, volumes=volumes)
     assert document["volumes"]["cache"] == {"name": f"{NAME}_cache", "driver_opts": {"type": "tmpfs"}, "labels": LABELS}
     assert document["volumes"]["theirs"] == volumes["theirs"]
-    assert warnings == ["all clones share what is no state: volume theirs"]
+    assert warnings == ["all clones share these, because they are no state: volume theirs"]
 
 
 def test_ports_are_free_ones_of_this_machine_alone() -> None:
@@ -220,4 +220,7 @@ def test_what_all_clones_share_or_may_reach_of_the_original_is_warned_of() -> No
     }
     _, warnings = clone({"app": app})
     told = "service app is told localhost:9092, host.docker.internal"
-    assert [w.partition(": what")[0] for w in warnings] == [told, "all clones share what is no state: app:/app"]
+    assert [w.partition(": it does")[0] for w in warnings] == [
+        told,
+        "all clones share these, because they are no state: app:/app",
+    ]

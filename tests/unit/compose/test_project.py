@@ -14,6 +14,7 @@ import pytest
 from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.compose.model import parse_project
 from dm_compose.core.project import Project, ServiceMount
+from dm_compose.core.variables import Variables
 from dm_compose.errors import ComposeError
 from tests.support.capabilities import capabilities, needs_compose
 
@@ -289,8 +290,9 @@ def test_a_broken_file_that_the_environment_names_is_named(monkeypatch: pytest.M
     write(compose_yaml=service("good"), other_yaml="a: [\nb: ][")
     monkeypatch.setenv("COMPOSE_FILE", "compose.yaml,other.yaml")
     monkeypatch.setenv("COMPOSE_PATH_SEPARATOR", ",")
+    named = Variables.of(os.environ).compose_files
     with pytest.raises(ComposeError, match=r"^other\.yaml: .*line \d"):
-        Compose(ComposeOptions()).project()
+        Compose(ComposeOptions(), named).project()
 
 
 @needs_compose

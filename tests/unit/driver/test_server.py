@@ -240,7 +240,7 @@ def test_a_bug_is_logged_with_its_traceback_and_answered(client: Client, served:
     def broken(*_: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(calls.Volumes, "create", broken)
+    monkeypatch.setattr(calls.DotVolumes, "create", broken)
     assert client.volume("Create", "shop.db") == {"Err": BUG}
     (record,) = served.bugs
     assert record.exc_info

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,11 +24,12 @@ from dm_compose.cli.main import run
 from dm_compose.cli.verbs import cluster as cluster_verbs
 from dm_compose.core.containers import Container, EngineFacts, Image, Mount, Volume
 from dm_compose.core.events import Event
+from dm_compose.core.variables import Variables
 from dm_compose.driver import running, service
 from dm_compose.driver.client import ask, tell_to_leave
 from dm_compose.driver.listening import socket_of
 from dm_compose.driver.running import Background, Started, Systemd, end, identity, process_of, unit_text
-from dm_compose.driver.service import Service
+from dm_compose.driver.service import DriverService
 from dm_compose.engine import Engine
 from dm_compose.errors import DmError, EngineError, InUseError, NotReadyError
 from dm_compose.store.local.store import LocalStore
@@ -88,7 +89,7 @@ class PaperEngine:
 @dataclass
 class Bench:
     engine: PaperEngine
-    service: Service
+    service: DriverService
     events: list[Event]
 
     @property
@@ -116,11 +117,11 @@ class Bench:
 
 
 @pytest.fixture
-def bench(fast_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
-    monkeypatch.delenv("DM_HOME", raising=False)
+def bench(fast_path: Path) -> Iterator[Bench]:
     engine = PaperEngine(fast_path / "plugins", fast_path / "store")
     events: list[Event] = []
-    made = Bench(engine, Service(cast(Engine, engine), DRIVER, engine.plugins, Background(), events.append), events)
+    set_up = DriverService(cast(Engine, engine), Variables({}), DRIVER, engine.plugins, Background(), events.append)
+    made = Bench(engine, set_up, events)
     yield made
     found = ask(made.socket)
     if found is not None:
@@ -186,13 +187,13 @@ def test_init_replaces_a_driver_that_was_reset(bench: Bench) -> None:
     assert again.volumes == ()
 
 
-def test_a_driver_serves_one_store_until_it_is_reset(bench: Bench, fast_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_serves_one_store_until_it_is_reset(bench: Bench, fast_path: Path) -> None:
     bench.service.init()
-    monkeypatch.setenv("DM_HOME", str(fast_path / "another"))
+    elsewhere = replace(bench.service, variables=Variables({"DM_HOME": str(fast_path / "another")}))
     with pytest.raises(InUseError, match=str(bench.store)):
-        bench.service.init()
+        elsewhere.init()
     bench.service.reset()
-    assert bench.service.init().store == str(fast_path / "another")
+    assert elsewhere.init().store == str(fast_path / "another")
 
 
 def test_init_refuses_while_somebody_elses_plugin_has_the_name(bench: Bench) -> None:
@@ -470,7 +471,7 @@ def test_the_verbs_say_what_they_do_and_what_there_is(bench: Bench) -> None:
     assert [line.split()[:3] for line in out.splitlines() if line.startswith("shop.db")] == [["shop.db", "shop", "master"]]
     code, out, said = dm("reset")
     assert code == 0
-    assert "shop.db is no volume" in said
+    assert "shop.db was removed from Docker" in said
     assert "was reset" in dm("status")[1]
     assert dm("reset", "--now")[0] == 0
     assert "does not run" in dm("status")[1]

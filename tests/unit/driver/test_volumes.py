@@ -1,4 +1,4 @@
-"""What Docker's names mean in a store: the volumes of dots."""
+"""The meaning of Docker's names in a store: the volumes of dots."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from dm_compose.core.commit import CommitDraft, Worktree
 from dm_compose.core.names import MAIN_WORKTREE, DotName, RefName, SubdotName, WorktreeName, worktree_name
-from dm_compose.driver.volumes import Volumes
+from dm_compose.driver.volumes import DotVolumes
 from dm_compose.errors import DmError, ExistsError, InUseError, NotFoundError, UsageError
 from dm_compose.store.local.store import LocalStore
 from tests.support.crashing import run_until
@@ -37,18 +37,18 @@ def store(root: Path) -> Iterator[LocalStore]:
 
 
 @pytest.fixture
-def volumes(store: LocalStore) -> Volumes:
-    return Volumes(store, lock_timeout_s=0.1)
+def volumes(store: LocalStore) -> DotVolumes:
+    return DotVolumes(store, lock_timeout_s=0.1)
 
 
-def text_at(volumes: Volumes, name: str, file: str = "file") -> str:
+def text_at(volumes: DotVolumes, name: str, file: str = "file") -> str:
     return (Path(volumes.mountpoint(name)) / file).read_text()
 
 
 # Creating and removing
 
 
-def test_the_first_volume_of_a_dot_makes_the_dot_with_a_tree(volumes: Volumes, store: LocalStore, root: Path) -> None:
+def test_the_first_volume_of_a_dot_makes_the_dot_with_a_tree(volumes: DotVolumes, store: LocalStore, root: Path) -> None:
     volumes.create("shop.db")
     assert store.dots() == [SHOP]
     assert store.worktree(SHOP, MAIN_WORKTREE).tree
@@ -56,7 +56,7 @@ def test_the_first_volume_of_a_dot_makes_the_dot_with_a_tree(volumes: Volumes, s
     assert volumes.mountpoint("shop.db") == str(root / "trees/shop/main/db")
 
 
-def test_creating_a_volume_again_changes_nothing(volumes: Volumes, store: LocalStore) -> None:
+def test_creating_a_volume_again_changes_nothing(volumes: DotVolumes, store: LocalStore) -> None:
     for _ in range(3):
         volumes.create("shop.db")
         write(store, SHOP, {"db/file": "data"})
@@ -72,8 +72,8 @@ def test_many_that_create_volumes_of_a_new_dot_at_once_all_succeed(root: Path) -
             store = LocalStore(root)
             try:
                 barrier.wait()
-                Volumes(store).create(f"dot{number}.sub{worker % 4}")
-                return Volumes(store).mountpoint(f"dot{number}.sub{worker % 4}")
+                DotVolumes(store).create(f"dot{number}.sub{worker % 4}")
+                return DotVolumes(store).mountpoint(f"dot{number}.sub{worker % 4}")
             finally:
                 store.close()
 
@@ -82,7 +82,7 @@ def test_many_that_create_volumes_of_a_new_dot_at_once_all_succeed(root: Path) -
         assert places == {str(root / f"trees/dot{number}/main/sub{n}") for n in range(4)}
 
 
-def test_a_removed_volume_is_forgotten_and_its_data_stays(volumes: Volumes, store: LocalStore) -> None:
+def test_a_removed_volume_is_forgotten_and_its_data_stays(volumes: DotVolumes, store: LocalStore) -> None:
     volumes.create("shop.db")
     write(store, SHOP, {"db/file": "data"})
     volumes.remove("shop.db")
@@ -94,12 +94,12 @@ def test_a_removed_volume_is_forgotten_and_its_data_stays(volumes: Volumes, stor
 
 
 @pytest.mark.parametrize("name", ["shop.db", "never seen", "", "\ud800", ANONYMOUS])
-def test_removing_what_is_not_registered_is_nothing(volumes: Volumes, name: str) -> None:
+def test_removing_what_is_not_registered_is_nothing(volumes: DotVolumes, name: str) -> None:
     volumes.remove(name)
     assert volumes.registered() == []
 
 
-def test_a_volume_that_docker_made_for_an_image_goes_with_its_data(volumes: Volumes, store: LocalStore, root: Path) -> None:
+def test_a_volume_that_docker_made_for_an_image_goes_with_its_data(volumes: DotVolumes, store: LocalStore, root: Path) -> None:
     volumes.create(ANONYMOUS)
     (Path(volumes.mountpoint(ANONYMOUS)) / "file").write_text("scratch")
     volumes.remove(ANONYMOUS)
@@ -107,7 +107,7 @@ def test_a_volume_that_docker_made_for_an_image_goes_with_its_data(volumes: Volu
     assert not (root / "trees" / ANONYMOUS).exists()
 
 
-def test_a_volume_that_docker_made_for_an_image_stays_when_it_was_committed(volumes: Volumes, store: LocalStore) -> None:
+def test_a_volume_that_docker_made_for_an_image_stays_when_it_was_committed(volumes: DotVolumes, store: LocalStore) -> None:
     dot = DotName(ANONYMOUS)
     volumes.create(ANONYMOUS)
     (Path(volumes.mountpoint(ANONYMOUS)) / "file").write_text("kept")
@@ -117,7 +117,7 @@ def test_a_volume_that_docker_made_for_an_image_stays_when_it_was_committed(volu
     assert text_at(volumes, ANONYMOUS) == "kept"
 
 
-def test_a_volume_that_docker_made_for_an_image_stays_while_its_dot_is_in_use(volumes: Volumes, store: LocalStore) -> None:
+def test_a_volume_that_docker_made_for_an_image_stays_while_its_dot_is_in_use(volumes: DotVolumes, store: LocalStore) -> None:
     volumes.create(ANONYMOUS)
     token = store.lock(ANONYMOUS, "somebody", 0)
     volumes.remove(ANONYMOUS)
@@ -125,7 +125,7 @@ def test_a_volume_that_docker_made_for_an_image_stays_while_its_dot_is_in_use(vo
     assert store.dots() == [DotName(ANONYMOUS)]
 
 
-def test_a_dot_that_is_deleted_takes_its_registrations_along(volumes: Volumes, store: LocalStore) -> None:
+def test_a_dot_that_is_deleted_takes_its_registrations_along(volumes: DotVolumes, store: LocalStore) -> None:
     volumes.create("shop.db")
     store.delete_dot(SHOP)
     assert volumes.registered() == []
@@ -149,15 +149,15 @@ def test_a_creation_that_is_killed_anywhere_is_completed_by_the_next_one(fast_pa
 
         def create(root: Path = root) -> None:
             store = LocalStore(root)
-            Volumes(store).create(name)
+            DotVolumes(store).create(name)
 
         code = run_until(countdown, create)
         store = LocalStore(root)
         for _ in range(2):
-            Volumes(store).create(name)
-        assert [v.name for v in Volumes(store).registered()] == [name]
+            DotVolumes(store).create(name)
+        assert [v.name for v in DotVolumes(store).registered()] == [name]
         assert sorted(store.worktrees(SHOP)) == (["feature", "main"] if "@" in name else ["main"])
-        assert os.listdir(Volumes(store).mountpoint(name)) == (["file"] if "@" in name else [])
+        assert os.listdir(DotVolumes(store).mountpoint(name)) == (["file"] if "@" in name else [])
         assert not list((root / "incoming").iterdir())
         store.close()
         if code == 0:
@@ -169,7 +169,7 @@ def test_a_creation_that_is_killed_anywhere_is_completed_by_the_next_one(fast_pa
 # Where they are
 
 
-def test_the_subdots_of_a_dot_are_side_by_side_and_root_holds_them_all(volumes: Volumes, root: Path) -> None:
+def test_the_subdots_of_a_dot_are_side_by_side_and_root_holds_them_all(volumes: DotVolumes, root: Path) -> None:
     for name in ("shop", "shop.db", "shop.__root__", "shop.a.b-c_d"):
         volumes.create(name)
     top = root / "trees/shop/main"
@@ -178,19 +178,19 @@ def test_the_subdots_of_a_dot_are_side_by_side_and_root_holds_them_all(volumes: 
     assert sorted(os.listdir(top)) == ["__default__", "a.b-c_d", "db"]
 
 
-def test_a_directory_that_was_removed_is_made_again(volumes: Volumes, root: Path) -> None:
+def test_a_directory_that_was_removed_is_made_again(volumes: DotVolumes, root: Path) -> None:
     volumes.create("shop.db")
     (root / "trees/shop/main/db").rmdir()
     assert Path(volumes.mountpoint("shop.db")).is_dir()
 
 
-def test_the_directory_of_a_subdot_can_be_entered_by_everybody(volumes: Volumes) -> None:
+def test_the_directory_of_a_subdot_can_be_entered_by_everybody(volumes: DotVolumes) -> None:
     volumes.create("shop.db")
     assert os.stat(volumes.mountpoint("shop.db")).st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("target", ["/etc", "../../../..", "nowhere"])
-def test_a_link_that_a_container_put_in_place_of_a_subdot_is_not_followed(volumes: Volumes, root: Path, target: str) -> None:
+def test_a_link_that_a_container_put_in_place_of_a_subdot_is_not_followed(volumes: DotVolumes, root: Path, target: str) -> None:
     volumes.create("shop.__root__")
     (root / "trees/shop/main/db").symlink_to(target)
     for refused in (volumes.create, volumes.mountpoint):
@@ -198,7 +198,7 @@ def test_a_link_that_a_container_put_in_place_of_a_subdot_is_not_followed(volume
             refused("shop.db")
 
 
-def test_an_unpinned_volume_follows_the_current_worktree(volumes: Volumes, store: LocalStore) -> None:
+def test_an_unpinned_volume_follows_the_current_worktree(volumes: DotVolumes, store: LocalStore) -> None:
     head = dot_with_branches(store, SHOP, "feature")
     volumes.create("shop.db")
     store.add_worktree(Worktree(SHOP, WorktreeName("other"), RefName("feature"), head, tree=True), head)
@@ -209,7 +209,7 @@ def test_an_unpinned_volume_follows_the_current_worktree(volumes: Volumes, store
     assert volumes.get("shop.db").branch == "feature"
 
 
-def test_a_subdot_that_the_new_branch_does_not_have_is_empty_there(volumes: Volumes, store: LocalStore) -> None:
+def test_a_subdot_that_the_new_branch_does_not_have_is_empty_there(volumes: DotVolumes, store: LocalStore) -> None:
     head = dot_with_branches(store, SHOP, "feature")
     volumes.create("shop.later")
     write(store, SHOP, {"later/file": "x"})
@@ -218,7 +218,7 @@ def test_a_subdot_that_the_new_branch_does_not_have_is_empty_there(volumes: Volu
     assert os.listdir(volumes.mountpoint("shop.later")) == []
 
 
-def test_a_mountpoint_needs_no_lock(volumes: Volumes, store: LocalStore) -> None:
+def test_a_mountpoint_needs_no_lock(volumes: DotVolumes, store: LocalStore) -> None:
     dot_with_branches(store, SHOP, "feature")
     volumes.create("shop.db")
     volumes.create("shop@feature.db")
@@ -233,7 +233,7 @@ def test_a_mountpoint_needs_no_lock(volumes: Volumes, store: LocalStore) -> None
 # Pinned branches
 
 
-def test_a_pinned_volume_has_the_files_of_its_branch(volumes: Volumes, store: LocalStore) -> None:
+def test_a_pinned_volume_has_the_files_of_its_branch(volumes: DotVolumes, store: LocalStore) -> None:
     dot_with_branches(store, SHOP, "feature")
     write(store, SHOP, {"db/file": "changed on master"})
     volumes.create("shop@feature.db")
@@ -243,21 +243,21 @@ def test_a_pinned_volume_has_the_files_of_its_branch(volumes: Volumes, store: Lo
     assert text_at(volumes, "shop@master.db") == "changed on master"
 
 
-def test_volumes_of_one_branch_share_a_worktree(volumes: Volumes, store: LocalStore) -> None:
+def test_volumes_of_one_branch_share_a_worktree(volumes: DotVolumes, store: LocalStore) -> None:
     dot_with_branches(store, SHOP, "feature")
     for name in ("shop@feature.db", "shop@feature", "shop@feature.__root__", "shop@feature.db"):
         volumes.create(name)
     assert sorted(store.worktrees(SHOP)) == ["feature", "main"]
 
 
-def test_a_pinned_volume_finds_what_was_uncommitted_when_its_branch_was_left(volumes: Volumes, store: LocalStore) -> None:
+def test_a_pinned_volume_finds_what_was_uncommitted_when_its_branch_was_left(volumes: DotVolumes, store: LocalStore) -> None:
     head = dot_with_branches(store, SHOP, "feature")
     write(store, SHOP, {"db/file": "uncommitted"})
-    saved = store.prepare_commit(SHOP, MAIN_WORKTREE, store.tree(SHOP, MAIN_WORKTREE))
-    store.capture(saved)
+    entry = store.prepare_commit(SHOP, MAIN_WORKTREE, store.tree(SHOP, MAIN_WORKTREE))
+    store.capture(entry)
     store._database.set_ref(SHOP, "branch", RefName("feature"), head)
-    store.publish(saved, CommitDraft("uncommitted", "tester", hidden=True))
-    store.abandon(saved)
+    saved = store.publish(entry, CommitDraft("uncommitted", "tester", hidden=True)).id
+    store.abandon(entry)
     store._database.set_ref(SHOP, "uncommitted", RefName("feature"), saved)
     volumes.create("shop@feature.db")
     assert text_at(volumes, "shop@feature.db") == "uncommitted"
@@ -271,8 +271,8 @@ def test_many_that_pin_a_branch_at_once_get_one_worktree(root: Path, store: Loca
         mine = LocalStore(root)
         try:
             barrier.wait()
-            Volumes(mine, lock_timeout_s=20).create(f"shop@feature.sub{worker}")
-            return str(Path(Volumes(mine).mountpoint(f"shop@feature.sub{worker}")).parent)
+            DotVolumes(mine, lock_timeout_s=20).create(f"shop@feature.sub{worker}")
+            return str(Path(DotVolumes(mine).mountpoint(f"shop@feature.sub{worker}")).parent)
         finally:
             mine.close()
 
@@ -280,7 +280,7 @@ def test_many_that_pin_a_branch_at_once_get_one_worktree(root: Path, store: Loca
         assert set(pool.map(create, range(6))) == {str(root / "trees/shop/feature")}
 
 
-def test_a_branch_with_a_slash_can_be_pinned_and_names_do_not_collide(volumes: Volumes, store: LocalStore) -> None:
+def test_a_branch_with_a_slash_can_be_pinned_and_names_do_not_collide(volumes: DotVolumes, store: LocalStore) -> None:
     dot_with_branches(store, SHOP, "a/b", "a-b")
     for name in ("shop@a/b.db", "shop@a-b.db"):
         volumes.create(name)
@@ -288,12 +288,12 @@ def test_a_branch_with_a_slash_can_be_pinned_and_names_do_not_collide(volumes: V
     assert volumes.mountpoint("shop@a/b.db") != volumes.mountpoint("shop@a-b.db")
 
 
-def test_the_branch_of_a_new_dot_can_be_pinned(volumes: Volumes) -> None:
+def test_the_branch_of_a_new_dot_can_be_pinned(volumes: DotVolumes) -> None:
     volumes.create("shop@master.db")
     assert volumes.mountpoint("shop@master.db") == volumes.mountpoint("shop.db")
 
 
-def test_a_branch_that_does_not_exist_is_named_and_nothing_is_made(volumes: Volumes, store: LocalStore, root: Path) -> None:
+def test_a_branch_that_does_not_exist_is_named_and_nothing_is_made(volumes: DotVolumes, store: LocalStore, root: Path) -> None:
     with pytest.raises(NotFoundError, match=r"no dot shop.*branch feature"):
         volumes.create("shop@feature.db")
     assert store.dots() == []
@@ -304,7 +304,7 @@ def test_a_branch_that_does_not_exist_is_named_and_nothing_is_made(volumes: Volu
     assert sorted(os.listdir(root / "trees/shop")) == [".current", "main"]
 
 
-def test_a_pinned_branch_that_is_not_checked_out_any_more_is_told(volumes: Volumes, store: LocalStore) -> None:
+def test_a_pinned_branch_that_is_not_checked_out_any_more_is_told(volumes: DotVolumes, store: LocalStore) -> None:
     dot_with_branches(store, SHOP, "feature")
     volumes.create("shop@feature.db")
     store.remove_worktree(SHOP, WorktreeName("feature"))
@@ -316,7 +316,7 @@ def test_a_pinned_branch_that_is_not_checked_out_any_more_is_told(volumes: Volum
     assert text_at(volumes, "shop@feature.db") == "seed"
 
 
-def test_a_new_worktree_waits_for_the_dots_lock_a_short_time_only(volumes: Volumes, store: LocalStore) -> None:
+def test_a_new_worktree_waits_for_the_dots_lock_a_short_time_only(volumes: DotVolumes, store: LocalStore) -> None:
     dot_with_branches(store, SHOP, "feature")
     token = store.lock("shop", "a long commit", 0)
     with pytest.raises(InUseError, match="a long commit"):
@@ -325,7 +325,7 @@ def test_a_new_worktree_waits_for_the_dots_lock_a_short_time_only(volumes: Volum
     volumes.create("shop@feature.db")
 
 
-def test_no_worktree_is_made_while_an_operation_was_cut_off(volumes: Volumes, store: LocalStore) -> None:
+def test_no_worktree_is_made_while_an_operation_was_cut_off(volumes: DotVolumes, store: LocalStore) -> None:
     head = dot_with_branches(store, SHOP, "feature")
     entry = store.begin_session(SHOP, MAIN_WORKTREE, head)
     with pytest.raises(InUseError, match="cut off"):
@@ -334,7 +334,7 @@ def test_no_worktree_is_made_while_an_operation_was_cut_off(volumes: Volumes, st
     volumes.create("shop@feature.db")
 
 
-def test_files_that_are_dockers_own_volumes_are_refused(volumes: Volumes, store: LocalStore) -> None:
+def test_files_that_are_dockers_own_volumes_are_refused(volumes: DotVolumes, store: LocalStore) -> None:
     store.create_dot(SHOP)
     for name in ("shop.db", "shop@master.db"):
         for refused in (volumes.create, volumes.mountpoint):
@@ -344,14 +344,14 @@ def test_files_that_are_dockers_own_volumes_are_refused(volumes: Volumes, store:
     assert volumes.registered() == []
 
 
-def test_another_branch_of_a_stack_can_be_a_volume(volumes: Volumes, store: LocalStore, fast_path: Path) -> None:
+def test_another_branch_of_a_stack_can_be_a_volume(volumes: DotVolumes, store: LocalStore, fast_path: Path) -> None:
     data = fast_path / "volume"
     data.mkdir()
     (data / "file").write_text("seed")
     store.create_dot(SHOP)
-    made = store.prepare_commit(SHOP, MAIN_WORKTREE, {SubdotName("db"): str(data)})
-    store.capture(made)
-    store.publish(made, CommitDraft("c", "tester"))
+    entry = store.prepare_commit(SHOP, MAIN_WORKTREE, {SubdotName("db"): str(data)})
+    store.capture(entry)
+    made = store.publish(entry, CommitDraft("c", "tester")).id
     store.add_branch(SHOP, RefName("feature"), made)
     volumes.create("shop@feature.db")
     assert text_at(volumes, "shop@feature.db") == "seed"
@@ -374,7 +374,7 @@ def test_a_worktree_is_named_after_its_branch(branch: str, taken: list[str], nam
 # Looking
 
 
-def test_what_is_registered_is_described(volumes: Volumes, store: LocalStore, root: Path) -> None:
+def test_what_is_registered_is_described(volumes: DotVolumes, store: LocalStore, root: Path) -> None:
     dot_with_branches(store, SHOP, "feature")
     volumes.create("shop.db")
     volumes.create("shop@feature")
@@ -386,7 +386,7 @@ def test_what_is_registered_is_described(volumes: Volumes, store: LocalStore, ro
     assert volumes.get("shop.db") == one
 
 
-def test_looking_makes_nothing(volumes: Volumes, root: Path) -> None:
+def test_looking_makes_nothing(volumes: DotVolumes, root: Path) -> None:
     volumes.create("shop.db")
     (root / "trees/shop/main/db").rmdir()
     assert volumes.get("shop.db").directory == ""
@@ -394,7 +394,7 @@ def test_looking_makes_nothing(volumes: Volumes, root: Path) -> None:
     assert not (root / "trees/shop/main/db").exists()
 
 
-def test_a_name_that_means_nothing_any_more_is_listed_all_the_same(volumes: Volumes, store: LocalStore) -> None:
+def test_a_name_that_means_nothing_any_more_is_listed_all_the_same(volumes: DotVolumes, store: LocalStore) -> None:
     volumes.create("shop.db")
     store.add_volume("no name at all", SHOP)
     assert [v.name for v in volumes.registered()] == ["no name at all", "shop.db"]
@@ -405,10 +405,10 @@ def test_a_name_that_means_nothing_any_more_is_listed_all_the_same(volumes: Volu
 def test_what_was_registered_is_there_when_the_store_is_opened_again(root: Path) -> None:
     for _ in range(2):
         store = LocalStore(root)
-        Volumes(store).create("shop.db")
+        DotVolumes(store).create("shop.db")
         store.close()
     store = LocalStore(root)
-    assert [v.name for v in Volumes(store).registered()] == ["shop.db"]
+    assert [v.name for v in DotVolumes(store).registered()] == ["shop.db"]
     store.close()
 
 
@@ -446,7 +446,7 @@ NAMES = (
 
 @settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=NAMES)
-def test_no_name_leads_out_of_the_store_or_to_a_bug(volumes: Volumes, root: Path, name: str) -> None:
+def test_no_name_leads_out_of_the_store_or_to_a_bug(volumes: DotVolumes, root: Path, name: str) -> None:
     for call in (volumes.create, volumes.mountpoint, volumes.get, volumes.remove):
         try:
             call(name)

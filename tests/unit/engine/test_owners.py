@@ -1,4 +1,4 @@
-"""Who is dead is known for certain, and of whom nothing is known is taken to live."""
+"""A dead owner is known for certain. An owner of whom nothing is known is taken to live."""
 
 from __future__ import annotations
 

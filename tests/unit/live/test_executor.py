@@ -135,7 +135,7 @@ def test_a_step_is_told_when_it_begins() -> None:
 
 
 class BoomError(Exception):
-    """What went wrong."""
+    """The fault of a step."""
 
 
 def test_after_an_error_no_further_step_begins() -> None:

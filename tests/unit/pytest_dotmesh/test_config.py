@@ -264,6 +264,18 @@ def test_a_bad_value_that_a_better_one_overrules_does_not_matter(
     assert read(pytester, "--dm-timeout=5", ini="dm_timeout = later").session.ready_timeout_s == 5
 
 
+def test_what_a_test_does_to_the_environment_does_not_move_the_store(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DM_HOME", "/srv/before")
+    monkeypatch.setenv("HOME", "/home/before")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    variables = read(pytester).variables
+    for name in ("DM_HOME", "HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, "/after")
+    assert (variables.home, str(variables.state_directory)) == ("/srv/before", "/home/before/.local/state/dm-compose")
+
+
 def test_a_bad_value_ends_the_run_in_one_line(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_nothing(): pass")
     result = pytester.runpytest_subprocess("--dm-timeout=soon")

@@ -135,6 +135,14 @@ def test_addresses_are_shown_as_they_are(text: str, shown: str) -> None:
     assert RemoteUrl.parse(shown) == RemoteUrl.parse(text)
 
 
+@pytest.mark.parametrize(("user_home", "path"), [("/home/me", "/home/me/dots"), ("/home/me/", "/home/me/dots"), ("/", "/dots")])
+def test_a_directory_may_be_below_the_users_own(user_home: str, path: str) -> None:
+    assert RemoteUrl.parse("~/dots", user_home).path == path
+    assert RemoteUrl.parse("/x/~/dots", user_home).path == "/x/~/dots"
+    with pytest.raises(UsageError, match="not the address of a remote"):
+        RemoteUrl.parse("~/dots")
+
+
 def test_only_this_machine_is_talked_to_over_http_unasked() -> None:
     for text, loopback in (("localhost", True), ("127.0.0.1:5000", True), ("[::1]:5000", True), ("hub.example", False)):
         assert RemoteUrl.parse(f"oci://{text}/x").loopback is loopback

@@ -1,4 +1,4 @@
-"""What the state of a failed test is called: a branch name for any store and remote, told from all others."""
+"""The state of a failed test has a name: a branch name for any store and remote, told from all others."""
 
 from __future__ import annotations
 

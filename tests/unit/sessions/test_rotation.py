@@ -133,7 +133,7 @@ def test_a_spare_that_dies_is_noticed_and_restored_before_it_is_wanted(pool: Cal
     eventually(lambda: len(made.made) == 2 and made.made[1].state == "fresh", "the spare")
     made.made[1].state = "killed"
     eventually(lambda: made.made[1].state == "fresh", "the spare again")
-    assert made.told == ["stack1 was changed while it stood by, it is restored again: it is killed"]
+    assert made.told == ["stack1 was changed while it stood by, so it is restored again: it is killed"]
 
 
 def test_one_that_cannot_be_restored_is_replaced(pool: Callable[..., Pool]) -> None:
@@ -141,7 +141,7 @@ def test_one_that_cannot_be_restored_is_replaced(pool: Callable[..., Pool]) -> N
     first = made.use()
     assert made.use() is not first
     assert first.state == "closed"
-    assert made.told == ["stack0 cannot be restored, another one is made: it fails"]
+    assert made.told == ["stack0 cannot be restored, so another one is made: it fails"]
 
 
 def test_one_that_is_late_is_not_waited_for_again_and_never_handed_out(pool: Callable[..., Pool]) -> None:

@@ -42,6 +42,12 @@ def test_a_directory_is_remembered_as_a_whole_path(machine: Machine, monkeypatch
     assert machine("remote", "--json").json()[0]["url"] == str(machine.root / "dots")
 
 
+def test_a_directory_may_be_below_the_users_own(machine: Machine) -> None:
+    home = str(machine.root / "me")
+    assert machine("remote", "add", "mine", "~/dots", "--json", HOME=home).json()["url"] == f"{home}/dots"
+    assert f"no dots at {home}/others" in machine("remote", "ls", "~/others", HOME=home).err
+
+
 @pytest.mark.parametrize("name", ["", "-x", "a/b", "a b", "a.b", "x" * 101, "é", "a\nb"])
 def test_a_name_that_could_be_something_else_is_refused(machine: Machine, name: str) -> None:
     machine("remote", "add", "--", name, "/srv/one", code=USAGE)

@@ -55,7 +55,7 @@ def test_the_smallest_command_lists_nothing_more_than_three_times(
 
 
 def test_an_operation_is_read_by_its_id_alone(stores: Stores, tmp_path: Path) -> None:
-    """What is wrong with the operation of another dot keeps nobody from ending his own."""
+    """A damaged operation of another dot keeps nobody from ending his own."""
     (tmp_path / "data").mkdir()
     bench = stores.bench(tmp_path / "store", data=tmp_path / "data")
     seed = bench.commit()

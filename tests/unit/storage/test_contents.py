@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dm_compose.storage import contents
-from dm_compose.storage.contents import BLOCK_BYTES, CHUNK_BYTES, clone, copy_extents, differing_bytes, extents, patch
+from dm_compose.storage.contents import BLOCK_BYTES, CHUNK_BYTES, copy_extents, copy_file, differing_bytes, extents, patch
 from tests.support.filesystems import Mount, leave_free
 from tests.support.places import Place
 from tests.support.trees import allocated
@@ -160,7 +160,7 @@ def test_patch_works_on_every_file_system(anywhere: Place, old: Layout, new: Lay
 def test_clone_makes_an_equal_private_file(anywhere: Place, layout: Layout) -> None:
     wanted = lay_out(anywhere.trees / "source", layout)
     os.chmod(anywhere.trees / "source", 0o4777)
-    clone(bytes(anywhere.trees / "source"), bytes(anywhere.stores / "copy"))
+    copy_file(bytes(anywhere.trees / "source"), bytes(anywhere.stores / "copy"))
     assert (anywhere.stores / "copy").read_bytes() == wanted
     assert os.stat(anywhere.stores / "copy").st_mode & 0o7777 == 0o600
     (anywhere.trees / "source").write_bytes(b"changed")
@@ -171,7 +171,7 @@ def test_clone_never_overwrites(anywhere: Place) -> None:
     (anywhere.trees / "source").write_bytes(b"new")
     (anywhere.stores / "precious").write_bytes(b"old")
     with pytest.raises(FileExistsError):
-        clone(bytes(anywhere.trees / "source"), bytes(anywhere.stores / "precious"))
+        copy_file(bytes(anywhere.trees / "source"), bytes(anywhere.stores / "precious"))
     assert (anywhere.stores / "precious").read_bytes() == b"old"
 
 
@@ -179,7 +179,7 @@ def test_clone_does_not_follow_a_symlink_that_took_the_sources_place(tmp_path: P
     (tmp_path / "elsewhere").write_bytes(b"secret")
     os.symlink(tmp_path / "elsewhere", tmp_path / "source")
     with pytest.raises(OSError, match="symbolic links"):
-        clone(bytes(tmp_path / "source"), bytes(tmp_path / "copy"))
+        copy_file(bytes(tmp_path / "source"), bytes(tmp_path / "copy"))
     assert not (tmp_path / "copy").exists()
 
 
@@ -189,7 +189,7 @@ def test_clone_does_not_wait_for_a_writer_of_a_fifo_that_took_the_sources_place(
 
     def try_it() -> None:
         try:
-            clone(bytes(tmp_path / "source"), bytes(tmp_path / "copy"))
+            copy_file(bytes(tmp_path / "source"), bytes(tmp_path / "copy"))
         except OSError:
             failed.set()
 
@@ -205,7 +205,7 @@ def test_clone_does_not_wait_for_a_writer_of_a_fifo_that_took_the_sources_place(
 
 
 def test_a_file_that_is_truncated_while_it_is_copied_is_no_error(anywhere: Place) -> None:
-    """What WAL files do all the time. The copy is worth nothing, and capture finds that out by the time stamps."""
+    """WAL files do this all the time. The copy is worth nothing, and capture finds that out by the time stamps."""
     source = anywhere.trees / "source"
     source.write_bytes(b"")
     stop = threading.Event()
@@ -221,7 +221,7 @@ def test_a_file_that_is_truncated_while_it_is_copied_is_no_error(anywhere: Place
     writer.start()
     try:
         for number in range(400):
-            clone(bytes(source), bytes(anywhere.stores / f"{number}"))
+            copy_file(bytes(source), bytes(anywhere.stores / f"{number}"))
             (anywhere.stores / f"{number}").unlink()
     finally:
         stop.set()
@@ -253,7 +253,7 @@ def test_a_copy_that_runs_out_of_space_is_an_error(small: Mount, tmp_path: Path)
         for free in (0, 300 * KIB, 900 * KIB):
             ballast = leave_free(small.path, free)
             with pytest.raises(OSError, match="space"):
-                clone(bytes(source), bytes(small.path / "copy"))
+                copy_file(bytes(source), bytes(small.path / "copy"))
             (small.path / "copy").unlink(missing_ok=True)
             ballast.unlink()
         source.unlink()

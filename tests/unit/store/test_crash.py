@@ -36,9 +36,9 @@ class Case:
 
     def commit(self, message: str) -> CommitId:
         store = self.store()
-        commit_id = store.prepare_commit(DOT, MAIN_WORKTREE, self.directories)
-        store.capture(commit_id)
-        store.publish(commit_id, CommitDraft(message, "me"))
+        entry = store.prepare_commit(DOT, MAIN_WORKTREE, self.directories)
+        store.capture(entry)
+        commit_id = store.publish(entry, CommitDraft(message, "me")).id
         store.close()
         return commit_id
 
@@ -46,20 +46,20 @@ class Case:
         store = self.store()
         entry = store.begin_restore(DOT, MAIN_WORKTREE, target, [], Move("reset", DEFAULT_BRANCH, target), None)
         for subdot in self.directories:
-            store.restore(entry, subdot, self.directories)
+            store.restore_subdot(entry, subdot, self.directories)
         store.sync_restored(entry)
         store.end_restore(entry)
         store.close()
 
     def recover(self) -> None:
-        """What repository.recovery does, without containers."""
+        """Recover as operations.recovery does, without containers."""
         store = self.store()
         for entry in store.unfinished(DOT):
             if entry.operation == COMMIT:
                 store.abandon(entry.id)
             else:
                 for subdot in self.directories:
-                    store.restore(entry.id, subdot, self.directories)
+                    store.restore_subdot(entry.id, subdot, self.directories)
                 store.sync_restored(entry.id)
                 store.end_restore(entry.id)
         assert store.unfinished(DOT) == []
@@ -161,7 +161,7 @@ def test_a_recovery_killed_anywhere_is_finished_by_the_next(
     begun = Case(half)
     store = begun.store()
     entry = store.begin_restore(DOT, MAIN_WORKTREE, one, [], Move("reset", DEFAULT_BRANCH, one), None)
-    store.restore(entry, A, begun.directories)
+    store.restore_subdot(entry, A, begun.directories)
     store.close()
     for case in killed(half, fast_path, lambda case: case.recover()):
         case.recover()

@@ -42,7 +42,7 @@ class Place:
         return self.home / "trees/shop"
 
     def recover(self) -> None:
-        """What the next command does before anything else."""
+        """Do the first thing that the next command does."""
         bench = self.bench()
         for dot in bench.store.dots():
             for entry in bench.store.unfinished(dot):
@@ -199,7 +199,7 @@ def test_a_recovery_of_a_checkout_killed_anywhere_is_finished_by_the_next(templa
     head = bench.store.branches(DOT)[FEATURE]
     target = bench.store.uncommitted(DOT)[FEATURE]
     entry = bench.store.begin_restore(DOT, MAIN_WORKTREE, target, [], Move("checkout", FEATURE, head, saved), captured)
-    bench.store.restore(entry, DB, bench.directories)
+    bench.store.restore_subdot(entry, DB, bench.directories)
     bench.store.close()
     outcomes = [seen for _, seen in every_stop(half.root, fast_path, lambda place: place.recover(), at_least=10)]
     assert not any(mixed(seen, outcomes[-1]) for seen in outcomes)

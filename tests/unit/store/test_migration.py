@@ -19,7 +19,7 @@ from dm_compose.state.schema import MIGRATIONS, SCHEMA_VERSION
 from dm_compose.store.api import Store
 from dm_compose.store.local.store import LocalStore
 from tests.support.crashing import copy, stops
-from tests.support.stores import DATA, DOT, Bench, Stores
+from tests.support.stores import DATA, DOT, Bench, Stores, entry_of
 from tests.support.trees import describe, differences
 
 EMPTY = DotName("empty")
@@ -42,9 +42,8 @@ class Before:
         first = next(iter(self.trees))
         hidden = bench.commit("saved", hidden=True)
         self.trees[hidden] = self.trees[bench.head]
-        bench.finish(
-            bench.store.begin_restore(DOT, MAIN_WORKTREE, first, [], Move("reset", DEFAULT_BRANCH, first, hidden), hidden)
-        )
+        move = Move("reset", DEFAULT_BRANCH, first, hidden)
+        bench.finish(bench.store.begin_restore(DOT, MAIN_WORKTREE, first, [], move, entry_of(hidden)))
         bench.store.set_tag(DOT, TAG, bench.head)
         bench.store.set_places(DOT, MAIN_WORKTREE, {DATA: "shop_data"})
         bench.store.begin_session(DOT, MAIN_WORKTREE, first)

@@ -1,4 +1,4 @@
-"""Whatever is done to a tree and its store in whatever order, every commit restores exactly what it was made from."""
+"""Every commit, after any work on a tree and its store in any order, restores exactly what it was made from."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Inode:
 
 @dataclass
 class Model:
-    """What the tree holds, as a dictionary. Directories are those that paths need, and those of `directories`."""
+    """Return the contents of the tree, as a dictionary. Directories are those that paths need, and those of `directories`."""
 
     files: dict[str, Inode] = field(default_factory=dict)
     directories: set[str] = field(default_factory=set)
@@ -81,7 +81,7 @@ def look(root: Path) -> dict[str, object]:
 
 @dataclass
 class History:
-    """What names commits: the branch that is checked out, all refs, and what the reflog has mentioned since it was cut."""
+    """The names of commits: the branch that is checked out, all refs, and the reflog's mentions since it was cut."""
 
     branch: RefName = DEFAULT_BRANCH
     branches: dict[RefName, CommitId] = field(default_factory=dict)
@@ -285,18 +285,18 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=commits, pick=PICK)
     def commit_without_an_index(self, pick: int) -> CommitId:
-        """What changed in place has to be found by comparing."""
+        """A change in place has to be found by comparing."""
         self.reopen(index=False)
         self.modify(pick, 0, b"!")
         return self.commit()
 
     @rule(target=commits, path=PATHS, content=CONTENTS, gone=PATHS)
     def commit_while_written_to(self, path: str, content: bytes, gone: str) -> CommitId:
-        commit_id = self.bench.prepare()
+        entry = self.bench.prepare()
         self.write(path, content)
         self.delete(gone)
-        self.bench.store.capture(commit_id)
-        commit = self.committed(self.bench.publish(commit_id))
+        self.bench.store.capture(entry)
+        commit = self.committed(self.bench.publish(entry))
         self.write(path, b"too late for this commit")
         return commit
 
@@ -343,7 +343,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(branch=BRANCHES)
     def checkout(self, branch: RefName) -> None:
-        """Of a new branch: at the head. Whatever is uncommitted stays with its branch."""
+        """Of a new branch: at the head. Uncommitted changes stay with their branch."""
         head = self.history.branches.get(branch, self.history.head)
         uncommitted = self.history.uncommitted.get(branch) if branch != self.history.branch else None
         self.go("checkout", branch, head, uncommitted or head)
@@ -367,7 +367,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(reflog=st.booleans())
     def collect(self, reflog: bool) -> None:
-        """With the reflog or without. What is live may be a visit to what goes."""
+        """With the reflog or without. The live state may be a visit to a commit that goes."""
         now = datetime.now(UTC)
         found = self.bench.store.collect(now + timedelta(days=-1 if reflog else 1))
         kept = self.history.kept(reflog=reflog)
@@ -378,11 +378,11 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(path=PATHS, content=CONTENTS, captured=st.booleans())
     def abandon(self, path: str, content: bytes, captured: bool) -> None:
-        commit_id = self.bench.prepare()
+        entry = self.bench.prepare()
         if captured:
-            self.bench.store.capture(commit_id)
+            self.bench.store.capture(entry)
         self.write(path, content)
-        self.bench.store.abandon(commit_id)
+        self.bench.store.abandon(entry)
 
     @rule(commit=commits, begun=st.booleans())
     def die_during_a_restore_and_recover(self, commit: CommitId, begun: bool) -> None:
@@ -399,17 +399,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(captured=st.booleans(), hidden=st.booleans(), target=undos)
     def die_during_a_commit_and_recover(self, captured: bool, hidden: bool) -> object:
-        commit_id = self.bench.prepare()
+        entry = self.bench.prepare()
         if captured or hidden:
-            self.bench.store.capture(commit_id)
-        if hidden:
-            self.bench.publish(commit_id, hidden=True)
-            self.remember(commit_id)
+            self.bench.store.capture(entry)
+        saved = self.remember(self.bench.publish(entry, hidden=True)) if hidden else None
         self.reopen(index=True)
         (left,) = self.bench.store.unfinished(DOT)
         assert left.operation == COMMIT
         self.bench.store.abandon(left.id)
-        return commit_id if hidden else multiple()
+        return saved if saved is not None else multiple()
 
     @rule(index=st.booleans())
     def reopen(self, index: bool) -> None:

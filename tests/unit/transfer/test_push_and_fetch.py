@@ -17,6 +17,7 @@ from dm_compose.remotes import Digest, Remote, RemoteName, Tag
 from dm_compose.transfer import Relation, download, push, push_plan, verify_remote
 from dm_compose.transfer.reading import read_manifest, read_table
 from dm_compose.transfer.tables import chain
+from tests.support.stores import entry_of
 from tests.support.transfers import DOT, SHOP, Side, change_page, directory_remote, write_pages
 from tests.support.trees import allocated, describe, differences
 
@@ -119,6 +120,24 @@ def test_a_file_that_grew_shrank_or_became_zeros_arrives_as_it_is(ours: Side, th
     assert differences(describe(ours.data), describe(theirs.data)) == []
 
 
+@pytest.mark.parametrize("depth", [None, 1])
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_versions_without_contents_of_their_own_between_others_arrive_at_once(
+    ours: Side, theirs: Side, remote: Remote, depth: int | None, cuts: int
+) -> None:
+    """A version that is only shorter than the one before needs no pack: the next one must wait for the pack below it."""
+    write_pages(ours.data / "table", 64)
+    ours.commit()
+    for number in range(cuts):
+        os.truncate(ours.data / "table", 400_000 - number)
+        ours.commit()
+    change_page(ours.data / "table", 3, b"changed")
+    ours.commit()
+    ours.push(remote)
+    theirs.restore(theirs.fetch(remote, depth=depth).head)
+    assert differences(describe(ours.data), describe(theirs.data)) == []
+
+
 @both_kinds
 def test_holes_stay_holes_and_cost_nothing(ours: Side, theirs: Side, remote: Remote) -> None:
     with (ours.data / "sparse").open("wb") as file:
@@ -156,10 +175,10 @@ def test_objects_of_hidden_commits_travel_with_what_needs_them(ours: Side, their
     one = ours.commit("one")
     change_page(ours.data / "table", 3, b"uncommitted")
     saved = ours.commit("saved", hidden=True)
-    ours.store.abandon(saved)
+    ours.store.abandon(entry_of(saved))
     ours.restore(one)
     entry = ours.store.begin_restore(DOT, MAIN_WORKTREE, saved, [], None, None)
-    ours.store.restore(entry, next(iter(ours.directories)), ours.directories)
+    ours.store.restore_subdot(entry, next(iter(ours.directories)), ours.directories)
     ours.store.sync_restored(entry)
     ours.store.end_restore(entry)
     (ours.data / "new").write_text("new")
@@ -178,7 +197,7 @@ def test_a_reset_then_a_push_sends_no_contents_again(ours: Side, theirs: Side, r
     ours.commit("two")
     ours.push(remote)
     entry = ours.store.begin_restore(DOT, MAIN_WORKTREE, one, [], None, None)
-    ours.store.restore(entry, next(iter(ours.directories)), ours.directories)
+    ours.store.restore_subdot(entry, next(iter(ours.directories)), ours.directories)
     ours.store.sync_restored(entry)
     ours.store.end_restore(entry)
     ours.commit("three is one")
@@ -466,9 +485,9 @@ def test_a_directory_that_others_can_read_is_warned_of(ours: Side, tmp_path: Pat
 def test_an_empty_tree_and_a_dot_with_no_subdot_travel(theirs: Side, remote: Remote, tmp_path: Path) -> None:
     empty = Side(tmp_path / "empty")
     empty.commit("empty")
-    commit_id = empty.store.prepare_commit(DOT, MAIN_WORKTREE, {})
-    empty.store.capture(commit_id)
-    empty.store.publish(commit_id, CommitDraft("nothing", "tester"))
+    entry = empty.store.prepare_commit(DOT, MAIN_WORKTREE, {})
+    empty.store.capture(entry)
+    empty.store.publish(entry, CommitDraft("nothing", "tester"))
     empty.push(remote)
     got = theirs.fetch(remote)
     assert len(got.commits) == 2

@@ -1,4 +1,4 @@
-"""Whatever tree there is, what arrives is the same tree: contents, kinds, owners, modes, times, attributes, holes."""
+"""Any tree arrives as the same tree: contents, kinds, owners, modes, times, attributes, holes."""
 
 from __future__ import annotations
 

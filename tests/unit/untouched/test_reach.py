@@ -1,4 +1,4 @@
-"""Who can reach a container beside the network."""
+"""The ways to reach a container beside the network."""
 
 from __future__ import annotations
 

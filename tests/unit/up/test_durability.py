@@ -93,9 +93,9 @@ def test_what_is_told_names_every_service_once() -> None:
         "queue": Relaxation(obstacle="it runs sh, not redis-server"),
     }
     assert told(found) == (
-        "off for db; as it is for a, b (nothing sound is known for mongo); as it is for queue (it runs sh, not redis-server)"
+        "off for db; unchanged for a, b (nothing sound is known for mongo); unchanged for queue (it runs sh, not redis-server)"
     )
-    assert told({"queue": Relaxation(obstacle="why")}) == "off for none; as it is for queue (why)"
+    assert told({"queue": Relaxation(obstacle="why")}) == "off for none; unchanged for queue (why)"
 
 
 @pytest.mark.parametrize("datastore", [d for d in registry() if d.relaxed is not None], ids=lambda d: d.name)

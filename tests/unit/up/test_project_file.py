@@ -318,15 +318,8 @@ def test_a_generated_file_needs_no_generated_file(written: tuple[Path, Path]) ->
 # Where it is kept
 
 
-def test_every_project_and_directory_has_a_generated_file_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    places = [generated_file(name, Path(directory)) for name in ("a", "b") for directory in ("/x", "/y")]
+def test_every_project_and_directory_has_a_generated_file_of_its_own(tmp_path: Path) -> None:
+    places = [generated_file(tmp_path, name, Path(directory)) for name in ("a", "b") for directory in ("/x", "/y")]
     assert len(set(places)) == 4
     assert all(place.is_relative_to(tmp_path) for place in places)
-    assert generated_file("a", Path("/x")) == places[0]
-
-
-def test_the_generated_file_is_below_the_home_directory_by_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert generated_file("a", Path("/x")).is_relative_to(tmp_path / ".local" / "state" / "dm-compose")
+    assert generated_file(tmp_path, "a", Path("/x")) == places[0]

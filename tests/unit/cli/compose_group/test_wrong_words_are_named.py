@@ -68,3 +68,47 @@ def test_a_field_of_metadata_that_does_not_start_in_lower_case_is_refused_before
     with pytest.raises(UsageError, match=re.escape(repr(name))) as raised:
         make_commit(cast(Any, None), "message", {name: "x"})
     assert "lowercase" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("words", "verb", "option"),
+    [
+        (("plan", "-f", "compose.yaml"), "plan", "-f FILE"),
+        (("plan", "-fcompose.yaml"), "plan", "-f FILE"),
+        (("plan", "--file=compose.yaml"), "plan", "--file FILE"),
+        (("commit", "-m", "x", "-p", "shop"), "commit", "-p NAME"),
+        (("status", "--project-name", "shop"), "status", "--project-name NAME"),
+        (("reset", "--hard", "--profile", "debug"), "reset", "--profile NAME"),
+        (("log", "--env-file", ".env"), "log", "--env-file FILE"),
+        (("diff", "--project-directory", "."), "diff", "--project-directory DIR"),
+        (("undo", "--ansi", "never"), "undo", "--ansi WHEN"),
+        (("doctor", "--progress", "plain"), "doctor", "--progress TYPE"),
+        (("prune", "--parallel", "1"), "prune", "--parallel N"),
+        (("branch", "--compatibility"), "branch", "--compatibility"),
+        (("worktree", "list", "-f", "compose.yaml"), "worktree list", "-f FILE"),
+        (("remote", "ls", "hub", "-f", "compose.yaml"), "remote ls", "-f FILE"),
+        (("push", "./hub", "-f", "compose.yaml"), "push", "-f FILE"),
+        (("seed", "-f", "compose.yaml"), "seed", "-f FILE"),
+    ],
+)
+def test_an_option_of_composes_after_one_of_our_verbs_is_told_its_place(
+    here: Here, words: tuple[str, ...], verb: str, option: str
+) -> None:
+    ended = here(*words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == (
+        f"error: {verb} has no option {option.split()[0]}\n"
+        f"hint: Compose's options go before the verb: dm-compose {option} {verb}\n"
+    )
+
+
+@pytest.mark.parametrize("words", [("plan", "--fiel", "compose.yaml"), ("plan", "-V")])
+def test_an_option_that_is_not_composes_is_told_as_ever(here: Here, words: tuple[str, ...]) -> None:
+    ended = here(*words)
+    assert (ended.code, ended.out) == (2, "")
+    assert "No such option" in ended.err
+    assert "Compose" not in ended.err
+
+
+def test_a_misplaced_option_is_told_as_json_too(here: Here) -> None:
+    assert here("plan", "-f", "compose.yaml", "--json").json()["error"]["kind"] == "usage"

@@ -84,7 +84,7 @@ def elsewhere(machine: Machine, tmp_path: Path) -> Path:
 def test_branches_change_the_files_where_they_are(machine: Machine, elsewhere: Path) -> None:
     data = elsewhere / "data" / "file"
     data.write_text("uncommitted on master")
-    assert "is kept: checking it out brings it back" in machine("checkout", "-b", "other").out
+    assert "are kept: checking it out brings them back" in machine("checkout", "-b", "other").out
     assert data.read_text() == "data one"
     assert not machine.is_dirty()
     data.write_text("two")

@@ -29,7 +29,7 @@ def test_fsck_says_what_is_damaged_and_whose_it_is(used: Machine) -> None:
     head = used("log", "--json").json()[0]["id"]
     for words in (("fsck",), ("fsck", "--no-repair")):
         ended = used(*words, code=DAMAGED)
-        assert re.search(rf"damaged: \w+/\w+: does not hold what was written \(commits {head[:12]}\)", ended.out)
+        assert re.search(rf"damaged: \w+/\w+: has changed since it was written \(commits {head[:12]}\)", ended.out)
         assert ended.err.startswith("error: 1 things in the store are damaged\n")
     found = used("fsck", "--json", code=DAMAGED).json()
     assert found["sound"] is False

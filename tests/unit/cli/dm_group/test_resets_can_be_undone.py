@@ -34,7 +34,7 @@ def test_a_reset_refuses_to_lose_what_is_uncommitted(dm: Machine) -> None:
         assert dm.read("a", "file") == "uncommitted"
     ended = dm("reset", "--hard", "HEAD^")
     assert dm.read("a", "file") == "one"
-    assert "`dm undo` brings it back" in ended.out
+    assert "`dm undo` brings them back" in ended.out
     assert dm.messages() == ["one"]
 
 

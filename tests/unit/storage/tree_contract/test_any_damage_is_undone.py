@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dm_compose.storage.contents import clone
+from dm_compose.storage.contents import copy_file
 from tests.support.places import Place, check, needs_root, survives, zoo
 from tests.support.trees import (
     describe,
@@ -23,7 +23,7 @@ pytestmark = needs_root
 
 def test_the_place_clones_exactly_when_it_says_so(anywhere: Place) -> None:
     (anywhere.trees / "file").write_bytes(b"x" * 8192)
-    assert clone(bytes(anywhere.trees / "file"), bytes(anywhere.stores / "copy")) is anywhere.reflinks
+    assert copy_file(bytes(anywhere.trees / "file"), bytes(anywhere.stores / "copy")) is anywhere.reflinks
 
 
 def wreck(root: Path, rng: random.Random) -> None:

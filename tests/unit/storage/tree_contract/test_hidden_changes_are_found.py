@@ -80,10 +80,10 @@ def test_a_writer_that_keeps_a_page_mapped_is_found_by_every_commit(anywhere: Pl
         for number in range(6):
             assert writer.ask(f"write{number:03}") == "written"
             if number % 2:  # written, copied early, and written again before the capture
-                commit_id = bench.prepare()
+                entry = bench.prepare()
                 assert writer.ask(f"again{number:03}") == "written"
-                bench.store.capture(commit_id)
-                commits.append(bench.publish(commit_id))
+                bench.store.capture(entry)
+                commits.append(bench.publish(entry))
             else:
                 commits.append(bench.commit())
     seen = []
@@ -124,10 +124,10 @@ def test_a_mapped_page_that_is_written_all_through_prepare_is_committed_as_it_is
     with child(_BUSY_MAPPER, str(tree / "file")) as writer:
         for _ in range(12):
             assert writer.ask("go") == "going"
-            commit_id = bench.prepare()
+            entry = bench.prepare()
             last = writer.ask("stop").encode()
-            bench.store.capture(commit_id)
-            commit = bench.publish(commit_id)
+            bench.store.capture(entry)
+            commit = bench.publish(entry)
             files = [path for path in (anywhere.stores / "store/objects" / commit).iterdir() if path.suffix != ".manifest"]
             objects = [path.read_bytes()[100:108] for path in files]
             if objects != [last]:
@@ -184,7 +184,7 @@ def test_a_write_right_after_a_restore_is_never_taken_for_the_committed_state(st
     file.write_bytes(b"different")
     for number in range(repeat(stamped)):
         entry = bench.begin(commit)
-        bench.store.restore(entry, DATA, {DATA: str(tree)})
+        bench.store.restore_subdot(entry, DATA, {DATA: str(tree)})
         fd = os.open(file, os.O_WRONLY)
         os.write(fd, b"different")
         os.close(fd)
@@ -203,11 +203,11 @@ def test_a_write_right_before_the_capture_is_in_the_commit_and_a_later_one_is_no
     commits = {}
     fd = os.open(file, os.O_WRONLY)
     for number in range(20):
-        commit_id = bench.prepare()
+        entry = bench.prepare()
         os.pwrite(fd, b"%08d" % number, 0)
-        bench.store.capture(commit_id)
+        bench.store.capture(entry)
         os.pwrite(fd, b"too late", 0)
-        commits[number] = bench.publish(commit_id)
+        commits[number] = bench.publish(entry)
     os.close(fd)
     for number, commit in commits.items():
         bench.restore(commit)

@@ -54,9 +54,8 @@ def test_a_damaged_index_costs_comparing_and_nothing_else(
         if path.exists():
             damage(path)
     again = local.bench(fast_path / "store", data=fast_path / "data", logs=fast_path / "logs")
-    commit_id, captured = again.capture()
-    again.publish(commit_id)
-    states.append((commit_id, states[-1][1]))
+    entry, captured = again.capture()
+    states.append((again.publish(entry), states[-1][1]))
     for commit, wanted in states + states[::-1]:
         again.restore(commit)
         check(again, wanted)

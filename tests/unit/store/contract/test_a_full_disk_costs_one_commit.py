@@ -56,14 +56,14 @@ def test_a_disk_that_is_full_during_capture_costs_that_commit_only(local: Stores
     first = bench.commit()
     wanted = trees(bench)
     (path_of(bench) / "large").write_bytes(b"")
-    commit_id = bench.prepare()
+    entry = bench.prepare()
     (path_of(bench) / "large").write_bytes(os.urandom(20 * MIB))  # the early copy is brought up to date
     (path_of(bench) / "larger").write_bytes(os.urandom(20 * MIB))  # a new file is copied
     with pytest.raises(DiskFullError):
-        bench.store.capture(commit_id)
+        bench.store.capture(entry)
     (path_of(bench) / "large").unlink()
     (path_of(bench) / "larger").unlink()
-    bench.store.abandon(commit_id)
+    bench.store.abandon(entry)
     still_works(bench, small.path / "store", first, wanted)
 
 
@@ -151,7 +151,7 @@ def test_a_volume_that_is_full_during_a_restore_is_restored_once_there_is_space(
     ballast.unlink()
     assert bench.differing(commit) == [DATA]
     (entry,) = bench.store.unfinished(DOT)
-    bench.store.restore(entry.id, DATA, {DATA: str(tree)})
+    bench.store.restore_subdot(entry.id, DATA, {DATA: str(tree)})
     bench.store.sync_restored(entry.id)
     bench.store.end_restore(entry.id)
     assert differences(wanted, describe(tree)) == []

@@ -8,29 +8,30 @@ from pathlib import Path
 import pytest
 
 from dm_compose.core.commit import COMMIT, CommitDraft
-from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, DotName
+from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName
 from dm_compose.errors import (
     DamagedError,
     DmError,
     NotFoundError,
     StoreError,
 )
-from tests.support.stores import DATA, DOT, Bench, Stores
+from tests.support.stores import DATA, DOT, Bench, Stores, entry_of
 from tests.support.subdots import LOGS, NONE, check, directories, nothing_left, path_of, trees
 
 
 def test_a_commit_in_the_making_is_in_the_journal_and_nowhere_else(bench: Bench) -> None:
-    commit_id = bench.prepare()
-    bench.store.will_disturb(commit_id, ["p1", "p2"], ["s1"])
+    prepared = bench.prepare()
+    bench.store.will_disturb(prepared, ["p1", "p2"], ["s1"])
     for _ in range(2):
         (entry,) = bench.store.unfinished(DOT)
-        assert (entry.id, entry.dot, entry.worktree, entry.operation) == (commit_id, DOT, MAIN_WORKTREE, COMMIT)
+        assert (entry.id, entry.dot, entry.worktree, entry.operation) == (prepared, DOT, MAIN_WORKTREE, COMMIT)
         assert (entry.paused, entry.stopped, entry.target, entry.move) == (("p1", "p2"), ("s1",), None, None)
         assert bench.head is None
+        assert entry.makes is not None
         with pytest.raises(NotFoundError):
-            bench.store.commit(DOT, commit_id)
-        bench.store.capture(commit_id)
-    bench.publish(commit_id)
+            bench.store.commit(DOT, entry.makes)
+        bench.store.capture(prepared)
+    assert bench.publish(prepared) == entry.makes
     assert bench.store.unfinished(DOT) == []
 
 
@@ -91,8 +92,8 @@ def test_a_hidden_commit_moves_nothing_and_leaves_its_entry_open(bench: Bench) -
     assert [c.id for c in bench.store.log(DOT, head)] == [head]
     assert bench.store.commit(DOT, hidden).hidden
     assert bench.store.commit(DOT, hidden).parent == head
-    assert [e.id for e in bench.store.unfinished(DOT)] == [hidden]
-    bench.store.abandon(hidden)
+    assert [e.id for e in bench.store.unfinished(DOT)] == [entry_of(hidden)]
+    bench.store.abandon(entry_of(hidden))
     assert bench.store.unfinished(DOT) == []
     bench.restore(head)
     bench.restore(hidden)
@@ -104,20 +105,20 @@ def test_an_abandoned_commit_leaves_nothing_behind(bench: Bench, fast_path: Path
     first = bench.commit()
     (path_of(bench) / "one").write_bytes(b"x" * 100)
     wanted = trees(bench)
-    commit_id = bench.prepare()
+    entry = bench.prepare()
     if phase != "prepared":
-        bench.store.will_disturb(commit_id, ["p"], [])
+        bench.store.will_disturb(entry, ["p"], [])
     if phase == "captured":
-        bench.store.capture(commit_id)
-    bench.store.abandon(commit_id)
+        bench.store.capture(entry)
+    bench.store.abandon(entry)
     nothing_left(fast_path / "store", bench)
     check(bench, wanted)
     assert bench.head == first
     with pytest.raises(NotFoundError):
-        bench.store.commit(DOT, commit_id)
-    bench.store.abandon(commit_id)
+        bench.store.commit(DOT, CommitId(entry))
+    bench.store.abandon(entry)
     with pytest.raises(StoreError):
-        bench.store.capture(commit_id)
+        bench.store.capture(entry)
     second = bench.commit()
     bench.restore(first)
     bench.restore(second)
@@ -129,7 +130,7 @@ def test_a_published_commit_cannot_be_abandoned(bench: Bench, hidden: bool) -> N
     wanted = trees(bench)
     commit = bench.commit(hidden=hidden)
     for _ in range(2):
-        bench.store.abandon(commit)
+        bench.store.abandon(entry_of(commit))
     assert bench.store.commit(DOT, commit).id == commit
     (path_of(bench) / "one").unlink()
     bench.restore(commit)
@@ -155,7 +156,7 @@ def test_steps_of_a_commit_that_nobody_makes_are_errors(bench: Bench) -> None:
             lambda i: bench.store.publish(i, CommitDraft("m", "a")),
             lambda i: bench.store.will_disturb(i, [], []),
             lambda i: bench.store.captured_changes(i, {}),
-            lambda i: bench.store.restore(i, DATA, bench.directories),
+            lambda i: bench.store.restore_subdot(i, DATA, bench.directories),
             lambda i: bench.store.sync_restored(i),
             lambda i: bench.store.end_restore(i),
             lambda i: bench.begin(published, takes_over=i),

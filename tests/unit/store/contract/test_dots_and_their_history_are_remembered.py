@@ -16,7 +16,7 @@ from dm_compose.errors import (
     NotFoundError,
 )
 from dm_compose.store.api import Store
-from tests.support.stores import DATA, DOT, Bench, Stores
+from tests.support.stores import DATA, DOT, Bench, Stores, entry_of
 from tests.support.subdots import LOGS, NONE, directories
 
 # Dots and worktrees
@@ -75,7 +75,7 @@ def test_a_clone_knows_its_owner_and_a_commit_of_another_dot_and_leaves_nothing(
     place.mkdir()
     token = store.lock(clone, "me", 0)
     entry = store.begin_restore(clone, MAIN_WORKTREE, second, [], Move("clone", DEFAULT_BRANCH, second), None)
-    store.restore(entry, DATA, {DATA: str(place)})
+    store.restore_subdot(entry, DATA, {DATA: str(place)})
     store.sync_restored(entry)
     store.end_restore(entry)
     store.unlock(store.lock("gone.session", "me", 0))
@@ -147,12 +147,12 @@ def test_dots_do_not_see_each_other(bench: Bench) -> None:
 def test_a_commit_says_all_that_its_maker_said(bench: Bench) -> None:
     origins = {DATA: Origin("db", "/var/lib/x", "postgres", "15", "postgres:15", "sha256:1"), SubdotName("unknown"): Origin("no")}
     draft = CommitDraft("a message\nof two lines \udcff", "somebody", {"k": "v"}, origins, "hash", "arm64", clean=True)
-    commit_id, captured = bench.capture()
+    entry, captured = bench.capture()
     before = datetime.now(UTC)
-    commit = bench.store.publish(commit_id, draft)
-    assert bench.store.commit(DOT, commit_id) == commit
-    assert (commit.id, commit.dot, commit.parent, commit.message, commit.author) == (
-        commit_id,
+    commit = bench.store.publish(entry, draft)
+    assert bench.store.commit(DOT, commit.id) == commit
+    assert (entry_of(commit.id), commit.dot, commit.parent, commit.message, commit.author) == (
+        entry,
         DOT,
         None,
         draft.message,

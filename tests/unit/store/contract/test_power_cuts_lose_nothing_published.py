@@ -1,4 +1,4 @@
-"""What was published or restored survives a power cut."""
+"""A published commit and a restored tree survive a power cut."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def test_a_restore_cut_off_before_the_sync_is_still_in_the_journal_and_can_be_fi
     for name in range(20):
         (disk.path / f"data/{name}").write_bytes(b"changed" * name)
     entry = bench.begin(commit, move=True)
-    bench.store.restore(entry, DATA, {DATA: str(disk.path / "data")})
+    bench.store.restore_subdot(entry, DATA, {DATA: str(disk.path / "data")})
     with filesystems.mounted(disk.power_cut()) as after:
         revived = local.bench(after.path / "store", data=after.path / "data")
         (journal,) = revived.store.unfinished(DOT)
-        revived.store.restore(journal.id, DATA, {DATA: str(after.path / "data")})
+        revived.store.restore_subdot(journal.id, DATA, {DATA: str(after.path / "data")})
         revived.store.sync_restored(journal.id)
         revived.store.end_restore(journal.id)
         assert differences(wanted, describe(after.path / "data")) == []

@@ -9,11 +9,11 @@ import pytest
 
 from dm_compose.core.commit import RESTORE, SESSION, Move
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, RefName, SubdotName
+from dm_compose.core.tree import Restored
 from dm_compose.errors import (
     NotFoundError,
 )
-from dm_compose.store.api import Restored
-from tests.support.stores import DATA, DOT, Bench, Stores
+from tests.support.stores import DATA, DOT, Bench, Stores, entry_of
 from tests.support.subdots import LOGS, NONE, change_everything, check, directories, nothing_left, path_of, trees
 from tests.support.trees import describe, differences
 
@@ -50,9 +50,9 @@ def test_a_restore_with_a_move_moves_when_it_ends_and_not_before(bench: Bench) -
     second = bench.commit()
     saved = bench.commit(hidden=True)
     move = Move("reset", DEFAULT_BRANCH, first, saved)
-    entry = bench.store.begin_restore(DOT, MAIN_WORKTREE, first, ["s"], move, saved)
+    entry = bench.store.begin_restore(DOT, MAIN_WORKTREE, first, ["s"], move, entry_of(saved))
     for subdot in bench.directories:
-        bench.store.restore(entry, subdot, bench.directories)
+        bench.store.restore_subdot(entry, subdot, bench.directories)
     bench.store.sync_restored(entry)
     assert bench.head == second
     (journal,) = bench.store.unfinished(DOT)
@@ -80,10 +80,10 @@ def test_a_move_can_go_to_another_branch_and_commits_follow_it(bench: Bench) -> 
 
 def test_a_restore_takes_over_the_entry_of_the_commit_before_it(bench: Bench) -> None:
     target = bench.commit()
-    saved, _ = bench.capture()
-    bench.store.will_disturb(saved, ["frozen"], [])
-    bench.publish(saved, hidden=True)
-    entry = bench.begin(target, takes_over=saved)
+    captured, _ = bench.capture()
+    bench.store.will_disturb(captured, ["frozen"], [])
+    saved = bench.publish(captured, hidden=True)
+    entry = bench.begin(target, takes_over=captured)
     (journal,) = bench.store.unfinished(DOT)
     assert (journal.id, journal.paused) == (entry, ("frozen",))
     assert bench.store.commit(DOT, saved).hidden
@@ -121,12 +121,12 @@ def test_an_interrupted_restore_is_finished_by_another_process(stores: Stores, f
     change_everything(dead)
     dead.commit()
     entry = dead.begin(first, move=True)
-    dead.store.restore(entry, DATA, dead.directories)
+    dead.store.restore_subdot(entry, DATA, dead.directories)
     dead.store.close()
     bench = stores.bench(fast_path / "store", data=fast_path / "data", logs=fast_path / "logs")
     (journal,) = bench.store.unfinished(DOT)
     for subdot in bench.directories:
-        bench.store.restore(journal.id, subdot, bench.directories)
+        bench.store.restore_subdot(journal.id, subdot, bench.directories)
     bench.store.sync_restored(journal.id)
     bench.store.end_restore(journal.id)
     check(bench, wanted)
@@ -155,7 +155,7 @@ def test_subdots_are_restored_at_once(bench: Bench, fast_path: Path) -> None:
         (fast_path / f"more{number}/file").write_bytes(b"damage")
     entry = bench.begin(commit)
     with ThreadPoolExecutor(10) as pool:
-        for job in [pool.submit(bench.store.restore, entry, s, bench.directories) for s in bench.directories]:
+        for job in [pool.submit(bench.store.restore_subdot, entry, s, bench.directories) for s in bench.directories]:
             job.result()
     bench.store.sync_restored(entry)
     bench.store.end_restore(entry)
@@ -189,7 +189,7 @@ def test_a_session_can_be_restored_as_recovery_does(bench: Bench) -> None:
     session = bench.store.begin_session(DOT, MAIN_WORKTREE, commit)
     change_everything(bench)
     for subdot in bench.directories:
-        bench.store.restore(session, subdot, bench.directories)
+        bench.store.restore_subdot(session, subdot, bench.directories)
     bench.store.sync_restored(session)
     bench.store.end_restore(session)
     check(bench, wanted)

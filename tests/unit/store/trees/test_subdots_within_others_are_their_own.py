@@ -52,7 +52,7 @@ def test_restoring_the_outer_subdot_leaves_the_inner_one(stores: Stores, fast_pa
     (fast_path / "data/file").write_text("changed")
     (fast_path / "data/pg/table").write_text("changed")
     entry = bench.begin(first)
-    bench.store.restore(entry, DATA, bench.directories)
+    bench.store.restore_subdot(entry, DATA, bench.directories)
     bench.store.sync_restored(entry)
     bench.store.end_restore(entry)
     assert (fast_path / "data/file").read_text() == "outer"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dm_compose.core.names import MAIN_WORKTREE, CommitId, SubdotName
+from dm_compose.core.names import MAIN_WORKTREE, CommitId, EntryId, SubdotName
 from dm_compose.storage.capture import Capture
 from tests.support.stores import DOT, Stores, TreeBench
 from tests.support.trees import describe, differences
@@ -62,24 +62,24 @@ SHAPES: list[Callable[[Path], None]] = [
 ]
 
 
-def restore_root_first(bench: TreeBench, entry: CommitId, subdots: list[SubdotName]) -> None:
+def restore_root_first(bench: TreeBench, entry: EntryId, subdots: list[SubdotName]) -> None:
     for subdot in sorted(subdots, key=lambda s: s != ROOT):
-        bench.store.restore(entry, subdot, bench.directories)
+        bench.store.restore_subdot(entry, subdot, bench.directories)
 
 
-def restore_root_last(bench: TreeBench, entry: CommitId, subdots: list[SubdotName]) -> None:
+def restore_root_last(bench: TreeBench, entry: EntryId, subdots: list[SubdotName]) -> None:
     for subdot in sorted(subdots, key=lambda s: s == ROOT):
-        bench.store.restore(entry, subdot, bench.directories)
+        bench.store.restore_subdot(entry, subdot, bench.directories)
 
 
-def restore_at_once(bench: TreeBench, entry: CommitId, subdots: list[SubdotName]) -> None:
+def restore_at_once(bench: TreeBench, entry: EntryId, subdots: list[SubdotName]) -> None:
     directories = bench.directories
     with ThreadPoolExecutor(8) as pool:
-        for job in [pool.submit(bench.store.restore, entry, subdot, directories) for subdot in subdots]:
+        for job in [pool.submit(bench.store.restore_subdot, entry, subdot, directories) for subdot in subdots]:
             job.result()
 
 
-def restored(bench: TreeBench, target: CommitId, how: Callable[[TreeBench, CommitId, list[SubdotName]], None]) -> None:
+def restored(bench: TreeBench, target: CommitId, how: Callable[[TreeBench, EntryId, list[SubdotName]], None]) -> None:
     entry = bench.begin(target, move=True)
     how(bench, entry, sorted({*bench.directories, *bench.store.commit(DOT, target).subdots}))
     bench.store.sync_restored(entry)
@@ -91,7 +91,7 @@ def restored(bench: TreeBench, target: CommitId, how: Callable[[TreeBench, Commi
     [(restore_root_first, True), (restore_root_last, True), (restore_root_last, False), (restore_at_once, True)],
 )
 def test_whatever_became_of_a_name_in_the_root_every_commit_comes_back(
-    local: Stores, fast_path: Path, how: Callable[[TreeBench, CommitId, list[SubdotName]], None], index: bool
+    local: Stores, fast_path: Path, how: Callable[[TreeBench, EntryId, list[SubdotName]], None], index: bool
 ) -> None:
     outside = fast_path / "store/outside"
     bench = local.trees(fast_path / "store")
@@ -205,13 +205,13 @@ def test_subdots_that_come_and_go_while_a_commit_is_prepared_are_in_it_as_they_a
             original(capture, progress)
 
         monkeypatch.setattr(Capture, "prepare", prepare)
-    commit_id = bench.store.prepare_commit(DOT, MAIN_WORKTREE, directories)
+    entry = bench.store.prepare_commit(DOT, MAIN_WORKTREE, directories)
     if step == "capture":
         change(bench.top)
     wanted, subdots = state(bench), set(bench.directories)
-    bench.store.capture(commit_id)
-    assert bench.store.captured_changes(commit_id, {})
-    commit = bench.publish(commit_id)
+    bench.store.capture(entry)
+    assert bench.store.captured_changes(entry, {})
+    commit = bench.publish(entry)
     assert set(bench.store.commit(DOT, commit).subdots) == subdots
     assert bench.differing(commit) == []
     objects = {p.name for p in (fast_path / "store/objects" / commit).iterdir()}

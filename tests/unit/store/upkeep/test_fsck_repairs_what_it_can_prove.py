@@ -85,13 +85,13 @@ def test_nothing_is_repaired_with_a_file_that_is_written_to_while_it_is_copied(
 ) -> None:
     live = next(f for f in proven(shelf, LOGS) if f.entry.path == "one")
     path = Path(shelf.kept.bench.directories[LOGS]) / "one"
-    original = checking.clone
+    original = checking.copy_file
 
     def late(source: bytes, destination: bytes) -> bool:
         path.write_bytes(b"X" * live.entry.size)
         return original(source, destination)
 
-    monkeypatch.setattr(checking, "clone", late)
+    monkeypatch.setattr(checking, "copy_file", late)
     lose(shelf.root / live.entry.ref)
     (found,) = shelf.check(repair=True).damage
     assert not found.repaired

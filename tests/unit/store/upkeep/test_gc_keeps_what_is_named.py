@@ -16,7 +16,7 @@ from dm_compose.core.names import MAIN_WORKTREE, CommitId
 from dm_compose.state import Database
 from dm_compose.store.local import indexes
 from tests.support.keeping import LONG_AGO, OTHER, TAG, Kept
-from tests.support.stores import DATA, DOT
+from tests.support.stores import DATA, DOT, entry_of
 from tests.support.trees import describe, differences
 from tests.support.worktrees import FEATURE, MASTER, SECOND
 
@@ -66,7 +66,7 @@ def named_by_a_session(kept: Kept) -> tuple[CommitId, Callable[[], object]]:
 
 def named_by_its_own_entry(kept: Kept) -> tuple[CommitId, Callable[[], object]]:
     commit = kept.commit(hidden=True)
-    return commit, lambda: kept.store.abandon(commit)
+    return commit, lambda: kept.store.abandon(entry_of(commit))
 
 
 def named_by_a_descendant(kept: Kept) -> tuple[CommitId, Callable[[], object]]:
@@ -252,7 +252,7 @@ def test_abandoning_a_commit_that_another_dot_has_frees_nothing(kept: Kept) -> N
     commit = kept.aside()
     twice(kept, commit)
     kept.collect()
-    kept.store.abandon(commit)
+    kept.store.abandon(entry_of(commit))
     kept.store.export(OTHER, commit, str(kept.home / "other"))
 
 
@@ -261,7 +261,7 @@ def test_abandoning_a_commit_a_second_time_frees_nothing_that_others_share(kept:
     hidden = kept.aside()
     commit = kept.commit()
     kept.collect()
-    kept.store.abandon(hidden)
+    kept.store.abandon(entry_of(hidden))
     assert set(kept.files()) == kept.needed()
     assert kept.wrong() == set()
     assert kept.commits() >= {commit}

@@ -54,10 +54,10 @@ def test_trees_that_nobody_registered_are_removed(stores: Stores, fast_path: Pat
 
 def test_what_is_in_the_making_is_left_alone(kept: Kept) -> None:
     kept.write("one", b"new")
-    commit_id = kept.bench.prepare()
-    kept.store.capture(commit_id)
+    entry = kept.bench.prepare()
+    kept.store.capture(entry)
     kept.store.collect(soon())
-    kept.note(kept.bench.publish(commit_id))
+    kept.note(kept.bench.publish(entry))
     assert kept.wrong() == set()
 
 
@@ -82,9 +82,9 @@ def test_a_dot_that_is_made_during_gc_loses_nothing(
             made.append(CommitId("0" * 32))
             other.create_dot(dot, tree=True)
             Path(other.make_subdot(dot, MAIN_WORKTREE, DATA), "file").write_bytes(b"n" * 3000)
-            commit = other.prepare_commit(dot, MAIN_WORKTREE, other.tree(dot, MAIN_WORKTREE))
-            other.capture(commit)
-            other.publish(commit, CommitDraft("new", "me"))
+            entry = other.prepare_commit(dot, MAIN_WORKTREE, other.tree(dot, MAIN_WORKTREE))
+            other.capture(entry)
+            commit = other.publish(entry, CommitDraft("new", "me")).id
             made[-1] = commit
             other.add_worktree(Worktree(dot, SECOND, FEATURE, None, tree=True), commit)
 
@@ -122,8 +122,8 @@ def test_gc_while_the_first_commit_of_a_new_dot_is_published_spares_it(
 ) -> None:
     other = local.open(own.home / "store")
     other.create_dot(OTHER)
-    commit = other.prepare_commit(OTHER, MAIN_WORKTREE, own.bench.directories)
-    other.capture(commit)
+    entry = other.prepare_commit(OTHER, MAIN_WORKTREE, own.bench.directories)
+    other.capture(entry)
     database: Any = Bench(other).local._database
     original = database.add_commit
 
@@ -134,6 +134,6 @@ def test_gc_while_the_first_commit_of_a_new_dot_is_published_spares_it(
         original(added)
 
     monkeypatch.setattr(database, "add_commit", late)
-    other.publish(commit, CommitDraft("new", "me"))
+    commit = other.publish(entry, CommitDraft("new", "me")).id
     other.export(OTHER, commit, str(own.home / "other"))
     assert own.store.check({}, repair=False).sound

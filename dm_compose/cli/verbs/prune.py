@@ -1,4 +1,4 @@
-"""`dm-compose prune`: what killed test runs have left."""
+"""`dm-compose prune` removes clones that killed test runs have left."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from dm_compose.errors import EngineError
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @json_option
 def prune(*, dry_run: bool, as_json: bool) -> None:
-    """Remove the clones that killed test runs have left, of any stack: containers, networks, volumes and what the store has.
+    """Remove the clones that killed test runs have left, of any stack, with containers, networks, volumes and files in the store.
 
-    A clone whose test run lives stays, and so does everything that is no clone. The next test run on clones does it, too.
+    A clone whose test run is alive stays, and so does everything that is not a clone. The next test run on clones removes them
+    too.
     """
     from dm_compose.clones.sweep import sweep
 
@@ -26,7 +27,7 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
     if dots.engine is None:
         raise EngineError("no Docker Engine answers", hint="Start Docker, or check DOCKER_HOST.")
     with dots.store() as store:
-        found = sweep(dots.engine, store, dots.listener, thorough=True, dry_run=dry_run)
+        found = sweep(dots.engine, store, dots.variables, dots.listener, thorough=True, dry_run=dry_run)
     if as_json:
         print_json({"dry_run": dry_run, "clones": found})
         return
