@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from tests.support.capabilities import capabilities, missing_required
+
+
+def pytest_configure() -> None:
+    # A shell without job control has its background commands ignore ^C. Their children inherit that, and tests interrupt some.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> list[str]:
