@@ -158,7 +158,7 @@ def test_down_with_volumes_says_and_keeps_what_is_not_committed(cache_only: Test
     cache_only.redis().save()
     done = cache_only.dm("down", "-v")
     assert "cache" in done.stderr
-    assert "not committed" in done.stderr
+    assert "removes uncommitted changes: cache" in done.stderr
     assert volumes_of(cache_only) == set()
     kept = done.stderr.split("reset --hard ")[1].split("`")[0]
     cache_only.dm("reset", "--hard", kept)
