@@ -440,6 +440,7 @@ def words(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "Engine", lambda: bench.engine)
     monkeypatch.setattr(service, "engine_answers", lambda _: True)
     monkeypatch.setattr(service, "keeper", Background)
+    monkeypatch.delenv("DM_HOME", raising=False)
     monkeypatch.setenv("DM_DRIVER", DRIVER)
     monkeypatch.setenv("DM_PLUGINS", str(bench.engine.plugins))
 
@@ -449,7 +450,7 @@ def dm(*arguments: str) -> tuple[int, str, str]:
     codes: list[int] = []
 
     @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-    @click.argument("rest", nargs=-1, type=cluster_verbs.click.UNPROCESSED)
+    @click.argument("rest", nargs=-1, type=click.UNPROCESSED)
     def entry(rest: tuple[str, ...]) -> None:
         codes.append(run(lambda: cli.main(["cluster", *rest], prog_name="dm", standalone_mode=False), list(rest)))
 
