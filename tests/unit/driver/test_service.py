@@ -15,13 +15,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+import click
 import pytest
 from click.testing import CliRunner
 
 import dm_compose
 from dm_compose import process
+from dm_compose.cli.dm_group import cli
 from dm_compose.cli.main import run
-from dm_compose.cli.verbs import cluster as cluster_verbs
 from dm_compose.core.containers import Container, EngineFacts, Image, Mount, Volume
 from dm_compose.core.events import Event
 from dm_compose.core.variables import Variables
@@ -439,6 +440,7 @@ def words(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "Engine", lambda: bench.engine)
     monkeypatch.setattr(service, "engine_answers", lambda _: True)
     monkeypatch.setattr(service, "keeper", Background)
+    monkeypatch.delenv("DM_HOME", raising=False)
     monkeypatch.setenv("DM_DRIVER", DRIVER)
     monkeypatch.setenv("DM_PLUGINS", str(bench.engine.plugins))
 
@@ -447,12 +449,10 @@ def dm(*arguments: str) -> tuple[int, str, str]:
     """Run `dm cluster` as its entry point does."""
     codes: list[int] = []
 
-    @cluster_verbs.click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
-    @cluster_verbs.click.argument("rest", nargs=-1, type=cluster_verbs.click.UNPROCESSED)
+    @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+    @click.argument("rest", nargs=-1, type=click.UNPROCESSED)
     def entry(rest: tuple[str, ...]) -> None:
-        codes.append(
-            run(lambda: cluster_verbs.cluster.main(list(rest), prog_name="dm cluster", standalone_mode=False), list(rest))
-        )
+        codes.append(run(lambda: cli.main(["cluster", *rest], prog_name="dm", standalone_mode=False), list(rest)))
 
     done = CliRunner().invoke(entry, list(arguments), catch_exceptions=False)
     return codes[0], done.stdout, done.stderr
