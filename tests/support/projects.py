@@ -38,6 +38,20 @@ _NOT_YET = (
 )
 
 
+class RedisClient(redis.Redis):
+    """Has a connection per command, closed with its answer.
+
+    A client of the library refers to itself, so a forgotten one is closed when the garbage collector comes: to the witness of a
+    later test that is a packet from outside.
+    """
+
+    def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().execute_command(*arguments, **options)
+        finally:
+            self.connection_pool.disconnect()
+
+
 def eventually(check: Callable[[], T], what: str, timeout_s: float = 30.0) -> T:
     """Return what `check` returns once it is true and raises nothing; AssertionError names what was waited for."""
     deadline = time.monotonic() + timeout_s
@@ -229,7 +243,7 @@ class TestProject:
             return cursor.fetchall() if cursor.description else []
 
     def redis(self, service: str = "cache") -> redis.Redis:
-        return redis.Redis(self.address(service), decode_responses=True, socket_timeout=10)
+        return RedisClient(self.address(service), decode_responses=True, socket_timeout=10)
 
     def wait_ready(self) -> None:
         """Wait until Postgres and Redis answer, where the project has them."""

@@ -19,7 +19,7 @@ from dm_compose.core.containers import Container
 from dm_compose.engine import EVENTS_KEPT, Engine
 from dm_compose.untouched.reach import way_in
 from dm_compose.untouched.witness import Witness
-from tests.support.projects import LABEL, Run, eventually
+from tests.support.projects import LABEL, RedisClient, Run, eventually
 
 pytestmark = pytest.mark.engine
 
@@ -79,7 +79,7 @@ class Bench:
         return self.look(handle).addresses[0]
 
     def redis(self, handle: Handle) -> redis.Redis:
-        return redis.Redis(self.address(handle), decode_responses=True, socket_timeout=10)
+        return RedisClient(self.address(handle), decode_responses=True, socket_timeout=10)
 
     def note(self, handle: Handle) -> str:
         with self.redis(handle) as client:
