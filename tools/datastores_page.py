@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dm_compose.core.containers import Image
-from dm_compose.datastores import Datastore, Service
+from dm_compose.datastores import Datastore, ServiceFacts
 from dm_compose.datastores.registry import Registry
 from dm_compose.plugins import Plugins
 
@@ -84,7 +84,7 @@ def data(datastore: Datastore) -> str:
     """Return the data paths of its images without any settings, then the rule of its function."""
     images: dict[tuple[str, ...], list[str]] = {}
     for pattern in datastore.images:
-        images.setdefault(datastore.data_paths(Service(Image(example(pattern)))), []).append(pattern)
+        images.setdefault(datastore.data_paths(ServiceFacts(Image(example(pattern)))), []).append(pattern)
     usual, *others = sorted(images, key=lambda paths: -len(images[paths]))
     parts = [listed(usual) or "none on disk", *(f"{listed(paths)} in {listed(images[paths])}" for paths in others)]
     rule = first_paragraph(datastore.data) if callable(datastore.data) else OF_VENDOR

@@ -1,4 +1,4 @@
-"""The tree of a subdot as data: one Entry per path, a Manifest for a whole tree.
+"""The tree of a subdot as data: one TreeEntry per path, a Manifest for a whole tree.
 
 Paths are relative and use '/'. The root directory itself has the path '' and is an entry like any other: a database refuses
 to start when its directory has lost its owner or mode. Bytes of a name that are not UTF-8 are kept as surrogate escapes
@@ -23,7 +23,7 @@ _BEFORE_ENTRIES = b',"entries":'
 Xattrs = tuple[tuple[str, str], ...]
 
 
-class Entry(NamedTuple):
+class TreeEntry(NamedTuple):
     """One path of a tree.
 
     The meaning of `ref` depends on the kind. A file has the id of its object, or UNKNOWN while nobody has compared the two. A
@@ -44,14 +44,14 @@ class Entry(NamedTuple):
     xattrs: Xattrs = ()
 
 
-def entry_from_row(row: list[Any]) -> Entry:
-    """Build an Entry from its JSON array."""
+def entry_from_row(row: list[Any]) -> TreeEntry:
+    """Build an TreeEntry from its JSON array."""
     *head, xattrs = row
-    return Entry._make([*head, tuple((name, value) for name, value in xattrs)])
+    return TreeEntry._make([*head, tuple((name, value) for name, value in xattrs)])
 
 
-def entry_to_row(entry: Entry) -> list[Any]:
-    """Return the JSON array of an Entry: its fields in order, `xattrs` as a list of pairs."""
+def entry_to_row(entry: TreeEntry) -> list[Any]:
+    """Return the JSON array of an TreeEntry: its fields in order, `xattrs` as a list of pairs."""
     return [*entry[:-1], [list(pair) for pair in entry.xattrs]]
 
 
@@ -59,10 +59,10 @@ def entry_to_row(entry: Entry) -> list[Any]:
 class Manifest:
     """A whole tree: its entries by path, in walk order. The root comes first, and a directory before its contents."""
 
-    entries: dict[str, Entry]
+    entries: dict[str, TreeEntry]
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> Manifest:
+    def of(cls, entries: Iterable[TreeEntry]) -> Manifest:
         """Build a manifest from entries in walk order."""
         return cls({entry.path: entry for entry in entries})
 

@@ -10,12 +10,12 @@ from typing import Protocol
 
 from dm_compose.core.containers import Image
 
-Probe = Callable[[str, int, float], bool]
+ReadinessProbe = Callable[[str, int, float], bool]
 """`probe(host, port, timeout_s)` returns whether the server answers its own protocol. An OSError means no."""
 
 
 @dataclass(frozen=True)
-class Service:
+class ServiceFacts:
     """The facts about one service: its image, its environment (the image's and the compose file's) and its command line."""
 
     image: Image
@@ -42,7 +42,7 @@ class Running(Protocol):
     """A running datastore, as a quiesce hook sees it."""
 
     @property
-    def service(self) -> Service:
+    def service(self) -> ServiceFacts:
         """The service that it runs."""
 
     @property
@@ -122,9 +122,9 @@ class Datastore:
 
     name: str
     images: tuple[str, ...]
-    data: tuple[str, ...] | Callable[[Service], tuple[str, ...]]
-    port: int | Callable[[Service], int] = 0
-    ready: Probe | None = None
+    data: tuple[str, ...] | Callable[[ServiceFacts], tuple[str, ...]]
+    port: int | Callable[[ServiceFacts], int] = 0
+    ready: ReadinessProbe | None = None
     volatile: tuple[str, ...] = ()
     own_files: tuple[str, ...] = ()
     not_data: Mapping[str, str] = field(default_factory=dict)
@@ -138,15 +138,15 @@ class Datastore:
     relaxed: Relaxed | None = None
     tried: tuple[str, ...] = ()
 
-    def data_paths(self, service: Service) -> tuple[str, ...]:
+    def data_paths(self, service: ServiceFacts) -> tuple[str, ...]:
         """Return the container paths that hold this service's data."""
         return self.data(service) if callable(self.data) else self.data
 
-    def port_of(self, service: Service) -> int:
+    def port_of(self, service: ServiceFacts) -> int:
         """Return the port that this service listens on."""
         return self.port(service) if callable(self.port) else self.port
 
-    def version(self, service: Service) -> str | None:
+    def version(self, service: ServiceFacts) -> str | None:
         """Return the part of the version that data files depend on; None if it cannot be found out."""
         candidates = [service.environment.get(name) or service.image.environment.get(name, "") for name in self.version_from]
         matches = [re.match(r"(?:\d+:)?v?(\d+(?:\.\d+)*)", text) for text in candidates]

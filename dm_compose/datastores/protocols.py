@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
-from dm_compose.datastores.base import Probe
+from dm_compose.datastores.base import ReadinessProbe
 
 _MAX_ANSWER = 4096
 
@@ -41,7 +41,7 @@ def accepts(host: str, port: int, timeout_s: float) -> bool:
     return True
 
 
-def http(path: str, *, below: int = 400) -> Probe:
+def http(path: str, *, below: int = 400) -> ReadinessProbe:
     """Return a probe that wants an HTTP status from 200 to `below` for GET `path`."""
 
     def probe(host: str, port: int, timeout_s: float) -> bool:
@@ -108,7 +108,7 @@ def http_call(
         raise
 
 
-def http_or_https(path: str, *, below: int = 400, also: Collection[int] = ()) -> Probe:
+def http_or_https(path: str, *, below: int = 400, also: Collection[int] = ()) -> ReadinessProbe:
     """Return a probe that wants an HTTP status from 200 to `below`, or one of `also`, for GET `path`; through TLS if needed."""
 
     def probe(host: str, port: int, timeout_s: float) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dm_compose.datastores import builtin
-from dm_compose.datastores.base import Datastore, Resume, Running, Service
+from dm_compose.datastores.base import Datastore, Resume, Running, ServiceFacts
 from dm_compose.plugins import Blame, Plugins, plugins
 
 
@@ -38,7 +38,7 @@ class Registry:
         """Return the names of all datastores, sorted."""
         return sorted(self._by_name)
 
-    def find(self, service: Service) -> Datastore | None:
+    def find(self, service: ServiceFacts) -> Datastore | None:
         """Return the datastore that a service runs; None for anything else.
 
         Three things are tried in this order, each against the latest registration first: the patterns against the whole

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dm_compose.core.project import Project
-from dm_compose.datastores import Datastore, Service
+from dm_compose.datastores import Datastore, ServiceFacts
 
 _CLIENT = re.compile(
     r"psql|pg_(dump|dumpall|restore|isready)|createdb|mysql(dump|admin|import|sh)?|mariadb-(dump|admin|import)|cqlsh|nodetool|etcdctl"
@@ -29,7 +29,7 @@ _SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh"))
 _SEPARATORS = frozenset(";&|()\n")
 
 
-def task_of(facts: Service, datastore: Datastore | None, *, ends: bool) -> str:
+def task_of(facts: ServiceFacts, datastore: Datastore | None, *, ends: bool) -> str:
     """Return why a service's own data directories are no state; '' means that they are.
 
     `ends` says that another service waits for the end of this one.

@@ -12,7 +12,7 @@ from typing import Any
 
 from dm_compose.core.names import DotName, SubdotName
 from dm_compose.core.plain import to_plain
-from dm_compose.datastores import Datastore, Service
+from dm_compose.datastores import Datastore, ServiceFacts
 
 
 class Kind(enum.Enum):
@@ -61,7 +61,7 @@ class PlannedService:
     any.
     """
 
-    facts: Service
+    facts: ServiceFacts
     datastore: Datastore | None
     told: bool = False
     port: int | None = None

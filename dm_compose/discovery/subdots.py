@@ -10,7 +10,7 @@ from dm_compose.core.containers import Image
 from dm_compose.core.names import DotName, SubdotName
 from dm_compose.core.project import ComposeService, ComposeVolume, Project
 from dm_compose.core.volumes import DRIVER
-from dm_compose.datastores import Datastore, Service
+from dm_compose.datastores import Datastore, ServiceFacts
 from dm_compose.datastores.registry import Registry
 from dm_compose.discovery.client_services import awaited_to_end, other_program, task_of
 from dm_compose.discovery.mount_rules import NEVER_STATE, bind_reason, is_aside, related, tidy, volume_reason
@@ -104,7 +104,7 @@ def _identity(project: Project, candidate: _Candidate) -> str:
 
 def plan_service(service: ComposeService, image: Image, settings: Settings, registry: Registry) -> PlannedService:
     """Return the service with the datastore that the compose file names, or else the one that its image tells."""
-    facts = Service(image, {**image.environment, **service.environment}, service.command or image.command)
+    facts = ServiceFacts(image, {**image.environment, **service.environment}, service.command or image.command)
     port = settings.ports.get(service.name)
     told = settings.engines.get(service.name)
     if told is not None:
@@ -112,7 +112,7 @@ def plan_service(service: ComposeService, image: Image, settings: Settings, regi
     return PlannedService(facts, running_datastore(facts, registry, port), port=port)
 
 
-def running_datastore(facts: Service, registry: Registry, port: int | None = None) -> Datastore | None:
+def running_datastore(facts: ServiceFacts, registry: Registry, port: int | None = None) -> Datastore | None:
     """Return the datastore that a service runs by its image and command, None where it runs only a client or none.
 
     `port`, if given, replaces the datastore's usual port.

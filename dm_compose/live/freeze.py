@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 
 from dm_compose.core.at_once import at_once
 from dm_compose.core.events import Event
-from dm_compose.datastores import Service
+from dm_compose.datastores import ServiceFacts
 from dm_compose.datastores.base import Resume
 from dm_compose.engine import Engine
 from dm_compose.engine.endpoints import endpoints
@@ -31,7 +31,7 @@ class _Running:
     port: int
 
     @property
-    def service(self) -> Service:
+    def service(self) -> ServiceFacts:
         return self.member.service
 
     def run(self, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None) -> tuple[int, str]:

@@ -10,7 +10,7 @@ from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener
 from dm_compose.core.names import ROOT_SUBDOT, SubdotName
 from dm_compose.core.volumes import VolumeName
-from dm_compose.datastores import Service
+from dm_compose.datastores import ServiceFacts
 from dm_compose.datastores.registry import registry
 from dm_compose.discovery.stack_plan import Kind, PlannedService, StackPlan, Subdot
 from dm_compose.discovery.subdots import running_datastore
@@ -35,11 +35,11 @@ def make_member(
     `planned` is the container's service, if it has one; without it the container's image alone tells.
     """
     if planned is not None and planned.facts.image.digest == container.image.digest:
-        service = Service(planned.facts.image, container.environment, container.command)
+        service = ServiceFacts(planned.facts.image, container.environment, container.command)
         datastore = planned.datastore
     else:
         image = engine.image(container.image.digest) or container.image
-        service = Service(replace(image, reference=container.image.reference), container.environment, container.command)
+        service = ServiceFacts(replace(image, reference=container.image.reference), container.environment, container.command)
         if planned is None:
             datastore = registry().find(service)
         elif planned.told:

@@ -6,7 +6,7 @@ import time
 
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event, Listener
-from dm_compose.datastores.base import Probe
+from dm_compose.datastores.base import ReadinessProbe
 from dm_compose.engine import Engine
 from dm_compose.engine.endpoints import endpoints
 from dm_compose.errors import NotReadyError
@@ -49,7 +49,7 @@ def await_all(live: LiveWorktree, timeout_s: float) -> None:
             await_ready(live.engine, member, live.listener, timeout_s)
 
 
-def _poll_protocol(engine: Engine, container: Container, probe: Probe, port: int, what: str, deadline: float) -> None:
+def _poll_protocol(engine: Engine, container: Container, probe: ReadinessProbe, port: int, what: str, deadline: float) -> None:
     checked = time.monotonic()
     while True:
         for host, at_port in endpoints(engine, container, port):

@@ -10,7 +10,7 @@ from dm_compose.core.containers import Container
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, CommitId, DotName, SubdotName, WorktreeName
 from dm_compose.core.tree import TreeDiff
-from dm_compose.datastores import Datastore, Service
+from dm_compose.datastores import Datastore, ServiceFacts
 from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.engine import Engine
 from dm_compose.live.access import Access
@@ -29,7 +29,7 @@ class Member:
     """
 
     container: Container
-    service: Service
+    service: ServiceFacts
     datastore: Datastore | None
     mounts: Mapping[SubdotName, bool]
     port: int = 0

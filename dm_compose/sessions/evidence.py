@@ -14,7 +14,7 @@ from dm_compose.live.locks import locked
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.commit import make_commit
 
-BRANCHES = "failed"
+FAILED_BRANCHES = "failed"
 _LONGEST = 110  # characters of a branch's name on a remote, where a slash takes two of the 128 characters of a tag
 
 
@@ -55,7 +55,7 @@ def keep_evidence(live: LiveWorktree, lasting: DotName, start: Commit, failure: 
         if lasting != live.dot:
             held.enter_context(locked(store, lasting, live.listener))
         branches = store.branches(lasting)
-        kept = [commit for name, commit in branches.items() if name.startswith(f"{BRANCHES}/{failure.run}/")]
+        kept = [commit for name, commit in branches.items() if name.startswith(f"{FAILED_BRANCHES}/{failure.run}/")]
         if len(kept) >= limits.commits:
             return Evidence(None, f"this run has kept {limits.commits} states already")
         changed = live.diff(start.id, {}, 0)
@@ -79,7 +79,7 @@ def failed_branch(failure: Failure, taken: Collection[str]) -> RefName:
     """
     words = re.sub(r"[^A-Za-z0-9_./-]+", "-", failure.test.replace("::", "/"))
     words = "/".join(part for piece in words.split("/") if (part := re.sub(r"\.\.+", ".", piece).strip(".-")))
-    start, number = f"{BRANCHES}/{failure.run}/", 1
+    start, number = f"{FAILED_BRANCHES}/{failure.run}/", 1
     while True:
         ending = f"-{number}" if number > 1 else ""
         name = f"{start}{_shortened(words or 'test', _LONGEST - _cost(start + ending))}{ending}"

@@ -20,7 +20,7 @@ from dm_compose.sharing.named_remotes import Remotes
 from dm_compose.sharing.remote_ref import RemoteRef
 from dm_compose.sharing.seed_key import ContentKey, content_key
 from dm_compose.sharing.up_from import (
-    Found,
+    Fetched,
     UpOptions,
     fetch_commit,
     fetch_images,
@@ -81,7 +81,7 @@ def seed(stack: Stack, remotes: Remotes, request: SeedRequest, options: UpOption
     if (here := _here(remotes, stack, key)) is not None:
         outcome, commit = Outcome.HERE, here
         why.append("the store has a seed with this key")
-        put_and_start(stack, remotes, source, Found(here, Relation.SAME), options, began)
+        put_and_start(stack, remotes, source, Fetched(here, Relation.SAME), options, began)
         if request.push:
             pushed = _push_again(stack, remotes, request, key, source, why)
     elif _may_be_there(remotes, source, why):
@@ -99,7 +99,7 @@ def seed(stack: Stack, remotes: Remotes, request: SeedRequest, options: UpOption
                 found = _fetch(stack, remotes, source, key)
                 outcome, commit = Outcome.PULLED, found.commit
                 why.append("somebody else has pushed one meanwhile, which is taken instead")
-                put_and_start(stack, remotes, source, Found(commit, Relation.BEHIND, found.received_bytes), options, began)
+                put_and_start(stack, remotes, source, Fetched(commit, Relation.BEHIND, found.received_bytes), options, began)
     return Seeded(key, outcome, commit, pushed, tuple(why), time.monotonic() - began)
 
 
@@ -112,7 +112,7 @@ def _here(remotes: Remotes, stack: Stack, key: ContentKey) -> Commit | None:
     return next((commit for commit in log if commit.metadata.get(METADATA) == key.key), None)
 
 
-def _fetch(stack: Stack, remotes: Remotes, source: RemoteRef, key: ContentKey) -> Found:
+def _fetch(stack: Stack, remotes: Remotes, source: RemoteRef, key: ContentKey) -> Fetched:
     """Get the seed from the remote. DivergedError if somebody has pushed something else to its branch."""
     found = fetch_commit(stack, remotes, source)
     if found.commit.metadata.get(METADATA) != key.key:

@@ -22,12 +22,12 @@ from dm_compose.errors import NotFoundError, UsageError
 from dm_compose.storage.system import file_errors
 
 FORMAT = 1
-BRANCHES = "seed"
+SEED_BRANCHES = "seed"
 _DIGITS = 32
 
 
 @dataclass(frozen=True)
-class Part:
+class KeySource:
     """One source of a key. `kind` is architecture, subdot, files or text. `digest` changes when the source does."""
 
     kind: str
@@ -40,12 +40,12 @@ class ContentKey:
     """A key, and its sources."""
 
     key: str
-    parts: tuple[Part, ...]
+    parts: tuple[KeySource, ...]
 
     @property
     def branch(self) -> RefName:
         """The branch that a seed with this key has on a remote."""
-        return RefName(f"{BRANCHES}/{self.key}")
+        return RefName(f"{SEED_BRANCHES}/{self.key}")
 
 
 def content_key(stack: Stack, globs: Sequence[str], text: str = "") -> ContentKey:
@@ -57,16 +57,16 @@ def content_key(stack: Stack, globs: Sequence[str], text: str = "") -> ContentKe
     """
     if not globs and not text:
         raise UsageError("a key needs something to be made from", hint="For example: --key-from 'migrations/**'")
-    parts = [Part("architecture", stack.facts.engine.facts().architecture, "")]
+    parts = [KeySource("architecture", stack.facts.engine.facts().architecture, "")]
     for subdot in sorted(stack.facts.plan.subdots, key=lambda s: s.name):
         service = stack.facts.project.services[subdot.services[0]]
         identity = (
             _identity(stack, service) if subdot.engine is not None else ""
         )  # an application's image changes all the time, so it does not count
-        parts.append(Part("subdot", f"{subdot.name} ({service.name}:{subdot.path})", identity))
+        parts.append(KeySource("subdot", f"{subdot.name} ({service.name}:{subdot.path})", identity))
     directory = stack.compose.directory()
     parts += [_files(directory, pattern) for pattern in sorted(set(globs))]
-    parts += [Part("text", text, "")] if text else []
+    parts += [KeySource("text", text, "")] if text else []
     document = json.dumps([FORMAT, *([p.kind, p.name, p.digest] for p in parts)], separators=(",", ":"))
     return ContentKey(hashlib.sha256(document.encode()).hexdigest()[:_DIGITS], tuple(parts))
 
@@ -98,7 +98,7 @@ def _pulled(image: Image) -> str | None:
     return next(iter(named or [digest for _, _, digest in digests]), None)
 
 
-def _files(directory: Path, pattern: str) -> Part:
+def _files(directory: Path, pattern: str) -> KeySource:
     if os.path.isabs(pattern):
         raise UsageError(f"--key-from {pattern} does not start from the project's directory", hint=f"Here that is {directory}.")
     with file_errors(f"reading the files that {pattern} matches"):
@@ -110,7 +110,7 @@ def _files(directory: Path, pattern: str) -> Part:
             hint="Quote it, so that the shell does not expand it.",
         )
     digest = hashlib.sha256(json.dumps(found, separators=(",", ":")).encode()).hexdigest()
-    return Part("files", f"{pattern} ({len(found)})", digest)
+    return KeySource("files", f"{pattern} ({len(found)})", digest)
 
 
 def _matching(directory: Path, pattern: str) -> Iterator[str]:

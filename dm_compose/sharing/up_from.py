@@ -41,7 +41,7 @@ _STARTING = "starting"
 
 
 @dataclass(frozen=True)
-class Found:
+class Fetched:
     """A commit that is in the store now, and its relation to the local branch of the same name (NEW if there is none)."""
 
     commit: Commit
@@ -111,7 +111,7 @@ def fetch_images(stack: Stack) -> None:
 # Fetch
 
 
-def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Found:
+def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Fetched:
     """Get one commit into the stack's dot, which is made if need be. No branch moves, and the reflog names the commit.
 
     The commit's ancestors come along only if the local branch has all of its own. If the commit is named by its id and is in the
@@ -121,7 +121,7 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Found:
         dot, worktree = stack.identity(store)
         exists = store.has_dot(dot)
         if isinstance(source.ref, CommitId) and exists and store.exchange().has_commit(dot, source.ref):
-            return Found(store.commit(dot, source.ref), Relation.SAME)
+            return Fetched(store.commit(dot, source.ref), Relation.SAME)
         head = store.branches(dot).get(RefName(source.ref)) if exists else None
         whole = head is not None and not any(c.shallow for c in store.log(dot, head))
         with (
@@ -138,7 +138,7 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Found:
                 with locked(store, dot, stack.listener):
                     got.publish()
                     store.note(dot, worktree, f"fetch {source}", got.report.head)
-            return Found(store.commit(dot, got.report.head), relation, got.report.received_bytes)
+            return Fetched(store.commit(dot, got.report.head), relation, got.report.received_bytes)
 
 
 def commit_for_tests(stack: Stack, source: RemoteRef) -> CommitId:
@@ -150,7 +150,7 @@ def commit_for_tests(stack: Stack, source: RemoteRef) -> CommitId:
 # Fill and start
 
 
-def put_and_start(stack: Stack, remotes: Remotes, source: RemoteRef, found: Found, options: UpOptions, began: float) -> Filling:
+def put_and_start(stack: Stack, remotes: Remotes, source: RemoteRef, found: Fetched, options: UpOptions, began: float) -> Filling:
     """Put a commit of the store into the volumes, start the stack on it and wait until it is ready. See `up_from`."""
     with stack.live(lock=True, make_volumes=True) as live:
         branch = _branch_for(live, source.ref, found.commit)
@@ -177,7 +177,7 @@ def start(stack: Stack, options: UpOptions) -> None:
 
 
 def _put(
-    live: LiveWorktree, stack: Stack, branch: RefName, found: Found, options: UpOptions
+    live: LiveWorktree, stack: Stack, branch: RefName, found: Fetched, options: UpOptions
 ) -> tuple[tuple[SubdotName, ...], CommitId | None]:
     """Put a commit into the volumes unless it is there.
 

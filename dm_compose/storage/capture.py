@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from dm_compose.core.at_once import at_once
-from dm_compose.core.tree import FILE, UNKNOWN, Entry, Manifest
+from dm_compose.core.tree import FILE, UNKNOWN, Manifest, TreeEntry
 from dm_compose.errors import DamagedError
 from dm_compose.storage.contents import differing_bytes, patch
 from dm_compose.storage.objects import Batch, ObjectStore
@@ -148,5 +148,5 @@ def same_contents(store: ObjectStore, ref: str, path: bytes) -> bool:
         os.close(object_fd)
 
 
-def _stamp(found: FoundPath) -> tuple[int, int, int, Entry]:
+def _stamp(found: FoundPath) -> tuple[int, int, int, TreeEntry]:
     return found.inode, found.ctime_ns, found.entry.size, found.entry

@@ -7,15 +7,15 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from dm_compose.core.tree import DIRECTORY, FILE, Change, Entry, TreeDiff
+from dm_compose.core.tree import DIRECTORY, FILE, Change, TreeDiff, TreeEntry
 from dm_compose.storage.contents import differing_bytes
 
-Opener = Callable[[Entry], int]
+Opener = Callable[[TreeEntry], int]
 
 
 def diff_trees(
-    old: Mapping[str, Entry],
-    new: Mapping[str, Entry],
+    old: Mapping[str, TreeEntry],
+    new: Mapping[str, TreeEntry],
     open_old: Opener | None = None,
     open_new: Opener | None = None,
     *,
@@ -67,13 +67,13 @@ def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     return lambda path: compiled.match(path) is not None
 
 
-def _whole(path: str, before: Entry | None, after: Entry | None) -> Change:
+def _whole(path: str, before: TreeEntry | None, after: TreeEntry | None) -> Change:
     entry = before or after
     assert entry is not None
     return Change(path, "removed" if after is None else "added", entry.size, entry.size)
 
 
-def _compare(before: Entry, after: Entry, open_old: Opener, open_new: Opener) -> Change | None:
+def _compare(before: TreeEntry, after: TreeEntry, open_old: Opener, open_new: Opener) -> Change | None:
     old_fd = open_old(before)
     try:
         try:
@@ -91,7 +91,7 @@ def _compare(before: Entry, after: Entry, open_old: Opener, open_new: Opener) ->
     return Change(after.path, "metadata", after.size, 0) if _meaning(before) != _meaning(after) else None
 
 
-def _meaning(entry: Entry) -> tuple[object, ...]:
+def _meaning(entry: TreeEntry) -> tuple[object, ...]:
     """Return the parts of an entry, besides a file's contents, whose change counts. Time stamps are not among them, because
     datastores touch files without changing them.
     """

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from dm_compose.core.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Entry, Manifest, Restored
+from dm_compose.core.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Manifest, Restored, TreeEntry
 from dm_compose.storage.contents import copy_file, patch, reflink_onto
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.scan import FoundPath, Tree, join, proving, scan
@@ -29,8 +29,8 @@ class TreePlan:
 
     target: Manifest
     remove: list[str] = field(default_factory=list)
-    create: list[Entry] = field(default_factory=list)
-    rewrite: list[Entry] = field(default_factory=list)
+    create: list[TreeEntry] = field(default_factory=list)
+    rewrite: list[TreeEntry] = field(default_factory=list)
     metadata: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
@@ -87,7 +87,7 @@ def _kept_paths(tree: Tree, target: Manifest) -> set[str]:
     return kept
 
 
-def _names_by_first(entries: dict[str, Entry]) -> dict[str, set[str]]:
+def _names_by_first(entries: dict[str, TreeEntry]) -> dict[str, set[str]]:
     names: dict[str, set[str]] = defaultdict(set)
     for entry in entries.values():
         if entry.kind == HARDLINK:
@@ -110,7 +110,7 @@ def _around(target: Manifest, without: Collection[str], above: Collection[str]) 
     Entries at these paths are left out, and so are entries at the paths `above` them that are no directories, together with
     everything below. A file whose first name is left out goes on under its next one.
     """
-    dropped: dict[str, Entry] = {}
+    dropped: dict[str, TreeEntry] = {}
     for path, entry in target.entries.items():
         if path in without or (path in above and entry.kind != DIRECTORY) or (dropped and _parent(path) in dropped):
             dropped[path] = entry
@@ -193,7 +193,7 @@ def _remove_socket(path: bytes) -> None:
             os.unlink(path)
 
 
-def _make_special(root: str, entry: Entry) -> None:
+def _make_special(root: str, entry: TreeEntry) -> None:
     path = join(root, entry.path)
     if entry.kind == DIRECTORY:
         os.mkdir(path, 0o700)
@@ -207,7 +207,7 @@ def _make_special(root: str, entry: Entry) -> None:
         os.mknod(path, kind | 0o600, os.makedev(int(major), int(minor)))
 
 
-def _rewrite(store: ObjectStore, root: str, entry: Entry) -> int:
+def _rewrite(store: ObjectStore, root: str, entry: TreeEntry) -> int:
     """Give an existing file the contents of its object. Return the number of bytes that differed, or the file's size if nobody
     has compared them.
     """
@@ -225,7 +225,7 @@ def _rewrite(store: ObjectStore, root: str, entry: Entry) -> int:
         os.close(object_fd)
 
 
-def _apply_metadata(path: bytes, entry: Entry) -> None:
+def _apply_metadata(path: bytes, entry: TreeEntry) -> None:
     """Set the owner first, because chown clears set-id bits and capabilities. Set extended attributes after the mode, because
     chmod changes ACLs. Times come last.
     """

@@ -24,7 +24,7 @@ from dm_compose.core.tree import (
     HARDLINK,
     SYMLINK,
     UNKNOWN,
-    Entry,
+    TreeEntry,
     entry_from_row,
     entry_to_row,
 )
@@ -48,7 +48,7 @@ class FoundPath(NamedTuple):
     `ctime_ns` is RACY if a later write could leave the same time stamps, so that they prove nothing.
     """
 
-    entry: Entry
+    entry: TreeEntry
     inode: int
     ctime_ns: int
     links: int
@@ -58,12 +58,12 @@ Tree = dict[str, FoundPath]
 
 
 def to_bytes(path: str) -> bytes:
-    """Return the path of an Entry in the file system's bytes."""
+    """Return the path of an TreeEntry in the file system's bytes."""
     return path.encode("utf-8", "surrogateescape")
 
 
 def join(root: str, path: str) -> bytes:
-    """Return the full path of an Entry below `root`, in the file system's bytes."""
+    """Return the full path of an TreeEntry below `root`, in the file system's bytes."""
     return to_bytes(f"{root}/{path}") if path else to_bytes(root)
 
 
@@ -159,7 +159,7 @@ def _found(
         return FoundPath(old.entry, info.st_ino, ctime, info.st_nlink)
     size = info.st_size if kind == FILE else 0
     xattrs = read_xattrs(full) if kind != HARDLINK else ()
-    entry = Entry(path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns, size, ref, xattrs)
+    entry = TreeEntry(path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns, size, ref, xattrs)
     return FoundPath(entry, info.st_ino, ctime, info.st_nlink)
 
 

@@ -18,7 +18,7 @@ PART_BYTES = 1 << 20
 ZEROS_BYTES = 64 << 10  # a run of zeros of this size becomes a hole
 
 
-class Run(NamedTuple):
+class ByteRange(NamedTuple):
     """A range of a file. `zero` says that it holds nothing but zeros."""
 
     offset: int
@@ -27,7 +27,7 @@ class Run(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
+class ObjectPart:
     """A part of an object of `size` bytes, up to the offset `end`.
 
     `runs` are (offset, bytes) in order. Between them are zeros, either holes or written ones.
@@ -47,7 +47,7 @@ class Difference:
 
     size: int
     sha256: str
-    runs: tuple[Run, ...]
+    runs: tuple[ByteRange, ...]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Exchange(Protocol):
     def present(self, refs: Set[str]) -> set[str]:
         """Return those objects and manifests that the store has."""
 
-    def part(self, ref: str, offset: int) -> Part:
+    def part(self, ref: str, offset: int) -> ObjectPart:
         """Return the next PART_BYTES of an object's data from `offset` on. Runs of ZEROS_BYTES zeros are left out."""
 
     def read(self, ref: str, ranges: Sequence[tuple[int, int]]) -> bytes:
@@ -142,7 +142,7 @@ class Staging(Protocol):
         Those with other contents are removed.
         """
 
-    def start(self, ref: str, size: int, base: str | None, zeros: Sequence[Run], *, take: bool = False) -> None:
+    def start(self, ref: str, size: int, base: str | None, zeros: Sequence[ByteRange], *, take: bool = False) -> None:
         """Begin an object of `size` bytes.
 
         Without a `base` it is one hole. With one it begins as a copy of that object, cut or extended to `size`; the base is in

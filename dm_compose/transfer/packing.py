@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from dm_compose.errors import DamagedError
 from dm_compose.remotes.names import Digest, digest_of
-from dm_compose.store.exchange import Difference, Exchange, Part, Run
+from dm_compose.store.exchange import ByteRange, Difference, Exchange, ObjectPart
 from dm_compose.transfer.codec import DELTA_FRAME_BYTES, FRAME_BYTES, compress, compress_against
 from dm_compose.transfer.tables import Definition, Frame, Piece, Table
 
@@ -59,7 +59,7 @@ class _ObjectFacts:
     sha256: str
     base: str | None
     version: int
-    zeros: tuple[Run, ...] = ()
+    zeros: tuple[ByteRange, ...] = ()
 
 
 class Packer:
@@ -100,7 +100,7 @@ class Packer:
         self._objects[ref] = _ObjectFacts(size, digest.hexdigest(), None, 0)
         return digest.hexdigest()
 
-    def _add_part(self, ref: str, digest: hashlib._Hash, position: int, part: Part) -> None:
+    def _add_part(self, ref: str, digest: hashlib._Hash, position: int, part: ObjectPart) -> None:
         for offset, data in part.runs:
             _hash_zeros(digest, offset - position)
             digest.update(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dm_compose.core.names import ROOT_SUBDOT, SubdotName
-from dm_compose.core.tree import DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Entry, Manifest
+from dm_compose.core.tree import DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Manifest, TreeEntry
 from dm_compose.errors import DamagedError, UntrustedError
 from dm_compose.transfer.codec import decompress_document
 from dm_compose.transfer.tables import MAX_OBJECT_BYTES, OBJECT_ID
@@ -25,21 +25,21 @@ def read_tree(blob: bytes, *, what: str) -> tuple[bytes, Manifest]:
         manifest = Manifest.decode(data, name=what)
     except (DamagedError, RecursionError) as error:
         raise UntrustedError(str(error)) from None
-    seen: dict[str, Entry] = {}
+    seen: dict[str, TreeEntry] = {}
     for path, entry in manifest.entries.items():
         _check(entry, path, seen, what)
         seen[path] = entry
     return data, manifest
 
 
-def _check(entry: Entry, path: object, before: Mapping[str, Entry], what: str) -> None:
+def _check(entry: TreeEntry, path: object, before: Mapping[str, TreeEntry], what: str) -> None:
     """Raise UntrustedError for an entry that could lead out of its tree, or that no file system could hold."""
     problem = _path_problem(path, entry, before) or _field_problem(entry) or _kind_problem(entry, before)
     if problem is not None:
         raise UntrustedError(f"{what} is refused: {str(path)[:200]!r} {problem}")
 
 
-def _path_problem(path: object, entry: Entry, before: Mapping[str, Entry]) -> str | None:
+def _path_problem(path: object, entry: TreeEntry, before: Mapping[str, TreeEntry]) -> str | None:
     if not isinstance(path, str) or "\0" in path:
         return "is not a path"
     if not path:
@@ -59,7 +59,7 @@ def _path_problem(path: object, entry: Entry, before: Mapping[str, Entry]) -> st
     return None
 
 
-def _field_problem(entry: Entry) -> str | None:
+def _field_problem(entry: TreeEntry) -> str | None:
     numbers = (entry.mode, 0o7777), (entry.uid, MAX_ID), (entry.gid, MAX_ID), (entry.size, MAX_OBJECT_BYTES)
     if any(type(value) is not int or not 0 <= value <= limit for value, limit in numbers):
         return "has an absurd mode, owner or size"
@@ -78,7 +78,7 @@ def _field_problem(entry: Entry) -> str | None:
     return None
 
 
-def _kind_problem(entry: Entry, before: Mapping[str, Entry]) -> str | None:
+def _kind_problem(entry: TreeEntry, before: Mapping[str, TreeEntry]) -> str | None:
     if entry.kind not in _KINDS:
         return "is a device or of an unknown kind"
     if entry.kind != FILE and entry.size:

@@ -9,7 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from dm_compose.errors import DamagedError, UntrustedError
 from dm_compose.remotes.names import Digest
-from dm_compose.store.exchange import Run, Staging, Whole
+from dm_compose.store.exchange import ByteRange, Staging, Whole
 from dm_compose.transfer.codec import decompress
 from dm_compose.transfer.downloads import PackDownloads
 from dm_compose.transfer.manifests import Descriptor
@@ -169,7 +169,7 @@ class Unpacker:
         base = self._built_base(ref)
         if base is not None and self._left[base] >= 0:
             raise UntrustedError(f"the remote describes object {ref} by a base that comes after it")
-        zeros = [Run(piece.offset, piece.length, True) for piece in definition.pieces if piece.frame is None]
+        zeros = [ByteRange(piece.offset, piece.length, True) for piece in definition.pieces if piece.frame is None]
         self._staging.start(ref, definition.size, definition.base, zeros, take=definition.base in self._intermediate)
 
     def _write(self, frame: Frame, places: list[tuple[str, Piece]], data: bytes) -> None:

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 
 from dm_compose.core.containers import Image
-from dm_compose.datastores import Service
-from dm_compose.datastores.base import Probe
+from dm_compose.datastores import ServiceFacts
+from dm_compose.datastores.base import ReadinessProbe
 from dm_compose.datastores.registry import registry
 
 TIMEOUT_S = 0.2
@@ -19,8 +19,8 @@ ALL = {datastore.name: datastore for datastore in registry()}
 
 def run_by(
     reference: str, environment: Mapping[str, str] | None = None, command: str = "", volumes: tuple[str, ...] = ()
-) -> Service:
-    return Service(Image(reference, volumes=volumes), environment or {}, tuple(command.split()))
+) -> ServiceFacts:
+    return ServiceFacts(Image(reference, volumes=volumes), environment or {}, tuple(command.split()))
 
 
 Handler = Callable[[socket.socket], None]
@@ -67,7 +67,7 @@ def serving(handle: Handler) -> Iterator[int]:
             connection.close()
 
 
-def answer(probe: Probe, port: int, timeout_s: float = TIMEOUT_S) -> bool:
+def answer(probe: ReadinessProbe, port: int, timeout_s: float = TIMEOUT_S) -> bool:
     """Return the probe's answer; OSError means no, every other exception is a fault."""
     try:
         return probe("127.0.0.1", port, timeout_s)
@@ -102,7 +102,7 @@ def web(path: str, status: int, body: str = "", method: str = "GET") -> Handler:
     return talking(reply)
 
 
-def probe_of(name: str) -> Probe:
+def probe_of(name: str) -> ReadinessProbe:
     probe = ALL[name].ready
     assert probe is not None
     return probe

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dm_compose.core.commit import CommitDraft, Move
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, RefName, SubdotName
-from dm_compose.core.tree import Entry, Manifest
+from dm_compose.core.tree import Manifest, TreeEntry
 from dm_compose.remotes import Remote, RemoteName, RemoteUrl, open_remote
 from dm_compose.transfer import Fetched, Pushed, fetch, push
 from tests.support.stores import Stores
@@ -68,7 +68,7 @@ class Side:
         self.restore(got.head, branch)
         return got
 
-    def entries(self, commit_id: CommitId | None) -> Mapping[str, Entry]:
+    def entries(self, commit_id: CommitId | None) -> Mapping[str, TreeEntry]:
         """Return what the only subdot of a commit consists of."""
         assert commit_id is not None
         (state,) = self.store.commit(DOT, commit_id).subdots.values()

@@ -31,7 +31,10 @@ programs = pytest.mark.parametrize("program", PAGES)
 
 def verbs(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
     """Yield every verb with its words; a group that does something by itself is one too."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if isinstance(command, click.Group):
             yield from verbs(command, f"{before}{name} ")
         if not isinstance(command, click.Group) or command.invoke_without_command:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dm_compose.core.containers import Image
-from dm_compose.datastores import Datastore, Service
+from dm_compose.datastores import Datastore, ServiceFacts
 from dm_compose.datastores.registry import Registry
 from dm_compose.errors import NotFoundError, PluginError, RemoteError
 from dm_compose.plugins import plugins
@@ -25,7 +25,7 @@ from tests.support.plugins import install
 
 Installed = Callable[[str], None]
 NAME = RemoteName.parse("admin/shop")
-SERVICE = Service(Image("acme/db:1.2"))
+SERVICE = ServiceFacts(Image("acme/db:1.2"))
 DATASTORE = """
 from dm_compose import hookimpl
 from dm_compose.datastores import Datastore

@@ -47,6 +47,3 @@ def doctor(*, as_json: bool) -> None:
     click.echo("clones for parallel workers: " + ("yes" if found.clonable else "no"))
     for problem in found.clones:
         click.echo(f"  {printable(problem)}")
-
-
-VERBS: tuple[click.Command, ...] = (doctor,)

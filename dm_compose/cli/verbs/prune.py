@@ -37,6 +37,3 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
         click.echo(f"{'would remove' if dry_run else 'removed'} {leftover.name}: {what}")
     if not found:
         click.echo("no test run has left anything")
-
-
-VERBS: tuple[click.Command, ...] = (prune,)

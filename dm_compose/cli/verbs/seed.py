@@ -188,6 +188,3 @@ def _print_seeded(done: Seeded, *, as_json: bool) -> None:
         click.echo(f"  {part.kind} {part.name}  {part.digest}".rstrip())
     pushed = ", pushed" if done.pushed else ""
     click.echo(f"seed {done.key.key}: {done.outcome.value}{pushed}, ready after {seconds(done.total_s)}\n{'; '.join(done.why)}")
-
-
-VERBS: tuple[click.Command, ...] = (seed,)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.hookspecs import hookimpl
 
@@ -21,7 +21,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return answer[4:13] == _MAGIC
 
 
-def classic_paths(service: Service) -> tuple[str, ...]:
+def classic_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the data path of the image's vendor."""
     repository = service.image.repository
     if "bitnami" in repository:
@@ -29,7 +29,7 @@ def classic_paths(service: Service) -> tuple[str, ...]:
     return ("/opt/activemq/data",) if repository.startswith("rmohr/") else ("/opt/apache-activemq/data",)
 
 
-def artemis_paths(service: Service) -> tuple[str, ...]:
+def artemis_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the broker's instance: journal, settings and users. The image creates it at its first start."""
     return ("/var/lib/artemis/data",) if service.image.repository.startswith("vromero/") else ("/var/lib/artemis-instance",)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the database directory and the Foxx applications beside it. `--database.directory` and `--javascript.app-path` move
     them.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.base import Datastore, Running, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
@@ -42,12 +42,12 @@ def flush(running: Running) -> None:
         )
 
 
-def cassandra_paths(service: Service) -> tuple[str, ...]:
+def cassandra_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the data path of the image's vendor."""
     return ("/bitnami/cassandra/data",) if "bitnami" in service.image.repository else ("/var/lib/cassandra",)
 
 
-def scylla_paths(service: Service) -> tuple[str, ...]:
+def scylla_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the data path of the image's vendor. Bitnami's includes the mark that says that the data is initialized."""
     return ("/bitnami/scylladb",) if "bitnami" in service.image.repository else ("/var/lib/scylla",)
 

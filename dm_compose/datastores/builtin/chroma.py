@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http
 from dm_compose.hookspecs import hookimpl
 
 MOVED_IN = 1  # version 1 is a server of its own (Rust), whose configuration file names /data
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `/data`; before version 1, `PERSIST_DIRECTORY`, by default `chroma` in the image's working directory, `/chroma`."""
     version = DATASTORE.version(service)
     if version is None or int(version.split(".")[0]) >= MOVED_IN:

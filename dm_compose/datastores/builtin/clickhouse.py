@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
-from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.base import Datastore, Running, ServiceFacts
 from dm_compose.datastores.protocols import http, http_call
 from dm_compose.hookspecs import hookimpl
 
@@ -29,7 +29,7 @@ def flush_inserts(running: Running) -> None:
         http_call(running.host, running.port, FLUSH_TIMEOUT_S, "/", method="POST", headers=headers, body=query)
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the data path of the image's vendor."""
     return ("/bitnami/clickhouse/data",) if "bitnami" in service.image.repository else ("/var/lib/clickhouse",)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import postgres_startup
 from dm_compose.hookspecs import hookimpl
 
 _HOME = "/cockroach"
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the stores that `--store` names, as paths or fields like `path=/a,size=1GiB`; `type=mem` keeps nothing on disk."""
     stores = re.findall(r"(?:^|\s)(?:--store|-s)[=\s]+(\S+)", " ".join(service.command))
     paths = []

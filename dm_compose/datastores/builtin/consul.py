@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http_call
 from dm_compose.hookspecs import hookimpl
 
@@ -13,7 +13,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return status == 200 and b":" in body
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `-data-dir`, else the vendor's data path; nothing with `-dev`, which keeps no data on disk."""
     words = " ".join(service.command).split()
     if "-dev" in words or "--dev" in words:

@@ -6,12 +6,12 @@ server writes settings that are changed over HTTP to /opt/couchdb/etc/local.d, o
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the vendor's data path; version 1 had another one. Bitnami's includes the configuration."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/couchdb",)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 
-from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.base import Datastore, Running, ServiceFacts
 from dm_compose.datastores.protocols import http_call, http_or_https
 from dm_compose.hookspecs import hookimpl
 
@@ -32,7 +32,7 @@ def flush(running: Running) -> None:
         http_call(running.host, running.port, FLUSH_TIMEOUT_S, "/_flush", method="POST", headers=headers)
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the environment's `path.data` (the variable has this very name), else the vendor's data path."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/elasticsearch/data",)

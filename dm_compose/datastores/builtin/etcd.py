@@ -7,14 +7,14 @@ long a lease has left, and a restart would give every lease its full time again.
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
 WORKING_DIRECTORY_SINCE = (3, 5)  # from then on the image's working directory is /var/lib/etcd, before it is /
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `--data-dir`, else `ETCD_DATA_DIR`, else the member's name with `.etcd` in the image's working directory."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/etcd/data",)

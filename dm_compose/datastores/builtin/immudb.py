@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.hookspecs import hookimpl
 
@@ -18,7 +18,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return len(answer) >= 9 and answer[3] == _SETTINGS and answer[5:9] == b"\0\0\0\0"
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `--dir`, else `IMMUDB_DIR`, else the image's data path."""
     return (service.option("--dir") or service.environment.get("IMMUDB_DIR") or "/var/lib/immudb",)
 

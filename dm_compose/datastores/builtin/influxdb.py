@@ -5,7 +5,7 @@ All acknowledge a write when the write is in the write-ahead log's file, unless 
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
@@ -18,7 +18,7 @@ def _tops(default: str, chosen: list[str | None]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(paths))
 
 
-def generation(service: Service) -> int:
+def generation(service: ServiceFacts) -> int:
     """Return 1, 2 or 3: by the version, else by the volumes that the image declares, else by its name."""
     version = INFLUXDB.version(service)
     if version:
@@ -29,7 +29,7 @@ def generation(service: Service) -> int:
     return 3 if named else 2
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the directories that the version's settings name; nothing if a version 3 has its objects in memory or a cloud."""
     environment = service.environment
     if "bitnami" in service.image.repository:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.hookspecs import hookimpl
 
@@ -34,7 +34,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return answer[4:10] == struct.pack("!ih", _CORRELATION, 0)
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `log.dirs`, from the environment as each vendor spells it, else the vendor's default.
 
     The apache/kafka images use their own settings (/tmp/kraft-combined-logs) only while the environment has no broker setting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.base import Datastore, Running, ServiceFacts
 from dm_compose.datastores.protocols import http_call, http_or_https
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
@@ -12,7 +12,7 @@ from dm_compose.hookspecs import hookimpl
 SAVE_TIMEOUT_S = 120.0
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the volume with the saved state, in `state/` there; nothing unless `PERSISTENCE` is on."""
     on = (service.environment.get("PERSISTENCE") or "").strip().lower() in ("1", "true")
     return ("/var/lib/localstack",) if on else ()

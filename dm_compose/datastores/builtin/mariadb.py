@@ -7,7 +7,7 @@ can leave half of a page.
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Relaxed, Running, Service
+from dm_compose.datastores.base import Datastore, Relaxed, Running, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
@@ -46,7 +46,7 @@ def flush_redo(running: Running) -> None:
         )
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the data path of the image's vendor; `--datadir` moves it."""
     repository = service.image.repository
     if "bitnami" in repository:

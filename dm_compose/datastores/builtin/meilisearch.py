@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the image's working directory, unless `--db-path` or `MEILI_DB_PATH` leave it. The default is `./data.ms`."""
     chosen = service.option("--db-path") or service.environment.get("MEILI_DB_PATH") or ""
     return (chosen if chosen.startswith("/") and not chosen.startswith("/meili_data/") else "/meili_data",)

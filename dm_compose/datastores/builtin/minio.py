@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
@@ -40,7 +40,7 @@ def _expanded(path: str) -> list[str]:
     return [done for number in numbers for done in _expanded(f"{path[: match.start()]}{number}{path[match.end() :]}")]
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the paths after `server` (also inside `sh -c "..."`), else `MINIO_VOLUMES`, else the vendor's default."""
     words = re.split(r"\s+", " ".join(service.command).replace('"', " ").replace("'", " ").replace(";", " ; ").strip())
     drives = _drives(words[words.index("server") + 1 :]) if "server" in words else []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 
-from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.base import Datastore, Running, ServiceFacts
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
 
@@ -93,7 +93,7 @@ def _flush_logged_in(running: Running) -> None:
         raise DmError(f"MongoDB could not be told to write its journal: {output.strip()[-200:]}", hint="Commit with --stop.")
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `--dbpath`, else the vendor's data path; `/data/configdb` for config servers of a sharded cluster only."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/mongodb",)

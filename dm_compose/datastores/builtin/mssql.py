@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.hookspecs import hookimpl
 
@@ -28,7 +28,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return len(answer) > 8 and answer[0] == _RESPONSE and answer[8] == 0
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the place of system databases and keys, and `MSSQL_DATA_DIR` and `MSSQL_LOG_DIR` for new databases."""
     chosen = [service.environment.get(name) or _HOME for name in ("MSSQL_DATA_DIR", "MSSQL_LOG_DIR")]
     outside = [path.rstrip("/") for path in chosen if not f"{path}/".startswith(f"{_HOME}/")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.base import Datastore, Running, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.hookspecs import hookimpl
 
@@ -19,7 +19,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return exchange(host, port, timeout_s, b"", at_least=6).startswith(b"INFO {")
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the command line's store directory; without one, `/tmp/nats/jetstream`; nothing if JetStream is off.
 
     A configuration file cannot be read from here. If the user has one, /data is assumed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.hookspecs import hookimpl
 
@@ -16,7 +16,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return len(answer) == 4 and answer[:2] == b"\0\0" and (answer == b"\0\0\0\0" or answer[3] in (3, 4, 5))
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the environment's `server.directories.data` (`dbms.directories.data` before version 5), else the vendor's path."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/neo4j",)

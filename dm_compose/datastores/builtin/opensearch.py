@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.builtin.elasticsearch import flush, ready
 from dm_compose.hookspecs import hookimpl
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the environment's `path.data` (the variable has this very name), else the vendor's data path."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/opensearch/data",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.hookspecs import hookimpl
 
@@ -41,7 +41,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return False
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the image's data path; Express Edition 11 has another one than all later versions."""
     version = DATASTORE.version(service) or ""
     return ("/u01/app/oracle/oradata",) if version.split(".")[0] == "11" else ("/opt/oracle/oradata",)

@@ -7,7 +7,7 @@ half of a page.
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Relaxed, Running, Service
+from dm_compose.datastores.base import Datastore, Relaxed, Running, ServiceFacts
 from dm_compose.datastores.protocols import postgres_startup
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
@@ -15,7 +15,7 @@ from dm_compose.hookspecs import hookimpl
 MOVED_IN = 18  # from this version on the image's volume is /var/lib/postgresql, with a directory per version inside
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `PGDATA` if it leaves the image's own place, else that place. From version 18 on it is `/var/lib/postgresql`."""
     repository = service.image.repository
     if "bitnami" in repository:
@@ -36,7 +36,7 @@ def data_paths(service: Service) -> tuple[str, ...]:
     return (default,)
 
 
-def asynchronous(service: Service) -> bool:
+def asynchronous(service: ServiceFacts) -> bool:
     """Return whether the service's settings let the server acknowledge a commit before it is in a file."""
     return any("synchronous_commit=off" in word.replace(" ", "") for word in service.command)
 

@@ -8,7 +8,7 @@ before it confirms, and neither its command line nor its environment has a setti
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.hookspecs import hookimpl
 
@@ -25,7 +25,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return answer[:1] == b"\x01" and answer[7:11] == _CONNECTION_START
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the data path of the image's vendor."""
     return ("/bitnami/rabbitmq",) if "bitnami" in service.image.repository else ("/var/lib/rabbitmq",)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
 MOVED_IN = 6  # from this version on the image installs the Debian package, with its directories
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `RAVEN_DataDir` if it is an absolute path, else the image's own place, which depends on the version."""
     chosen = service.environment.get("RAVEN_DataDir") or ""
     if chosen.startswith("/"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import time
 
-from dm_compose.datastores.base import Datastore, Relaxed, Resume, Running, Service
+from dm_compose.datastores.base import Datastore, Relaxed, Resume, Running, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
@@ -29,7 +29,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return answer.startswith((b"+PONG", b"-NOAUTH", b"-NOPERM", b"-ERR", b"-DENIED"))
 
 
-class Connection:
+class RespConnection:
     """A minimal RESP client: inline replies, bulk strings and arrays of them, which is all that the commands here need."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -66,7 +66,7 @@ class Error(Exception):
     """An error reply."""
 
 
-def password(service: Service) -> str | None:
+def password(service: ServiceFacts) -> str | None:
     """Return the password that the service's own settings name."""
     names = ("REDIS_PASSWORD", "REDISCLI_AUTH", "VALKEY_PASSWORD", "VALKEYCLI_AUTH", "KEYDB_PASSWORD")
     from_environment = next((service.environment[n] for n in names if service.environment.get(n)), None)
@@ -85,7 +85,7 @@ def save(running: Running) -> Resume | None:
     and ends by itself.
     """
     try:
-        connection = Connection(running.host, running.port)
+        connection = RespConnection(running.host, running.port)
         try:
             if (secret := password(running.service)) is not None:
                 connection.call("AUTH", secret)
@@ -107,12 +107,12 @@ def save(running: Running) -> Resume | None:
     return (lambda: _release_writers(running)) if paused else None
 
 
-def _persistence(connection: Connection) -> dict[str, str]:
+def _persistence(connection: RespConnection) -> dict[str, str]:
     answer = str(connection.call("INFO", "persistence"))
     return {key: value for key, _, value in (line.partition(":") for line in answer.splitlines())}
 
 
-def _await_append_only_file(connection: Connection) -> None:
+def _await_append_only_file(connection: RespConnection) -> None:
     deadline = time.monotonic() + APPEND_TIMEOUT_S
     while _persistence(connection).get("aof_buffer_length", "0") != "0":
         if time.monotonic() > deadline:
@@ -120,7 +120,7 @@ def _await_append_only_file(connection: Connection) -> None:
         time.sleep(0.01)
 
 
-def _save_changes(connection: Connection) -> None:
+def _save_changes(connection: RespConnection) -> None:
     while (state := _persistence(connection)).get("rdb_bgsave_in_progress") == "1":
         time.sleep(0.01)
     if state.get("rdb_changes_since_last_save") == "0":
@@ -133,7 +133,7 @@ def _save_changes(connection: Connection) -> None:
         _save_changes(connection)
 
 
-def _hold_writers(connection: Connection, seconds: float) -> bool:
+def _hold_writers(connection: RespConnection, seconds: float) -> bool:
     try:
         connection.call("CLIENT", "PAUSE", str(int(seconds * 1000)), "WRITE")
     except Error:
@@ -142,7 +142,7 @@ def _hold_writers(connection: Connection, seconds: float) -> bool:
 
 
 def _release_writers(running: Running) -> None:
-    connection = Connection(running.host, running.port)
+    connection = RespConnection(running.host, running.port)
     try:
         if (secret := password(running.service)) is not None:
             connection.call("AUTH", secret)
@@ -151,7 +151,7 @@ def _release_writers(running: Running) -> None:
         connection.close()
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `--dir`, else the vendor's data path."""
     if "bitnami" in service.image.repository:
         return (f"/bitnami/{service.image.repository.rpartition('/')[2]}/data",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.hookspecs import hookimpl
 
@@ -17,7 +17,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return (answer.startswith(b"{") and b"_version" in answer) or answer.startswith(b"ERROR: ")
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `--directory`, relative to the image's working directory. By default the data is in `rethinkdb_data` there."""
     chosen = service.option("--directory", "-d") or "/data"
     return (chosen if chosen.startswith("/") else f"/data/{chosen}",)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
 MOVED_IN = 8  # from this version on everything that changes is below /var/solr
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `SOLR_HOME`, which has the cores, if it leaves the image's own place; else that place."""
     if "bitnami" in service.image.repository:
         return ("/bitnami/solr",)

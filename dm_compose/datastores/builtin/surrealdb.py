@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.base import Datastore, Running, ServiceFacts
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
@@ -14,7 +14,7 @@ FLUSHED_AFTER_S = 0.5
 _STORE = re.compile(r"(?:rocksdb|surrealkv(?:\+versioned)?|file|speedb):(?://)?([^?\s]+)")
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the path of a `rocksdb:/data/db` (or the like) on the command line, else in `SURREAL_PATH`; nothing without one.
 
     The path is relative to the working directory, which is the root. Newer images declare /data as a volume and let their user

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `--data-dir`, else `TYPESENSE_DATA_DIR`, else `/data`, which the documentation uses. The server has no default."""
     return (service.option("--data-dir", "-d") or service.environment.get("TYPESENSE_DATA_DIR") or "/data",)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.builtin.redis import RELAXED, ready, save
 from dm_compose.hookspecs import hookimpl
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `--dir`, else the vendor's data path. `VALKEY_DATA_DIR` moves that of Bitnami."""
     if "bitnami" in service.image.repository:
         return (service.environment.get("VALKEY_DATA_DIR") or "/bitnami/valkey/data",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http_or_https
 from dm_compose.hookspecs import hookimpl
 
@@ -13,7 +13,7 @@ _WORKING = (200, 429, 472, 473, 501, 503)
 _STORAGE = re.compile(r"\b(?:file|raft)\b[^}]*?\bpath\b[\s\"':=]+([^\s\"',}]+)")
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the storage's path in `VAULT_LOCAL_CONFIG`, else the image's volume; nothing with `-dev`, which uses memory only.
 
     Configuration files cannot be read from here.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dm_compose.datastores.base import Datastore, Running, Service
+from dm_compose.datastores.base import Datastore, Running, ServiceFacts
 from dm_compose.datastores.protocols import http_call, http_or_https
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
@@ -42,17 +42,17 @@ def _call(running: Running, path: str) -> tuple[int, bytes]:
     return http_call(running.host, running.port, SNAPSHOT_TIMEOUT_S, path)
 
 
-def single_paths(service: Service) -> tuple[str, ...]:
+def single_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `-storageDataPath`, relative to the image's working directory, which is the root."""
     return _paths(service, "victoria-metrics-data")
 
 
-def storage_paths(service: Service) -> tuple[str, ...]:
+def storage_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `-storageDataPath`, relative to the image's working directory, which is the root."""
     return _paths(service, "vmstorage-data")
 
 
-def _paths(service: Service, default: str) -> tuple[str, ...]:
+def _paths(service: ServiceFacts, default: str) -> tuple[str, ...]:
     chosen = service.option("-storageDataPath", "--storageDataPath") or default
     return (chosen if chosen.startswith("/") else f"/{chosen}",)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import http
 from dm_compose.hookspecs import hookimpl
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return `PERSISTENCE_DATA_PATH`, by default `data`, relative to the image's working directory, which is the root."""
     chosen = service.environment.get("PERSISTENCE_DATA_PATH") or "data"
     return (chosen if chosen.startswith("/") else f"/{chosen.removeprefix('./')}",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Service
+from dm_compose.datastores.base import Datastore, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.hookspecs import hookimpl
 
@@ -19,7 +19,7 @@ def ready(host: str, port: int, timeout_s: float) -> bool:
     return answer.startswith(b"Zookeeper version") or b"is not executed because it is not in the whitelist" in answer
 
 
-def data_paths(service: Service) -> tuple[str, ...]:
+def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the directories of snapshots and of logs, both needed; `ZOO_DATA_DIR` and `ZOO_DATA_LOG_DIR` move them."""
     repository, environment = service.image.repository, service.environment
     logs = environment.get("ZOO_DATA_LOG_DIR")

@@ -33,7 +33,7 @@ from dm_compose.storage.scan import Tree
 from dm_compose.storage.system import file_errors, sync_filesystem
 from dm_compose.store.api import Captured
 from dm_compose.store.history import Directories
-from dm_compose.store.local.parts import Parts, nested
+from dm_compose.store.local.parts import StoreParts, nested
 
 
 @dataclass
@@ -47,7 +47,7 @@ class _Pending:
     is_tree: bool
 
 
-class Committing(Parts):
+class Committing(StoreParts):
     """See dm_compose.store.api.Store."""
 
     def __init__(self, root: Path, listener: Listener = ignore) -> None:

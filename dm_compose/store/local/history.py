@@ -23,11 +23,11 @@ from dm_compose.core.names import (
 )
 from dm_compose.errors import ExistsError, InUseError, NotFoundError
 from dm_compose.storage.system import file_errors, sync_filesystem
-from dm_compose.store.local.parts import Parts
+from dm_compose.store.local.parts import StoreParts
 from dm_compose.store.local.refs import resolve
 
 
-class LocalHistory(Parts):
+class LocalHistory(StoreParts):
     """See dm_compose.store.history.History."""
 
     def dots(self) -> list[DotName]:

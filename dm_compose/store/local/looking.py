@@ -23,10 +23,10 @@ from dm_compose.storage.restore import plan_tree
 from dm_compose.storage.scan import RACY, scan, scan_synced
 from dm_compose.storage.system import file_errors, wait_for_clock_past
 from dm_compose.store.history import Directories
-from dm_compose.store.local.parts import Parts, nested, opener
+from dm_compose.store.local.parts import StoreParts, nested, opener
 
 
-class Looking(Parts):
+class Looking(StoreParts):
     """See dm_compose.store.api.Store."""
 
     def __init__(self, root: Path, listener: Listener = no_listener) -> None:

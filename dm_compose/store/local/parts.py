@@ -26,7 +26,7 @@ from dm_compose.core.names import (
     SubdotName,
     WorktreeName,
 )
-from dm_compose.core.tree import Entry, Manifest
+from dm_compose.core.tree import Manifest, TreeEntry
 from dm_compose.errors import DamagedError, InUseError, StoreError
 from dm_compose.state import Database
 from dm_compose.storage.objects import ObjectStore
@@ -41,7 +41,7 @@ SUBDOTS_AT_ONCE = 8
 T = TypeVar("T")
 
 
-class Parts:
+class StoreParts:
     """The parts of one store. Its directory is made when it is missing. Thread-safe. Several processes may use one store."""
 
     def __init__(self, root: Path, listener: Listener = ignore) -> None:
@@ -163,7 +163,7 @@ class Parts:
             trees[subdot], _ = restore_tree(places[subdot], {}, target, self._objects, without=inner[subdot])
         return trees
 
-    def _open_object(self, entry: Entry) -> int:
+    def _open_object(self, entry: TreeEntry) -> int:
         return self._objects.open_object(entry.ref)
 
     def _each(
@@ -199,6 +199,6 @@ def nested(directories: Directories) -> dict[SubdotName, frozenset[str]]:
     return found
 
 
-def opener(directory: str) -> Callable[[Entry], int]:
+def opener(directory: str) -> Callable[[TreeEntry], int]:
     """Return a function that opens a file of a live tree for reading."""
     return lambda entry: os.open(join(directory, entry.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

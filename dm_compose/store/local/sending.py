@@ -14,7 +14,7 @@ from dm_compose.state import Database
 from dm_compose.storage.contents import BLOCK_BYTES, extents
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import file_errors
-from dm_compose.store.exchange import PART_BYTES, ZEROS_BYTES, Difference, Part, Run
+from dm_compose.store.exchange import PART_BYTES, ZEROS_BYTES, ByteRange, Difference, ObjectPart
 from dm_compose.store.local.staging import STAGING_PREFIX, LocalStaging, digest_of_file
 
 _COMPARE_BYTES = 256 << 10  # stays in the processor's cache
@@ -48,7 +48,7 @@ class LocalExchange:
     def present(self, refs: Set[str]) -> set[str]:
         return {ref for ref in refs if os.path.exists(self._objects.path(ref))}
 
-    def part(self, ref: str, offset: int) -> Part:
+    def part(self, ref: str, offset: int) -> ObjectPart:
         with self._open(ref) as fd:
             size = os.fstat(fd).st_size
             runs: list[tuple[int, bytes]] = []
@@ -65,7 +65,7 @@ class LocalExchange:
                 if not left:
                     break
                 offset = end
-            return Part(size, offset, tuple(runs))
+            return ObjectPart(size, offset, tuple(runs))
 
     def read(self, ref: str, ranges: Sequence[tuple[int, int]]) -> bytes:
         with self._open(ref) as fd:
@@ -111,7 +111,7 @@ def compare(fd: int, base_fd: int) -> Difference:
     """Return the difference between an open object and an open base. DamagedError when the object becomes shorter meanwhile."""
     size, base_size = os.fstat(fd).st_size, os.fstat(base_fd).st_size
     digest = hashlib.sha256()
-    runs: list[Run] = []
+    runs: list[ByteRange] = []
     position = 0
     for is_data, start, end in extents(fd, 0, size):
         while start < end:
@@ -136,7 +136,7 @@ def compare(fd: int, base_fd: int) -> Difference:
     return Difference(size, digest.hexdigest(), tuple(runs))
 
 
-def _add_differing(runs: list[Run], start: int, data: bytes, base: bytes) -> None:
+def _add_differing(runs: list[ByteRange], start: int, data: bytes, base: bytes) -> None:
     """Note the blocks that differ. Most do not, so larger parts are compared first, because slices are expensive."""
     for part in range(0, len(data), _PART_BYTES):
         end = min(part + _PART_BYTES, len(data))
@@ -145,18 +145,18 @@ def _add_differing(runs: list[Run], start: int, data: bytes, base: bytes) -> Non
         for first in range(part, end, BLOCK_BYTES):
             block = data[first : first + BLOCK_BYTES]
             if block != base[first : first + BLOCK_BYTES]:
-                _join(runs, Run(start + first, len(block), block == _ZEROS[: len(block)]))
+                _join(runs, ByteRange(start + first, len(block), block == _ZEROS[: len(block)]))
 
 
-def _add_new_holes(runs: list[Run], base_fd: int, start: int, length: int) -> None:
+def _add_new_holes(runs: list[ByteRange], base_fd: int, start: int, length: int) -> None:
     """Note where the object has a hole and the base has written zeros."""
     for is_data, first, last in extents(base_fd, start, min(start + length, os.fstat(base_fd).st_size)):
         if is_data:
-            _join(runs, Run(first, last - first, True))
+            _join(runs, ByteRange(first, last - first, True))
 
 
-def _join(runs: list[Run], run: Run) -> None:
+def _join(runs: list[ByteRange], run: ByteRange) -> None:
     if runs and runs[-1].zero == run.zero and runs[-1].offset + runs[-1].length == run.offset:
-        runs[-1] = Run(runs[-1].offset, runs[-1].length + run.length, run.zero)
+        runs[-1] = ByteRange(runs[-1].offset, runs[-1].length + run.length, run.zero)
     else:
         runs.append(run)

@@ -19,7 +19,7 @@ from dm_compose.state import Database
 from dm_compose.storage.contents import CHUNK_BYTES, copy_file
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import begin_writing_back, file_errors, punch_hole, sync_directory, sync_filesystem
-from dm_compose.store.exchange import NewDot, Run, Whole
+from dm_compose.store.exchange import ByteRange, NewDot, Whole
 
 STAGING_PREFIX = "fetch."
 _OBJECT = re.compile(r"[0-9a-f]{32}/[0-9a-f]{1,16}")
@@ -105,7 +105,7 @@ class LocalStaging:
                     os.unlink(path)
         return found
 
-    def start(self, ref: str, size: int, base: str | None, zeros: Sequence[Run], *, take: bool = False) -> None:
+    def start(self, ref: str, size: int, base: str | None, zeros: Sequence[ByteRange], *, take: bool = False) -> None:
         path = self._path(ref, finished=False)
         with file_errors(f"receiving object {ref}"):
             with contextlib.suppress(FileNotFoundError):
@@ -141,7 +141,7 @@ class LocalStaging:
             for offset, data in pieces:
                 _write(fd, data, offset)
 
-    def _clear(self, ref: str, runs: Sequence[Run]) -> None:
+    def _clear(self, ref: str, runs: Sequence[ByteRange]) -> None:
         with self._writing(ref) as fd:
             for offset, length, _ in runs:
                 if not punch_hole(fd, offset, length):

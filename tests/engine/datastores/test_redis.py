@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from dm_compose.core.containers import Image
-from dm_compose.datastores.base import Service
+from dm_compose.datastores.base import ServiceFacts
 from dm_compose.datastores.builtin.redis import save
 from tests.support.projects import LABEL, Run, eventually
 
@@ -25,7 +25,7 @@ class Running:
 
     host: str
     port: int = 6379
-    service: Service = field(default_factory=lambda: Service(Image("redis")))
+    service: ServiceFacts = field(default_factory=lambda: ServiceFacts(Image("redis")))
 
     def run(self, command: object, **_: object) -> tuple[int, str]:
         raise AssertionError(f"{command} was not expected")

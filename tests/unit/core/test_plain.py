@@ -19,7 +19,7 @@ from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, Worktr
 from dm_compose.core.plain import from_plain, to_plain
 from dm_compose.core.tree import Change, TreeDiff
 from dm_compose.errors import UsageError
-from dm_compose.store.exchange import Part, Run
+from dm_compose.store.exchange import ByteRange, ObjectPart
 
 # Any text, with lone surrogates: bytes of file names that are not UTF-8.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=20)
@@ -142,11 +142,12 @@ def test_every_kind_of_field_comes_back() -> None:
 
 def test_bytes_go_beside_the_plain_data_and_named_tuples_and_sets_come_back() -> None:
     attached: list[bytes] = []
-    plain = to_plain({"part": Part(9, 8, ((0, b"a"), (4, b""))), "runs": [Run(1, 2, True)], "refs": {"a": b"x"}.keys()}, attached)
+    part = ObjectPart(9, 8, ((0, b"a"), (4, b"")))
+    plain = to_plain({"part": part, "runs": [ByteRange(1, 2, True)], "refs": {"a": b"x"}.keys()}, attached)
     assert attached == [b"a", b""]
     plain = json.loads(json.dumps(plain))
-    assert from_plain(Part, plain["part"], attached) == Part(9, 8, ((0, b"a"), (4, b"")))
-    assert from_plain(Sequence[Run], plain["runs"]) == (Run(1, 2, True),)  # type: ignore[type-abstract]
+    assert from_plain(ObjectPart, plain["part"], attached) == part
+    assert from_plain(Sequence[ByteRange], plain["runs"]) == (ByteRange(1, 2, True),)  # type: ignore[type-abstract]
     assert from_plain(Set[str], plain["refs"]) == {"a"}  # type: ignore[type-abstract]
 
 

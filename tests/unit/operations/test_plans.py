@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dm_compose.core.containers import Container, Image
 from dm_compose.core.names import SubdotName
 from dm_compose.core.plan import Action, Plan, Step
-from dm_compose.datastores import Datastore, Service
+from dm_compose.datastores import Datastore, ServiceFacts
 from dm_compose.live.worktree import Member
 from dm_compose.operations.plans import plan_restore, put_back_anyway
 
@@ -35,7 +35,7 @@ def member(line: str) -> Member:
         container=Container(
             id=f"id-{name}", name=f"shop-{name}-1", project="shop", service=name, state=state, image=image, one_off=one_off
         ),
-        service=Service(image),
+        service=ServiceFacts(image),
         datastore=DATASTORES[engine] if engine else None,
         mounts={SubdotName.parse(word.removesuffix(":ro")): not word.endswith(":ro") for word in mounts.split()},
     )

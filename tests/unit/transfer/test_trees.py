@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dm_compose.store.exchange import Run
+from dm_compose.store.exchange import ByteRange
 from dm_compose.store.local.sending import compare
 from dm_compose.transfer import codec
 from dm_compose.transfer.tables import Definition, Frame, Piece, Table
@@ -228,7 +228,7 @@ def test_what_a_comparison_finds_makes_the_one_of_the_other(old: bytes, edits: l
         end = run.offset + run.length
         rebuilt[run.offset : end] = bytes(run.length) if run.zero else new[run.offset : end]
     assert rebuilt == new
-    assert all(isinstance(run, Run) and run.length for run in found.runs)
+    assert all(isinstance(run, ByteRange) and run.length for run in found.runs)
 
 
 _hex = st.text("0123456789abcdef", min_size=64, max_size=64)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 
-from dm_compose.datastores import Datastore, Service
+from dm_compose.datastores import Datastore, ServiceFacts
 from dm_compose.datastores.builtin import cassandra, clickhouse, elasticsearch, localstack, victoriametrics
 from dm_compose.datastores.registry import registry
 from dm_compose.errors import DmError
@@ -20,7 +20,7 @@ from tests.support.answering import ALL, run_by, serving
 class FakeRunning:
     """A datastore that runs on 127.0.0.1; commands in its container end with `code`."""
 
-    service: Service
+    service: ServiceFacts
     port: int = 0
     host: str = "127.0.0.1"
     code: int = 0
@@ -165,7 +165,7 @@ def test_a_localstack_without_persistence_is_not_asked_to_save() -> None:
     ids=["nats", "nats with JetStream", "surrealdb in memory", "surrealdb on disk", "redpanda"],
 )
 def test_a_server_that_flushes_by_itself_is_given_the_time_for_it(
-    service: Service, waits: bool, monkeypatch: pytest.MonkeyPatch
+    service: ServiceFacts, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waited: list[float] = []
     monkeypatch.setattr(time, "sleep", waited.append)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import pytest
 
 from dm_compose.core.containers import Image
-from dm_compose.datastores import Service
+from dm_compose.datastores import ServiceFacts
 from dm_compose.datastores.registry import registry
 from tests.support.answering import ALL, run_by
 
-Known = tuple[Service, str, tuple[str, ...], str | None]
+Known = tuple[ServiceFacts, str, tuple[str, ...], str | None]
 
 
 def known(
@@ -261,7 +261,7 @@ def _id(row: Known) -> str:
 
 @pytest.mark.parametrize(("service", "name", "data", "version"), KNOWN, ids=[_id(row) for row in KNOWN])
 def test_an_image_is_known_with_its_data_paths_and_version(
-    service: Service, name: str, data: tuple[str, ...], version: str | None
+    service: ServiceFacts, name: str, data: tuple[str, ...], version: str | None
 ) -> None:
     found = registry().find(service)
     assert found is not None
@@ -327,7 +327,7 @@ def test_an_image_that_is_no_datastore_matches_nothing(reference: str) -> None:
     [(marker, datastore.name) for datastore in ALL.values() for marker in datastore.markers],
 )
 def test_an_image_without_a_telling_name_is_known_by_its_variables(marker: str, name: str) -> None:
-    service = Service(Image("ghcr.io/acme/shop-db:1", environment={marker: "1"}))
+    service = ServiceFacts(Image("ghcr.io/acme/shop-db:1", environment={marker: "1"}))
     found = registry().find(service)
     assert found is not None
     assert found.name == name
@@ -341,14 +341,17 @@ def test_no_marker_belongs_to_two_datastores() -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_a_datastore_with_a_port_has_a_probe_and_vice_versa(name: str) -> None:
     datastore = ALL[name]
-    port = datastore.port_of(Service(Image(datastore.images[0])))
+    port = datastore.port_of(ServiceFacts(Image(datastore.images[0])))
     assert (port > 0) == (datastore.ready is not None)
 
 
 def test_the_port_follows_the_services_settings() -> None:
     redis, influx = ALL["redis"], ALL["influxdb"]
-    assert redis.port_of(Service(Image("redis"), command=("redis-server", "--port", "6390"))) == 6390
-    assert (influx.port_of(Service(Image("influxdb:2"))), influx.port_of(Service(Image("influxdb:3-core")))) == (8086, 8181)
+    assert redis.port_of(ServiceFacts(Image("redis"), command=("redis-server", "--port", "6390"))) == 6390
+    assert (influx.port_of(ServiceFacts(Image("influxdb:2"))), influx.port_of(ServiceFacts(Image("influxdb:3-core")))) == (
+        8086,
+        8181,
+    )
 
 
 @pytest.mark.parametrize("name", ALL)

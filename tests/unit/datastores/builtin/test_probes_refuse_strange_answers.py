@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from dm_compose.datastores.base import Probe
+from dm_compose.datastores.base import ReadinessProbe
 from tests.support.answering import ALL, SERVER_PATIENCE_S, answer, listen_only, serving
 
 
-def _probes() -> list[tuple[str, Probe]]:
+def _probes() -> list[tuple[str, ReadinessProbe]]:
     """Each probe once, by the name of a datastore that has it."""
     named = {id(datastore.ready): (name, datastore.ready) for name, datastore in ALL.items() if datastore.ready is not None}
     return list(named.values())
@@ -24,14 +24,14 @@ every_probe = pytest.mark.parametrize("probe", [probe for _, probe in PROBES], i
 
 
 @every_probe
-def test_a_probe_says_no_to_a_closed_port(probe: Probe) -> None:
+def test_a_probe_says_no_to_a_closed_port(probe: ReadinessProbe) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert answer(probe, port) is False
 
 
 @every_probe
-def test_a_probe_says_no_to_a_server_that_closes_at_once(probe: Probe) -> None:
+def test_a_probe_says_no_to_a_server_that_closes_at_once(probe: ReadinessProbe) -> None:
     with serving(lambda connection: None) as port:
         assert answer(probe, port) is False
 
@@ -42,13 +42,13 @@ def _reset(connection: socket.socket) -> None:
 
 
 @every_probe
-def test_a_probe_says_no_to_a_server_that_resets_the_connection(probe: Probe) -> None:
+def test_a_probe_says_no_to_a_server_that_resets_the_connection(probe: ReadinessProbe) -> None:
     with serving(_reset) as port:
         assert answer(probe, port) is False
 
 
 @every_probe
-def test_a_probe_says_no_to_a_silent_server_within_its_timeout(probe: Probe) -> None:
+def test_a_probe_says_no_to_a_silent_server_within_its_timeout(probe: ReadinessProbe) -> None:
     with serving(listen_only) as port:
         began = time.monotonic()
         assert answer(probe, port) is False
@@ -70,14 +70,14 @@ def _garbage() -> list[bytes]:
 
 
 @every_probe
-def test_a_probe_says_no_to_garbage_and_raises_nothing_but_os_errors(probe: Probe) -> None:
+def test_a_probe_says_no_to_garbage_and_raises_nothing_but_os_errors(probe: ReadinessProbe) -> None:
     for data in _garbage():
         with serving(lambda connection, data=data: connection.sendall(data)) as port:  # type: ignore[misc]
             assert answer(probe, port) is False, data
 
 
 @every_probe
-def test_a_probe_says_no_to_garbage_on_a_connection_that_stays_open(probe: Probe) -> None:
+def test_a_probe_says_no_to_garbage_on_a_connection_that_stays_open(probe: ReadinessProbe) -> None:
     def babble(connection: socket.socket) -> None:
         connection.sendall(b"\x80\x07garbage")
         listen_only(connection)
