@@ -7,8 +7,8 @@
 | switch    | containers down, on one tree or the other   | take down, follow the new tree, start: the new state            |
 | session   | tests, or people since, have written        | keep what is live, restore the state that the test run found    |
 
-What is live is captured before a file is overwritten, and the reflog notes it as "before recovery", unless all of it is in a
-commit that is kept anyway. A verb that only reads thaws containers and does nothing else: `left.py` says what it finds.
+Recovery captures the live state before it overwrites a file, and the reflog notes it as "before recovery", unless all of it is
+in a commit that is kept anyway. A verb that only reads thaws containers and does nothing else: `left.py` says what it finds.
 
 The owner of a session is dead if nobody holds the session's lock. The owner of any other operation is dead if nobody holds the
 dot's lock. A restore or session of another worktree is left for a command that works there.
@@ -150,7 +150,7 @@ def _keep(live: LiveWorktree, entries: Sequence[JournalEntry]) -> None:
         known += [entry.target, *((entry.move.saved,) if entry.move is not None else ())]
     saved = keep_live(live, BEFORE_RECOVERY, [commit for commit in known if commit is not None])
     if saved is not None:
-        text = f"what was live before this is kept: `reset --hard {saved.short}` brings it back"
+        text = f"the state that was live is kept: `reset --hard {saved.short}` brings it back"
         live.listener(Event("warning", text))
 
 

@@ -142,7 +142,7 @@ def _kept(stack: Stack, layers: Sequence[Layer], services: Sequence[str], tell: 
 def _captured_and_down(live: LiveWorktree, services: Sequence[str], tell: Tell) -> Iterator[None]:
     """Keep the live state as a hidden commit if it differs from the head, and take down what may write to it.
 
-    What is still there after the block is started again: Compose has not removed it.
+    Containers that are still there after the block are started again, because Compose has not removed them.
     """
     writers = [m.container for m in live.writers() if not services or m.container.service in services]
     down = [c.id for c in writers if live.project in (None, c.project)]

@@ -49,9 +49,7 @@ def test_a_killed_reset_to_such_a_commit_is_superseded_by_the_next_one(cache_onl
     environment = {**os.environ, **cache_only.environment, **SHORT}
     command = ["dm-compose", "-f", str(cache_only.file), "reset", "--hard", bad]
     child = subprocess.Popen(command, env=environment, stdout=-1, stderr=-1)
-    eventually(
-        lambda: cache_only.state("cache") == "exited" and cache_only.container("cache")["State"]["ExitCode"] == 1, "an end"
-    )
+    eventually(lambda: cache_only.container("cache")["State"]["ExitCode"] == 1, "Redis to give up")
     child.kill()
     child.communicate()
     refused = cache_only.dm("commit", "-m", "x", check=False, **SHORT)
@@ -67,18 +65,11 @@ def test_a_killed_reset_to_such_a_commit_is_superseded_by_the_next_one(cache_onl
 
 
 def test_a_put_back_that_fails_as_well_says_both_causes_with_both_logs(cache_only: TestProject, bad: str) -> None:
-    """The user's own state is one that Redis does not start from either: it runs on, because it has read its files already."""
+    """The state before is one that Redis does not start from either. It has read its files already, so it runs."""
     volume = Path(docker.from_env().volumes.get(f"{cache_only.name}_dm-cache").attrs["Mountpoint"])
-    cache_only.redis().config_set("save", "")
-    (volume / "appendonlydir").mkdir()
-    config = cache_only.redis().config_get("appendonly")
-    assert config == {"appendonly": "no"}
-    document = {"services": {"cache": {"image": "dm-example/redis:7.0", "pull_policy": "never"}}}
-    document["services"]["cache"]["command"] = [  # type: ignore[assignment]
-        "sh",
-        "-c",
-        "test ! -e /data/poison || { echo it is poisoned; exit 3; }; exec redis-server",
-    ]
+    script = "test ! -e /data/poison || { echo it is poisoned; exit 3; }; exec redis-server --protected-mode no"
+    command = ["sh", "-c", script]
+    document = {"services": {"cache": {"image": "dm-example/redis:7.0", "pull_policy": "never", "command": command}}}
     cache_only.write(document)
     cache_only.dm("up", "-d")
     cache_only.wait_ready()

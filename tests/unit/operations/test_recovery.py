@@ -1,4 +1,4 @@
-"""What is live when recovery begins is kept; verbs that only read recover nothing; a test run that lives holds its worktree."""
+"""Recovery keeps the live state first; verbs that only read recover nothing; a test run that lives holds its worktree."""
 
 from __future__ import annotations
 
