@@ -33,7 +33,8 @@ def create(stack: Stack, words: Sequence[str], tell: Tell) -> int:
     Work that a killed command has left unfinished is finished first. If volumes of a stack that has commits are gone, `tell` is
     given a line that says how the last commit can be had back.
     """
-    if not read_words(words).asks("dry-run") and store_exists(stack.facts.engine, stack.variables):
+    has_state = bool(stack.facts.project.services) and not read_words(words).asks("dry-run")
+    if has_state and store_exists(stack.facts.engine, stack.variables):
         with _store(stack) as store:
             dot, worktree = stack.identity(store)
             known = store.has_dot(dot)
@@ -96,7 +97,7 @@ def down(stack: Stack, words: Sequence[str], tell: Tell) -> int:
 
 def _before_down(stack: Stack) -> bool:
     """Return whether the stack has a commit. InUseError if a test run has it."""
-    if not store_exists(stack.facts.engine, stack.variables):
+    if not stack.facts.project.services or not store_exists(stack.facts.engine, stack.variables):
         return False
     with _store(stack) as store:
         dot, worktree = stack.identity(store)
