@@ -1,4 +1,10 @@
-"""The store's locks as operations take them, and the name by which those who wait know this process."""
+"""The store's locks as operations take them, and the name by which those who wait know this process.
+
+There is one order, so that no two processes can wait for each other: first the lock that makes a settled form, then those of
+sessions, then those of dots. Among locks of one kind an original comes before its clones, and otherwise the names decide. The
+lock of the whole store (store/local/locks.py) is the innermost one. `locked` refuses any other order. An attempt that does not
+wait may be made at any time.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +13,45 @@ import getpass
 import os
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dm_compose.core.events import Event, Listener
+from dm_compose.core.names import DotName
 from dm_compose.errors import InUseError
 from dm_compose.store.api import Store
 
 LOCK_TIMEOUT_S = 600.0
+_KINDS = ["settle", "session", ""]  # of DOT.settle, DOT.session and DOT, in the order in which they are taken
+
+
+class _Held(threading.local):
+    """The names of the locks that this thread has taken by `locked`, in order."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+
+_held = _Held()
+
+
+def in_order(names: Collection[DotName], clones: Collection[DotName]) -> list[DotName]:
+    """Return the names of dots in the order in which their locks are taken."""
+    return sorted(names, key=lambda name: _place(name, clones))
+
+
+def _place(name: str, clones: Collection[str]) -> tuple[int, bool, str]:
+    dot, _, kind = name.partition(".")
+    return _KINDS.index(kind), dot in clones, dot
+
+
+def _check_order(store: Store, name: str, held: list[str]) -> None:
+    """Raise RuntimeError, which is a bug of ours, if this thread holds a lock that has to be taken after this one."""
+    if held:
+        clones = store.clones()
+        if before := [other for other in held if _place(other, clones) >= _place(name, clones)]:
+            raise RuntimeError(f"lock {name} must be taken before lock {before[0]}, which this thread holds already")
 
 
 def who_am_i() -> str:
@@ -32,8 +69,13 @@ def user_name() -> str:
 
 @contextlib.contextmanager
 def locked(store: Store, name: str, listener: Listener, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-    """Hold a lock of the store. If it has to wait, the listener is told for whom. InUseError after `timeout_s`."""
-    who = who_am_i()
+    """Hold a lock of the store. If it has to wait, the listener is told for whom. InUseError after `timeout_s`.
+
+    RuntimeError if this thread holds a lock that has to be taken later, unless `timeout_s` is 0.
+    """
+    who, held = who_am_i(), _held.names
+    if timeout_s > 0:
+        _check_order(store, name, held)
     try:
         token = store.lock(name, who, 0)
     except InUseError as busy:
@@ -41,7 +83,9 @@ def locked(store: Store, name: str, listener: Listener, *, timeout_s: float = LO
             raise
         listener(Event("wait", f"{busy.message}; waiting up to {timeout_s:.0f} s"))
         token = store.lock(name, who, timeout_s)
+    held.append(name)
     try:
         yield
     finally:
+        held.remove(name)
         store.unlock(token)
