@@ -1,9 +1,16 @@
 """The store's locks as operations take them, and the name by which those who wait know this process.
 
-There is one order, so that no two processes can wait for each other: first the lock that makes a settled form, then those of
-sessions, then those of dots. Among locks of one kind an original comes before its clones, and otherwise the names decide. The
-lock of the whole store (store/local/locks.py) is the innermost one. `locked` refuses any other order. An attempt that does not
-wait may be made at any time.
+A process that waits for a lock may hold only locks that come before it in this order, so that nobody waits in a circle:
+
+1. `DOT.session`: a test run's, for as long as it has the stack. A run that has several stacks takes them as its tests want
+   them, and each wait has an end (`lock_timeout_s`).
+2. `DOT.settle`: that of making a settled form.
+3. `DOT` of an original, for one operation. Several of these are taken in the order of their names.
+4. `DOT` of a clone.
+5. The lock of the whole store (store/local/locks.py), which is taken within one call of it.
+
+`locked` refuses any other order. With a `timeout_s` of 0 it does not wait, and neither does `Store.holder`, so they may be used
+at any time.
 """
 
 from __future__ import annotations
@@ -23,7 +30,8 @@ from dm_compose.errors import InUseError
 from dm_compose.store.api import Store
 
 LOCK_TIMEOUT_S = 600.0
-_KINDS = ["settle", "session", ""]  # of DOT.settle, DOT.session and DOT, in the order in which they are taken
+_SESSION, _SETTLE, _DOT = range(3)
+_KINDS = {"session": _SESSION, "settle": _SETTLE, "": _DOT}  # of DOT.session, DOT.settle and DOT
 
 
 class _Held(threading.local):
@@ -43,14 +51,15 @@ def in_order(names: Collection[DotName], clones: Collection[DotName]) -> list[Do
 
 def _place(name: str, clones: Collection[str]) -> tuple[int, bool, str]:
     dot, _, kind = name.partition(".")
-    return _KINDS.index(kind), dot in clones, dot
+    return _KINDS[kind], dot in clones, dot
 
 
 def _check_order(store: Store, name: str, held: list[str]) -> None:
     """Raise RuntimeError, which is a bug of ours, if this thread holds a lock that has to be taken after this one."""
     if held:
         clones = store.clones()
-        if before := [other for other in held if _place(other, clones) >= _place(name, clones)]:
+        ordered = [other for other in held if _place(other, clones)[0] != _SESSION or _place(name, clones)[0] != _SESSION]
+        if before := [other for other in ordered if _place(other, clones) >= _place(name, clones)]:
             raise RuntimeError(f"lock {name} must be taken before lock {before[0]}, which this thread holds already")
 
 

@@ -30,13 +30,14 @@ def store(tmp_path: Path) -> Iterator[LocalStore]:
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        (settle_lock(SHOP), session_lock(SHOP)),
+        (session_lock(SHOP), settle_lock(SHOP)),
+        (session_lock(SHOP), settle_lock(OTHER)),
         (settle_lock(SHOP), SHOP),
         (session_lock(SHOP), SHOP),
         (session_lock(CLONE), SHOP),
         (SHOP, CLONE),
         (OTHER, SHOP),
-        (session_lock(SHOP), session_lock(CLONE)),
+        (settle_lock(CLONE), CLONE),
     ],
 )
 def test_there_is_one_order(store: LocalStore, first: str, second: str) -> None:
@@ -65,6 +66,12 @@ def test_an_attempt_that_does_not_wait_may_be_made_at_any_time(store: LocalStore
         locked(store, SHOP, ignore, timeout_s=0),
     ):
         raise AssertionError("it is held")
+
+
+def test_a_test_run_takes_the_sessions_of_several_stacks_as_its_tests_want_them(store: LocalStore) -> None:
+    for first, second in ((SHOP, OTHER), (OTHER, SHOP)):
+        with locked(store, session_lock(first), ignore), locked(store, session_lock(second), ignore):
+            pass
 
 
 def test_other_threads_have_locks_of_their_own(store: LocalStore) -> None:
