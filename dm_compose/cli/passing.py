@@ -36,15 +36,18 @@ def hand_through(found: ComposeTarget, words: list[str]) -> int:
     """Run a Compose verb and return Compose's exit code.
 
     A verb that makes or removes containers may get a generated project file. Before `down -v` uncommitted state is kept, and
-    the user is told about it.
+    the user is told about it. After `up --wait` the datastores are ready.
     """
     verb = read_words(words)
     if verb.verb not in CREATING | REMOVING or verb.asks("help"):
         return Compose(found.options, found.variables.compose_files).pass_through(words)
     from dm_compose.up.run import compose_with_state
+    from dm_compose.up.waiting import up_and_wait
 
     if verb.verb in REMOVING and verb.asks("volumes") and not verb.asks("dry-run"):
         _keep_uncommitted(found)
+    if verb.verb == "up" and verb.asks("wait") and not verb.asks("dry-run"):
+        return up_and_wait(found.stack(quiet=False), words, timeout_s=found.variables.timeout_s)
     return compose_with_state(found.stack(quiet=False), words, creates=verb.verb in CREATING)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,11 +17,12 @@ from dm_compose.core.tree import TreeDiff
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
 from dm_compose.errors import NotFoundError
 from dm_compose.live.observe import observe_tree
+from dm_compose.live.ready import unready
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, arrive, drop_branch
-from dm_compose.operations.checks import before_reset, before_save, before_undo
-from dm_compose.operations.commit import CommitReport, make_commit
+from dm_compose.operations.checks import before_commit, before_reset, before_save, before_undo
+from dm_compose.operations.commit import CommitReport, await_to_commit, make_commit
 from dm_compose.operations.restore import RestoreReport, move_to, plan_reset
 from dm_compose.operations.uncommitted import Uncommitted, save_uncommitted, uncommitted
 
@@ -97,11 +99,28 @@ class Dot(abc.ABC):
         """
 
     def commit(
-        self, message: str, metadata: Mapping[str, str], *, stop: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        message: str,
+        metadata: Mapping[str, str],
+        *,
+        stop: bool = False,
+        even_unready: bool = False,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> CommitReport:
-        """Commit all subdots atomically. The first commit makes the dot. See commit.make_commit."""
-        with self.live(lock=True, create=True) as live:
-            return make_commit(live, message, metadata, stop=stop, timeout_s=timeout_s)
+        """Commit all subdots atomically. The first commit makes the dot. See commit.make_commit.
+
+        Datastores that run and are not ready are waited for, without the dot's lock; NotReadyError after `timeout_s`. With
+        `even_unready` the commit is made at once, and notes them.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            with self.live(lock=True, create=True) as live:
+                before_commit(live)
+                found = unready(live)
+                if even_unready or not found:
+                    return make_commit(live, message, metadata, stop=stop, timeout_s=timeout_s, unready=found)
+            with self.live(lock=False) as live:
+                await_to_commit(live, deadline - time.monotonic())
 
     def reset(self, ref: str, *, hard: bool, any_version: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
         """Put the state of a commit back and stand on it. See restore.move_to.

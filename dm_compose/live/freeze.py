@@ -54,11 +54,13 @@ class Freeze:
     A freeze without an engine, or without containers that write, does nothing.
     """
 
-    def __init__(self, live: LiveWorktree) -> None:
+    def __init__(self, live: LiveWorktree, *, unready: Collection[str] = ()) -> None:
+        """Prepare a freeze. `unready` are ids of containers that cannot be told to bring anything to their files."""
         self._live = live
         self._frozen: set[str] = set()
         running = [m for m in live.members if m.container.state == "running"]
-        self._quiesced = [m for m in running if m.writes and m.datastore is not None and m.datastore.quiesce is not None]
+        able = [m for m in running if m.datastore is not None and m.datastore.quiesce is not None]
+        self._quiesced = [m for m in able if m.writes and m.container.id not in unready]
         if self._quiesced:
             ours = [m for m in running if live.project in (None, m.container.project)]
             self._first = [m for m in running if m not in self._quiesced and (m.writes or m in ours)]

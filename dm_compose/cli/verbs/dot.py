@@ -11,7 +11,7 @@ from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
 from dm_compose.cli.output import age, as_commit, indented, print_json, printable, table
 from dm_compose.cli.targets import store_target
-from dm_compose.cli.verbs.state import json_option, message_option, parse_metadata, print_restore, timeout_option
+from dm_compose.cli.verbs.state import json_option, message_option, parse_metadata, print_restore, timeout_option, unready_option
 from dm_compose.core.names import DotName
 from dm_compose.core.volumes import VolumeName
 
@@ -89,11 +89,16 @@ def switch(*, name: str, as_json: bool) -> None:
 @message_option
 @click.option("-d", "--metadata", multiple=True, metavar="NAME=VALUE", help="A field to keep with it; may be repeated.")
 @click.option("--stop", is_flag=True, help="Shut the containers down cleanly instead of freezing them for an instant.")
+@unready_option
 @timeout_option
 @json_option
-def commit(*, message: str, metadata: tuple[str, ...], stop: bool, timeout: float, as_json: bool) -> None:
+def commit(*, message: str, metadata: tuple[str, ...], stop: bool, unready: bool, timeout: float, as_json: bool) -> None:
     """Record the state of all subdots at one instant, and print the commit's id."""
-    report = store_target().dot(quiet=True).commit(message, parse_metadata(metadata), stop=stop, timeout_s=timeout)
+    report = (
+        store_target()
+        .dot(quiet=True)
+        .commit(message, parse_metadata(metadata), stop=stop, even_unready=unready, timeout_s=timeout)
+    )
     print_json({**as_commit(report.commit), "frozen_s": report.frozen_s}) if as_json else click.echo(report.commit.id)
 
 
@@ -108,6 +113,8 @@ def log(*, ref: str | None, as_json: bool) -> None:
         return
     for found in reversed(commits):
         click.echo(f"commit {found.id}\nauthor: {printable(found.author)}\ndate: {age(found.created)}")
+        for service, reason in sorted(found.unready.items()):
+            click.echo(f"unready: {printable(service)}: {printable(reason)}")
         for key, value in sorted(found.metadata.items()):
             click.echo(f"{printable(key)}: {printable(value)}")
         click.echo(f"\n{indented(found.message)}\n")

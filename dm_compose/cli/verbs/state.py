@@ -36,6 +36,9 @@ timeout_option = click.option(
     show_default="DM_TIMEOUT, or 120",
     help="Seconds to wait for each datastore to answer.",
 )
+unready_option = click.option(
+    "--unready", is_flag=True, help="Commit at once, also if a datastore does not answer yet; the commit notes that."
+)
 
 
 def _not_empty(_: click.Context, __: click.Parameter, message: str) -> str:
@@ -78,11 +81,14 @@ def plan(*, as_json: bool) -> None:
     "--metadata", multiple=True, metavar="KEY=VALUE", help="A field to keep with the commit; may be given several times."
 )
 @click.option("--stop", is_flag=True, help="Shut the datastores down cleanly instead of freezing them for an instant.")
+@unready_option
 @timeout_option
 @json_option
-def commit(*, message: str, metadata: tuple[str, ...], stop: bool, timeout: float, as_json: bool) -> None:
+def commit(*, message: str, metadata: tuple[str, ...], stop: bool, unready: bool, timeout: float, as_json: bool) -> None:
     """Commit the state of all datastores at one instant, while the stack runs."""
-    report = target().dot(quiet=as_json).commit(message, parse_metadata(metadata), stop=stop, timeout_s=timeout)
+    report = (
+        target().dot(quiet=as_json).commit(message, parse_metadata(metadata), stop=stop, even_unready=unready, timeout_s=timeout)
+    )
     made = report.commit
     if as_json:
         numbers = {"new_bytes": report.captured.new_bytes, "copied_bytes": report.captured.copied_bytes}
@@ -90,6 +96,8 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, timeout: floa
             {**as_commit(made), **numbers, "frozen_s": report.frozen_s, "total_s": report.total_s, "stopped": report.stopped}
         )
         return
+    for service, reason in made.unready.items():
+        click.echo(f"unready: {printable(service)}: {printable(reason)}", err=True)
     how = "shut down for it" if stop else f"frozen for {seconds(report.frozen_s)}"
     copied = f"{size(report.captured.new_bytes)} new of {size(made.size_bytes)}"
     click.echo(
@@ -126,6 +134,8 @@ def log(*, ref: str | None, as_json: bool) -> None:
         click.echo(click.style(f"commit {found.id}", fg="yellow"))
         click.echo(f"author: {printable(found.author)}\ndate: {age(found.created)}")
         click.echo(f"size: {size(found.size_bytes)} ({size(found.new_bytes)} new)")
+        for service, reason in found.unready.items():
+            click.echo(f"unready: {printable(service)}: {printable(reason)}")
         for key, value in found.metadata.items():
             click.echo(f"{printable(key)}: {printable(value)}")
         click.echo(f"\n{indented(found.message)}")
