@@ -68,6 +68,23 @@ class Commit:
 
 
 @dataclass(frozen=True)
+class Verification:
+    """The outcome of starting a clone of a commit: each service's datastore was asked, and its own checker has run.
+
+    `problems` has the services whose datastore did not come up, or whose checker found damage, with its words. `findings` has all
+    services that were asked, each with a few words on the outcome.
+    """
+
+    at: datetime
+    findings: Mapping[str, str]
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> bool:
+        return not self.problems
+
+
+@dataclass(frozen=True)
 class CommitDraft:
     """A commit without its files, as its maker describes it. The store adds the files. The fields are those of Commit.
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dm_compose.core.commit import Commit, ReflogEntry, Worktree
+from dm_compose.core.commit import Commit, ReflogEntry, Verification, Worktree
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
@@ -184,11 +184,16 @@ class Dot(abc.ABC):
 
     def log(self, ref: str = "HEAD") -> list[Commit]:
         """Return a commit and its ancestors, newest first. A dot without commits has none."""
+        return [commit for commit, _ in self.history(ref)]
+
+    def history(self, ref: str = "HEAD") -> list[tuple[Commit, Verification | None]]:
+        """Return a commit and its ancestors, newest first, each with the outcome of its latest verification."""
         with self.live(lock=False) as live:
             state = live.state()
             if ref in ("HEAD", state.branch) and state.head is None:
                 return []
-            return live.store.log(live.dot, self._target(live, ref).id)
+            verified = live.store.verifications(live.dot)
+            return [(commit, verified.get(commit.id)) for commit in live.store.log(live.dot, self._target(live, ref).id)]
 
     def reflog(self) -> list[ReflogEntry]:
         """Return the moves of the worktree, newest first."""

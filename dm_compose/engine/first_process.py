@@ -64,4 +64,4 @@ def _started(pid: int) -> int:
 
 def _is_above(words: list[str]) -> bool:
     """Whether a process only starts others: an init, or our supervisor (`sh -c SCRIPT NAME ...`)."""
-    return bool(words) and (words[0].rpartition("/")[2] in _INITS or words[3:4] == [NAME])
+    return bool(words) and (words[0].rpartition("/")[2] in _INITS or NAME in words)

@@ -80,6 +80,14 @@ def await_all(live: LiveWorktree, timeout_s: float) -> None:
         await_members(live.engine, members, live.listener, timeout_s)
 
 
+def await_first_starts(live: LiveWorktree, timeout_s: float) -> None:
+    """Return when no datastore with state is in its first start any more. Others are not asked. See `await_members`."""
+    if live.engine is not None:
+        engine = live.engine
+        members = [m for m in to_await(live) if _Waiting(engine, m, timeout_s, first_start=True).script()]
+        await_members(engine, members, live.listener, timeout_s)
+
+
 def to_await(live: LiveWorktree) -> list[Member]:
     """Return the members that a commit waits for: running datastores with state, and others with state that are starting.
 
@@ -141,7 +149,7 @@ class _Waiting:
 
     def told(self) -> str:
         """Return the reason for people: a script of the entrypoint that runs explains why nothing answers."""
-        return (self._script() if self._first_start else "") or self._reason
+        return (self.script() if self._first_start else "") or self._reason
 
     def warn(self, listener: Listener) -> None:
         """Tell if nothing can be asked: the datastore has no address here, and the container has no health check."""
@@ -169,7 +177,7 @@ class _Waiting:
             f"{label} {state}: waited for {what}"
             + (f"; {told}" if told else "")
             + (f"\nlast lines of its log:\n{tail}" if tail else ""),
-            hint=HALF_MADE if self._half_made and not self._script() else self._hint,
+            hint=HALF_MADE if self._half_made and not self.script() else self._hint,
         )
 
     def _endpoints(self) -> list[tuple[str, int]]:
@@ -208,9 +216,10 @@ class _Waiting:
     def _starting(self) -> str:
         """Return why the first start has not ended, '' if it has."""
         starting = self._container.health == "starting" and not self._healthy()
-        return self._script() or ("its health check is starting" if starting else "")
+        return self.script() or ("its health check is starting" if starting else "")
 
-    def _script(self) -> str:
+    def script(self) -> str:
+        """Return the reason for people if the entrypoint's script is still the container's program, '' if not."""
         datastore = self.member.datastore
         script = in_entrypoint(self._engine, self._container) if datastore is not None and datastore.entrypoint_ends else ""
         return f"its first start has not ended: {script} runs" if script else ""

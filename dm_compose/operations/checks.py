@@ -71,6 +71,10 @@ def tell_doubts(live: LiveWorktree, target: Commit) -> None:
     for service, reason in target.unready.items():
         text = f"commit {target.id.short} was made while {service} was not ready ({reason}); it may not start from it"
         live.listener(Event("warning", text))
+    found = live.store.verifications(live.dot).get(target.id)
+    for service, problem in (found.problems if found is not None else {}).items():
+        listed = problem.partition("\n")[0]
+        live.listener(Event("warning", f"commit {target.id.short} was verified, and {service} is not sound: {listed}"))
 
 
 def before_up(

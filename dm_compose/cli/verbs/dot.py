@@ -9,7 +9,7 @@ import click
 
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
-from dm_compose.cli.output import age, as_commit, indented, print_json, printable, table
+from dm_compose.cli.output import age, as_commit, as_verified, doubts, indented, print_json, printable, table
 from dm_compose.cli.targets import store_target
 from dm_compose.cli.verbs.state import json_option, message_option, parse_metadata, print_restore, timeout_option, unready_option
 from dm_compose.core.names import DotName
@@ -107,14 +107,14 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, unready: bool
 @json_option
 def log(*, ref: str | None, as_json: bool) -> None:
     """List the commits that lead to REF (the head), the oldest first, as the ancestor did."""
-    commits = store_target().dot(quiet=True, for_ref=True).log(store_target().default_ref() if ref is None else ref)
+    commits = store_target().dot(quiet=True, for_ref=True).history(store_target().default_ref() if ref is None else ref)
     if as_json:
-        print_json([as_commit(found) for found in commits])
+        print_json([as_verified(*entry) for entry in commits])
         return
-    for found in reversed(commits):
+    for found, verified in reversed(commits):
         click.echo(f"commit {found.id}\nauthor: {printable(found.author)}\ndate: {age(found.created)}")
-        for service, reason in sorted(found.unready.items()):
-            click.echo(f"unready: {printable(service)}: {printable(reason)}")
+        for line in doubts(found, verified):
+            click.echo(line)
         for key, value in sorted(found.metadata.items()):
             click.echo(f"{printable(key)}: {printable(value)}")
         click.echo(f"\n{indented(found.message)}\n")

@@ -13,6 +13,8 @@ import pymysql
 import pytest
 import yaml
 
+from dm_compose.sessions.leases import own_stack
+from dm_compose.sessions.options import SessionOptions
 from tests.support.projects import EXAMPLES, TestProject, eventually
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
@@ -226,3 +228,18 @@ def test_a_container_that_ends_while_its_health_is_asked_is_not_ready(new_projec
     project.compose("exec", "-T", "app", "rm", "/data/die")
     done = project.dm("reset", "--hard", "--timeout", "10", check=False)
     assert (done.returncode, "dying" in done.stderr) == (NOT_READY, True)
+
+
+def test_a_test_run_begins_when_the_first_start_has_ended_and_gives_back_what_that_made(new_project: NewProject) -> None:
+    project = postgres(new_project)
+    project.dm("up", "-d")
+    while_it_starts(project, "commit", "-m", "seed")
+    project.compose("down", "-v")
+    project.dm("up", "-d")
+    later = threading.Timer(3, lambda: go_on(project))
+    later.start()
+    with own_stack(project.stack(), SessionOptions()):
+        later.join()
+        project.sql("drop table p")
+    assert any(event.what == "await" and "docker-entrypoint.sh" in event.text for event in project.events)
+    assert project.sql("select count(*) from p") == [(ROWS,)]
