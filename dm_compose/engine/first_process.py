@@ -7,6 +7,7 @@ from pathlib import Path
 from dm_compose.core.containers import Container
 from dm_compose.engine.docker import Engine
 from dm_compose.engine.supervisor import NAME
+from dm_compose.errors import EngineError, NotFoundError
 
 _INITS = frozenset(("docker-init", "tini", "tini-static", "dumb-init", "catatonit", "gosu", "su-exec", "setpriv"))
 _WORDS = 4  # an entrypoint's name is among the first of its words: `/usr/bin/env bash -e docker-entrypoint.sh`
@@ -17,7 +18,7 @@ def in_entrypoint(engine: Engine, container: Container) -> str:
     """Return the name of the script that a running container's entrypoint is in, '' if it is in none, or nobody can tell.
 
     A script counts if its name ends in `entrypoint.sh`, as those of the official images do. Above it there may be an init (`init:
-    true`, tini) and our own supervisor. EngineError.
+    true`, tini) and our own supervisor.
     """
     words = _first_words(engine, container)
     return next((name for word in words[:_WORDS] if (name := word.rpartition("/")[2]).endswith("entrypoint.sh")), "")
@@ -30,7 +31,10 @@ def _first_words(engine: Engine, container: Container) -> list[str]:
             return _below(container)
         except OSError:  # another PID namespace, a kernel that does not tell children, or the process has ended
             pass
-    rows = engine.command_lines(container.id)
+    try:
+        rows = engine.command_lines(container.id)
+    except (EngineError, NotFoundError):  # it has ended, which whoever waits for it finds out
+        return []
     pid, words = container.pid, []
     for _ in range(_LEVELS):
         words = next((row[2] for row in rows if row[0] == pid), [])
