@@ -55,7 +55,7 @@ def make_commit(
 
     With `stop` the containers that write are shut down cleanly instead, and each has `timeout_s` to answer again. With `branch`
     the commit starts that new branch, and the worktree stays on its own. `unready` are members that are not ready, with the
-    reasons: the commit notes them, and they are not told to save anything.
+    reasons: the commit notes them, and it is only a warning if they cannot save what they hold in memory.
 
     Atomic: the commit is whole or is not there. Containers are put back as they were whatever happens. InUseError,
     NotFoundError; UsageError for metadata that cannot be stored. The caller holds the dot's lock.
@@ -66,7 +66,7 @@ def make_commit(
     reasons = {member.container.label: reason for member, reason in unready}
     draft = replace(_draft(live, message, metadata, clean=stop), branch=branch, unready=reasons)
     live.record_places()
-    with Freeze(live, unready={member.container.id for member, _ in unready}) as freeze:
+    with Freeze(live, lenient=bool(unready)) as freeze:
         if not stop:
             freeze.warm_up()
         live.listener(Event("copy", "copying what changed"))

@@ -14,10 +14,10 @@ from dm_compose.up.run import INTERRUPTED, compose_with_state
 LONGER = "A longer wait: --wait-timeout SECONDS (or DM_TIMEOUT)."
 
 
-def up_and_wait(stack: Stack, words: Sequence[str], *, timeout_s: float) -> int:
+def up_and_wait(stack: Stack, words: Sequence[str]) -> int:
     """Run Compose's `up --wait`, and return its exit code when all datastores of the stack are ready. See `await_members`.
 
-    Each of the two waits has the seconds of `--wait-timeout`; where that is not given, the second one has `timeout_s`.
+    Each of the two waits has the seconds of `--wait-timeout`; where that is not given, the second one has DM_TIMEOUT.
     NotReadyError, also if Compose gave up on a container whose health check does not pass.
     """
     code = compose_with_state(stack, words, creates=True)
@@ -29,7 +29,7 @@ def up_and_wait(stack: Stack, words: Sequence[str], *, timeout_s: float) -> int:
         return code
     members = [stack.describe(c, {}, False) for c in found if c.state in ("running", "restarting")]
     given = read_words(words).values("wait-timeout")[-1:]
-    limit_s = float(given[0]) if given and given[0].isdigit() and given[0] != "0" else timeout_s
+    limit_s = float(given[0]) if given and given[0].isdigit() and given[0] != "0" else stack.variables.timeout_s
     datastores = [member for member in members if member.datastore is not None]
     await_members(stack.facts.engine, datastores, stack.listener, limit_s, hint=LONGER)
     return code
