@@ -129,6 +129,7 @@ DATASTORE = Datastore(
     data=data_paths,
     port=27017,
     ready=ready,
+    entrypoint_ends=True,
     own_files=("*.wt", "WiredTiger*", "journal", "journal/*", "storage.bson"),
     volatile=("mongod.lock", "WiredTiger.lock", "diagnostic.data/*", "_tmp/*", "*.pid"),
     not_data={"/data/configdb": "used by config servers of a sharded cluster only"},
