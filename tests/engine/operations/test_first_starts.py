@@ -243,3 +243,16 @@ def test_a_test_run_begins_when_the_first_start_has_ended_and_gives_back_what_th
         project.sql("drop table p")
     assert any(event.what == "await" and "docker-entrypoint.sh" in event.text for event in project.events)
     assert project.sql("select count(*) from p") == [(ROWS,)]
+
+
+def test_dm_waits_for_the_containers_of_a_dot_without_its_compose_file(new_project: NewProject) -> None:
+    project = postgres(new_project)
+    project.dm("up", "-d")
+    project.dm("commit", "-m", "half made", "--unready")
+    refused = project.command("dm", "--dot", project.name, "commit", "-m", "seed", "--timeout", "1", check=False)
+    assert refused.returncode == NOT_READY
+    assert "docker-entrypoint.sh runs" in refused.stderr
+    go_on(project)
+    project.command("dm", "--dot", project.name, "commit", "-m", "seed")
+    assert list(project.json("log")[0]["unready"]) == []
+    assert "unready: db" in project.command("dm", "--dot", project.name, "log").stdout
