@@ -13,7 +13,7 @@ from dm_compose.clones.clone import Clone, clone_name
 from dm_compose.clones.running import running_clone, services_with_engines
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
-from dm_compose.core.names import CommitId, DotName
+from dm_compose.core.names import CommitId, settle_lock
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.dots.stack import Stack
 from dm_compose.engine import STOP_TIMEOUT_S
@@ -49,14 +49,10 @@ def settled(stack: Stack, options: SettleOptions, run: str) -> CommitId:
             return form
         if not services_with_engines(stack):
             return commit.id
-        with locked(store, _lock(commit.dot), stack.listener):
+        with locked(store, settle_lock(commit.dot), stack.listener):
             return store.settled(commit.dot, commit.id) or _settle(stack, store, commit, options, run)
     finally:
         access.store.close()
-
-
-def _lock(dot: DotName) -> str:
-    return f"{dot}.settle"
 
 
 def _settle(stack: Stack, store: Store, commit: Commit, options: SettleOptions, run: str) -> CommitId:

@@ -55,7 +55,7 @@ def list_dots(*, scripting: bool, as_json: bool) -> None:
         print_json(summaries)
         return
     for found in summaries if scripting else ():
-        numbers = str(found.size_bytes), str(found.commits), str(found.dirty_bytes)
+        numbers = ("?" if n is None else str(n) for n in (found.size_bytes, found.commits, found.dirty_bytes))
         click.echo("\t".join((found.dot, found.branch, found.server, ",".join(found.containers), *numbers)))
     if not scripting:
         table(("  DOT", "BRANCH", "SERVER", "CONTAINERS", "SIZE", "COMMITS", "DIRTY"), [_row(found) for found in summaries])
@@ -68,10 +68,14 @@ def _row(found: Summary) -> tuple[str, ...]:
         found.branch,
         found.server,
         ",".join(found.containers),
-        pretty(found.size_bytes),
-        str(found.commits),
-        pretty(found.dirty_bytes),
+        _bytes(found.size_bytes),
+        "?" if found.commits is None else str(found.commits),
+        _bytes(found.dirty_bytes) if not found.problem else f"? ({printable(found.problem)})",
     )
+
+
+def _bytes(number: int | None) -> str:
+    return "?" if number is None else pretty(number)
 
 
 @click.command()
@@ -187,8 +191,8 @@ def _show(found: Summary, branches: list[Branch]) -> None:
     if found.current:
         click.echo("Dot is currently selected.")
     click.echo(f"Commits: {found.commits}")
-    dirty = "all clean" if found.dirty_bytes == 0 else f"{pretty(found.dirty_bytes)} dirty"
-    click.echo(f"Dot size: {pretty(found.size_bytes)} ({dirty})\nBranches:")
+    dirty = "all clean" if found.dirty_bytes == 0 else f"{_bytes(found.dirty_bytes)} dirty"
+    click.echo(f"Dot size: {_bytes(found.size_bytes)} ({dirty})\nBranches:")
     for branch in branches:
         head = branch.head.short if branch.head else "no commit yet"
         containers = f" (containers: {','.join(found.containers)})" if branch.current and found.containers else ""
