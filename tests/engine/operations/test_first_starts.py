@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -256,3 +257,23 @@ def test_dm_waits_for_the_containers_of_a_dot_without_its_compose_file(new_proje
     project.command("dm", "--dot", project.name, "commit", "-m", "seed")
     assert list(project.json("log")[0]["unready"]) == []
     assert "unready: db" in project.command("dm", "--dot", project.name, "log").stdout
+
+
+def test_a_health_command_that_hangs_ends_the_wait_when_its_time_is_over(new_project: NewProject) -> None:
+    app = {
+        "image": "dm-example/python",
+        "pull_policy": "never",
+        "init": True,
+        "command": ["sleep", "infinity"],
+        "volumes": ["files:/data"],
+        "healthcheck": {"test": ["CMD-SHELL", "[ ! -e /data/hang ] || sleep 600"], "interval": "600s"},
+    }
+    project = new_project({"services": {"app": app}, "volumes": {"files": {}}})
+    project.dm("up", "-d")
+    project.compose("exec", "-T", "app", "touch", "/data/hang")
+    project.dm("commit", "-m", "it hangs", "--unready")
+    project.compose("exec", "-T", "app", "rm", "/data/hang")
+    began = time.monotonic()
+    done = project.dm("reset", "--hard", "--timeout", "3", check=False)
+    assert done.returncode == NOT_READY
+    assert time.monotonic() - began < 60
