@@ -121,7 +121,7 @@ class Stack(Dot):
         return StoredDot(worktree.dot, self.facts.engine, self.variables, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
-        with self.live(lock=True) as live:
+        with self.live(lock=True, use=Use.RECORD) as live:
             if live.tree:
                 return add_tree(live, name, ref)
             return add_volumes(live, self.facts.engine, self.variables, self.facts.plan, name, ref)

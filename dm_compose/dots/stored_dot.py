@@ -109,7 +109,7 @@ class StoredDot(Dot):
         return StoredDot(worktree.dot, self.engine, self.variables, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
-        with self.live(lock=True) as live:
+        with self.live(lock=True, use=Use.RECORD) as live:
             return add_tree(live, name, ref)
 
     def _observe(self, access: Access) -> LiveWorktree:
