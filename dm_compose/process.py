@@ -15,6 +15,7 @@ from typing import IO
 from dm_compose.errors import DmError
 
 CANARY_TIMEOUT_S = 0.2
+_TERMINALS = ("/dev/pts/", "/dev/tty", "/dev/console")
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def pass_through(command: Sequence[str], changes: Mapping[str, str] | None = Non
 
     The command gets the environment of this process, with `changes`.
 
-    The command gets each SIGINT and SIGTERM once, no matter whether the signal was sent to this process alone or to the whole
-    process group. This process itself goes on. In any thread but the main one signals are not handed on, because Python
+    The command gets each SIGINT, SIGTERM and SIGHUP once, no matter whether the signal was sent to this process alone or to the
+    whole process group. This process itself goes on. In any thread but the main one signals are not handed on, because Python
     delivers them to the main thread only.
     """
     environment = {**os.environ, **(changes or {})}
@@ -59,7 +60,7 @@ def pass_through(command: Sequence[str], changes: Mapping[str, str] | None = Non
 
 
 class _Relay:
-    """Hands SIGINT and SIGTERM on to a child that has not received them itself.
+    """Hands SIGINT, SIGTERM and SIGHUP on to a child that has not received them itself.
 
     ^C and `timeout` signal the whole process group, and systemd signals a whole unit. Then the child must not get a second
     signal from us, because Compose understands it as "kill at once". A *canary* tells the two cases apart: it is a process
@@ -70,7 +71,10 @@ class _Relay:
         self._child: int | None = None
         self._early: list[int] = []
         # Handlers instead of SIG_IGN, because children would inherit SIG_IGN.
-        self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` has it ignored
+            numbers.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._receive) for number in numbers}
         self._canary = _start_canary()
         return self
 
@@ -115,6 +119,16 @@ def _send(child: int, number: int) -> None:
         for pid in found or [child]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+
+def let_go_of_terminal() -> None:
+    """Have output to a terminal go nowhere. After SIGHUP the terminal is gone, and each further line would be an error."""
+    nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{descriptor}").startswith(_TERMINALS):  # isatty() would say no by now
+                os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 class Watchdog:

@@ -129,6 +129,7 @@ class Dots:
         with self.store() as store:
             if not store.has_dot(dot):
                 raise NotFoundError(f"No such filesystem: there is no dot {dot}", hint="`dm list` shows what there is.")
+            self.dot(dot).require_engine(store)
             with locked(store, dot, self.listener):
                 for worktree in store.worktrees(dot).values():
                     users = self._users(StoredDot(dot, self.engine, self.variables, self.listener, branch=worktree.branch))

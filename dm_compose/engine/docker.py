@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import docker
 import docker.errors
 import requests.exceptions
 
+from dm_compose.core.at_once import at_once, in_time
 from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Image, Resource
 from dm_compose.core.labels import PROJECT_LABEL
 from dm_compose.engine.calls import API_TIMEOUT_S, QuickApi, engine_errors
 from dm_compose.engine.reading import read_container, read_event, read_image, read_place
 from dm_compose.engine.volumes import ROLE_LABEL, EngineVolumes
-from dm_compose.errors import EngineError, NotFoundError
+from dm_compose.errors import EngineError, NotFoundError, NotReadyError
 
 EVENTS_KEPT = 256  # `eventsLimit` in daemon/events/events.go, 20.10 to 29
 PARALLEL_CALLS = 8
+RUN_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 60  # a datastore writes its memory to its files first
 
 
@@ -128,9 +129,8 @@ class Engine(EngineVolumes):
         return commands
 
     def _inspected(self, container_ids: list[str]) -> list[Container]:
-        with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
-            found = pool.map(self._inspect_or_none, container_ids)
-            return sorted((c for c in found if c is not None), key=lambda c: (c.service, c.name))
+        found = at_once(self._inspect_or_none, container_ids, most=PARALLEL_CALLS)
+        return sorted((c for c in found if c is not None), key=lambda c: (c.service, c.name))
 
     def container(self, container_id: str) -> Container:
         """Return one container. NotFoundError when it is gone."""
@@ -270,14 +270,33 @@ class Engine(EngineVolumes):
                 raise
 
     def run(
-        self, container_id: str, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None
+        self,
+        container_id: str,
+        command: Sequence[str],
+        *,
+        user: str = "",
+        environment: Mapping[str, str] | None = None,
+        timeout_s: float = RUN_TIMEOUT_S,
     ) -> tuple[int, str]:
-        """Run a command in a running container; return its exit code and its output, standard error included."""
-        with engine_errors(f"running {command[0]} in container {container_id[:12]}"):
-            created = self._api.exec_create(container_id, list(command), user=user, environment=dict(environment or {}))
-            output: bytes = self._api.exec_start(created["Id"])
-            code = self._api.exec_inspect(created["Id"])["ExitCode"]
-        return int(code), output.decode(errors="replace")
+        """Run a command in a running container; return its exit code and its output, standard error included.
+
+        NotReadyError when the command has not ended after `timeout_s`. It goes on in the container, because the engine has no way
+        to end it.
+        """
+
+        def work() -> tuple[int, str]:
+            with engine_errors(f"running {command[0]} in container {container_id[:12]}"):
+                created = self._api.exec_create(container_id, list(command), user=user, environment=dict(environment or {}))
+                output: bytes = self._api.exec_start(created["Id"])  # waits without a limit
+                code = self._api.exec_inspect(created["Id"])["ExitCode"]
+            return int(code), output.decode(errors="replace")
+
+        try:
+            return in_time(work, timeout_s)
+        except TimeoutError:
+            raise NotReadyError(
+                f"waited {timeout_s:.0f} s for `{' '.join(command[:4])}` in container {container_id[:12]}, which did not end"
+            ) from None
 
 
 def _seconds(time_ns: int) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from functools import partial
 from graphlib import TopologicalSorter
 
+from dm_compose.core.at_once import begun
 from dm_compose.core.events import Event
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.engine import Supervisor
@@ -17,6 +19,7 @@ from dm_compose.live.ready import await_ready
 from dm_compose.live.worktree import LiveWorktree
 
 Work = Callable[[str], object]
+ONLY_LOOK = frozenset({Action.AWAIT})  # steps that change nothing, so that nobody has to wait for their end
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,9 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
     """Do every step by calling `work[action](target)`, and return the steps in the order in which they ended.
 
     Steps that do not wait for each other run at the same time. `told` is called with each step as it begins. After an error no
-    further step begins; those under way are waited for, and then the first error is raised. Steps that wait for each other in a
-    circle raise graphlib.CycleError before the first one begins.
+    further step begins; those under way are waited for, and then the first error is raised. A signal's exception (^C) is raised
+    likewise; a second one ends the wait. Steps that only look (ONLY_LOOK) are not waited for then, but left to themselves. Steps
+    that wait for each other in a circle raise graphlib.CycleError before the first one begins.
     """
     start = time.monotonic()
     steps = {step.number: step for step in plan.steps}
@@ -49,12 +53,12 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
         result = work[step.action](step.target)
         return Done(step, result, began, time.monotonic() - start)
 
-    with ThreadPoolExecutor(max(len(steps), 1), thread_name_prefix="step") as pool:
+    try:
         while order.is_active() or running:
             for number in order.get_ready() if error is None else ():
                 told(steps[number])
-                running[pool.submit(run, steps[number])] = steps[number]
-            if not running:
+                running[begun(partial(run, steps[number]))] = steps[number]
+            if not running or (error is not None and _all_only_look(running.values())):
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 step = running.pop(future)
@@ -63,9 +67,18 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
                 else:
                     done.append(future.result())
                     order.done(step.number)
+    except BaseException:
+        for future, step in running.items():
+            if step.action not in ONLY_LOOK:
+                future.exception()  # waits until it has ended
+        raise
     if error is not None:
         raise error
     return sorted(done, key=lambda d: d.ended_s)
+
+
+def _all_only_look(steps: Iterable[Step]) -> bool:
+    return all(step.action in ONLY_LOOK for step in steps)
 
 
 def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze, timeout_s: float, work: Mapping[Action, Work]) -> list[Done]:

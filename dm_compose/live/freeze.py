@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Self, TypeVar
 
-from dm_compose.core.at_once import at_once
-from dm_compose.core.events import Event
-from dm_compose.datastores import ServiceFacts
-from dm_compose.datastores.base import Resume
+from dm_compose.core.at_once import at_once, begun
 from dm_compose.engine import Engine
-from dm_compose.engine.endpoints import endpoints
-from dm_compose.errors import DmError, NotReadyError
+from dm_compose.errors import DmError
+from dm_compose.live.quiesce import Quiesced, saves
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.process import Watchdog
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Running:
-    """A datastore as its quiesce hook sees it (datastores.base.Running)."""
-
-    engine: Engine
-    member: Member
-    host: str
-    port: int
-
-    @property
-    def service(self) -> ServiceFacts:
-        return self.member.service
-
-    def run(self, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None) -> tuple[int, str]:
-        return self.engine.run(self.member.container.id, command, user=user, environment=environment)
 
 
 class Freeze:
@@ -58,13 +36,13 @@ class Freeze:
         self._live = live
         self._frozen: set[str] = set()
         running = [m for m in live.members if m.container.state == "running"]
-        self._quiesced = [m for m in running if m.writes and m.datastore is not None and m.datastore.quiesce is not None]
+        self._quiesced = [m for m in running if saves(m)]
         if self._quiesced:
             ours = [m for m in running if live.project in (None, m.container.project)]
             self._first = [m for m in running if m not in self._quiesced and (m.writes or m in ours)]
         else:
             self._first = [m for m in running if m.writes]
-        self._resume: dict[str, Resume] = {}
+        self._hooks = Quiesced(live)
         self._watchdog: Watchdog | None = None
         self._began: float | None = None
         self.frozen_s = 0.0
@@ -85,12 +63,18 @@ class Freeze:
         return container_id in self._frozen
 
     def warm_up(self) -> None:
-        """Have datastores write to the disk already now, so that little is left to write while everything is frozen."""
-        at_once(self._quiesce, self._quiesced)
-        self._resume_all(())
+        """Have datastores write to the disk already now, so that little is left to write while everything is frozen.
+
+        NotReadyError. See Quiesced.quiesce.
+        """
+        self._hooks.quiesce(self._quiesced)
+        self._hooks.resume()
 
     def freeze(self) -> None:
-        """Pause the containers. On an error all of them are thawed before the error is raised."""
+        """Pause the containers. On an error all of them are thawed before the error is raised.
+
+        NotReadyError for a datastore whose hook is not done within seconds.
+        """
         if not self.containers:
             return
         self._watchdog = Watchdog(["docker", "unpause", *self.containers])
@@ -98,7 +82,7 @@ class Freeze:
         self._began = time.monotonic()
         try:
             at_once(self._pause, self._first)
-            at_once(self._quiesce, self._quiesced)
+            self._hooks.quiesce(self._quiesced, frozen=True)
             at_once(self._pause, self._quiesced)
         except BaseException:
             self.thaw()
@@ -125,7 +109,7 @@ class Freeze:
         at_once(unpause, [m for m in (*self._first, *self._quiesced) if m.container.id not in left])
         if self._began is not None:
             self.frozen_s, self._began = time.monotonic() - self._began, None
-        self._resume_all(left)
+        self._hooks.resume(but=left)
         if errors:
             raise errors[0]
         if not left:
@@ -134,7 +118,7 @@ class Freeze:
 
     def forget(self, container_id: str) -> None:
         """Say that a frozen container has been taken down, so that nothing is left to thaw or to resume in it."""
-        self._resume.pop(container_id, None)
+        self._hooks.forget(container_id)
         self._frozen.discard(container_id)
 
     @property
@@ -142,49 +126,10 @@ class Freeze:
         assert self._live.engine is not None  # without an engine there is no container to freeze
         return self._live.engine
 
-    def _resume_all(self, left: Collection[str]) -> None:
-        for container_id, resume in list(self._resume.items()):
-            if container_id not in left:
-                del self._resume[container_id]
-                self._tell(resume)
-
-    def _tell(self, resume: Resume) -> None:
-        try:
-            resume()
-        except Exception as error:  # the containers run again, and an error of a plugin's hook must not hide that
-            self._live.listener(Event("warning", f"a datastore could not be told to go on: {error}"))
-
     def _pause(self, member: Member) -> None:
         self._engine.pause(member.container.id)
-
-    def _quiesce(self, member: Member) -> None:
-        resume = quiesce(self._live, member)
-        if resume is not None:
-            self._resume[member.container.id] = resume
 
 
 def promptly(work: Callable[[], T]) -> T:
     """Do `work` in a thread and return its result. ^C and SIGTERM are raised at once, so that the caller can thaw meanwhile."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="frozen")
-    try:
-        return pool.submit(work).result()
-    finally:
-        pool.shutdown(wait=False)
-
-
-def quiesce(live: LiveWorktree, member: Member) -> Resume | None:
-    """Have a running datastore bring its acknowledged writes to the disk. Return the call that lets it go on, if it needs one.
-
-    NotReadyError when the datastore cannot be reached from here.
-    """
-    assert live.engine is not None
-    assert member.datastore is not None
-    assert member.datastore.quiesce is not None
-    found = endpoints(live.engine, member.container, member.port)
-    if not found:
-        raise NotReadyError(
-            f"{member.container.label} cannot be reached from here to have its data saved",
-            hint="Publish its port, or commit with --stop.",
-        )
-    host, port = found[0]
-    return member.datastore.quiesce(_Running(live.engine, member, host, port))
+    return begun(work).result()

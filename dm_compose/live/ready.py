@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event, Listener
@@ -69,9 +70,16 @@ def _poll_protocol(engine: Engine, container: Container, probe: ReadinessProbe, 
 def _poll_health(engine: Engine, container: Container, deadline: float) -> None:
     kind, *command = container.healthcheck
     words = ["/bin/sh", "-c", command[0]] if kind == "CMD-SHELL" else command
-    while container.state == "restarting" or engine.run(container.id, words)[0] != 0:
+    while container.state == "restarting" or not _says_yes(engine, container, words, deadline - time.monotonic()):
         container = _check_alive(engine, container, "its health check", expired=time.monotonic() >= deadline)
         time.sleep(HEALTH_POLL_S)
+
+
+def _says_yes(engine: Engine, container: Container, command: Sequence[str], timeout_s: float) -> bool:
+    try:
+        return engine.run(container.id, command, timeout_s=max(timeout_s, HEALTH_POLL_S))[0] == 0
+    except NotReadyError:  # it hangs
+        return False
 
 
 def _check_alive(engine: Engine, container: Container, what: str, *, expired: bool) -> Container:

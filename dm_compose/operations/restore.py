@@ -19,7 +19,7 @@ from dm_compose.errors import DmError
 from dm_compose.live.executor import Done, Work, carry_out
 from dm_compose.live.freeze import Freeze
 from dm_compose.live.worktree import LiveWorktree
-from dm_compose.operations.plans import also_bring_up, plan_restore
+from dm_compose.operations.plans import also_bring_up, plan_restore, without_waiting
 from dm_compose.operations.uncommitted import capture, mark_quiet
 
 
@@ -136,6 +136,8 @@ def _put_back(
     live: LiveWorktree, failed: EntryId, previous: CommitId, plan: Plan, timeout_s: float, freeze: Freeze, error: BaseException
 ) -> None:
     live.listener(Event("warning", f"the restore failed; putting the state of before back ({error.__class__.__name__})"))
+    if not isinstance(error, Exception):  # a signal ends every wait, also this one
+        plan = without_waiting(plan)
     back = live.store.begin_restore(live.dot, live.worktree, previous, plan.targets(Action.KILL), None, None)
     live.store.close_entry(failed)
     try:

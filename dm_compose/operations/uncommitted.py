@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from dm_compose.core.commit import Commit
 from dm_compose.core.names import CommitId, EntryId, SubdotName
 from dm_compose.core.tree import TreeDiff
-from dm_compose.live.freeze import Freeze, promptly, quiesce
+from dm_compose.live.freeze import Freeze, promptly
+from dm_compose.live.quiesce import save
 from dm_compose.live.worktree import LiveWorktree, hidden_draft
 from dm_compose.store.api import COMPARE_BUDGET_BYTES
 
@@ -41,11 +42,7 @@ def dirty_subdots(live: LiveWorktree) -> list[SubdotName]:
 
 def save_from_memory(live: LiveWorktree) -> None:
     """Have running datastores write what they hold in memory to their files, so that the files show every change."""
-    for member in live.writers():
-        if member.container.state == "running" and member.datastore is not None and member.datastore.quiesce is not None:
-            resume = quiesce(live, member)
-            if resume is not None:
-                resume()
+    save(live, live.writers())
 
 
 def mark_quiet(live: LiveWorktree, target: Commit) -> None:

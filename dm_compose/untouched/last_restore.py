@@ -19,7 +19,7 @@ from dm_compose.core.containers import Container
 from dm_compose.core.names import CommitId, SubdotName
 from dm_compose.core.plan import Action, Plan
 from dm_compose.engine import Engine
-from dm_compose.live.freeze import quiesce
+from dm_compose.live.quiesce import save
 from dm_compose.live.worktree import LiveWorktree, mounted_subdots
 from dm_compose.untouched.witness import UNKNOWN, Witness
 
@@ -164,10 +164,6 @@ def written_subdots(live: LiveWorktree, touched: Touched, since: datetime) -> se
     """
     left = touched.untouched_subdots(live)
     asked = {s for s in live.places if s not in left}
-    for member in live.writers():
-        if member.datastore is not None and member.datastore.quiesce is not None and not member.mounts.keys().isdisjoint(asked):
-            resume = quiesce(live, member)
-            if resume is not None:
-                resume()
+    save(live, [m for m in live.writers() if not m.mounts.keys().isdisjoint(asked)])
     found = live.store.files_written_since(live.directories, live.ignore_patterns(), since)
     return asked & set(found)
