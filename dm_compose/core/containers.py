@@ -66,7 +66,8 @@ class Container:
 
     `one_off` marks a container that is not its service's own: one of `docker compose run`, or of a hook, whose name is then
     `hook`. `stdin_open` says that somebody may be attached to its standard input.
-    `respawns` says that its program can be stopped and started while the container stays (dm_compose.engine.supervisor).
+    `respawns` says that its program can be stopped and started while the container stays (dm_compose.engine.supervisor). `layer`
+    is the directory of its writable layer, '' where the engine does not say.
     """
 
     id: str
@@ -91,6 +92,8 @@ class Container:
     ipc_mode: str = ""
     stdin_open: bool = False
     shell: tuple[str, ...] = ("/bin/sh", "-c")
+    hostname: str = ""
+    layer: str = ""
 
     @property
     def running(self) -> bool:

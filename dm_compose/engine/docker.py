@@ -14,6 +14,7 @@ from dm_compose.core.at_once import at_once, in_time
 from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Image, Resource
 from dm_compose.core.labels import PROJECT_LABEL
 from dm_compose.engine.calls import API_TIMEOUT_S, QuickApi, engine_errors
+from dm_compose.engine.ourselves import Route, Whereabouts, own_file
 from dm_compose.engine.reading import read_container, read_event, read_image, read_place
 from dm_compose.engine.volumes import ROLE_LABEL, EngineVolumes
 from dm_compose.errors import EngineError, NotFoundError, NotReadyError
@@ -48,6 +49,9 @@ class Engine(EngineVolumes):
             client = docker.from_env(timeout=API_TIMEOUT_S, max_pool_size=PARALLEL_CALLS * 2)
             super().__init__(client.api)
             self._facts: EngineFacts | None = None
+            self._whereabouts: Whereabouts | None = None
+            self._route: Route | None = None
+            self._shown: dict[str, bool] = {}
             self._api.ping()
         self._quick = QuickApi(self._api)
 
@@ -127,6 +131,27 @@ class Engine(EngineVolumes):
                         process = looked["ProcessConfig"]
                         commands.append((process["entrypoint"], *(process["arguments"] or ())))
         return commands
+
+    def lifeline(self, container: Container) -> str:
+        """Say why this process could not go on without a container. '' if it could."""
+        if self._whereabouts is None:
+            self._whereabouts = Whereabouts.here()
+        found = self._whereabouts.is_in(container)
+        if found is None:
+            found = self._shows_our_files(container)
+        if found:
+            return "dm-compose runs in it"
+        if self._route is None:
+            self._route = Route.of(str(self._api.base_url), self._quick.socket_path)
+        return "the Docker Engine is reached through it" if self._route.leads_through(container) else ""
+
+    def _shows_our_files(self, container: Container) -> bool:
+        """Whether a file that we make in our root is in the container too. True if we cannot make one that would tell."""
+        if (known := self._shown.get(container.id)) is None:
+            hidden = [m.target.rstrip("/") for m in container.mounts]
+            with own_file(hidden) as path:
+                known = self._shown[container.id] = path is None or self._has_path(container.id, path)
+        return known
 
     def _inspected(self, container_ids: list[str]) -> list[Container]:
         found = at_once(self._inspect_or_none, container_ids, most=PARALLEL_CALLS)

@@ -90,4 +90,6 @@ def read_container(found: Mapping[str, Any]) -> Container:
         ipc_mode=host.get("IpcMode") or "",
         stdin_open=bool(config.get("OpenStdin")),
         shell=tuple(config.get("Shell") or ("/bin/sh", "-c")),
+        hostname=config.get("Hostname") or "",
+        layer=((found.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir") or "",
     )

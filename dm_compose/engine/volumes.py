@@ -123,6 +123,13 @@ class EngineVolumes:
         data.close()
         return True
 
+    def _has_path(self, container_id: str, path: str) -> bool:
+        try:
+            with engine_errors(f"looking for {path} in container {container_id[:12]}"):
+                return self._has(container_id, path)
+        except NotFoundError:
+            return False
+
     def has_data(self, container_id: str, path: str) -> bool:
         """Whether a path of a container exists and is not an empty directory."""
         try:

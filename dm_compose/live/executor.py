@@ -14,7 +14,7 @@ from dm_compose.core.events import Event
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.engine import Supervisor
 from dm_compose.errors import DmError
-from dm_compose.live.freeze import Freeze
+from dm_compose.live.freeze import Freeze, refuse_to_hold_ourselves
 from dm_compose.live.ready import await_ready
 from dm_compose.live.worktree import LiveWorktree
 
@@ -86,12 +86,14 @@ def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze, timeout_s: float, 
 
     `work` has the steps that act on no container. It may also replace the work on containers.
 
-    A container that `freeze` holds is killed, and `freeze` forgets it. In any other container that respawns only the program is
+    InUseError, before the first step, if a lifeline of this process would go down. A container that `freeze` holds is killed, and
+    `freeze` forgets it. In any other container that respawns only the program is
     taken down and up.
     """
     members = {m.container.id: m for m in live.members}
     engine = live.engine
     emptied: set[str] = set()
+    refuse_to_hold_ourselves(live, plan.targets(Action.KILL))
 
     def kill(container_id: str) -> None:
         assert engine is not None

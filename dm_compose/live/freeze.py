@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Self, TypeVar
 
 from dm_compose.core.at_once import at_once, begun
+from dm_compose.core.events import Event
 from dm_compose.engine import Engine
-from dm_compose.errors import DmError
+from dm_compose.errors import DmError, InUseError
 from dm_compose.live.quiesce import Quiesced, saves
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.process import Watchdog
@@ -35,13 +36,14 @@ class Freeze:
     def __init__(self, live: LiveWorktree) -> None:
         self._live = live
         self._frozen: set[str] = set()
-        running = [m for m in live.members if m.container.state == "running"]
+        running = [m for m in live.members if m.container.state == "running" and not m.lifeline]
         self._quiesced = [m for m in running if saves(m)]
         if self._quiesced:
             ours = [m for m in running if live.project in (None, m.container.project)]
             self._first = [m for m in running if m not in self._quiesced and (m.writes or m in ours)]
         else:
             self._first = [m for m in running if m.writes]
+        self._left_out = [m for m in live.members if m.lifeline and m.container.state == "running"]
         self._hooks = Quiesced(live)
         self._watchdog: Watchdog | None = None
         self._began: float | None = None
@@ -73,10 +75,15 @@ class Freeze:
     def freeze(self) -> None:
         """Pause the containers. On an error all of them are thawed before the error is raised.
 
-        NotReadyError for a datastore whose hook is not done within seconds.
+        NotReadyError for a datastore whose hook is not done within seconds. InUseError if one that writes is a lifeline of this
+        process. A lifeline that does not write is left out with a warning.
         """
+        refuse_to_hold_ourselves(self._live)
         if not self.containers:
             return
+        for member in self._left_out if self._quiesced else ():
+            text = f"{member.container.label} goes on while the stack stands still, because {member.lifeline}"
+            self._live.listener(Event("warning", text))
         self._watchdog = Watchdog(["docker", "unpause", *self.containers])
         self._frozen = set(self.containers)
         self._began = time.monotonic()
@@ -128,6 +135,20 @@ class Freeze:
 
     def _pause(self, member: Member) -> None:
         self._engine.pause(member.container.id)
+
+
+def refuse_to_hold_ourselves(live: LiveWorktree, container_ids: Collection[str] | None = None) -> None:
+    """Raise InUseError if a lifeline of this process would have to be held still or taken down, because it has state.
+
+    `container_ids`, if given, are the containers that go down.
+    """
+    for member in live.members:
+        if member.must_stay if container_ids is None else member.lifeline and member.container.id in container_ids:
+            what = ", ".join(s for s, writable in member.mounts.items() if writable) or "data in memory"
+            raise InUseError(
+                f"container {member.container.name} has {what} of dot {live.dot}, and cannot be held still: {member.lifeline}",
+                hint="Run dm-compose outside of it, or mount its volumes read-only (`:ro`).",
+            )
 
 
 def promptly(work: Callable[[], T]) -> T:

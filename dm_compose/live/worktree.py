@@ -25,7 +25,7 @@ class Member:
 
     `mounts` has the subdots that it mounts, with True for those that it may write to. `datastore` is the one that it runs, and
     `port` the port at which that listens. A member that is `pinned` stays with its branch; the others go along when the dot's
-    volumes follow another worktree.
+    volumes follow another worktree. `lifeline` says why this process could not go on without the container, '' if it could.
     """
 
     container: Container
@@ -34,11 +34,17 @@ class Member:
     mounts: Mapping[SubdotName, bool]
     port: int = 0
     pinned: bool = False
+    lifeline: str = ""
 
     @property
     def writes(self) -> bool:
         """Whether the container may change a subdot now."""
         return self.container.running and any(self.mounts.values())
+
+    @property
+    def must_stay(self) -> bool:
+        """Whether the container may not be held still or taken down, although it has state that would need it."""
+        return bool(self.lifeline) and self.container.running and self.has_state
 
     @property
     def in_memory(self) -> bool:
