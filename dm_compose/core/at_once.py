@@ -7,13 +7,15 @@ process from ending; the pools of concurrent.futures would.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, wait
-from typing import TypeVar
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+NOTICE_S = 0.3
 
 
 def begun(work: Callable[[], R]) -> Future[R]:
@@ -29,7 +31,23 @@ def in_time(work: Callable[[], R], timeout_s: float | None) -> R:
     TimeoutError after `timeout_s`. The call is then left to itself, and so it is when a signal's exception (^C) is raised here,
     which is at once.
     """
-    return begun(work).result(timeout_s)
+    call = begun(work)
+    await_calls([call], timeout_s)
+    return call.result(0)
+
+
+def await_calls(calls: Collection[Future[Any]], timeout_s: float | None = None, *, any_of_them: bool = False) -> None:
+    """Return when all calls (or `any_of_them`) have ended, or after `timeout_s`. A signal's exception is raised within NOTICE_S.
+
+    A plain wait of Python misses a signal that comes just before it begins, and then lasts to its end.
+    """
+    end = None if timeout_s is None else time.monotonic() + timeout_s
+    return_when = FIRST_COMPLETED if any_of_them else ALL_COMPLETED
+    while True:
+        left = NOTICE_S if end is None else min(NOTICE_S, max(0.0, end - time.monotonic()))
+        done, waiting = wait(calls, left, return_when)
+        if not waiting or (any_of_them and done) or (end is not None and time.monotonic() >= end):
+            return
 
 
 def at_once(work: Callable[[T], R], items: Sequence[T], *, most: int | None = None) -> list[R]:
@@ -53,12 +71,13 @@ def at_once(work: Callable[[T], R], items: Sequence[T], *, most: int | None = No
     try:
         for thread in threads:
             thread.start()
-        wait(calls)
+        await_calls(calls)
     except BaseException:
         waiting.clear()
         for thread in threads:
             if thread.ident is not None:
-                thread.join()
+                while thread.is_alive():
+                    thread.join(NOTICE_S)
         raise
     return [call.result() for call in calls]
 

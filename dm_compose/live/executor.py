@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
 
-from dm_compose.core.at_once import begun
+from dm_compose.core.at_once import await_calls, begun
 from dm_compose.core.events import Event
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.engine import Supervisor
@@ -60,7 +60,8 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
                 running[begun(partial(run, steps[number]))] = steps[number]
             if not running or (error is not None and _all_only_look(running.values())):
                 break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            await_calls(running, any_of_them=True)
+            for future in [f for f in running if f.done()]:
                 step = running.pop(future)
                 if (problem := future.exception()) is not None:
                     error = error or problem
@@ -68,9 +69,7 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
                     done.append(future.result())
                     order.done(step.number)
     except BaseException:
-        for future, step in running.items():
-            if step.action not in ONLY_LOOK:
-                future.exception()  # waits until it has ended
+        await_calls([future for future, step in running.items() if step.action not in ONLY_LOOK])
         raise
     if error is not None:
         raise error

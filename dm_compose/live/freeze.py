@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Self, TypeVar
 
-from dm_compose.core.at_once import at_once, begun
+from dm_compose.core.at_once import at_once, in_time
 from dm_compose.core.events import Event
 from dm_compose.engine import Engine
 from dm_compose.errors import DmError, InUseError
@@ -153,4 +153,4 @@ def refuse_to_hold_ourselves(live: LiveWorktree, container_ids: Collection[str] 
 
 def promptly(work: Callable[[], T]) -> T:
     """Do `work` in a thread and return its result. ^C and SIGTERM are raised at once, so that the caller can thaw meanwhile."""
-    return begun(work).result()
+    return in_time(work, None)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from dm_compose.core.at_once import begun, in_time
+from dm_compose.core.at_once import await_calls, begun, in_time
 from dm_compose.core.events import Event
 from dm_compose.datastores import ServiceFacts
 from dm_compose.datastores.base import Resume
@@ -116,7 +116,8 @@ class Quiesced:
 
     def _await(self, member: Member, call: Future[None], began: float, limit_s: float) -> None:
         try:
-            call.result(max(0.0, began + limit_s - time.monotonic()))
+            await_calls([call], max(0.0, began + limit_s - time.monotonic()))
+            call.result(0)
         except TimeoutError:
             if call.done():  # the hook's own
                 raise
