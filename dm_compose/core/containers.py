@@ -137,13 +137,19 @@ class Resource:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """A Docker Engine. `endpoint` is its address. `local` says whether it runs on this machine, as far as we can tell."""
+    """A Docker Engine. `endpoint` is its address. `local` says whether it runs on this machine, as far as we can tell.
+
+    `root` is the directory of all its data on its own host. `remaps_users` says that the users of its containers have other
+    numbers on the host (dockerd's `userns-remap`).
+    """
 
     endpoint: str
     version: str
     architecture: str
     operating_system: str
     local: bool
+    root: str = "/var/lib/docker"
+    remaps_users: bool = False
 
 
 @dataclass(frozen=True)

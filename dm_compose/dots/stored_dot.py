@@ -142,7 +142,10 @@ class StoredDot(Dot):
             return observe_tree(access, self.engine, worktree, self.listener, self.describe)
         places = self._present(worktree)
         project = worktree.project or self._project(places)
-        containers = self.engine.containers(project, places=places.values()) if self.engine is not None else []
+        members: list[Member] = []
+        if self.engine is not None:
+            for container in self.engine.containers(project, places=places.values(), overlapping=True):
+                members.append(self.describe(container, mounted_subdots(self.engine, container, places), pinned=False))
         head = access.store.commit(self.name, worktree.head) if worktree.head is not None else None
         return LiveWorktree(
             access=access,
@@ -151,7 +154,7 @@ class StoredDot(Dot):
             worktree=worktree.name,
             project=project,
             plan=StackPlan(self.name, project or str(self.name), subdots_of({**worktree.places, **places}, head)),
-            members=tuple(self.describe(c, mounted_subdots(c, places), pinned=False) for c in containers),
+            members=tuple(members),
             places=places,
             listener=self.listener,
         )

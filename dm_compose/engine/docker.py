@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import docker
 import docker.errors
 import requests.exceptions
 
 from dm_compose.core.at_once import at_once, in_time
-from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Image, Resource
+from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Image, Mount, Resource
+from dm_compose.core.helpers import is_helper
 from dm_compose.core.labels import PROJECT_LABEL
+from dm_compose.core.overlap import overlap, within
 from dm_compose.engine.calls import API_TIMEOUT_S, QuickApi, engine_errors
 from dm_compose.engine.ourselves import Route, Whereabouts, own_file
-from dm_compose.engine.reading import read_container, read_event, read_image, read_place
-from dm_compose.engine.volumes import ROLE_LABEL, EngineVolumes
+from dm_compose.engine.reading import read_container, read_event, read_image, read_mounts
+from dm_compose.engine.volumes import EngineVolumes
 from dm_compose.errors import EngineError, NotFoundError, NotReadyError
 
 EVENTS_KEPT = 256  # `eventsLimit` in daemon/events/events.go, 20.10 to 29
@@ -52,6 +55,7 @@ class Engine(EngineVolumes):
             self._whereabouts: Whereabouts | None = None
             self._route: Route | None = None
             self._shown: dict[str, bool] = {}
+            self._directories: dict[str, str] = {}
             self._api.ping()
         self._quick = QuickApi(self._api)
 
@@ -72,29 +76,55 @@ class Engine(EngineVolumes):
                 architecture=info["Architecture"],
                 operating_system=info["OperatingSystem"],
                 local=endpoint == "http+docker://localhost" and "Docker Desktop" not in info["OperatingSystem"],
+                root=info["DockerRootDir"],
+                remaps_users=any("name=userns" in option for option in info.get("SecurityOptions") or ()),
             )
         return self._facts
 
     # Looking
 
-    def containers(self, project: str | None = None, *, places: Iterable[str] = ()) -> list[Container]:
+    def containers(self, project: str | None = None, *, places: Iterable[str] = (), overlapping: bool = False) -> list[Container]:
         """Return the containers of a Compose project and those that mount one of `places`, running or not.
 
-        Containers that dm-compose made for itself are left out.
+        With `overlapping` also those that mount a directory above or below one. Containers that dm-compose made for itself are
+        left out.
         """
         wanted = set(places)
         with engine_errors("listing containers"):
             rows = self._api.containers(all=True)
-        mine = [
-            row["Id"]
-            for row in rows
-            if ROLE_LABEL not in (row["Labels"] or {})
-            and (
-                (project is not None and (row["Labels"] or {}).get(PROJECT_LABEL) == project)
-                or any(read_place(m) in wanted for m in row["Mounts"])
-            )
-        ]
-        return self._inspected(mine)
+        directories = {self.directory(place) for place in wanted} if overlapping else set()
+        found = []
+        for row in rows:
+            labels, mounts = row["Labels"] or {}, read_mounts(row["Mounts"])
+            if is_helper(row["Names"][0] if row["Names"] else "", labels):
+                continue
+            if (project is not None and labels.get(PROJECT_LABEL) == project) or any(
+                m.place in wanted or any(overlap(self.mounted(m, directories), d) for d in directories) for m in mounts
+            ):
+                found.append(row["Id"])
+        return self._inspected(found)
+
+    def directory(self, place: str) -> str:
+        """Return the directory of a volume or host path, as mounts are compared. The engine is asked once about each volume.
+
+        It is free of symbolic links if the engine is on this machine. '' where there is no such volume.
+        """
+        if place not in self._directories:
+            volume = None if place.startswith("/") else self.volume(place)
+            found = place if place.startswith("/") else volume.directory if volume is not None else ""
+            self._directories[place] = os.path.realpath(found) if found and self.facts().local else found
+        return self._directories[place]
+
+    def mounted(self, mount: Mount, beside: Collection[str]) -> str:
+        """Return the directory of a mount, to be compared with the directories `beside`.
+
+        A volume may bind a directory anywhere, so the engine is asked about it, but only where a directory in question is outside
+        the engine's own: else it would be asked about every volume of the machine.
+        """
+        inside = f"{self.facts().root}/volumes"
+        if mount.kind == "volume" and all(within(d, inside) for d in beside):
+            return mount.source
+        return self.directory(mount.place)
 
     def containers_of_driver(self, driver: str) -> list[Container]:
         """Return all containers that have a volume of a driver, running or not."""

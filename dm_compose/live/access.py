@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dm_compose.core.events import Listener
+from dm_compose.core.helpers import ROLE_LABEL
 from dm_compose.core.variables import Variables
-from dm_compose.engine import ROLE_LABEL, Engine
+from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError, StoreError
 from dm_compose.store.api import Store
 from dm_compose.store.helper.client import HELPER_STORE, connect_helper, helper_directory

@@ -9,12 +9,15 @@ from typing import Self, TypeVar
 from dm_compose.core.at_once import at_once, in_time
 from dm_compose.core.events import Event
 from dm_compose.engine import Engine
-from dm_compose.errors import DmError, InUseError
+from dm_compose.errors import DmError, EngineError, InUseError, NotReadyError
 from dm_compose.live.quiesce import Quiesced, saves
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.process import Watchdog
 
 T = TypeVar("T")
+RESTART_TIMEOUT_S = 5.0
+RESTART_POLL_S = 0.02
+_DOWN = ("exited", "dead", "removing", "created")
 
 
 class Freeze:
@@ -36,10 +39,10 @@ class Freeze:
     def __init__(self, live: LiveWorktree) -> None:
         self._live = live
         self._frozen: set[str] = set()
-        running = [m for m in live.members if m.container.state == "running" and not m.lifeline]
+        running = [m for m in live.members if m.container.state in ("running", "restarting") and not m.lifeline]
         self._quiesced = [m for m in running if saves(m)]
         if self._quiesced:
-            ours = [m for m in running if live.project in (None, m.container.project)]
+            ours = [m for m in running if live.project in (None, m.container.project) and m.container.state == "running"]
             self._first = [m for m in running if m not in self._quiesced and (m.writes or m in ours)]
         else:
             self._first = [m for m in running if m.writes]
@@ -134,7 +137,24 @@ class Freeze:
         return self._live.engine
 
     def _pause(self, member: Member) -> None:
-        self._engine.pause(member.container.id)
+        """Pause a container. One that is about to be restarted is paused as soon as it runs again, or is down for good."""
+        deadline = time.monotonic() + RESTART_TIMEOUT_S
+        while True:
+            try:
+                self._engine.pause(member.container.id)
+                return
+            except EngineError:
+                state = self._engine.container(member.container.id).state
+                if state in _DOWN:
+                    return
+                if state != "restarting":
+                    raise
+            if time.monotonic() > deadline:
+                raise NotReadyError(
+                    f"{member.container.label} ends again and again, and might begin to write to its data at any moment",
+                    hint=f"Stop it first: docker stop {member.container.name}; or commit with --stop.",
+                )
+            time.sleep(RESTART_POLL_S)
 
 
 def refuse_to_hold_ourselves(live: LiveWorktree, container_ids: Collection[str] | None = None) -> None:

@@ -9,6 +9,7 @@ from dm_compose.core.commit import Commit, CommitDraft, Origin, Worktree
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, CommitId, DotName, SubdotName, WorktreeName
+from dm_compose.core.overlap import reaches, within
 from dm_compose.core.tree import TreeDiff
 from dm_compose.datastores import Datastore, ServiceFacts
 from dm_compose.discovery.stack_plan import StackPlan
@@ -180,14 +181,20 @@ class LiveWorktree:
         return found
 
 
-def mounted_subdots(container: Container, places: Mapping[SubdotName, str]) -> dict[SubdotName, bool]:
-    """Return the subdots that a container mounts, with True for those that it may write to."""
-    by_place = {place: subdot for subdot, place in places.items()}
+def mounted_subdots(engine: Engine, container: Container, places: Mapping[SubdotName, str]) -> dict[SubdotName, bool]:
+    """Return the subdots that a container mounts, with True for those that it may write to.
+
+    A mount of a directory above or below a subdot's counts as well. See overlap.reaches.
+    """
+    directories = {subdot: engine.directory(place) for subdot, place in places.items()}
+    inner = {s: [d for d in directories.values() if d != own and within(d, own)] for s, own in directories.items()}
+    volumes = f"{engine.facts().root}/volumes"
     found: dict[SubdotName, bool] = {}
     for mount in container.mounts:
-        subdot = by_place.get(mount.place)
-        if subdot is not None:
-            found[subdot] = found.get(subdot, False) or mount.writable
+        mounted = engine.mounted(mount, directories.values())
+        for subdot, place in places.items():
+            if mount.place == place or reaches(mounted, mount.writable, directories[subdot], inner[subdot], volumes):
+                found[subdot] = found.get(subdot, False) or mount.writable
     return found
 
 

@@ -104,7 +104,7 @@ class LastRestore:
         return Touched(containers, written, {c.id for c in self._watched}, self._others_started(self._live))
 
     def _others_started(self, live: LiveWorktree) -> bool:
-        return any(c.project == live.project or mounted_subdots(c, live.places) for c in self._witness.others)
+        return any(c.project == live.project or mounted_subdots(self._engine, c, live.places) for c in self._witness.others)
 
     def still(self) -> LiveWorktree | None:
         """Return the live worktree as it was observed last, None if that is out of date.

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from dm_compose.core.containers import Container, EngineEvent
+from dm_compose.core.overlap import within
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError
 from dm_compose.untouched.proc import (
@@ -22,7 +23,7 @@ from dm_compose.untouched.proc import (
     read_baseline,
     resolved,
 )
-from dm_compose.untouched.reach import open_directories, way_in, within
+from dm_compose.untouched.reach import open_directories, way_in
 from dm_compose.untouched.traffic import Traffic, parse_bound
 
 _OVERLAP_NS = 10**9  # events are stamped before they are put in the buffer, so they may lie in it out of order

@@ -155,7 +155,7 @@ def test_each_sign_tells_our_container_from_the_others(with_workspace: Callable[
 
 def test_a_proxy_to_the_engine_goes_on_while_the_others_stand_still(new_project: NewProject) -> None:
     proxy = {**IMAGE, "command": ["python3", "-c", PROXY], "volumes": ["/var/run/docker.sock:/var/run/docker.sock"]}
-    project = new_project({"services": {"cache": CACHE, "proxy": proxy}})
+    project = new_project({"services": {"cache": {**CACHE, "ports": ["127.0.0.1::6379"]}, "proxy": proxy}})
     project.dm("up", "-d")
     project.wait_ready()
     project.redis().set("note", "seed")
