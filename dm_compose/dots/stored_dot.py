@@ -19,7 +19,7 @@ from dm_compose.live.access import Access, open_access
 from dm_compose.live.locks import locked
 from dm_compose.live.observe import make_member, observe_tree, subdots_of
 from dm_compose.live.worktree import LiveWorktree, Member, mounted_subdots
-from dm_compose.operations.recovery import recover, recover_if_left
+from dm_compose.operations.recovery import Use, look, recover
 from dm_compose.operations.trees import add_tree
 from dm_compose.store.api import Store
 
@@ -46,7 +46,9 @@ class StoredDot(Dot):
         return self._name
 
     @contextlib.contextmanager
-    def live(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
+    def live(
+        self, *, lock: bool, use: Use = Use.WRITE, create: bool = False, make_volumes: bool = False
+    ) -> Iterator[LiveWorktree]:
         """See Dot.live. A stored dot must exist, and no volume is made for it. NotFoundError."""
         with self._access() as access:
 
@@ -56,11 +58,9 @@ class StoredDot(Dot):
             if lock:
                 self.require_engine(access.store)
                 with locked(access.store, self.name, self.listener):
-                    yield recover(observe(), observe, self.variables)
-            elif self._needs_engine(access.store) is None:
-                yield recover_if_left(observe(), observe, self.variables)
-            else:  # who only looks need not wait until the engine answers again
-                yield observe()
+                    yield recover(observe(), observe, self.variables, use=use)
+            else:
+                yield look(observe(), observe)
 
     def require_engine(self, store: Store) -> None:
         """Raise EngineError if no engine answers and containers may be at work on the dot's files.

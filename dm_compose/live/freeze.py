@@ -33,10 +33,11 @@ class Freeze:
     So if a program of the stack writes A and then B, nobody can find B without A. Should this process die, a watchdog process
     thaws the containers. Should both die, the next command does it, by the journal.
 
-    A freeze without an engine, or without containers that write, does nothing.
+    A freeze without an engine, or without containers that write, does nothing. A `lenient` freeze goes on, with a warning, if a
+    datastore cannot save what it holds in memory.
     """
 
-    def __init__(self, live: LiveWorktree) -> None:
+    def __init__(self, live: LiveWorktree, *, lenient: bool = False) -> None:
         self._live = live
         self._frozen: set[str] = set()
         running = [m for m in live.members if m.container.state in ("running", "restarting") and not m.lifeline]
@@ -47,7 +48,7 @@ class Freeze:
         else:
             self._first = [m for m in running if m.writes]
         self._left_out = [m for m in live.members if m.lifeline and m.container.state == "running"]
-        self._hooks = Quiesced(live)
+        self._hooks = Quiesced(live, lenient=lenient)
         self._watchdog: Watchdog | None = None
         self._began: float | None = None
         self.frozen_s = 0.0

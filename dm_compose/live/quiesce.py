@@ -14,7 +14,7 @@ from dm_compose.datastores import ServiceFacts
 from dm_compose.datastores.base import Resume
 from dm_compose.engine import Engine
 from dm_compose.engine.endpoints import endpoints
-from dm_compose.errors import NotReadyError
+from dm_compose.errors import DmError, NotReadyError
 from dm_compose.live.worktree import LiveWorktree, Member
 
 RUNNING_TIMEOUT_S = 300.0  # for a hook while the stack runs; a large Redis takes minutes to save
@@ -58,10 +58,14 @@ def save(live: LiveWorktree, members: Collection[Member]) -> None:
 
 
 class Quiesced:
-    """Datastores that have brought their writes to files and wait until they are told to go on."""
+    """Datastores that have brought their writes to files and wait until they are told to go on.
 
-    def __init__(self, live: LiveWorktree) -> None:
+    If `lenient`, it is a warning and no error that one cannot do so.
+    """
+
+    def __init__(self, live: LiveWorktree, *, lenient: bool = False) -> None:
         self._live = live
+        self._lenient = lenient
         self._resumes: dict[str, Resume] = {}
         self._took_s: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -78,7 +82,13 @@ class Quiesced:
         began = time.monotonic()
         try:
             for member, call in calls:
-                self._await(member, call, began, self._limit_s(member, frozen=frozen))
+                try:
+                    self._await(member, call, began, self._limit_s(member, frozen=frozen))
+                except DmError as error:
+                    if not self._lenient:
+                        raise
+                    text = f"{member.container.label} is kept as its files are, because it cannot save what it holds in memory"
+                    self._live.listener(Event("warning", f"{text}: {error.message}"))
         except BaseException:
             with self._lock:
                 self._given_up = True
