@@ -116,23 +116,24 @@ class LastRestore:
         self._witness.touches(())  # makes the witness look at the engine's events
         return None if self._witness.moved or self._others_started(self._live) else self._live
 
-    def leaves(self) -> None:
+    def leaves(self, live: LiveWorktree) -> None:
         """Say that a restore begins. Until one has `arrived`, everything counts as touched."""
         self._commit = None
+        self._witness.restoring(m.container for m in live.members if m.container.running and m.has_state)
 
     def arrived(self, live: LiveWorktree, commit: Commit, touched: Touched, plan: Plan) -> None:
         """Say that a restore has put the stack to a commit, and that all of it answers.
 
         `touched` says what may have changed before the restore. `plan` has the steps that the restore did.
         """
-        self.leaves()
+        self._commit = None
         down = set(plan.targets(Action.KILL))
         kept = touched.known - touched.containers.keys() - down
         watched = [m.container for m in live.members if m.container.running and m.has_state]
         anew = [c.id for c in watched if c.id not in kept]
         now = {c.id: c for c in at_once(self._engine.container, anew)}
         self._witness.members = {m.container.id for m in live.members}
-        self._witness.remember(now.values())  # before anything else: from here on everything is seen
+        self._witness.remember(now.values(), down)  # before anything else: from here on everything is seen
         alone = touched.untouched_subdots(live)
         self.arrived_at = datetime.now(UTC)  # before the look, which lasts until the file system's clock has gone on
         live.store.watch_files(live.directories, live.own_patterns(), commit.created, alone)

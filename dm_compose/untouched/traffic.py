@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 _LOOPBACK = "lo"
 _ESTABLISHED, _TIME_WAIT, _LISTEN = "01", "06", "0A"  # include/net/tcp_states.h
 _STEADY = (_ESTABLISHED, _TIME_WAIT, _LISTEN)
-_LOOPBACK6 = ("00000000000000000000000001000000",)  # ::1, four words of the machine's byte order
+_LOOPBACK6 = "00000000000000000000000001000000"  # ::1
 _MAPPED = "0000000000000000FFFF0000"  # before an IPv4 address: ::ffff:a.b.c.d
 _DATAGRAMS = ("InDatagrams", "NoPorts", "InErrors")
 
@@ -63,15 +63,13 @@ class Traffic:
             return None
         return "something was sent to it over the network"
 
-    def reached_since(self, before: Traffic, ours: int) -> str | None:
-        """Say why somebody else may have reached a server that was started since. None means that nobody has.
+    def accepted_since(self, before: Traffic, ours: int) -> bool:
+        """Whether somebody outside may have opened a TCP connection since, beside `ours`, the number of those that we have.
 
-        `ours` is the number of connections that this process has opened to it. A connection of the container's own to somewhere
-        else would hide one of somebody else's; see `foreign_connection`.
+        A connection that the container itself has opened to somewhere else hides one, unless that is still open: see
+        `foreign_connection`.
         """
-        if self.accepted - before.accepted > ours + self.opened - before.opened:
-            return "something connected to it before its restore had ended"
-        return None
+        return self.accepted - before.accepted > ours + self.opened - before.opened
 
     @property
     def _counters(self) -> tuple[int, ...]:
@@ -124,7 +122,7 @@ def foreign_connection(text: str) -> bool:
     rows = [line.split()[1:4] for line in text.splitlines()[1:]]
     listening = {local.rpartition(":")[2] for local, _, state in rows if state == _LISTEN}
     return any(
-        state == _ESTABLISHED and local.rpartition(":")[2] in listening and remote.rpartition(":")[0] != local.rpartition(":")[0]
+        state == _ESTABLISHED and local.rpartition(":")[2] in listening and not _is_own(remote, local)
         for local, remote, state in rows
     )
 
@@ -135,10 +133,14 @@ def hears_datagrams(text: str) -> bool:
     return any(not int(remote.rpartition(":")[2], 16) and not _is_loopback(local.rpartition(":")[0]) for local, remote in rows)
 
 
+def _is_own(remote: str, local: str) -> bool:
+    address = remote.rpartition(":")[0]
+    return address == local.rpartition(":")[0] or _is_loopback(address)
+
+
 def _is_loopback(address: str) -> bool:
-    return (
-        address.endswith("7F") if len(address) == 8 else address in _LOOPBACK6 or (address.endswith("7F") and _MAPPED in address)
-    )
+    four = len(address) == 8 or _MAPPED in address
+    return address.endswith("7F") if four else address == _LOOPBACK6  # words are in the machine's byte order
 
 
 def any_socket(text: str) -> bool:
