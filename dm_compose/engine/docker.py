@@ -13,8 +13,7 @@ import requests.exceptions
 
 from dm_compose.core.at_once import at_once, in_time
 from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Image, Mount, Resource
-from dm_compose.core.helpers import is_helper
-from dm_compose.core.labels import PROJECT_LABEL
+from dm_compose.core.labels import PROJECT_LABEL, is_helper
 from dm_compose.core.overlap import overlap, within
 from dm_compose.engine.calls import API_TIMEOUT_S, QuickApi, engine_errors
 from dm_compose.engine.ourselves import Route, Whereabouts, own_file

@@ -13,8 +13,7 @@ from typing import Any
 import docker.errors
 
 from dm_compose.core.containers import Volume
-from dm_compose.core.helpers import ROLE_LABEL, helper_name, is_helper
-from dm_compose.core.labels import PROJECT_LABEL
+from dm_compose.core.labels import PROJECT_LABEL, ROLE_LABEL, helper_name, is_helper
 from dm_compose.engine.calls import engine_errors
 from dm_compose.engine.owners import OWNER_LABEL, Owner, abandoned
 from dm_compose.errors import EngineError, ExistsError, NotFoundError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dm_compose.core.events import Listener
-from dm_compose.core.helpers import ROLE_LABEL
+from dm_compose.core.labels import ROLE_LABEL
 from dm_compose.core.variables import Variables
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError, StoreError

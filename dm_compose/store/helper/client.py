@@ -20,8 +20,7 @@ import filelock
 
 from dm_compose import process
 from dm_compose.core.events import Event, Listener
-from dm_compose.core.helpers import ROLE_LABEL, helper_name
-from dm_compose.core.labels import PROJECT_LABEL
+from dm_compose.core.labels import PROJECT_LABEL, ROLE_LABEL, helper_name
 from dm_compose.core.plain import from_plain
 from dm_compose.core.variables import DEFAULT_HELPER_IMAGE
 from dm_compose.errors import StoreError, error_classes

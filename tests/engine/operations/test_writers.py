@@ -60,7 +60,7 @@ def test_a_stranger_with_a_directory_above_or_below_is_refused(
 ) -> None:
     (tmp_path / "link").symlink_to("site")
     beside("-v", f"{tmp_path}/{directory}:/other")
-    assert "has uploads of dot" in refused(uploads)
+    assert "has site of dot" in refused(uploads)
 
 
 def test_a_stranger_that_only_reads_a_directory_above_or_has_the_whole_machine_is_none(
