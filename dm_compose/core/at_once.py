@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, FIRST_EXCEPTION, Future, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -36,17 +36,20 @@ def in_time(work: Callable[[], R], timeout_s: float | None) -> R:
     return call.result(0)
 
 
-def await_calls(calls: Collection[Future[Any]], timeout_s: float | None = None, *, any_of_them: bool = False) -> None:
-    """Return when all calls (or `any_of_them`) have ended, or after `timeout_s`. A signal's exception is raised within NOTICE_S.
+def await_calls(calls: Collection[Future[Any]], timeout_s: float | None = None, until: str = ALL_COMPLETED) -> None:
+    """Return when calls have ended, or after `timeout_s`. A signal's exception is raised within NOTICE_S.
+
+    `until` is one of concurrent.futures' constants: all have ended, one has (FIRST_COMPLETED), or one has failed
+    (FIRST_EXCEPTION).
 
     A plain wait of Python misses a signal that comes just before it begins, and then lasts to its end.
     """
     end = None if timeout_s is None else time.monotonic() + timeout_s
-    return_when = FIRST_COMPLETED if any_of_them else ALL_COMPLETED
     while True:
         left = NOTICE_S if end is None else min(NOTICE_S, max(0.0, end - time.monotonic()))
-        done, waiting = wait(calls, left, return_when)
-        if not waiting or (any_of_them and done) or (end is not None and time.monotonic() >= end):
+        done, waiting = wait(calls, left, until)
+        enough = any(until == FIRST_COMPLETED or (until == FIRST_EXCEPTION and call.exception()) for call in done)
+        if not waiting or enough or (end is not None and time.monotonic() >= end):
             return
 
 

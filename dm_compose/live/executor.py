@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future
 from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
@@ -60,7 +60,7 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
                 running[begun(partial(run, steps[number]))] = steps[number]
             if not running or (error is not None and _all_only_look(running.values())):
                 break
-            await_calls(running, any_of_them=True)
+            await_calls(running, until=FIRST_COMPLETED)
             for future in [f for f in running if f.done()]:
                 step = running.pop(future)
                 if (problem := future.exception()) is not None:

@@ -4,39 +4,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 
 from dm_compose.core.at_once import await_calls, begun, in_time
 from dm_compose.core.events import Event
-from dm_compose.datastores import ServiceFacts
 from dm_compose.datastores.base import Resume
-from dm_compose.engine import Engine
 from dm_compose.engine.endpoints import endpoints
 from dm_compose.errors import DmError, NotReadyError
+from dm_compose.live.hooks import RunningMember
 from dm_compose.live.worktree import LiveWorktree, Member
 
 RUNNING_TIMEOUT_S = 300.0  # for a hook while the stack runs; a large Redis takes minutes to save
 FROZEN_TIMEOUT_S = 5.0  # for a hook while the stack stands still, beside twice the time that it took while the stack ran
 RESUME_TIMEOUT_S = 5.0
-
-
-@dataclass(frozen=True)
-class _Running:
-    """A datastore as its quiesce hook sees it (datastores.base.Running)."""
-
-    engine: Engine
-    member: Member
-    host: str
-    port: int
-
-    @property
-    def service(self) -> ServiceFacts:
-        return self.member.service
-
-    def run(self, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None) -> tuple[int, str]:
-        return self.engine.run(self.member.container.id, command, user=user, environment=environment)
 
 
 def saves(member: Member) -> bool:
@@ -156,4 +137,4 @@ def _hook(live: LiveWorktree, member: Member) -> Resume | None:
             hint="Publish its port, or commit with --stop.",
         )
     host, port = found[0]
-    return member.datastore.quiesce(_Running(live.engine, member, host, port))
+    return member.datastore.quiesce(RunningMember(live.engine, member, host, port))

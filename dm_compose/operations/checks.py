@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from dm_compose.core.commit import Commit, Origin, Worktree
+from dm_compose.core.events import Event
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, RefName, SubdotName
 from dm_compose.errors import (
     DivergedError,
@@ -61,8 +62,20 @@ def before_undo(live: LiveWorktree) -> None:
 
 
 def before_session(live: LiveWorktree, target: Commit, *, any_version: bool) -> None:
-    """Raise the errors of `before_checkout`, before a test run borrows the stack."""
+    """Raise the errors of `before_checkout`, before a test run borrows the stack. Warn as `tell_doubts` does."""
     before_checkout(live, target, any_version=any_version)
+    tell_doubts(live, target)
+
+
+def tell_doubts(live: LiveWorktree, target: Commit) -> None:
+    """Warn if a stack is about to be put to a commit from which it may not start."""
+    for service, reason in target.unready.items():
+        text = f"commit {target.id.short} was made while {service} was not ready ({reason}); it may not start from it"
+        live.listener(Event("warning", text))
+    found = live.store.verifications(live.dot).get(target.id)
+    for service, problem in (found.problems if found is not None else {}).items():
+        listed = problem.partition("\n")[0]
+        live.listener(Event("warning", f"commit {target.id.short} was verified, and {service} is not sound: {listed}"))
 
 
 def before_up(
