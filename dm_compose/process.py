@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import threading
@@ -132,16 +133,16 @@ def let_go_of_terminal() -> None:
 
 
 class Watchdog:
-    """A child that runs a command when this process ends without having called `release`, even by SIGKILL.
+    """A child that runs commands when this process ends without having called `release`, even by SIGKILL.
 
     It waits at a pipe whose other end only this process holds. It has a session of its own, so that a signal to our process
     group does not reach it.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        script = 'read -r released || exec "$@" >/dev/null 2>&1'
+    def __init__(self, *commands: Sequence[str]) -> None:
+        script = "read -r released || { " + "; ".join(map(shlex.join, commands)) + "; } >/dev/null 2>&1"
         self._child = subprocess.Popen(
-            ["/bin/sh", "-c", script, "dm-compose-watchdog", *command],
+            ["/bin/sh", "-c", script, "dm-compose-watchdog", *commands[0]],  # the words are for those who look at processes
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -27,6 +27,7 @@ class Freeze:
 
     1. Containers that need no quiescing, all at once. If there is a datastore to quiesce, these are all other containers of the
        stack, also those that do not write.
+       Those that end again and again and that the engine is about to start are stopped.
     2. The quiesce hooks of datastores are called.
     3. These datastores are paused.
 
@@ -40,10 +41,11 @@ class Freeze:
     def __init__(self, live: LiveWorktree, *, lenient: bool = False) -> None:
         self._live = live
         self._frozen: set[str] = set()
-        running = [m for m in live.members if m.container.state in ("running", "restarting") and not m.lifeline]
+        running = [m for m in live.members if m.container.state == "running" and not m.lifeline]
+        self._restarting = [m for m in live.members if m.container.state == "restarting" and m.writes and not m.lifeline]
         self._quiesced = [m for m in running if saves(m)]
         if self._quiesced:
-            ours = [m for m in running if live.project in (None, m.container.project) and m.container.state == "running"]
+            ours = [m for m in running if live.project in (None, m.container.project)]
             self._first = [m for m in running if m not in self._quiesced and (m.writes or m in ours)]
         else:
             self._first = [m for m in running if m.writes]
@@ -64,6 +66,11 @@ class Freeze:
         """Ids of the containers that `freeze` pauses."""
         return [m.container.id for m in (*self._first, *self._quiesced)]
 
+    @property
+    def stopped(self) -> list[str]:
+        """Ids of the containers that `freeze` stops, because they end again and again, and `thaw` starts."""
+        return [m.container.id for m in self._restarting]
+
     def holds(self, container_id: str) -> bool:
         """Whether a container is frozen by this freeze now."""
         return container_id in self._frozen
@@ -83,16 +90,18 @@ class Freeze:
         process. A lifeline that does not write is left out with a warning.
         """
         refuse_to_hold_ourselves(self._live)
-        if not self.containers:
+        if not (self.containers or self.stopped):
             return
         for member in self._left_out if self._quiesced else ():
             text = f"{member.container.label} goes on while the stack stands still, because {member.lifeline}"
             self._live.listener(Event("warning", text))
-        self._watchdog = Watchdog(["docker", "unpause", *self.containers])
-        self._frozen = set(self.containers)
+        undo = [["docker", verb, *ids] for verb, ids in (("unpause", self.containers), ("start", self.stopped)) if ids]
+        self._watchdog = Watchdog(*undo)
+        self._frozen = {*self.containers, *self.stopped}
         self._began = time.monotonic()
         try:
             at_once(self._pause, self._first)
+            at_once(lambda m: self._engine.kill(m.container.id), self._restarting)  # nothing runs in it; it is not to begin
             self._hooks.quiesce(self._quiesced, frozen=True)
             at_once(self._pause, self._quiesced)
         except BaseException:
@@ -110,14 +119,18 @@ class Freeze:
         left = set(leave)
         errors: list[DmError] = []
 
-        def unpause(member: Member) -> None:
+        def go_on(member: Member) -> None:
             try:
-                self._engine.unpause(member.container.id)
+                if member in self._restarting:
+                    self._engine.start(member.container.id)
+                else:
+                    self._engine.unpause(member.container.id)
                 self._frozen.discard(member.container.id)
             except DmError as error:
                 errors.append(error)
 
-        at_once(unpause, [m for m in (*self._first, *self._quiesced) if m.container.id not in left])
+        held = [m for m in (*self._first, *self._quiesced, *self._restarting) if m.container.id in self._frozen]
+        at_once(go_on, [m for m in held if m.container.id not in left])
         if self._began is not None:
             self.frozen_s, self._began = time.monotonic() - self._began, None
         self._hooks.resume(but=left)
@@ -138,7 +151,7 @@ class Freeze:
         return self._live.engine
 
     def _pause(self, member: Member) -> None:
-        """Pause a container. One that is about to be restarted is paused as soon as it runs again, or is down for good."""
+        """Pause a container. If it has just ended, wait until it runs again, or is down for good. NotReadyError."""
         deadline = time.monotonic() + RESTART_TIMEOUT_S
         while True:
             try:

@@ -82,7 +82,7 @@ def make_commit(
 
 def _capture_frozen(live: LiveWorktree, entry: EntryId, freeze: Freeze) -> Captured:
     """Capture while all containers that write stand still."""
-    live.store.will_disturb(entry, freeze.containers, [])
+    live.store.will_disturb(entry, freeze.containers, freeze.stopped)
     try:
         freeze.freeze()
         return promptly(lambda: live.store.capture(entry))

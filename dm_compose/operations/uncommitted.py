@@ -114,7 +114,7 @@ def capture(
     freeze.warm_up()
     entry = store.prepare_commit(*live.where, live.directories)
     try:
-        store.will_disturb(entry, freeze.containers, takes_down)
+        store.will_disturb(entry, freeze.containers, [*takes_down, *freeze.stopped])
         freeze.freeze()
         promptly(lambda: store.capture(entry))
         patterns = live.ignore_patterns()
