@@ -90,7 +90,9 @@ class Quiesced:
             self._resumes.pop(container_id, None)
 
     def _limit_s(self, member: Member, *, frozen: bool) -> float:
-        return FROZEN_TIMEOUT_S + 2 * self._took_s.get(member.container.id, 0.0) if frozen else RUNNING_TIMEOUT_S
+        if frozen or self._lenient:  # if lenient, it may well be one that does not answer
+            return FROZEN_TIMEOUT_S + 2 * self._took_s.get(member.container.id, 0.0)
+        return RUNNING_TIMEOUT_S
 
     def _call(self, member: Member) -> None:
         began = time.monotonic()
