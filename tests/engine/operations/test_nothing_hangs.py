@@ -141,7 +141,7 @@ def test_a_health_command_that_hangs_does_not_hold_the_wait_up_beyond_its_time(n
     began = time.monotonic()
     done = project.dm("commit", "--stop", "-m", "x", "--timeout", "1", check=False)
     assert done.returncode == 10, done.stderr
-    assert "app did not answer in time: waited for its health check" in done.stderr
+    assert "app did not answer in time" in done.stderr
     assert time.monotonic() - began < 30
 
 
