@@ -15,7 +15,9 @@ from dm_compose.dots.all_dots import Dots
 from dm_compose.errors import ExistsError, NotFoundError, StoreError
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import require_places
+from dm_compose.storage.beneath import Root, in_proc, to_text
 from dm_compose.storage.system import file_errors
+from dm_compose.storage.walk import walk
 from dm_compose.store.history import CURRENT
 
 
@@ -101,11 +103,14 @@ def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId
 
 
 def _make_read_only(top: Path) -> None:
-    for directory, _, files in os.walk(top):
-        for entry in (*(os.path.join(directory, file) for file in files), directory):
-            mode = os.lstat(entry).st_mode
-            if not stat.S_ISLNK(mode):
-                os.chmod(entry, stat.S_IMODE(mode) & ~0o222)
+    with Root(str(top)).open() as files:
+        for prefix, _, items, enter in walk(files):
+            enter.extend(name for name, item in items if item.is_dir(follow_symlinks=False))
+            for path in ("" if not prefix else prefix.rstrip("/"), *(prefix + to_text(name) for name, _ in items)):
+                with files.handle(path) as fd:
+                    mode = os.fstat(fd).st_mode
+                    if not stat.S_ISLNK(mode) and mode & 0o222:
+                        os.chmod(in_proc(fd), stat.S_IMODE(mode) & ~0o222)
 
 
 def _require_reach(live: LiveWorktree) -> None:

@@ -146,4 +146,8 @@ def is_subdot_directory(name: str) -> bool:
 def _make_open(path: Path) -> None:
     """Make a directory that a container's user can enter, regardless of our umask."""
     path.mkdir(mode=0o755)
-    path.chmod(0o755)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)  # a container may have put a link there
+    try:
+        os.fchmod(fd, 0o755)
+    finally:
+        os.close(fd)

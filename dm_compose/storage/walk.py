@@ -1,0 +1,106 @@
+"""Walking a tree by descriptors, however deep it is and whatever its writers do meanwhile."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, to_text
+
+MAX_OPEN_LEVELS = 32  # of one walk. Eight subdots are walked at once, and many systems allow 1024 descriptors
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Listing(NamedTuple):
+    """A directory that a walk has come to.
+
+    `prefix` is its path with a slash at the end, '' for the root. `fd` is open until the walk goes on. `items` has name and entry
+    of everything in it, sorted by the names' bytes. The walk goes into those names that the caller puts into `enter`.
+    """
+
+    prefix: str
+    fd: int
+    items: list[tuple[bytes, os.DirEntry[str]]]
+    enter: list[bytes]
+
+
+@dataclass
+class _Level:
+    """A directory above the one that a walk is in. `fd` is -1 while it is closed. `ahead` are the names to enter, last first."""
+
+    fd: int
+    identity: tuple[int, int]
+    prefix: str
+    ahead: list[bytes]
+
+
+def walk(files: Beneath) -> Iterator[Listing]:
+    """Yield the root and then all directories that the caller wants to enter, each before those in it, in the order of names.
+
+    A directory that has vanished or become something else is left out.
+    """
+    levels: list[_Level] = []
+    fd, prefix = os.open(b".", _FLAGS, dir_fd=files.fd), ""
+    try:
+        while True:
+            with files.naming(prefix), os.scandir(fd) as found:
+                items = sorted(((os.fsencode(item.name), item) for item in found), key=lambda item: item[0])
+            listing = Listing(prefix, fd, items, [])
+            yield listing
+            if listing.enter:
+                levels.append(_Level(fd, _identity(fd), prefix, listing.enter[::-1]))
+                if len(levels) > MAX_OPEN_LEVELS:
+                    _suspend(levels[-1 - MAX_OPEN_LEVELS])
+            else:
+                os.close(fd)
+            fd = -1
+            if (following := _next(files, levels)) is None:
+                return
+            fd, prefix = following
+    finally:
+        for open_fd in (fd, *(level.fd for level in levels)):
+            if open_fd >= 0:
+                os.close(open_fd)
+
+
+def _next(files: Beneath, levels: list[_Level]) -> tuple[int, str] | None:
+    while levels:
+        level = levels[-1]
+        if not level.ahead or not _resume(files, level):
+            _suspend(levels.pop())
+            continue
+        name = level.ahead.pop()
+        prefix = f"{level.prefix}{to_text(name)}/"
+        try:
+            return os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=level.fd), prefix
+        except OSError as error:
+            if error.errno not in BECAME_ANOTHER:
+                error.filename = files.name(prefix)
+                raise
+    return None
+
+
+def _resume(files: Beneath, level: _Level) -> bool:
+    """Open the directory of a level again if it was closed. Return False when something else is there now."""
+    if level.fd >= 0:
+        return True
+    try:
+        level.fd = files.open(level.prefix.rstrip("/"), _FLAGS)
+    except OSError as error:
+        if error.errno not in BECAME_ANOTHER:
+            raise
+        return False
+    return _identity(level.fd) == level.identity
+
+
+def _suspend(level: _Level) -> None:
+    if level.fd >= 0:
+        os.close(level.fd)
+        level.fd = -1
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    info = os.fstat(fd)
+    return info.st_dev, info.st_ino
