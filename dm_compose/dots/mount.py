@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import stat
 import uuid
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import require_places
 from dm_compose.storage.beneath import Root, in_proc, to_text
 from dm_compose.storage.system import file_errors
-from dm_compose.storage.walk import walk
+from dm_compose.storage.walk import remove_tree, walk
 from dm_compose.store.history import CURRENT
 
 
@@ -97,7 +97,8 @@ def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId
                 _make_read_only(building)
                 os.rename(building, path)
         except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(building)
             raise
         return commit_id
 

@@ -1,13 +1,15 @@
-"""Walking a tree by descriptors, however deep it is and whatever its writers do meanwhile."""
+"""Walking and removing a tree by descriptors, however deep it is and whatever its writers do meanwhile."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
-from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, to_text
+from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, Root, to_text
 
 MAX_OPEN_LEVELS = 32  # of one walk. Eight subdots are walked at once, and many systems allow 1024 descriptors
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -63,6 +65,32 @@ def walk(files: Beneath) -> Iterator[Listing]:
         for open_fd in (fd, *(level.fd for level in levels)):
             if open_fd >= 0:
                 os.close(open_fd)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove a directory with all that is in it, however deep that is. Nothing outside of it is removed. Idempotent.
+
+    shutil.rmtree needs a descriptor and two frames of the stack for each level, and fails at about 500.
+    """
+    try:
+        files = Root(str(directory)).open()
+    except FileNotFoundError:
+        return
+    with files:
+        made = []
+        for prefix, fd, items, enter in walk(files):
+            for name, item in items:
+                if item.is_dir(follow_symlinks=False):
+                    enter.append(name)
+                    made.append(prefix + to_text(name))
+                else:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=fd)
+        for path in reversed(made):
+            with files.naming(path), contextlib.suppress(FileNotFoundError):
+                at, name = files.at(path)
+                os.rmdir(name, dir_fd=at)
+    os.rmdir(directory)
 
 
 def _next(files: Beneath, levels: list[_Level]) -> tuple[int, str] | None:

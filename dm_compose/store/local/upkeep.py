@@ -6,7 +6,6 @@ So nothing is in the making, except by operations that the journal names, and on
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from dm_compose.errors import DamagedError
 from dm_compose.state import Database
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import file_errors
+from dm_compose.storage.walk import remove_tree
 from dm_compose.store.local.indexes import Indexes
 from dm_compose.store.local.staging import in_use
 from dm_compose.store.local.trees import Trees
@@ -133,6 +133,6 @@ def _named_by(entry: JournalEntry) -> list[CommitId]:
 def _remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):  # the operation may be alive after all, and end meanwhile
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            remove_tree(path)
         else:
             path.unlink()
