@@ -155,7 +155,8 @@ class JournalEntry:
 
     `paused` and `stopped` are ids of the containers that it was about to pause or take down. A restore puts the files of
     `target` in place and then makes its `move`, if it has one. A switch makes `worktree` the one that the dot's volumes follow,
-    and its `move` is what the reflog will say. A session is a test run; `target` is put back when it ends.
+    and its `move` is what the reflog will say. A session is a test run; `target` is put back when it ends. `owner` describes the
+    test run's process, as the holder of the session's lock is described, and `began` is the session's begin.
     """
 
     id: EntryId
@@ -166,6 +167,16 @@ class JournalEntry:
     stopped: tuple[str, ...] = ()
     target: CommitId | None = None
     move: Move | None = None
+    owner: str | None = None
+    began: datetime | None = None
+
+    @property
+    def keeps(self) -> CommitId | None:
+        """The commit with the user's state that the operation has put aside, None if there is none.
+
+        A restore without a move is a visit of a test run, or puts the state of before back: then its target is such a state.
+        """
+        return self.move.saved if self.move is not None else self.target
 
     @property
     def makes(self) -> CommitId | None:

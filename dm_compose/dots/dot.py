@@ -14,17 +14,17 @@ from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, Worktr
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
-from dm_compose.errors import NotFoundError
 from dm_compose.live.observe import observe_tree
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, arrive, drop_branch
-from dm_compose.operations.checks import before_reset, before_save, before_undo
+from dm_compose.operations.checks import before_reset, before_save
 from dm_compose.operations.commit import CommitReport, make_commit
+from dm_compose.operations.left import Left, what_is_left
+from dm_compose.operations.recovery import Use
 from dm_compose.operations.restore import RestoreReport, move_to, plan_reset
 from dm_compose.operations.uncommitted import Uncommitted, save_uncommitted, uncommitted
-
-UNDOABLE = ("reset", "checkout", "pull", "undo", "up")
+from dm_compose.operations.undo import undo
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,14 @@ class SubdotStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """A dot now. `head` is None before the first commit."""
+    """A dot now. `head` is None before the first commit. `left` has what is unfinished, also a test run that has the dot now."""
 
     dot: DotName
     project: str
     branch: RefName
     head: Commit | None
     subdots: tuple[SubdotStatus, ...]
+    left: tuple[Left, ...] = ()
 
     @property
     def dirty(self) -> bool:
@@ -88,12 +89,14 @@ class Dot(abc.ABC):
 
     @abc.abstractmethod
     def live(
-        self, *, lock: bool, create: bool = False, make_volumes: bool = False
+        self, *, lock: bool, use: Use = Use.WRITE, create: bool = False, make_volumes: bool = False
     ) -> contextlib.AbstractContextManager[LiveWorktree]:
-        """Open the store, finish the work that killed commands left, and look at the worktree with its containers.
+        """Open the store, and look at the worktree with its containers.
 
-        With `lock` the dot's lock is held meanwhile. `create` makes the dot if it does not exist. `make_volumes` makes the
-        volumes of subdots that have none.
+        With `lock` the dot's lock is held meanwhile, and work that killed commands left is finished first, for the `use` that the
+        caller makes of the worktree (see recovery.recover): InUseError if a test run has it. Without `lock` the caller only
+        reads, and is warned of such work. `create` makes the dot if it does not exist. `make_volumes` makes the volumes of
+        subdots that have none.
         """
 
     def commit(
@@ -108,7 +111,7 @@ class Dot(abc.ABC):
 
         Without `hard`, UncommittedError if changes would be lost. Without `any_version`, VersionMismatchError.
         """
-        with self.live(lock=True, make_volumes=hard) as live:
+        with self.live(lock=True, use=Use.RESTORE, make_volumes=hard) as live:
             target = self._target(live, ref)
             before_reset(live, target, hard=hard, any_version=any_version)
             return move_to(live, target, "reset", timeout_s=timeout_s)
@@ -124,21 +127,13 @@ class Dot(abc.ABC):
             before_save(live)
             return save_uncommitted(live, why)
 
-    def undo(self, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport | Arrival:
+    def undo(self, *, hard: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport | Arrival:
         """Go back to the state before the last reset, checkout, pull or `up --from`, uncommitted changes included.
 
-        The undo of an undo brings the later state back. NotFoundError if there is nothing to undo.
+        The undo of an undo brings the later state back. Without `hard`, UncommittedError if commits were made since. See undo.
         """
-        with self.live(lock=True) as live:
-            moves = (e for e in live.store.reflog(live.dot, live.worktree) if e.action in UNDOABLE)
-            last = next(moves, None)
-            if last is None or last.old is None:
-                raise NotFoundError("there is nothing to undo", hint="`reflog` lists what has happened.")
-            if last.left != last.branch:
-                return arrive(live, last.left, action="undo", timeout_s=timeout_s)
-            before_undo(live)
-            target = live.store.commit(live.dot, last.saved or last.old)
-            return move_to(live, target, "undo", head=last.old, timeout_s=timeout_s)
+        with self.live(lock=True, use=Use.RESTORE, make_volumes=True) as live:
+            return undo(live, hard=hard, timeout_s=timeout_s)
 
     def status(self) -> Status:
         """Return the differences from the head. Nothing is stopped. Sizes of large changes are upper bounds (`exact`)."""
@@ -152,7 +147,7 @@ class Dot(abc.ABC):
                 for s in live.plan.subdots
                 if (changes := found.get(s.name, nothing))
             )
-            return Status(live.dot, live.plan.project, state.branch, head, subdots)
+            return Status(live.dot, live.plan.project, state.branch, head, subdots, tuple(what_is_left(live)))
 
     def diff(self, base: str, other: str | None) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes from `base` to `other`, or to the live state. Every byte is compared."""
@@ -209,12 +204,12 @@ class Dot(abc.ABC):
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Arrival:
         """Check out a branch, or a new one (`create`) at a commit. See branches.arrive."""
-        with self.live(lock=True, make_volumes=True) as live:
+        with self.live(lock=True, use=Use.RESTORE, make_volumes=True) as live:
             return arrive(live, ref, create=create, any_version=any_version, timeout_s=timeout_s)
 
     def add_branch(self, name: RefName, ref: str = "HEAD") -> Commit:
         """Make a branch at a commit. The worktree stays on its own branch. ExistsError."""
-        with self.live(lock=True) as live:
+        with self.live(lock=True, use=Use.RECORD) as live:
             target = self._target(live, ref)
             live.store.add_branch(live.dot, name, target.id)
             return target
@@ -225,7 +220,7 @@ class Dot(abc.ABC):
         Without `force`, UncommittedError if the branch has commits that no other branch and no tag leads to, or an uncommitted
         state. If the branch has a tree of its own, the tree is removed, and its uncommitted changes are kept as a hidden commit.
         """
-        with self.live(lock=True) as live:
+        with self.live(lock=True, use=Use.RECORD) as live:
             return drop_branch(live, self._observe_tree, name, force=force)
 
     # Worktrees
@@ -262,14 +257,14 @@ class Dot(abc.ABC):
 
     def add_tag(self, name: RefName, ref: str = "HEAD") -> Commit:
         """Name a commit. ExistsError."""
-        with self.live(lock=True) as live:
+        with self.live(lock=True, use=Use.RECORD) as live:
             target = self._target(live, ref)
             live.store.set_tag(live.dot, name, target.id)
             return target
 
     def remove_tag(self, name: RefName) -> None:
         """Forget a tag. NotFoundError."""
-        with self.live(lock=True) as live:
+        with self.live(lock=True, use=Use.RECORD) as live:
             live.store.remove_tag(live.dot, name)
 
     def _target(self, live: LiveWorktree, ref: str) -> Commit:

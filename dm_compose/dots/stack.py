@@ -23,7 +23,7 @@ from dm_compose.live.facts import StackFacts
 from dm_compose.live.locks import locked
 from dm_compose.live.observe import make_member, observe_tree
 from dm_compose.live.worktree import LiveWorktree, Member, find_places, mounted_subdots
-from dm_compose.operations.recovery import recover, recover_if_left
+from dm_compose.operations.recovery import Use, look, recover
 from dm_compose.operations.trees import add_tree
 from dm_compose.operations.uncommitted import keep_aside
 from dm_compose.operations.worktrees import add_volumes
@@ -155,13 +155,15 @@ class Stack(Dot):
         return OpenStack(self, open_access(self.facts.engine, places.values(), self.variables, self.listener), places)
 
     @contextlib.contextmanager
-    def live(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
+    def live(
+        self, *, lock: bool, use: Use = Use.WRITE, create: bool = False, make_volumes: bool = False
+    ) -> Iterator[LiveWorktree]:
         """See Dot.live."""
         opened = self.open(make_volumes=make_volumes)
         try:
             if create and not opened.store.has_dot(self.identity(opened.store)[0]):
                 opened.store.create_dot(self.facts.plan.dot)
-            with opened.live(lock=lock) as live:
+            with opened.live(lock=lock, use=use) as live:
                 yield live
         finally:
             opened.close()
@@ -205,20 +207,17 @@ class OpenStack:
         return self.access.store
 
     @contextlib.contextmanager
-    def live(self, *, lock: bool = True, new_session: bool = False) -> Iterator[LiveWorktree]:
-        """Finish the work that killed commands left (see recovery.recover), and look at the stack.
-
-        With `lock` hold the dot's lock meanwhile.
-        """
+    def live(self, *, lock: bool = True, use: Use = Use.SESSION) -> Iterator[LiveWorktree]:
+        """Look at the stack, by default as the test run that has it. See Dot.live."""
 
         def observe() -> LiveWorktree:
             return self.stack.observe(self.access, self.places)
 
         if lock:
             with locked(self.store, self.stack.identity(self.store)[0], self.stack.listener):
-                yield recover(observe(), observe, self.stack.variables, new_session=new_session)
+                yield recover(observe(), observe, self.stack.variables, use=use)
         else:
-            yield recover_if_left(observe(), observe, self.stack.variables)
+            yield look(observe(), observe)
 
     def close(self) -> None:
         """Close the store."""

@@ -19,7 +19,7 @@ from dm_compose.live.access import Access, open_access
 from dm_compose.live.locks import locked
 from dm_compose.live.observe import make_member, observe_tree, subdots_of
 from dm_compose.live.worktree import LiveWorktree, Member, mounted_subdots
-from dm_compose.operations.recovery import recover, recover_if_left
+from dm_compose.operations.recovery import Use, look, recover
 from dm_compose.operations.trees import add_tree
 
 
@@ -45,7 +45,9 @@ class StoredDot(Dot):
         return self._name
 
     @contextlib.contextmanager
-    def live(self, *, lock: bool, create: bool = False, make_volumes: bool = False) -> Iterator[LiveWorktree]:
+    def live(
+        self, *, lock: bool, use: Use = Use.WRITE, create: bool = False, make_volumes: bool = False
+    ) -> Iterator[LiveWorktree]:
         """See Dot.live. A stored dot must exist, and no volume is made for it. NotFoundError."""
         with self._access() as access:
 
@@ -54,9 +56,9 @@ class StoredDot(Dot):
 
             if lock:
                 with locked(access.store, self.name, self.listener):
-                    yield recover(observe(), observe, self.variables)
+                    yield recover(observe(), observe, self.variables, use=use)
             else:
-                yield recover_if_left(observe(), observe, self.variables)
+                yield look(observe(), observe)
 
     @contextlib.contextmanager
     def _access(self) -> Iterator[Access]:

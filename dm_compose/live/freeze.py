@@ -51,11 +51,13 @@ class Freeze:
     So if a program of the stack writes A and then B, nobody can find B without A. Should this process die, a watchdog process
     thaws the containers. Should both die, the next command does it, by the journal.
 
-    A freeze without an engine, or without containers that write, does nothing.
+    A freeze without an engine, or without containers that write, does nothing. A `lenient` freeze goes on, with a warning, if a
+    datastore cannot save what it holds in memory.
     """
 
-    def __init__(self, live: LiveWorktree) -> None:
+    def __init__(self, live: LiveWorktree, *, lenient: bool = False) -> None:
         self._live = live
+        self._lenient = lenient
         self._frozen: set[str] = set()
         running = [m for m in live.members if m.container.state == "running"]
         self._quiesced = [m for m in running if m.writes and m.datastore is not None and m.datastore.quiesce is not None]
@@ -158,7 +160,14 @@ class Freeze:
         self._engine.pause(member.container.id)
 
     def _quiesce(self, member: Member) -> None:
-        resume = quiesce(self._live, member)
+        try:
+            resume = quiesce(self._live, member)
+        except DmError as error:
+            if not self._lenient:
+                raise
+            text = f"{member.container.label} is kept as its files are, because it cannot save what it holds in memory"
+            self._live.listener(Event("warning", f"{text}: {error.message}"))
+            return
         if resume is not None:
             self._resume[member.container.id] = resume
 

@@ -1,4 +1,14 @@
-"""The store's locks as operations take them, and the name by which those who wait know this process."""
+"""The store's locks as operations take them, and the name by which those who wait know this process.
+
+A process that waits for a lock may hold only locks that come before it in this order, so that nobody waits in a circle:
+
+1. `DOT.session`: a test run's, for as long as it has the stack.
+2. `DOT.settle`: that of making a settled form.
+3. `DOT` of an original, for one operation. Several of these are taken in the order of their names.
+4. `DOT` of a clone.
+
+`locked` with a `timeout_s` of 0 and `Store.holder` do not wait, so they may be used at any time.
+"""
 
 from __future__ import annotations
 

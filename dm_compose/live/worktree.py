@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from dm_compose.core.commit import Commit, CommitDraft, Origin, Worktree
+from dm_compose.core.commit import Commit, CommitDraft, JournalEntry, Origin, Worktree
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, CommitId, DotName, SubdotName, WorktreeName
@@ -57,7 +57,8 @@ class LiveWorktree:
 
     `members` are the stack's containers, and others that mount a subdot. `project` is the Compose project that the members have
     to belong to. It is None where containers of any project may use the dot. `places` has the volume or path of each subdot. If
-    the worktree is a `tree`, the places are directories of the store, and subdots come and go with these.
+    the worktree is a `tree`, the places are directories of the store, and subdots come and go with these. `left` has unfinished
+    restores and sessions that the next restore supersedes (see operations.recovery).
     """
 
     access: Access
@@ -71,6 +72,7 @@ class LiveWorktree:
     listener: Listener
     compose_digest: str | None = None
     tree: bool = False
+    left: tuple[JournalEntry, ...] = ()
 
     @property
     def store(self) -> Store:

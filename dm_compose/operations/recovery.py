@@ -1,11 +1,14 @@
 """Finish the work that a killed command left unfinished. Each entry of the journal ends in the old or in the new state.
 
-| operation | what may have happened                      | recovery                                                    |
-|-----------|---------------------------------------------|-------------------------------------------------------------|
-| commit    | containers paused or stopped, objects made  | thaw, start again, forget the objects: the old state        |
-| restore   | containers down, files partly rewritten     | take down, restore every subdot, start, move: the new state |
-| switch    | containers down, on one tree or the other   | take down, follow the new tree, start: the new state        |
-| session   | tests have written anything                 | remove what it brought up, restore the state that it found  |
+| operation | what may have happened                      | recovery                                                        |
+|-----------|---------------------------------------------|-----------------------------------------------------------------|
+| commit    | containers paused or stopped, objects made  | thaw, start again, forget the objects: the old state            |
+| restore   | containers down, files partly rewritten     | keep what is live, restore every subdot, move: the new state    |
+| switch    | containers down, on one tree or the other   | take down, follow the new tree, start: the new state            |
+| session   | tests, or people since, have written        | keep what is live, restore the state that the test run found    |
+
+Recovery captures the live state before it overwrites a file, and the reflog notes it as "before recovery", unless all of it is
+in a commit that is kept anyway. A verb that only reads thaws containers and does nothing else: `left.py` says what it finds.
 
 The owner of a session is dead if nobody holds the session's lock. The owner of any other operation is dead if nobody holds the
 dot's lock. A restore or session of another worktree is left for a command that works there.
@@ -14,86 +17,154 @@ dot's lock. A restore or session of another worktree is left for a command that 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from dm_compose.core.commit import COMMIT, SESSION, SWITCH, JournalEntry
+from dm_compose.core.commit import COMMIT, RESTORE, SESSION, SWITCH, JournalEntry
 from dm_compose.core.events import Event
 from dm_compose.core.labels import PROJECT_LABEL, SESSION_LABEL
-from dm_compose.core.names import session_lock
+from dm_compose.core.names import CommitId
 from dm_compose.core.variables import Variables
 from dm_compose.engine import abandoned
-from dm_compose.errors import DmError, InUseError, NotFoundError
+from dm_compose.errors import DmError, EngineError, InUseError, NotFoundError
 from dm_compose.live.locks import who_am_i
 from dm_compose.live.worktree import LiveWorktree
+from dm_compose.operations.left import BEFORE_RECOVERY, entries_of, in_use, is_alive, what_is_left
 from dm_compose.operations.restore import finish_restore
 from dm_compose.operations.trees import finish_switch
+from dm_compose.operations.uncommitted import keep_live
+
+WAY_OUT = (
+    "`reset --hard HEAD` goes on without it, on the last commit, and `undo` then brings back what it had kept."
+    " For a longer wait: DM_TIMEOUT."
+)
 
 
-def recover_if_left(live: LiveWorktree, observe: Callable[[], LiveWorktree], variables: Variables) -> LiveWorktree:
-    """Recover if a command left work unfinished and is dead. Return the stack as it is then. For callers that hold no lock."""
-    if not _mine(live):
+class Use(enum.Enum):
+    """The use that a caller makes of a worktree whose dot it holds the lock of."""
+
+    RECORD = "names commits, and leaves the worktree alone"
+    WRITE = "commits the worktree, keeps it, or moves it"
+    RESTORE = "puts another state in the worktree's place, whatever is there"
+    SESSION = "is the test run that has the worktree"
+    NEW_SESSION = "is a test run that holds the session's lock, and has journalled nothing yet"
+
+
+def look(live: LiveWorktree, observe: Callable[[], LiveWorktree]) -> LiveWorktree:
+    """Warn of what killed commands left unfinished, and let containers go on that they have paused or stopped for a commit.
+
+    For callers that only read and hold no lock. No file changes and no container goes down. Return the stack as it is then.
+    """
+    if not entries_of(live):
         return live
     try:
         token = live.store.lock(live.dot, who_am_i(), 0)
     except InUseError:
         return live  # its owner lives and is at work
     try:
-        return recover(live, observe, variables)
+        commits = [e for e in entries_of(live) if e.operation == COMMIT]
+        for entry in commits:
+            _give_up_commit(live, entry)
+        for left in what_is_left(live):
+            if not left.in_use:
+                live.listener(Event("warning", left.text))
+        return observe() if commits else live
     finally:
         live.store.unlock(token)
 
 
 def recover(
-    live: LiveWorktree, observe: Callable[[], LiveWorktree], variables: Variables, *, new_session: bool = False
+    live: LiveWorktree, observe: Callable[[], LiveWorktree], variables: Variables, *, use: Use = Use.WRITE
 ) -> LiveWorktree:
     """Finish everything that dead commands left unfinished, and return the stack as it is then.
 
-    `observe` looks at the stack anew, after each change. The caller holds the dot's lock, so the owners are dead. The caller of a
-    `new_session` holds the session's lock as well, and has journalled nothing yet. Idempotent. If it is killed, the next command
-    goes on with it.
+    `observe` looks at the stack anew, after each change. The caller holds the dot's lock, so the owners are dead. `use` says what
+    the caller is about to do. A caller that restores does not depend on an entry that cannot be finished: it is among the `left`
+    of the returned stack, for the restore to supersede. InUseError if a test run that lives has the worktree and the caller is
+    about to move or commit it. Idempotent. If it is killed, the next command goes on with it.
     """
-    entries = _mine(live)
-    ended = None if new_session or not any(e.operation == SESSION for e in entries) else _dead_session(live)
-    if not new_session and ended is None:
-        entries = [e for e in entries if e.operation != SESSION]
+    entries = entries_of(live)
+    session = next((e for e in entries if e.operation == SESSION and use != Use.NEW_SESSION and is_alive(live.store, e)), None)
+    if session is not None and use in (Use.WRITE, Use.RESTORE):
+        raise in_use(live.store, session)
+    changed = False
+    for entry in (e for e in entries if e.operation in (COMMIT, SWITCH)):
+        _tell(live, entry)
+        changed = True
+        if entry.operation == COMMIT:
+            _give_up_commit(live, entry)
+            continue
+        _require_engine(live, entry)
+        _thaw(live, entry)
+        finish_switch(observe(), entry, timeout_s=variables.timeout_s)
+    live = observe() if changed else live
+    entries = [e for e in entries if e.operation in (RESTORE, SESSION)]
+    if session is not None:  # its next restore supersedes whatever it has begun
+        return replace(live, left=tuple(e for e in entries if e.operation == RESTORE) if use == Use.SESSION else ())
+    return _finish_restores(live, entries, observe, variables, use) if entries else live
+
+
+def _finish_restores(
+    live: LiveWorktree, entries: Sequence[JournalEntry], observe: Callable[[], LiveWorktree], variables: Variables, use: Use
+) -> LiveWorktree:
+    """Keep what is live, and carry out the restores and the give-back of a session that dead commands have left."""
+    short = what_is_left(live)[0].short
+    for entry in entries:
+        _require_engine(live, entry)
+        _tell(live, entry)
+        _thaw(live, entry)
+    live = observe()
+    _keep(live, entries)
+    sessions = [e for e in entries if e.operation == SESSION]
+    if sessions:
+        _take_down(live)
+        live = observe()
+    visits = [e for e in entries if e.operation == RESTORE and e.move is None]
+    if use == Use.RESTORE and not sessions and len(visits) == len(entries):
+        return replace(live, left=tuple(visits))  # nobody wants their targets once something else is put in their place
     try:
-        if any(e.operation == SESSION for e in entries):
-            _take_down(live)
-        for entry in entries:
-            live.listener(Event("recover", f"an earlier {entry.operation} was interrupted; cleaning up after it"))
-            for container_id in entry.paused:
-                _tolerate(live, container_id, "unpause")
-            if entry.operation == COMMIT:
-                for container_id in entry.stopped:
-                    _tolerate(live, container_id, "start")
-                live.store.abandon(entry.id)
-        live = observe() if entries else live
-        for entry in sorted(entries, key=lambda e: e.operation == SESSION):
-            if entry.operation == SWITCH:
-                finish_switch(live, entry, timeout_s=variables.timeout_s)
-            elif entry.operation != COMMIT:
-                finish_restore(live, entry, timeout_s=variables.timeout_s)
-            live = live if entry.operation == COMMIT else observe()
-    finally:
-        if ended is not None:
-            live.store.unlock(ended)
+        # A session puts the worktree back to the state before the visits, so that nobody has to finish those.
+        for entry, others in [(e, ()) for e in entries if e.move is not None] + [(e, visits) for e in sessions[-1:]]:
+            finish_restore(live, [entry, *others, *(s for s in sessions[:-1] if others)], timeout_s=variables.timeout_s)
+            live = observe()
+        for entry in visits if not sessions else ():
+            finish_restore(live, [entry], timeout_s=variables.timeout_s)
+            live = observe()
+    except DmError as error:
+        if use == Use.RESTORE:
+            live.listener(Event("warning", f"{error.message}; going on without it"))
+            live = observe()
+            return replace(live, left=tuple(e for e in entries_of(live) if e.operation in (RESTORE, SESSION)))
+        error.hint = f"{error.hint} {WAY_OUT}" if error.hint else WAY_OUT
+        error.message = f"{short}, and it cannot be finished: {error.message}"
+        raise
     return live
 
 
-def _mine(live: LiveWorktree) -> list[JournalEntry]:
-    return [
-        entry
-        for entry in live.store.unfinished(live.dot)
-        if entry.operation in (COMMIT, SWITCH) or entry.worktree == live.worktree
-    ]
+def _keep(live: LiveWorktree, entries: Sequence[JournalEntry]) -> None:
+    """Keep what is live if some of it is in none of the commits that the restores are about, and tell how to bring it back."""
+    head = live.state().head
+    known: list[CommitId | None] = [head]
+    for entry in entries:
+        known += [entry.target, *((entry.move.saved,) if entry.move is not None else ())]
+    saved = keep_live(live, BEFORE_RECOVERY, [commit for commit in known if commit is not None])
+    if saved is not None:
+        text = f"the state that was live is kept: `reset --hard {saved.short}` brings it back"
+        live.listener(Event("warning", text))
 
 
-def _dead_session(live: LiveWorktree) -> str | None:
-    """Return a token for the session's lock, None if a test run holds it."""
-    try:
-        return live.store.lock(session_lock(live.dot), who_am_i(), 0)
-    except InUseError:
-        return None
+def _tell(live: LiveWorktree, entry: JournalEntry) -> None:
+    live.listener(Event("recover", f"an earlier {entry.operation} was interrupted; cleaning up after it"))
+
+
+def _require_engine(live: LiveWorktree, entry: JournalEntry) -> None:
+    """Raise EngineError if containers are still as a killed operation left them, and no engine can put them back."""
+    if live.engine is None and (entry.paused or entry.stopped):
+        raise EngineError(
+            f"an earlier {entry.operation} of dot {live.dot} was interrupted, and its containers are still down or paused",
+            hint="Start Docker, or check DOCKER_HOST, so that they can be put back.",
+        )
 
 
 def _take_down(live: LiveWorktree) -> None:
@@ -110,16 +181,32 @@ def _take_down(live: LiveWorktree) -> None:
                 engine.remove(resource)
 
 
-def _tolerate(live: LiveWorktree, container_id: str, verb: str) -> None:
-    """Unpause or start a container. If it is gone, do nothing; if that fails, warn and go on with the others."""
+def _give_up_commit(live: LiveWorktree, entry: JournalEntry) -> None:
+    """Put the containers of a killed commit back, and forget its objects. If that fails, the entry stays, with a warning."""
+    started = [_go_on(live, container_id, "start") for container_id in entry.stopped]
+    if _thaw(live, entry) and all(started):
+        live.store.abandon(entry.id)
+
+
+def _thaw(live: LiveWorktree, entry: JournalEntry) -> bool:
+    """Thaw the containers that a killed operation has paused. Each is tried. Return whether none is left."""
+    thawed = [_go_on(live, container_id, "unpause") for container_id in entry.paused]
+    return all(thawed)
+
+
+def _go_on(live: LiveWorktree, container_id: str, verb: str) -> bool:
+    """Unpause or start a container, and return whether nothing of that is left to do. If it fails, warn."""
     if live.engine is None:
-        return
+        live.listener(Event("warning", f"container {container_id[:12]} may still be paused or stopped, and no engine answers"))
+        return False
     try:
         if verb == "unpause":
             live.engine.unpause(container_id)
         else:
             live.engine.start(container_id)
     except NotFoundError:
-        return
+        return True
     except DmError as error:
         live.listener(Event("warning", error.message))
+        return False
+    return True

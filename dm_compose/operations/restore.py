@@ -6,10 +6,10 @@ Only containers that may have changed go down. They are back and answer at the e
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dm_compose.core.commit import Commit, JournalEntry, Move
+from dm_compose.core.commit import SESSION, Commit, JournalEntry, Move, ReflogEntry
 from dm_compose.core.events import Event
 from dm_compose.core.names import CommitId, EntryId, RefName, SubdotName
 from dm_compose.core.plan import Action, Plan
@@ -19,6 +19,7 @@ from dm_compose.errors import DmError
 from dm_compose.live.executor import Done, Work, carry_out
 from dm_compose.live.freeze import Freeze
 from dm_compose.live.worktree import LiveWorktree
+from dm_compose.operations.left import BEFORE_RECOVERY
 from dm_compose.operations.plans import also_bring_up, plan_restore
 from dm_compose.operations.uncommitted import capture, mark_quiet
 
@@ -29,6 +30,7 @@ class RestoreReport:
 
     `saved` is the commit with the state before, if that was kept. `touched` has the services that may have been changed, with the
     reason, as far as that was known. `handed_out` says that another stack was taken instead, and that this one is put back later.
+    An undo names the move that it has `undone`, and the `head` that the branch is on since.
     """
 
     target: Commit
@@ -38,6 +40,8 @@ class RestoreReport:
     total_s: float
     touched: Mapping[str, str] = field(default_factory=dict)
     handed_out: bool = False
+    undone: ReflogEntry | None = None
+    head: Commit | None = None
 
     def restored(self) -> dict[SubdotName, Restored]:
         """Return the changes to the files of each subdot. Subdots whose files needed none are left out."""
@@ -64,12 +68,13 @@ def move_to(
     """
     began = time.monotonic()
     state = live.state()
-    with Freeze(live) as freeze:
+    with Freeze(live, lenient=bool(live.left)) as freeze:
         captured, saved = capture(live, f"before {action} to {target.id.short}", freeze)
         try:
-            move = Move(action, branch or state.branch, head or target.id, saved)
+            move = Move(action, branch or state.branch, head or target.id, _kept_by_superseded(live, saved))
             leaves = branch is not None and branch != state.branch
             plan = plan_to(live, target, live.differing(target.id), files_are_proof=leaves)
+            plan = with_fallen(live, plan, live.left)
             freeze.thaw(leave=plan.targets(Action.KILL))
             done = put_in_place(
                 live, target.id, plan, move, previous=saved or state.head, timeout_s=timeout_s, freeze=freeze, takes_over=captured
@@ -79,7 +84,29 @@ def move_to(
             live.store.abandon(captured)
             raise
     mark_quiet(live, target)
-    return RestoreReport(target, plan, tuple(done), saved, time.monotonic() - began)
+    return RestoreReport(target, plan, tuple(done), move.saved, time.monotonic() - began)
+
+
+def _kept_by_superseded(live: LiveWorktree, saved: CommitId | None) -> CommitId | None:
+    """Return the commit that `undo` brings back: the user's state that a superseded operation had put aside, else `saved`.
+
+    The reflog names both, because either may be wanted, and a restore that fails moves nothing.
+    """
+    put_aside = [entry.keeps for entry in sorted(live.left, key=lambda e: e.operation != SESSION)]
+    kept = next((c for c in put_aside if c is not None and live.store.commit(live.dot, c).hidden), None)
+    if kept is None:
+        return saved
+    for commit_id in (saved, kept):
+        if commit_id is not None:
+            live.store.note(*live.where, BEFORE_RECOVERY, commit_id)
+    return kept
+
+
+def with_fallen(live: LiveWorktree, plan: Plan, entries: Collection[JournalEntry]) -> Plan:
+    """Return a plan that also starts the containers that unfinished operations have taken down."""
+    down, killed = {c for entry in entries for c in entry.stopped}, plan.targets(Action.KILL)
+    fallen = [m for m in live.members if m.container.id in down and not m.container.running and m.container.id not in killed]
+    return also_bring_up(plan, fallen, Action.RESTORE)
 
 
 def plan_to(live: LiveWorktree, target: Commit, differing: Collection[SubdotName], *, files_are_proof: bool = False) -> Plan:
@@ -102,15 +129,18 @@ def put_in_place(
     timeout_s: float,
     freeze: Freeze | None = None,
     takes_over: EntryId | None = None,
+    supersedes: Collection[JournalEntry] | None = None,
 ) -> list[Done]:
     """Carry out a restore plan under a journal entry.
 
     On an error the commit `previous` is put back, if given. Otherwise the entry stays open, and the next command finishes it.
-    `freeze` is the caller's, if it has frozen containers. `takes_over` is an entry that the new one replaces.
+    `freeze` is the caller's, if it has frozen containers. `takes_over` is an entry that the new one replaces. `supersedes` are
+    the unfinished operations that need not be finished any more, by default the worktree's `left`.
     """
     store = live.store
     freeze = freeze or Freeze(live)
-    entry = store.begin_restore(live.dot, live.worktree, target, plan.targets(Action.KILL), move, takes_over)
+    old = [e.id for e in (live.left if supersedes is None else supersedes)]
+    entry = store.begin_restore(live.dot, live.worktree, target, plan.targets(Action.KILL), move, takes_over, old)
     try:
         done = _carry_out(live, entry, plan, timeout_s, freeze)
     except BaseException as error:
@@ -121,27 +151,35 @@ def put_in_place(
     return done
 
 
-def finish_restore(live: LiveWorktree, entry: JournalEntry, *, timeout_s: float) -> None:
-    """Carry out a restore that an earlier process began. It is done from the start, because nobody knows how far it came."""
+def finish_restore(live: LiveWorktree, entries: Sequence[JournalEntry], *, timeout_s: float) -> None:
+    """Carry out the first of these operations, which an earlier process began, and supersede the others.
+
+    It is done from the start, because nobody knows how far it came. The restore has an entry of its own, which takes the place of
+    theirs, so that it can be killed anywhere as well.
+    """
+    entry = entries[0]
     assert entry.target is not None
     target = live.store.commit(live.dot, entry.target)
-    plan = plan_to(live, target, live.wanted(target))
-    killed = plan.targets(Action.KILL)
-    fallen = [m for m in live.members if m.container.id in entry.stopped and m.container.id not in killed]
-    _carry_out(live, entry.id, also_bring_up(plan, fallen, Action.RESTORE), timeout_s, Freeze(live))
-    live.store.end_restore(entry.id)
+    plan = with_fallen(live, plan_to(live, target, live.wanted(target)), entries)
+    put_in_place(live, target.id, plan, entry.move, previous=None, timeout_s=timeout_s, supersedes=entries)
+    mark_quiet(live, target)
 
 
 def _put_back(
     live: LiveWorktree, failed: EntryId, previous: CommitId, plan: Plan, timeout_s: float, freeze: Freeze, error: BaseException
 ) -> None:
+    """Put the state before a restore back, after an error. If that fails as well, one error says both causes."""
     live.listener(Event("warning", f"the restore failed; putting the state of before back ({error.__class__.__name__})"))
-    back = live.store.begin_restore(live.dot, live.worktree, previous, plan.targets(Action.KILL), None, None)
-    live.store.close_entry(failed)
+    back = live.store.begin_restore(live.dot, live.worktree, previous, plan.targets(Action.KILL), None, None, [failed])
     try:
         _carry_out(live, back, plan, timeout_s, freeze)
     except DmError as second:
-        raise second from error
+        if not isinstance(error, DmError):
+            second.message = f"{second.message}\n(while the state before an interrupted restore was put back: {error!r})"
+            raise second from error
+        error.message = f"{error.message}\nThe state before could not be put back either: {second.message}"
+        error.hint = f"It is kept as {previous.short}. `reset --hard REF` puts another commit in place, and `undo` then this one."
+        raise error from second
     live.store.end_restore(back)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Commit
@@ -10,6 +11,8 @@ from dm_compose.core.tree import TreeDiff
 from dm_compose.live.freeze import Freeze, promptly, quiesce
 from dm_compose.live.worktree import LiveWorktree, hidden_draft
 from dm_compose.store.api import COMPARE_BUDGET_BYTES
+
+DOWN = "down -v"  # the reflog's word for the state that `down -v` has kept
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,19 @@ def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
     return saved
 
 
+def keep_live(live: LiveWorktree, why: str, known: Sequence[CommitId]) -> CommitId | None:
+    """Keep the live state as a hidden commit if some of it is in none of the `known` commits, and note it in the reflog.
+
+    Return the commit, None if there is nothing to keep. A datastore that does not answer is kept as its files are.
+    """
+    with Freeze(live, lenient=True) as freeze:
+        captured, saved = capture(live, why, freeze, known=known)
+    if saved is not None:
+        live.store.note(*live.where, why, saved)
+    live.store.abandon(captured)
+    return saved
+
+
 def keep_aside(live: LiveWorktree, message: str) -> Commit:
     """Commit the live state without moving a branch or the reflog, so that only its id leads to the commit."""
     with Freeze(live) as freeze:
@@ -81,21 +97,34 @@ def keep_aside(live: LiveWorktree, message: str) -> Commit:
     return live.store.commit(live.dot, saved)
 
 
-def capture(live: LiveWorktree, why: str, freeze: Freeze, *, always: bool = False) -> tuple[EntryId, CommitId | None]:
+def capture(
+    live: LiveWorktree,
+    why: str,
+    freeze: Freeze,
+    *,
+    always: bool = False,
+    known: Sequence[CommitId] | None = None,
+    takes_down: Sequence[str] = (),
+) -> tuple[EntryId, CommitId | None]:
     """Capture the live state and leave the stack frozen. Return the journal entry, which stays open, and the hidden commit.
 
-    The commit is made if something was uncommitted, or `always`; otherwise it is None. On an error the stack is thawed and the
-    entry closed.
+    The commit is made if something was uncommitted, or `always`; otherwise it is None. If the caller gives commits that it knows
+    (`known`), it is made if something is in none of them. The caller is about to take `takes_down` down; recovery starts these
+    containers again as long as the entry is open. On an error the stack is thawed and the entry closed.
     """
     store = live.store
     live.record_places()
     freeze.warm_up()
     entry = store.prepare_commit(*live.where, live.directories)
     try:
-        store.will_disturb(entry, freeze.containers, [])
+        store.will_disturb(entry, freeze.containers, takes_down)
         freeze.freeze()
         promptly(lambda: store.capture(entry))
-        changed = always or bool(store.captured_changes(entry, live.ignore_patterns()))
+        patterns = live.ignore_patterns()
+        if known is not None:
+            changed = bool(store.captured_news(entry, known, patterns))
+        else:
+            changed = always or bool(store.captured_changes(entry, patterns))
         saved = store.publish(entry, hidden_draft(live, why)).id if changed else None
     except BaseException:
         freeze.thaw()

@@ -17,9 +17,10 @@ from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import InUseError
 from dm_compose.live.access import open_access
-from dm_compose.live.locks import locked
+from dm_compose.live.locks import locked, who_am_i
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import before_session
+from dm_compose.operations.recovery import Use
 from dm_compose.operations.uncommitted import mark_quiet, save_uncommitted
 from dm_compose.sessions.containers import SessionContainers
 from dm_compose.sessions.options import SessionOptions
@@ -103,12 +104,12 @@ def _find(stack: Stack, ref: str) -> Commit:
 def _state_kept(session: Session, *, volumes_are_new: bool) -> Iterator[None]:
     """Keep the state of the stack, put the stack to the session's commit, and put the kept state back at the end."""
     commit = session.commit
-    with session.live(new_session=True) as live:
+    with session.live(use=Use.NEW_SESSION) as live:
         before_session(live, commit, any_version=session.options.any_version)
         found = commit.id
         if not volumes_are_new:
             found = save_uncommitted(live, "before tests") or live.state().head or found
-        entry = live.store.begin_session(*live.where, found)
+        entry = live.store.begin_session(*live.where, found, who_am_i())
         to_give_back = live.store.commit(live.dot, found)
     try:
         session.restore(commit)

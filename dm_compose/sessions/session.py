@@ -19,6 +19,7 @@ from dm_compose.errors import NotFoundError
 from dm_compose.live.locks import locked
 from dm_compose.live.ready import await_all
 from dm_compose.live.worktree import LiveWorktree
+from dm_compose.operations.recovery import Use
 from dm_compose.operations.restore import RestoreReport
 from dm_compose.sessions.containers import SessionContainers
 from dm_compose.sessions.evidence import Evidence, Failure, Limits, keep_evidence
@@ -78,9 +79,9 @@ class Session:
         return self
 
     @contextlib.contextmanager
-    def live(self, *, new_session: bool = False) -> Iterator[LiveWorktree]:
+    def live(self, *, use: Use = Use.SESSION) -> Iterator[LiveWorktree]:
         """Look at the stack and hold its dot's lock. See OpenStack.live."""
-        with self._opened.live(new_session=new_session) as live:
+        with self._opened.live(use=use) as live:
             self._check(live)
             yield live
 
@@ -145,14 +146,20 @@ class Session:
 
     def _put(self, live: LiveWorktree, commit: Commit, changed: Touched) -> RestoreReport:
         self.last_restore.leaves()
+        changed = EVERYTHING if live.left else changed  # an interrupted restore may have come to any file
         report = throw_away_and_restore(live, commit, touched=changed, timeout_s=self.options.ready_timeout_s)
         self.last_restore.arrived(live, commit, changed, report.plan)
         return report
 
     def _fallen(self, live: LiveWorktree) -> dict[str, Container | None]:
-        """Return the services that should be up but whose container is down, paused or (None) gone."""
+        """Return the services that should be up but whose container is down, paused or (None) gone.
+
+        Those that an interrupted restore has taken down are left out, because the next restore starts them.
+        """
+        begun = {container_id for entry in live.left for container_id in entry.stopped}
         mine = {c.service: c for m in live.members if (c := m.container).project == live.project and not c.one_off}
-        return {s: mine.get(s) for s in self.keeps_up if s not in mine or mine[s].state not in ("running", "restarting")}
+        down = [s for s in self.keeps_up if s not in mine or mine[s].state not in ("running", "restarting")]
+        return {s: mine.get(s) for s in down if s not in mine or mine[s].id not in begun}
 
     def wait_until_ready(self) -> None:
         """Return when every running container with state answers. NotReadyError."""

@@ -8,7 +8,7 @@ from dm_compose.core.commit import Commit
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.plans import plan_restore, put_back_anyway
-from dm_compose.operations.restore import RestoreReport, put_in_place
+from dm_compose.operations.restore import RestoreReport, put_in_place, with_fallen
 from dm_compose.untouched.last_restore import EVERYTHING, Touched
 
 
@@ -29,7 +29,8 @@ def throw_away_and_restore(
     differing = live.store.differing(*live.where, directories, target.id) if directories else []
     wanted = [s for s in live.wanted(target) if s not in left]
     differing = [s for s in differing if s not in left]
-    plan = plan_restore(live.members, differing, wanted, inner=inner, touched=causes)
-    done = put_in_place(live, target.id, plan, None, previous=None, timeout_s=timeout_s) if plan.steps else []
+    plan = with_fallen(live, plan_restore(live.members, differing, wanted, inner=inner, touched=causes), live.left)
+    needed = bool(plan.steps or live.left)
+    done = put_in_place(live, target.id, plan, None, previous=None, timeout_s=timeout_s) if needed else []
     reasons = {} if touched.everything else touched.reasons(live)
     return RestoreReport(target, plan, tuple(done), None, time.monotonic() - began, reasons)

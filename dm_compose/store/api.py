@@ -52,6 +52,12 @@ class Store(History, Protocol):
     def unlock(self, token: str) -> None:
         """Give a lock back. Idempotent."""
 
+    def holder(self, name: str) -> str | None:
+        """Return the description that the holder of a lock gave of itself, None if nobody holds the lock.
+
+        '' if the holder could not write a description.
+        """
+
     # Comparing files. These methods need no lock. A dot need not exist yet, unless one of its commits is given. If somebody
     # writes to the files meanwhile, the answer is approximate. `ignore` holds shell patterns of paths to leave out, by subdot.
 
@@ -140,6 +146,15 @@ class Store(History, Protocol):
         A file whose time stamps have changed counts as different. Ignored paths do not count.
         """
 
+    def captured_news(
+        self, entry_id: EntryId, kept: Sequence[CommitId], ignore: Mapping[SubdotName, Sequence[str]]
+    ) -> list[SubdotName]:
+        """Return the subdots of the captured state with a path that is in none of the `kept` commits as it is here.
+
+        So a mixture of commits, as a restore that was killed leaves it, has no news. Contents are compared up to a budget; a file
+        beyond it is news. Ignored paths do not count.
+        """
+
     def publish(self, entry_id: EntryId, draft: CommitDraft) -> Commit:
         """Make the captured files a commit, a child of the worktree's head. Its id has the same digits as the entry's.
 
@@ -166,12 +181,15 @@ class Store(History, Protocol):
         stopped: Sequence[str],
         move: Move | None,
         takes_over: EntryId | None,
+        supersedes: Sequence[EntryId] = (),
     ) -> EntryId:
         """Journal a restore before any container is taken down. Return the id of its entry.
 
         With a `move` the worktree's branch and head follow at the end, and the reflog has the move. Without one only the files
         become those of `target`. `stopped` are the ids of the containers that will be taken down. `takes_over` is the entry of
-        a commit. That entry is closed in the same transaction, and its paused containers become this one's.
+        a commit. That entry is closed in the same transaction, and its paused containers become this one's. `supersedes` are the
+        entries of restores and sessions that nobody has to finish any more, because this restore does. They are closed in the
+        same transaction, and their stopped containers become this one's.
 
         NotFoundError for a commit that does not exist, because such a restore could never end. InUseError for a move to a
         branch that another worktree has checked out.
@@ -208,10 +226,11 @@ class Store(History, Protocol):
     def switch(self, entry_id: EntryId) -> None:
         """Have the dot's volumes follow the entry's worktree, and log it as the entry's `action`. Idempotent."""
 
-    def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> EntryId:
+    def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId, owner: str | None = None) -> EntryId:
         """Journal that tests use the worktree, which goes back to `target` afterwards. Return the id of the entry.
 
-        The caller holds the lock `DOT.session` for as long as the session lives.
+        `owner` is the description that the caller gave of itself when it took the session's lock. The caller holds the lock
+        `DOT.session` for as long as the session lives.
         """
 
     def close_entry(self, entry_id: EntryId) -> None:

@@ -130,6 +130,13 @@ def _layer(stack: Stack, subdot: Subdot, containers: Sequence[Container]) -> Lay
     return Layer(subdot, _containers(subdot, containers)[0], stack.facts.volume_labels(subdot))
 
 
+def layers_of(stack: Stack, services: Sequence[str]) -> list[Layer]:
+    """Return the data that containers of these services (by default all) keep in their writable layers."""
+    containers = stack.containers()
+    subdots = [s for s in stack.facts.plan.subdots if not services or s.services[0] in services]
+    return [_layer(stack, s, containers) for s in subdots if _situation(stack, s, containers, {}).in_layer]
+
+
 def _containers(subdot: Subdot, containers: Sequence[Container]) -> list[Container]:
     return [c for c in containers if c.service == subdot.services[0] and not c.one_off]
 

@@ -160,11 +160,17 @@ def status(*, as_json: bool) -> None:
                 "head": head,
                 "dirty": found.dirty,
                 "subdots": subdots,
+                "unfinished": [left for left in found.left if not left.in_use],
+                "in_use": next((left for left in found.left if left.in_use), None),
             }
         )
         return
     head_text = f"{found.head.id.short} {subject(found.head.message)}" if found.head else "no commit yet"
-    click.echo(f"dot {found.dot} on branch {found.branch}\nhead {head_text}\n")
+    click.echo(f"dot {found.dot} on branch {found.branch}\nhead {head_text}")
+    for left in found.left:
+        if left.in_use:
+            click.echo(printable(left.short))
+    click.echo()
     rows = [(s.name, s.engine or "-", s.place or "(does not exist)", _dirt(s)) for s in found.subdots]
     table(("SUBDOT", "ENGINE", "WHERE", "STATE"), rows)
 
@@ -229,13 +235,14 @@ def reset(*, ref: str, hard: bool, any_version: bool, dry_run: bool, timeout: fl
 
 
 @click.command()
+@click.option("--hard", is_flag=True, help="Leave commits that were made since; a second `undo` brings them back.")
 @timeout_option
 @json_option
-def undo(*, timeout: float, as_json: bool) -> None:
+def undo(*, hard: bool, timeout: float, as_json: bool) -> None:
     """Take back the last reset, checkout or pull, with the uncommitted changes of then. A second `undo` takes back the first."""
     from dm_compose.operations.branches import Arrival
 
-    done = target().dot(quiet=as_json).undo(timeout_s=timeout)
+    done = target().dot(quiet=as_json).undo(hard=hard, timeout_s=timeout)
     if isinstance(done, Arrival):
         print_arrival(done, as_json=as_json)
     else:
@@ -286,14 +293,23 @@ def print_restore(report: RestoreReport, *, as_json: bool) -> None:
                 "total_s": report.total_s,
                 "restored": restored,
                 "steps": steps(report.done),
+                **({"head": as_commit(report.head), "undone": report.undone} if report.head is not None else {}),
             }
         )
         return
     changed = sum(r.changed_bytes for r in restored.values())
-    what = "at the state before" if report.target.hidden else f"at {report.target.id.short} {subject(report.target.message)}"
+    at = report.head or report.target
+    what = f"at {at.id.short} {subject(at.message)}"
+    if report.undone is not None:
+        what += f", as before the {report.undone.action.removeprefix('before ')} of {age(report.undone.at)}"
+        what += ", with what was uncommitted" if report.target.hidden else ""
+    elif report.target.hidden:
+        what = "at the state before"
     click.echo(f"{what}: {size(changed)} put back, ready after {seconds(report.total_s)}")
-    if report.saved:
-        program = click.get_current_context().find_root().info_name
+    program = click.get_current_context().find_root().info_name
+    if report.undone is not None:
+        click.echo(f"`{program} undo` takes this back")
+    elif report.saved:
         click.echo(f"uncommitted changes are kept: `{program} undo` brings them back")
 
 

@@ -24,14 +24,14 @@ from dm_compose.core.names import (
     SubdotName,
     WorktreeName,
 )
-from dm_compose.core.tree import Manifest
+from dm_compose.core.tree import Manifest, TreeEntry
 from dm_compose.errors import StoreError
 from dm_compose.storage.capture import Capture
 from dm_compose.storage.diff import diff_trees
 from dm_compose.storage.objects import Batch
 from dm_compose.storage.scan import Tree
 from dm_compose.storage.system import file_errors, sync_filesystem
-from dm_compose.store.api import Captured
+from dm_compose.store.api import COMPARE_BUDGET_BYTES, Captured
 from dm_compose.store.history import Directories
 from dm_compose.store.local.parts import StoreParts
 
@@ -125,6 +125,34 @@ class Committing(StoreParts):
         answers = self._each(dict.fromkeys(pending.taken, ""), changed)
         gone = head.subdots.keys() - pending.taken.keys() if head is not None and worktree.tree else ()
         return [*(subdot for subdot, answer in answers.items() if answer), *sorted(gone)]
+
+    def captured_news(
+        self, entry_id: EntryId, kept: Sequence[CommitId], ignore: Mapping[SubdotName, Sequence[str]]
+    ) -> list[SubdotName]:
+        pending = self._in_the_making(entry_id)
+        commits = [self._database.commit(pending.entry.dot, commit_id) for commit_id in dict.fromkeys(kept)]
+
+        def opened(entry: TreeEntry) -> int:
+            if entry.ref.startswith(f"{pending.batch.name}/"):  # it is not among the store's objects yet
+                return os.open(pending.batch.path(entry.ref), os.O_RDONLY | os.O_CLOEXEC)
+            return self._open_object(entry)
+
+        def has_news(subdot: SubdotName, _: str) -> bool:
+            now = pending.taken[subdot][0].entries
+            news: set[str] | None = None
+            for commit in commits:
+                found = self._readable(commit, subdot)
+                before = found.entries if found is not None else {}
+                about = ignore.get(subdot, ())
+                diff = diff_trees(before, now, opened, opened, ignore=about, budget_bytes=COMPARE_BUDGET_BYTES)
+                paths = {change.path for change in diff.changes}
+                news = paths if news is None else news & paths
+                if not news:
+                    return False
+            return True
+
+        answers = self._each(dict.fromkeys(pending.taken, ""), has_news)
+        return [subdot for subdot, answer in answers.items() if answer]
 
     def publish(self, entry_id: EntryId, draft: CommitDraft) -> Commit:
         pending = self._in_the_making(entry_id)

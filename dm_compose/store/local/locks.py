@@ -50,6 +50,21 @@ class Locks:
         if lock is not None:
             lock.release()
 
+    def holder(self, name: str) -> str | None:
+        """See Store.holder. The lock is tried without waiting, and given back at once."""
+        safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+        with file_errors(f"looking at the lock {name}"):
+            if not (self._directory / f"{safe}.lock").exists():
+                return None
+            try:
+                with FileLock(self._directory / f"{safe}.lock", timeout=0):
+                    return None
+            except Timeout:
+                try:
+                    return (self._directory / f"{safe}.holder").read_text()
+                except OSError:
+                    return ""
+
     def forget(self, dot: str) -> None:
         """Remove the files of a dot's locks. A process that waits for one goes on with a new file. Idempotent."""
         for name in (dot, f"{dot}.session"):

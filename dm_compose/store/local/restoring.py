@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dm_compose.core.commit import (
@@ -50,6 +51,7 @@ class Restoring(Committing):
         stopped: Sequence[str],
         move: Move | None,
         takes_over: EntryId | None,
+        supersedes: Sequence[EntryId] = (),
     ) -> EntryId:
         self.worktree(dot, worktree)
         for commit_id in dict.fromkeys((target, *((move.head, move.saved) if move is not None else ()))):
@@ -59,11 +61,14 @@ class Restoring(Committing):
             self._refuse_branch_in_use(dot, move.branch, but_for=worktree)
         with self._database.transaction():
             taken_over = self._entry(takes_over) if takes_over is not None else None
-            paused = taken_over.paused if taken_over is not None else ()
-            entry = JournalEntry(EntryId.new(), dot, worktree, RESTORE, paused, tuple(stopped), target, move)
+            superseded = [self._entry(entry_id) for entry_id in supersedes]
+            replaced = [*([taken_over] if taken_over is not None else []), *superseded]
+            paused = dict.fromkeys(c for old in replaced for c in old.paused)
+            down = dict.fromkeys([*stopped, *(c for old in superseded for c in old.stopped)])
+            entry = JournalEntry(EntryId.new(), dot, worktree, RESTORE, tuple(paused), tuple(down), target, move)
             self._database.put_journal(entry)
-            if taken_over is not None:
-                self._database.remove_journal(taken_over.id)
+            for old in replaced:
+                self._database.remove_journal(old.id)
         if taken_over is not None:
             self._discard_unpublished(taken_over)
         return entry.id
@@ -149,9 +154,10 @@ class Restoring(Committing):
         self._database.remove_journal(entry_id)
         self._restored.pop(entry_id, None)
 
-    def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId) -> EntryId:
+    def begin_session(self, dot: DotName, worktree: WorktreeName, target: CommitId, owner: str | None = None) -> EntryId:
         self.worktree(dot, worktree)
-        entry = JournalEntry(EntryId.new(), dot, worktree, SESSION, target=self._database.commit(dot, target).id)
+        found = self._database.commit(dot, target).id
+        entry = JournalEntry(EntryId.new(), dot, worktree, SESSION, target=found, owner=owner, began=datetime.now(UTC))
         self._database.put_journal(entry)
         return entry.id
 

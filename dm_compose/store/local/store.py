@@ -57,6 +57,9 @@ class LocalStore(LocalHistory, Looking, Restoring):
     def unlock(self, token: str) -> None:
         self._locks.release(token)
 
+    def holder(self, name: str) -> str | None:
+        return self._locks.holder(name)
+
     def garbage(self, keep_since: datetime) -> Garbage:
         return self._upkeep.garbage(keep_since)
 

@@ -284,6 +284,7 @@ def test_a_checkout_killed_anywhere_leaves_the_container_running_on_the_one_bran
         words = ["dm", "checkout", there]
         environment = {**os.environ, **bench.engine.environment, "DM_HOME": str(bench.store_path), **killing}
         subprocess.run(words, env={**environment, "CRASH_AT": str(place)}, capture_output=True, timeout=120, check=False, cwd="/")
+        dm("tag", f"at-{place}")  # recovers
         now = json.loads(dm("status", "--json").stdout)["branch"]
         seen.add(now == there)
         assert bench.state(user) == "running"

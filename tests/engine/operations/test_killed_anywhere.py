@@ -1,21 +1,40 @@
-"""dm-compose killed at changes of the disk and requests to the engine: the next command leaves the old state or the new, all
-running.
+"""dm-compose killed at changes of the disk and requests to the engine: old state or new, and what was live can be had back.
+
+After each kill a verb that only reads changes nothing. Then somebody goes on writing, and the next writing verb recovers. The
+variable KILL_POINTS is the number of points for each verb, `all` for every one. Each test prints how many there are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from tests.support import crashing
 from tests.support.crashing import KILLED
 from tests.support.projects import TestProject, eventually
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]  # every point of a verb may take that long
 
-STOPS = 9
+POINTS = os.environ.get("KILL_POINTS", "5")
+SESSION = """
+import sys
+from dm_compose.compose import ComposeOptions
+from dm_compose.core.variables import Variables
+from dm_compose.dots.stack import Stack
+from dm_compose.sessions.leases import own_stack
+from dm_compose.sessions.options import SessionOptions
+import os
+stack = Stack(ComposeOptions(files=(sys.argv[1],)), Variables.of(os.environ))
+with own_stack(stack, SessionOptions()) as session:
+    assert session.run("cache", ["redis-cli", "set", "note", "by a test"])[0] == 0
+"""
 
 
 @pytest.fixture
@@ -24,70 +43,232 @@ def killing(cache_only: TestProject, tmp_path: Path) -> dict[str, str]:
     return crashing.killing(tmp_path)
 
 
-def stops(project: TestProject, killing: dict[str, str], *words: str) -> Iterator[int]:
-    """Run the command once to count its changes, then yield places to kill it at, spread over the whole of it."""
-    project.dm(*words, **killing, CRASH_AT="0")
-    total = int(Path(killing["CRASH_COUNT"]).read_text())
-    assert total > STOPS
-    yield from sorted({1 + number * (total - 1) // (STOPS - 1) for number in range(STOPS)})
+class Killed:
+    """Redis under a command that is killed at one point after the other."""
 
+    def __init__(self, project: TestProject, killing: dict[str, str]) -> None:
+        self.project = project
+        self._killing = killing
+        self.since: str | None = None
 
-def test_reset_killed_anywhere(cache_only: TestProject, killing: dict[str, str]) -> None:
-    cache_only.redis().set("note", "uncommitted")
-    seen = set()
-    for place in stops(cache_only, killing, "reset", "--hard"):
-        eventually(lambda: cache_only.redis().set("note", "uncommitted"), "redis")
-        done = cache_only.dm("reset", "--hard", check=False, **killing, CRASH_AT=str(place))
+    def run(self, command: list[str], point: int) -> bool:
+        """Run a command that dies at a point, 0 for none. Return whether it was done before."""
+        environment = {**os.environ, **self.project.environment, **self._killing, "CRASH_AT": str(point)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=170, check=False)
         assert done.returncode in (0, KILLED), done.stderr
-        cache_only.dm("status")
-        assert cache_only.state("cache") == "running"
-        note = eventually(lambda: cache_only.redis().get("note"), "redis")
+        return done.returncode == 0
+
+    def points(self, command: list[str], prepare: Callable[[], object]) -> Iterator[int]:
+        """Count the points of a command, then yield some or all of them. `prepare` is called before each run."""
+        prepare()
+        assert self.run(command, 0)
+        total = int(Path(self._killing["CRASH_COUNT"]).read_text())
+        assert total > 9
+        most = total if POINTS == "all" else int(POINTS)
+        chosen = sorted({1 + number * (total - 1) // (most - 1) for number in range(most)})
+        for number, point in enumerate(chosen):
+            self.recovered()
+            prepare()
+            yield point
+            assert number < len(chosen)
+        print(f"{' '.join(command[-3:])}: {total} points, {len(chosen)} tried, {len(chosen)} passed")
+
+    def verb(self, *words: str) -> list[str]:
+        """Return a command line of dm-compose."""
+        return ["dm-compose", "-f", str(self.project.file), *words]
+
+    def write_on(self, text: str) -> None:
+        """Write `since`, as a client does that goes on after the kill. Where nothing answers, nothing is acknowledged."""
+        self.since = None
+        with contextlib.suppress(redis.RedisError, OSError, ValueError, StopIteration, KeyError):
+            if self.project.state("cache") == "running":
+                self.project.redis().set("since", text)
+                self.since = text
+
+    def reads_change_nothing(self) -> None:
+        """A verb that only reads leaves container and journal alone."""
+        before = self.project.state("cache"), self.project.started_at("cache")
+        unfinished = self.project.json("status")["unfinished"]
+        if before[0] != "paused":  # a killed commit's container is thawed
+            assert (self.project.state("cache"), self.project.started_at("cache")) == before
+            assert self.project.json("status")["unfinished"] == unfinished
+
+    def recovered(self) -> None:
+        """Have the next writing verb recover. Nothing is unfinished then."""
+        self.project.dm("tag", f"t{len(self.project.json('tag'))}")
+        assert self.project.json("status")["unfinished"] == []
+
+    def read(self, key: str) -> str | None:
+        """Return a key of the live state."""
+        found = eventually(lambda: [self.project.redis().get(key)], "redis")[0]
+        return None if found is None else str(found)
+
+    def what_was_written_since_is_kept(self) -> None:
+        """All that a client had acknowledged since the kill is live, or in the commit that the reflog names. Resets to that."""
+        if self.since is None or self.read("since") == self.since:
+            return
+        saved = [e["saved"] for e in self.project.json("reflog") if e["action"] == "before recovery"]
+        assert saved
+        self.project.dm("reset", "--hard", saved[0])
+        assert self.read("since") == self.since
+
+
+@pytest.fixture
+def killed(cache_only: TestProject, killing: dict[str, str]) -> Killed:
+    """The quickest stack there is, under commands that are killed."""
+    return Killed(cache_only, killing)
+
+
+def test_reset_killed_anywhere(killed: Killed) -> None:
+    project, seen = killed.project, set()
+
+    def prepare() -> None:
+        project.dm("reset", "--hard", project.seed)
+        project.redis().set("note", "uncommitted")
+
+    for point in killed.points(killed.verb("reset", "--hard"), prepare):
+        killed.run(killed.verb("reset", "--hard"), point)
+        killed.reads_change_nothing()
+        killed.write_on(f"at {point}")
+        killed.recovered()
+        assert project.state("cache") == "running"
+        note = killed.read("note")
         assert note in ("seed", "uncommitted")
         seen.add(note)
-        assert cache_only.json("status")["head"]["id"] == cache_only.seed
+        assert project.json("status")["head"]["id"] == project.seed
         if note == "seed":
-            cache_only.dm("undo")
-            assert cache_only.redis().get("note") == "uncommitted"
+            project.dm("undo")
+            assert killed.read("note") == "uncommitted"
+        killed.what_was_written_since_is_kept()
     assert seen == {"seed", "uncommitted"}
 
 
-def test_commit_killed_anywhere(cache_only: TestProject, killing: dict[str, str]) -> None:
-    expected = 1
-    for place in stops(cache_only, killing, "commit", "-m", "count"):
-        before = len(cache_only.json("log"))
-        cache_only.redis().set("note", f"at {place}")
-        done = cache_only.dm("commit", "-m", str(place), check=False, **killing, CRASH_AT=str(place))
-        assert done.returncode in (0, KILLED), done.stderr
-        after = cache_only.json("log")
-        assert cache_only.state("cache") == "running"
-        assert cache_only.redis().get("note") == f"at {place}"
-        assert len(after) in (before, before + 1)
-        expected += len(after) - before
-    assert len(cache_only.json("log")) == expected + 1
-    assert not list((cache_only.home / "incoming").iterdir())
-    cache_only.dm("reset", "--hard", cache_only.seed)
-    assert cache_only.redis().get("note") == "seed"
+def test_recovery_killed_anywhere(killed: Killed) -> None:
+    """A reset is killed while it waits for Redis, somebody writes on, and then the recovery is killed."""
+    project = killed.project
+    project.redis().set("note", "uncommitted")
+    assert killed.run(killed.verb("reset", "--hard"), 0)
+    total = int(Path(killed._killing["CRASH_COUNT"]).read_text())
+
+    def prepare() -> None:
+        for point in range(total, 1, -1):
+            project.dm("reset", "--hard", project.seed)
+            project.redis().set("note", "uncommitted")
+            killed.run(killed.verb("reset", "--hard"), point)
+            if project.json("status")["unfinished"] and project.state("cache") == "running":
+                break
+            killed.recovered()
+        killed.write_on(f"before {prepare}")
+        assert killed.since is not None
+
+    for number, point in enumerate(killed.points(killed.verb("tag", "recovers"), prepare)):
+        killed.run(killed.verb("tag", f"again{number}"), point)
+        killed.reads_change_nothing()
+        killed.recovered()
+        assert killed.read("note") == "seed"
+        assert project.json("status")["head"]["id"] == project.seed
+        project.dm("undo")
+        assert killed.read("note") == "uncommitted"
+        killed.what_was_written_since_is_kept()
 
 
-def test_checkout_killed_anywhere(cache_only: TestProject, killing: dict[str, str]) -> None:
+def test_commit_killed_anywhere(killed: Killed) -> None:
+    project, expected = killed.project, 2
+    command = killed.verb("commit", "-m", "count")
+    for point in killed.points(command, lambda: None):
+        before = len(project.json("log"))
+        project.redis().set("note", f"at {point}")
+        killed.run(command, point)
+        killed.reads_change_nothing()
+        killed.write_on(f"at {point}")
+        killed.recovered()
+        after = len(project.json("log"))
+        assert project.state("cache") == "running"
+        assert killed.read("note") == f"at {point}"
+        assert killed.since is None or killed.read("since") == killed.since
+        assert after in (before, before + 1)
+        expected += after - before
+    assert len(project.json("log")) == expected
+    assert not list((project.home / "incoming").iterdir())
+    project.dm("reset", "--hard", project.seed)
+    assert killed.read("note") == "seed"
+
+
+def test_checkout_killed_anywhere(killed: Killed) -> None:
     """Each of two branches has something uncommitted; whichever one stands on afterwards, nothing of either is lost."""
+    project, seen = killed.project, set()
     wanted = {"master": "on master", "other": "on other"}
-    cache_only.redis().set("note", wanted["master"])
-    cache_only.dm("checkout", "-b", "other")
-    cache_only.redis().set("note", wanted["other"])
-    here, there = "other", "master"
-    seen = set()
-    for place in stops(cache_only, killing, "checkout", there):
-        here = str(cache_only.json("status")["branch"])
-        there = "master" if here == "other" else "other"
-        done = cache_only.dm("checkout", there, check=False, **killing, CRASH_AT=str(place))
-        assert done.returncode in (0, KILLED), done.stderr
-        now = str(cache_only.json("status")["branch"])
-        assert now in (here, there)
-        seen.add(now == there)
-        assert cache_only.state("cache") == "running"
-        assert eventually(lambda: cache_only.redis().get("note"), "redis") == wanted[now]
+    project.redis().set("note", wanted["master"])
+    project.dm("checkout", "-b", "other")
+
+    def prepare() -> None:
+        for branch in ("master", "other"):
+            project.dm("checkout", branch)
+            project.redis().set("note", wanted[branch])
+
+    for point in killed.points(killed.verb("checkout", "master"), prepare):
+        killed.run(killed.verb("checkout", "master"), point)
+        killed.reads_change_nothing()
+        killed.write_on(f"at {point}")
+        killed.recovered()
+        now = str(project.json("status")["branch"])
+        seen.add(now)
+        assert project.state("cache") == "running"
+        for branch in (now, "other" if now == "master" else "master"):
+            project.dm("checkout", branch)
+            assert killed.read("note") == wanted[branch]
+        project.dm("checkout", now)
+        killed.what_was_written_since_is_kept()
+    assert seen == {"master", "other"}
+
+
+def test_down_with_volumes_killed_anywhere(killed: Killed) -> None:
+    """Redis has the write in its memory only. Afterwards it is in the volume, or in the commit that the reflog names."""
+    project, seen = killed.project, set()
+
+    def prepare() -> None:
+        project.dm("reset", "--hard", project.seed)
+        project.dm("up", "-d")
+        eventually(lambda: project.redis().set("note", "in memory"), "redis")
+
+    command = killed.verb("down", "-v", "-t", "5")
+    for point in killed.points(command, prepare):
+        killed.run(command, point)
+        there = project.json("status")["subdots"][0]["place"] is not None
+        seen.add(there)
+        killed.recovered()
+        if not there:
+            saved = [e["saved"] for e in project.json("reflog") if e["action"] == "down -v"]
+            project.dm("reset", "--hard", saved[0])
+        project.dm("up", "-d")
+        assert killed.read("note") == "in memory"
+        project.dm("reset", "--hard", project.seed)
     assert seen == {True, False}
-    for branch in ("master", "other", "master"):
-        cache_only.dm("checkout", branch)
-        assert cache_only.redis().get("note") == wanted[branch]
+
+
+def test_up_killed_anywhere(killed: Killed) -> None:
+    project = killed.project
+    project.redis().set("note", "mine")
+    command = killed.verb("up", "-d")
+    for point in killed.points(command, lambda: project.dm("down")):
+        killed.run(command, point)
+        project.dm("up", "-d")
+        assert killed.read("note") == "mine"
+
+
+def test_session_killed_anywhere(killed: Killed) -> None:
+    """A test run is killed while it takes the stack, uses it, or gives it back: what was there comes back."""
+    project = killed.project
+
+    def prepare() -> None:
+        project.dm("reset", "--hard", project.seed)
+        project.redis().set("note", "mine")
+
+    command = [sys.executable, "-c", SESSION, str(project.file)]
+    for point in killed.points(command, prepare):
+        killed.run(command, point)
+        killed.reads_change_nothing()
+        killed.write_on(f"at {point}")
+        killed.recovered()
+        assert killed.read("note") == "mine"
+        killed.what_was_written_since_is_kept()

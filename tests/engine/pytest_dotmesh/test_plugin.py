@@ -239,12 +239,15 @@ def test_a_run_killed_in_the_middle_of_a_test_leaves_the_next_run_and_the_user_w
     assert [text for (text,) in tests.project.sql("select text from notes")] == ["seed"]
 
 
-def test_a_killed_run_that_had_brought_the_stack_up_leaves_it_down_once_somebody_looks(tests: Tests) -> None:
+def test_a_killed_run_that_had_brought_the_stack_up_leaves_it_down_once_somebody_writes(tests: Tests) -> None:
     tests.project.redis().set("note", "my work")
     tests.project.dm("down")
     run_and_kill(tests)
     assert engine_view(tests.project)["containers"]
-    tests.project.dm("status")
+    before = engine_view(tests.project)["containers"]
+    assert "the next command that writes" in tests.project.dm("status").stderr
+    assert engine_view(tests.project)["containers"] == before
+    tests.project.dm("tag", "t")
     assert engine_view(tests.project)["containers"] == engine_view(tests.project)["networks"] == []
     tests.project.dm("up", "-d")
     tests.project.wait_ready()

@@ -8,7 +8,8 @@ from typing import Any, cast
 import pytest
 
 from dm_compose.cli import main as entry
-from dm_compose.core.commit import RESTORE, SESSION
+from dm_compose.core.commit import RESTORE, SESSION, JournalEntry
+from dm_compose.core.names import MAIN_WORKTREE, CommitId, DotName, EntryId
 from dm_compose.core.variables import Variables
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import DmError
@@ -39,9 +40,11 @@ def test_verbs_that_wait_have_the_option(
 def test_recovery_waits_as_long_as_the_variable_says(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
     waited = []
     monkeypatch.setattr("dm_compose.operations.recovery.finish_restore", lambda *_, timeout_s: waited.append(timeout_s))
-    left = SimpleNamespace(operation=operation, paused=(), stopped=(), worktree="main")
-    store = SimpleNamespace(unfinished=lambda _: [left], lock=lambda *_: "token", unlock=lambda _: None)
-    known = {"store": store, "dot": "shop", "project": "shop", "worktree": "main", "engine": None}
+    monkeypatch.setattr("dm_compose.operations.recovery.keep_live", lambda *_: None)
+    left = JournalEntry(EntryId.new(), DotName("shop"), MAIN_WORKTREE, operation, target=CommitId("0" * 32))
+    store = SimpleNamespace(unfinished=lambda _: [left], holder=lambda _: None)
+    state = SimpleNamespace(head=None)
+    known = {"store": store, "dot": "shop", "project": "shop", "worktree": "main", "engine": None, "state": lambda: state}
     live = cast(Any, SimpleNamespace(**known, listener=lambda _: None))
     recover(live, lambda: live, Variables({"DM_TIMEOUT": "7"}))
     assert waited == [7.0]

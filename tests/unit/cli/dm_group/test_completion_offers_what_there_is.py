@@ -67,7 +67,7 @@ def test_a_message_is_one_line_beside_what_is_offered(used: Machine) -> None:
 
 
 def test_a_key_press_recovers_nothing_and_says_nothing(used: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dm_compose.dots.stored_dot.recover_if_left", lambda *_: 1 // 0)
+    monkeypatch.setattr("dm_compose.dots.stored_dot.look", lambda *_: 1 // 0)
     assert "other" in _complete(used, "dm checkout ")
     for broken in (Machine(Path("/proc/nowhere")), Machine(used.root, {"DM_HOME": "no-folder"})):
         assert _complete(broken, "dm checkout ") == []

@@ -111,7 +111,8 @@ def test_an_undo_keeps_what_came_after_the_reset(dm: Machine) -> None:
     dm("reset", "HEAD^")
     dm.chain("three")
     dm.write("a", "file", "uncommitted")
-    dm("undo")
+    assert "1 commit was made since the reset of" in dm("undo", code=UNCOMMITTED).err
+    dm("undo", "--hard")
     assert dm.read("a", "file") == "two"
     dm("undo")
     assert dm.read("a", "file") == "uncommitted"

@@ -1,0 +1,85 @@
+"""The work that is unfinished in a worktree, in words: a test run that lives has it, or a killed command left something."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from dm_compose.core.commit import COMMIT, SESSION, SWITCH, JournalEntry
+from dm_compose.core.names import session_lock
+from dm_compose.errors import InUseError
+from dm_compose.live.worktree import LiveWorktree
+from dm_compose.store.api import Store
+
+BEFORE_RECOVERY = "before recovery"  # the reflog's word for what was live when recovery began
+
+
+@dataclass(frozen=True)
+class Left:
+    """One unfinished operation.
+
+    If `in_use`, a test run that lives has the worktree, and nothing is wrong. `owner` describes its process, and `since` is its
+    begin, if known. Otherwise a killed command left the operation. `short` says so, and `text` says also what the next command
+    that writes does.
+    """
+
+    operation: str
+    in_use: bool
+    short: str
+    text: str
+    owner: str | None = None
+    since: datetime | None = None
+
+
+def entries_of(live: LiveWorktree) -> list[JournalEntry]:
+    """Return the journal's entries that are about this worktree. Those of commits and switches are about the whole dot."""
+    return [e for e in live.store.unfinished(live.dot) if e.operation in (COMMIT, SWITCH) or e.worktree == live.worktree]
+
+
+def is_alive(store: Store, session: JournalEntry) -> bool:
+    """Whether the test run of a session's entry lives.
+
+    It holds the session's lock then. If a test run of another worktree holds that, it describes itself otherwise.
+    """
+    holder = store.holder(session_lock(session.dot))
+    return holder is not None and (not holder or session.owner in (None, holder))
+
+
+def in_use(store: Store, session: JournalEntry) -> InUseError:
+    """Return the error for a worktree that a live test run has."""
+    hint = "Wait until it has ended, or end it. `pytest --dm-isolate` leaves the stack free."
+    return InUseError(_using(store, session), hint=hint)
+
+
+def what_is_left(live: LiveWorktree) -> list[Left]:
+    """Return what is unfinished in a worktree. A command that is at work now is not told from a dead one: hold the dot's lock."""
+    found = []
+    for entry in entries_of(live):
+        if entry.operation == SESSION and is_alive(live.store, entry):
+            text = _using(live.store, entry)
+            found.append(Left(SESSION, True, text, text, entry.owner, entry.began))
+        elif entry.operation == SESSION:
+            assert entry.target is not None
+            short = f"a test run that had dot {live.dot} was killed"
+            does = f"keeps what is live now and puts back the state of before the tests ({entry.target.short})"
+            found.append(Left(SESSION, False, short, _told(short, does), entry.owner, entry.began))
+        else:
+            action = entry.move.action if entry.move is not None else entry.operation
+            short = f"an earlier {action} of dot {live.dot} was interrupted"
+            does = "puts its containers back"
+            if entry.operation == SWITCH:
+                does = f"finishes it: the volumes follow worktree {entry.worktree}"
+            elif entry.target is not None:
+                does = f"keeps what is live now and finishes it ({entry.target.short})"
+            found.append(Left(entry.operation, False, short, _told(short, does)))
+    return found
+
+
+def _told(short: str, does: str) -> str:
+    return f"{short}; the next command that writes {does}"
+
+
+def _using(store: Store, session: JournalEntry) -> str:
+    since = f" since {session.began.astimezone():%H:%M}" if session.began is not None else ""
+    owner = session.owner or store.holder(session_lock(session.dot)) or "a process that could not say its name"
+    return f"dot {session.dot} is in use by a test run{since}: {owner}"
