@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dm_compose.core.names import DEFAULT_SUBDOT, ROOT_SUBDOT, CommitId, SubdotName
+from dm_compose.core.privileges import mark_of
 from dm_compose.core.volumes import VolumeName
 from dm_compose.dots.all_dots import Dots
-from dm_compose.errors import ExistsError, NotFoundError, StoreError
+from dm_compose.errors import ExistsError, NotFoundError, StoreError, UntrustedError
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import require_places
 from dm_compose.storage.beneath import Root, in_proc, to_text
@@ -87,6 +88,7 @@ def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId
         subdots = live.store.commit(name.dot, commit_id).subdots
         if name.subdot not in (*subdots, DEFAULT_SUBDOT, ROOT_SUBDOT):
             raise _no_subdot(name, subdots)
+        _refuse_privileged(live, commit_id)
         one = name.subdot if name.subdot in subdots and name.subdot != ROOT_SUBDOT else None
         building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
@@ -101,6 +103,17 @@ def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId
                 remove_tree(building)
             raise
         return commit_id
+
+
+def _refuse_privileged(live: LiveWorktree, commit_id: CommitId) -> None:
+    settings = live.store.settings()
+    for subdot, state in live.store.commit(live.dot, commit_id).subdots.items():
+        if (path := settings.get(mark_of(state.manifest))) is not None:
+            raise UntrustedError(
+                f"commit {commit_id.short} came from a remote, and {subdot} has files with set-id bits, capabilities or other"
+                f" rights, such as {path}",
+                hint="They are not written to a directory of the host.",
+            )
 
 
 def _make_read_only(top: Path) -> None:

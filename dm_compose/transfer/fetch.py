@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName
+from dm_compose.core.privileges import mark_of, privileged_path
 from dm_compose.core.tree import FILE, Manifest
 from dm_compose.errors import DamagedError, DiskFullError, NotFoundError, UntrustedError
 from dm_compose.remotes.base import Remote, Repository
@@ -119,8 +120,14 @@ class Download:
     def publish(self, *, new: NewDot | None = None) -> None:
         """List the commits in the store. Makes the dot in the same transaction when `new` is given. See Staging.publish.
 
-        The caller holds the dot's lock. The dot exists, unless it is new.
+        New trees with privileged files are marked first: see core.privileges. The caller holds the dot's lock. The dot exists,
+        unless it is new.
         """
+        for item in self._incoming:
+            for subdot, tree in item.trees.items():
+                ref = item.commit.subdots[subdot].manifest
+                if ref in self._manifests and (path := privileged_path(tree)) is not None:
+                    self.store.set_setting(mark_of(ref), path)
         objects = {e.ref for a in self._incoming for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
         self.staging.publish(
             self.commits,

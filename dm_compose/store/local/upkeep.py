@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dm_compose.core.commit import SESSION, JournalEntry
 from dm_compose.core.names import CommitId, DotName, WorktreeName
+from dm_compose.core.privileges import mark_of
 from dm_compose.core.upkeep import Garbage
 from dm_compose.errors import DamagedError
 from dm_compose.state import Database
@@ -53,6 +54,9 @@ class Upkeep:
             if freed:
                 self._indexes.forget_objects(freed)
             self._database.remove_digests(freed)
+            for ref in freed:
+                if ref.endswith(".manifest"):
+                    self._database.set_setting(mark_of(ref), None)
             self._objects.remove(freed)
             with self._database.transaction():  # a dot and its tree are made in a transaction, too
                 for dot, name in self._unregistered_trees():

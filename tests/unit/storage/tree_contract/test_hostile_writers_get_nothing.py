@@ -1,4 +1,4 @@
-"""Whoever swaps directories with symlinks while we work gets nothing from outside of the tree, and changes nothing there."""
+"""A writer who swaps directories with symlinks gets nothing from outside of the tree into a commit, and changes nothing there."""
 
 from __future__ import annotations
 
