@@ -1,7 +1,7 @@
 """Write docs/datastores.md from the built-in datastore modules: `python -m tools.datastores_page [FILE]`.
 
-The modules are the only source. A row's sentences are the first paragraphs of the docstrings of the functions `data` and
-`quiesce`. Only the stand-ins are named here, because no module uses that knowledge.
+The modules are the only source. A row's sentences are the first paragraphs of the docstrings of the functions `data`,
+`quiesce` and `check`. Only the stand-ins are named here, because no module uses that knowledge.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ the real server yet.
   which settings decide.
 - **Before the freeze** is the work that a running server has to do. "Nothing" means that the server has written every
   acknowledged write to a file by itself, so that freezing its container is enough.
+- **Checker** is the datastore's own, which `dm-compose commit --verify` runs on a clone of the commit. Every datastore
+  is asked whether it answers.
 - **Images** are patterns of repositories. Registry host, tag and owner do not count:
   `registry.example/acme/postgres:17` is a Postgres.
 
-| datastore | tried | data | before the freeze | images |
-|---|---|---|---|---|
+| datastore | tried | data | before the freeze | checker | images |
+|---|---|---|---|---|---|
 """
 
 
@@ -68,7 +70,8 @@ def page() -> str:
 
 def row(datastore: Datastore) -> str:
     """Return a datastore's line of the table."""
-    cells = (datastore.name, trial(datastore), data(datastore), before_the_freeze(datastore), listed(datastore.images))
+    checker = first_paragraph(datastore.check) if datastore.check else "none"
+    cells = (datastore.name, trial(datastore), data(datastore), before_the_freeze(datastore), checker, listed(datastore.images))
     return f"| {' | '.join(cells)} |\n"
 
 

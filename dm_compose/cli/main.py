@@ -91,12 +91,14 @@ def _bug(words: Sequence[str]) -> int:
 
 def _keep_traceback(words: Sequence[str]) -> str:
     """Write the traceback of the current exception to a file that the user can send to somebody; return where it is, in words."""
+    from dm_compose.storage.system import private_directory, write_file
+
     base = read_variables().state_directory
     file = base / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"
     text = f"{' '.join(words)}\n{traceback.format_exc()}"
     try:
-        base.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+        private_directory(base)  # the command line may name something that is nobody else's business
+        write_file(file, text.encode(errors="backslashreplace"), durable=False, private=True)
     except OSError:
         click.echo(text, err=True)
         return "above"

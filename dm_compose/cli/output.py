@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,13 +10,13 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from dm_compose.core.commit import Commit
+from dm_compose.core.commit import Commit, Verification
 from dm_compose.core.events import Event
 from dm_compose.core.plain import to_plain
 from dm_compose.core.units import remaining, size
@@ -37,6 +38,7 @@ _UNPRINTABLE = re.compile(
 _QUIET = {"sync", "copy", "calculate"}
 BAR_EVERY_S, LINE_EVERY_S, JSON_EVERY_S = 0.1, 10.0, 0.5
 BAR_CELLS = 20
+MAX_LINES = 5  # of a checker's complaint; JSON has all
 
 
 def age(instant: datetime) -> str:
@@ -73,6 +75,39 @@ def print_json(value: Any) -> None:
 def as_commit(found: Commit) -> dict[str, Any]:
     """Return a commit as plain data."""
     return {**to_plain(found), "size_bytes": found.size_bytes}
+
+
+def as_verified(found: Commit, verified: Verification | None) -> dict[str, Any]:
+    """Return a commit as plain data, with the outcome of its verification, null if it was not verified."""
+    return {**as_commit(found), "verified": None if verified is None else {**to_plain(verified), "sound": verified.sound}}
+
+
+def doubts(found: Commit, verified: Verification | None) -> list[str]:
+    """Return lines for people: the services that were not ready, and the outcome of the verification."""
+    lines = [f"unready: {printable(service)}: {printable(reason)}" for service, reason in sorted(found.unready.items())]
+    if verified is not None:
+        lines.append(f"verified: {age(verified.at)}, {'sound' if verified.sound else 'NOT SOUND'}")
+        lines += [f"  {printable(service)}: {printable(finding)}" for service, finding in sorted(verified.findings.items())]
+        for service, problem in sorted(verified.problems.items()):
+            lines += [f"  {printable(service)}: {printable(line)}" for line in problem.splitlines()[:MAX_LINES]]
+    return lines
+
+
+@contextlib.contextmanager
+def output_kept_for_json(*, as_json: bool) -> Iterator[None]:
+    """Send the output of Compose and of the user's command to standard error in the block, if standard output is to be JSON."""
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

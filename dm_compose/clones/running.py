@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dm_compose.clones.clone import Clone, made
 from dm_compose.core.commit import Commit
-from dm_compose.dots.stack import OpenStack, Rewrite
+from dm_compose.dots.stack import OpenStack, Rewrite, Stack
 from dm_compose.live.ready import await_all
 from dm_compose.operations.checks import check_versions
 from dm_compose.up.run import require_compose
@@ -37,6 +37,11 @@ class RunningClone:
         """Stop the containers as `docker stop` does. Return the services that had to be killed."""
         require_compose(self.clone, ["stop", "--timeout", str(timeout_s)], creates=False)
         return [container.label for container in self.clone.containers() if container.exit_code == KILLED]
+
+
+def services_with_engines(stack: Stack) -> list[str]:
+    """Return the services whose engines have their data in files."""
+    return sorted({subdot.services[0] for subdot in stack.facts.plan.subdots if subdot.engine is not None})
 
 
 KILLED = 137  # the exit code of a container that did not end in time

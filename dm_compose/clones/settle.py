@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dm_compose.clones.clone import Clone, clone_name
-from dm_compose.clones.running import running_clone
+from dm_compose.clones.running import running_clone, services_with_engines
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event
-from dm_compose.core.names import CommitId, DotName
+from dm_compose.core.names import CommitId, settle_lock
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.dots.stack import Stack
 from dm_compose.engine import STOP_TIMEOUT_S
@@ -47,21 +47,12 @@ def settled(stack: Stack, options: SettleOptions, run: str) -> CommitId:
         commit = stack.find(store, options.commit)
         if (form := store.settled(commit.dot, commit.id)) is not None:
             return form
-        if not _engines(stack):
+        if not services_with_engines(stack):
             return commit.id
-        with locked(store, _lock(commit.dot), stack.listener):
+        with locked(store, settle_lock(commit.dot), stack.listener):
             return store.settled(commit.dot, commit.id) or _settle(stack, store, commit, options, run)
     finally:
         access.store.close()
-
-
-def _lock(dot: DotName) -> str:
-    return f"{dot}.settle"
-
-
-def _engines(stack: Stack) -> list[str]:
-    """Return the services whose engines have their data in files."""
-    return sorted({subdot.services[0] for subdot in stack.facts.plan.subdots if subdot.engine is not None})
 
 
 def _settle(stack: Stack, store: Store, commit: Commit, options: SettleOptions, run: str) -> CommitId:
@@ -69,7 +60,7 @@ def _settle(stack: Stack, store: Store, commit: Commit, options: SettleOptions, 
     clone = Clone(stack, clone_name(stack.facts.project.name, run, WORKER), run)
     try:
         with running_clone(clone, commit.id) as running:
-            words = ["--no-deps", *_engines(stack)]
+            words = ["--no-deps", *services_with_engines(stack)]
             running.up(words, (), any_version=options.any_version, timeout_s=options.ready_timeout_s)
             killed = running.stop(STOP_TIMEOUT_S)
             with running.opened.live() as live:

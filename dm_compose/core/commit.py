@@ -41,6 +41,9 @@ class Commit:
     A `clean` commit was made while the datastores were shut down. Any other commit holds the files as a crash at that instant
     would leave them, so engines replay their logs when they start on it. A `hidden` commit keeps a state for `undo`; `log`
     leaves it out. A `shallow` commit came from a remote without its ancestors, so its parent need not be in the store.
+
+    `unready` has the services that were not ready when the commit was made, each with the reason. It may be that nothing can
+    start from such a commit.
     """
 
     id: CommitId
@@ -57,10 +60,28 @@ class Commit:
     clean: bool = False
     hidden: bool = False
     shallow: bool = False
+    unready: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
         return sum(s.size_bytes for s in self.subdots.values())
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The outcome of starting a clone of a commit: each service's datastore was asked, and its own checker has run.
+
+    `problems` has the services whose datastore did not come up, or whose checker found damage, with its words. `findings` has all
+    services that were asked, each with a few words on the outcome.
+    """
+
+    at: datetime
+    findings: Mapping[str, str]
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sound(self) -> bool:
+        return not self.problems
 
 
 @dataclass(frozen=True)
@@ -79,6 +100,7 @@ class CommitDraft:
     clean: bool = False
     hidden: bool = False
     branch: RefName | None = None
+    unready: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

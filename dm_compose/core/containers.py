@@ -66,6 +66,7 @@ class Container:
 
     `one_off` marks a container that is not its service's own: one of `docker compose run`, or of a hook, whose name is then
     `hook`. `stdin_open` says that somebody may be attached to its standard input.
+    `health` is the engine's word for it (starting, healthy, unhealthy), '' where no health check runs.
     `respawns` says that its program can be stopped and started while the container stays (dm_compose.engine.supervisor).
     """
 
@@ -81,6 +82,7 @@ class Container:
     environment: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     healthcheck: tuple[str, ...] = ()
+    health: str = ""
     network_mode: str = ""
     one_off: bool = False
     hook: str = ""

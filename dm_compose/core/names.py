@@ -124,3 +124,8 @@ def worktree_name(branch: RefName, taken: Collection[str]) -> WorktreeName:
 def session_lock(dot: DotName) -> str:
     """Return the name of the lock that a test session of a dot holds while it lives."""
     return f"{dot}.session"
+
+
+def settle_lock(dot: DotName) -> str:
+    """Return the name of the lock that a process holds while it makes the settled form of one of a dot's commits."""
+    return f"{dot}.settle"

@@ -11,7 +11,14 @@ from typing import Protocol
 from dm_compose.core.containers import Image
 
 ReadinessProbe = Callable[[str, int, float], bool]
-"""`probe(host, port, timeout_s)` returns whether the server answers its own protocol. An OSError means no."""
+"""`probe(host, port, timeout_s)` returns whether the server answers its own protocol. An OSError means no.
+
+NotSetUpError means that a server answers, and turns everybody away as one does whose data is not set up.
+"""
+
+
+class NotSetUpError(OSError):
+    """The server answers, and its answer is that of a server whose first set-up has not ended. The text says what it answered."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class ServiceFacts:
 
 
 class Running(Protocol):
-    """A running datastore, as a quiesce hook sees it."""
+    """A running datastore, as the hooks of its module see it."""
 
     @property
     def service(self) -> ServiceFacts:
@@ -73,6 +80,22 @@ The first paragraph of its docstring stands in docs/datastores.md.
 
 
 @dataclass(frozen=True)
+class Checked:
+    """The outcome of a datastore's own checker. `by` names the checker. `problems` is its complaint, '' about sound data."""
+
+    by: str
+    problems: str = ""
+
+
+Check = Callable[[Running], Checked]
+"""Have a datastore's own checker look at all its data, and return the outcome. DmError if the checker cannot be run.
+
+The datastore runs in a clone of its stack, which is removed afterwards, so the function may change what it likes. The first
+paragraph of its docstring stands in docs/datastores.md.
+"""
+
+
+@dataclass(frozen=True)
 class Relaxed:
     """The words that tell a server not to wait for the disk.
 
@@ -100,6 +123,10 @@ class Datastore:
         paragraph of its docstring stands in docs/datastores.md.
     port, ready: the port, and the probe that asks there whether the server answers. The port is a function of the service if
         settings decide. Port 0 means that nothing can be asked.
+    set_up: tells whether the first set-up has ended. It is asked if the probe raises NotSetUpError. Without it that answer means
+        that the set-up has not ended.
+    entrypoint_ends: whether the image's entrypoint script becomes the server (`exec`) when it is done. Such a script may set the
+        data up at the first start, so as long as it is the container's first process, the datastore is not ready.
     volatile: shell patterns, below the data path, of files that change without a meaning. A restore puts them back, but a change
         of them does not make the subdot dirty.
     own_files: shell patterns, below the data path, of files that only a running server may write to. If the server is proven
@@ -115,6 +142,7 @@ class Datastore:
         if an acknowledged write has always reached a file, and memory holds nothing else that a client can change.
     in_memory: whether the datastore keeps its data in memory only. No commit has that data. A restore takes a running server
         down, and it comes back empty.
+    check: see Check. None if nothing is known that could be run in its container.
     relaxed: see Relaxed, for stacks that only tests use. None if nothing sound is known.
     tried: the versions of the real engine with which commits and restores have been tried. Empty if this description is known
         from documentation only. A stand-in that speaks the engine's protocol does not count.
@@ -125,6 +153,8 @@ class Datastore:
     data: tuple[str, ...] | Callable[[ServiceFacts], tuple[str, ...]]
     port: int | Callable[[ServiceFacts], int] = 0
     ready: ReadinessProbe | None = None
+    set_up: Callable[[Running], bool] | None = None
+    entrypoint_ends: bool = False
     volatile: tuple[str, ...] = ()
     own_files: tuple[str, ...] = ()
     not_data: Mapping[str, str] = field(default_factory=dict)
@@ -135,6 +165,7 @@ class Datastore:
     quiesce: Quiesce | None = None
     files_are_proof: bool = False
     in_memory: bool = False
+    check: Check | None = None
     relaxed: Relaxed | None = None
     tried: tuple[str, ...] = ()
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
-from dm_compose.datastores.base import ReadinessProbe
+from dm_compose.datastores.base import NotSetUpError, ReadinessProbe
 
 _MAX_ANSWER = 4096
 
@@ -56,13 +56,16 @@ def http(path: str, *, below: int = 400) -> ReadinessProbe:
 def postgres_startup(host: str, port: int, timeout_s: float) -> bool:
     """Send a startup packet of PostgreSQL's protocol 3.0. The server answers with 'R' (authentication) or with an error.
 
-    An error of class 57P ("the database system is starting up") or 53300 means not yet. Any other error shows a server that
-    works.
+    An error of class 57P ("the database system is starting up") or 53300 means not yet. If the server's rules (pg_hba.conf) turn
+    everybody away who comes over the network, they may be those that `initdb` wrote: NotSetUpError. Any other error shows a
+    server that works.
     """
     body = struct.pack("!i", 196608) + b"user\0dm_ready\0database\0postgres\0\0"
     answer = exchange(host, port, timeout_s, struct.pack("!i", len(body) + 4) + body, at_least=5)
     if answer[:1] == b"R":
         return True
+    if b"\0C28000\0" in answer and b"\0RClientAuthentication\0" in answer:  # the text may be in any language
+        raise NotSetUpError("pg_hba.conf has no entry for this host")
     return answer[:1] == b"E" and b"C57P" not in answer and b"C53300" not in answer
 
 

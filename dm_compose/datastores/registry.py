@@ -81,7 +81,9 @@ def _blaming(plugin: str, datastore: Datastore) -> Datastore:
         data=blame("data").around(datastore.data) if callable(datastore.data) else datastore.data,
         port=blame("port").around(datastore.port) if callable(datastore.port) else datastore.port,
         ready=None if datastore.ready is None else blame("ready", OSError).around(datastore.ready),
+        set_up=None if datastore.set_up is None else blame("set_up").around(datastore.set_up),
         quiesce=None if datastore.quiesce is None else quiesce,
+        check=None if datastore.check is None else blame("check").around(datastore.check),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from dm_compose.core.containers import Image
@@ -17,6 +17,7 @@ from dm_compose.discovery.mount_rules import NEVER_STATE, bind_reason, is_aside,
 from dm_compose.discovery.naming import ancestor_names, subdot_name, unique
 from dm_compose.discovery.settings import Settings, read_settings
 from dm_compose.discovery.stack_plan import Kind, PlannedService, Skipped, StackPlan, Subdot
+from dm_compose.errors import UsageError
 
 _NO_FILES = {"tmpfs": "in memory", "secret": "secret", "config": "configuration"}
 _IN_VAIN = "; named in x-dotmesh.include, to no effect"
@@ -36,6 +37,7 @@ class _Candidate:
     datastore: Datastore | None
     holds_data: bool
     read_only: bool = False
+    is_file: bool = False
     declared: bool = False
     task: str = ""
 
@@ -57,11 +59,14 @@ class _Use:
     reason: str
 
 
-def make_plan(project: Project, images: Mapping[str, Image], registry: Registry) -> StackPlan:
+def make_plan(
+    project: Project, images: Mapping[str, Image], registry: Registry, files: Collection[str] = frozenset()
+) -> StackPlan:
     """Decide for every mount of every service whether it is a subdot.
 
     `images` has the images that are on the engine, by service. Without its image only a known datastore can have state that the
-    compose file does not mention. UsageError for settings that make no sense.
+    compose file does not mention. `files` are the sources of bind mounts that are no directories. UsageError for settings that
+    make no sense, and for a file that they include by name.
     """
     settings = read_settings(project, registry.names())
     skipped: list[Skipped] = []
@@ -71,7 +76,7 @@ def make_plan(project: Project, images: Mapping[str, Image], registry: Registry)
     services: dict[str, PlannedService] = {}
     for service in project.services.values():
         planned = services[service.name] = plan_service(service, images.get(service.name, service.image), settings, registry)
-        for candidate in _candidates(service, planned, settings, registry, skipped, ends=service.name in ending):
+        for candidate in _candidates(service, planned, settings, registry, skipped, files, ends=service.name in ending):
             unseen.discard(candidate.key)
             uses[_identity(project, candidate)].append(_Use(candidate, *_judge(candidate, project, service, settings)))
     dot, names = ancestor_names(project)
@@ -130,6 +135,7 @@ def _candidates(
     settings: Settings,
     registry: Registry,
     skipped: list[Skipped],
+    files: Collection[str],
     *,
     ends: bool,
 ) -> Iterable[_Candidate]:
@@ -137,7 +143,7 @@ def _candidates(
     datastore = planned.datastore if planned.told else registry.find(facts)  # the image's, even if it does not run
     task = "" if planned.told else task_of(facts, datastore, ends=ends)
     data = [tidy(path) for path in datastore.data_paths(facts)] if datastore else []
-    covering = [mount.target for mount in service.mounts if not is_aside(mount, data)]
+    covering = [mount.target for mount in service.mounts if not is_aside(mount, data) and mount.source not in files]
     for mount in service.mounts:
         if mount.kind not in ("volume", "bind"):
             reason = _NO_FILES.get(mount.kind, f"{mount.kind} mount")
@@ -147,7 +153,8 @@ def _candidates(
             continue
         kind = Kind.BIND if mount.kind == "bind" else Kind.NAMED if mount.source else Kind.ANONYMOUS
         holds_data = not task and mount.target in covering and any(related(mount.target, path) for path in data)
-        yield _Candidate(service.name, mount.target, kind, mount.source, datastore, holds_data, mount.read_only)
+        is_file = kind is Kind.BIND and mount.source in files
+        yield _Candidate(service.name, mount.target, kind, mount.source, datastore, holds_data, mount.read_only, is_file)
     targets = [mount.target for mount in service.mounts]
     volumes = [tidy(path) for path in image.volumes]
     for path in dict.fromkeys([*data, *volumes]):
@@ -174,7 +181,7 @@ def _judge(candidate: _Candidate, project: Project, service: ComposeService, set
         return False, f"{problem}{in_vain}"
     if in_vain:
         if candidate.kind is not Kind.BIND or (never := bind_reason(candidate.path, candidate.source)) not in NEVER_STATE:
-            return True, "included by x-dotmesh"
+            return (True, "included by x-dotmesh") if not candidate.is_file else _refuse_file(candidate, settings)
         if candidate.key in settings.include:
             return None, f"{never}{in_vain}"
     if named is not None and named.external:
@@ -191,6 +198,16 @@ def _judge(candidate: _Candidate, project: Project, service: ComposeService, set
         return None, reason
     words = {Kind.NAMED: "named volume", Kind.ANONYMOUS: "anonymous volume", Kind.IMAGE: "volume declared by the image"}
     return True, words[candidate.kind]
+
+
+def _refuse_file(candidate: _Candidate, settings: Settings) -> tuple[None, str]:
+    """Leave a file out that is included together with all mounts of its service. UsageError if it is included by name."""
+    if candidate.key not in settings.include:
+        return None, f"single file of the host; a subdot is a directory{_IN_VAIN}"
+    raise UsageError(
+        f"x-dotmesh.include names {candidate.key}, which is a single file of the host; a subdot is a directory",
+        hint="Mount a directory that holds the file, with what a database writes beside it, and include that.",
+    )
 
 
 def _unreachable(volume: ComposeVolume) -> str | None:

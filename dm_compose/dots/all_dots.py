@@ -17,7 +17,7 @@ from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.engine import Engine
 from dm_compose.errors import DamagedError, DmError, EngineError, InUseError, NotFoundError, UsageError
 from dm_compose.live.access import open_access
-from dm_compose.live.locks import LOCK_TIMEOUT_S, locked
+from dm_compose.live.locks import LOCK_TIMEOUT_S, in_order, locked
 from dm_compose.operations.uncommitted import uncommitted
 from dm_compose.store.api import Store
 from dm_compose.store.history import Directories
@@ -34,6 +34,8 @@ class Summary:
 
     `size_bytes` is the size of its live files, and `dirty_bytes` of these are not as in the head. If the files cannot be reached
     from here, `size_bytes` is the size of the head, and `dirty_bytes` is 0. `commits` counts the commits of the current branch.
+
+    `problem` says why the dot cannot be looked at, for example damage. The numbers are then None, and no container is named.
     """
 
     dot: DotName
@@ -41,9 +43,10 @@ class Summary:
     branch: RefName
     server: str
     containers: tuple[str, ...]
-    size_bytes: int
-    commits: int
-    dirty_bytes: int
+    size_bytes: int | None
+    commits: int | None
+    dirty_bytes: int | None
+    problem: str = ""
 
 
 class Dots:
@@ -165,13 +168,24 @@ class Dots:
     # Looking
 
     def summaries(self, meant: DotName | None = None) -> list[Summary]:
-        """Return all dots at a glance, by name. `meant`, if given, counts as the current one."""
+        """Return all dots at a glance, by name. `meant`, if given, counts as the current one.
+
+        A dot that cannot be looked at has a `problem`, and hides no other.
+        """
         with self.store() as store:
             names, current = _names(store), meant or _current(store)
-        return [self.summary(name, current=name == current) for name in names]
+            branches = {name: store.worktree(name, store.current(name)).branch for name in names}
+        return [self._summary_or_problem(name, branches[name], current=name == current) for name in names]
+
+    def _summary_or_problem(self, name: DotName, branch: RefName, *, current: bool) -> Summary:
+        try:
+            return self.summary(name, current=current)
+        except DmError as error:
+            self.listener(Event("warning", f"dot {name}: {error.message}"))
+            return Summary(name, current, branch, socket.gethostname(), (), None, None, None, error.message)
 
     def summary(self, name: DotName, *, current: bool = False) -> Summary:
-        """Return one dot at a glance."""
+        """Return one dot at a glance. DamagedError if its files or its history cannot be read."""
         with self.dot(name).live(lock=False) as live:
             state = live.state()
             log = live.store.log(name, state.head) if state.head is not None else []
@@ -233,7 +247,7 @@ class Dots:
     @contextlib.contextmanager
     def _all_locked(self, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[Store]:
         with self.store() as store, contextlib.ExitStack() as locks:
-            for dot in store.dots():  # in the order of names, so that two processes cannot wait for each other
+            for dot in in_order(store.dots(), store.clones()):
                 locks.enter_context(locked(store, dot, self.listener, timeout_s=timeout_s))
             yield store
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dm_compose.core.commit import Commit, ReflogEntry, Worktree
+from dm_compose.core.commit import Commit, ReflogEntry, Verification, Worktree
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
@@ -15,11 +16,12 @@ from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
 from dm_compose.live.observe import observe_tree
+from dm_compose.live.ready import unready
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, arrive, drop_branch
-from dm_compose.operations.checks import before_reset, before_save
-from dm_compose.operations.commit import CommitReport, make_commit
+from dm_compose.operations.checks import before_commit, before_reset, before_save
+from dm_compose.operations.commit import CommitReport, await_to_commit, make_commit
 from dm_compose.operations.left import Left, what_is_left
 from dm_compose.operations.recovery import Use
 from dm_compose.operations.restore import RestoreReport, move_to, plan_reset
@@ -100,11 +102,28 @@ class Dot(abc.ABC):
         """
 
     def commit(
-        self, message: str, metadata: Mapping[str, str], *, stop: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
+        self,
+        message: str,
+        metadata: Mapping[str, str],
+        *,
+        stop: bool = False,
+        even_unready: bool = False,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> CommitReport:
-        """Commit all subdots atomically. The first commit makes the dot. See commit.make_commit."""
-        with self.live(lock=True, create=True) as live:
-            return make_commit(live, message, metadata, stop=stop, timeout_s=timeout_s)
+        """Commit all subdots atomically. The first commit makes the dot. See commit.make_commit.
+
+        Datastores that run and are not ready are waited for, without the dot's lock; NotReadyError after `timeout_s`. With
+        `even_unready` the commit is made at once, and notes them.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            with self.live(lock=True, create=True) as live:
+                before_commit(live)
+                found = unready(live)
+                if even_unready or not found:
+                    return make_commit(live, message, metadata, stop=stop, timeout_s=timeout_s, unready=found)
+            with self.live(lock=False) as live:
+                await_to_commit(live, deadline - time.monotonic())
 
     def reset(
         self,
@@ -169,11 +188,16 @@ class Dot(abc.ABC):
 
     def log(self, ref: str = "HEAD") -> list[Commit]:
         """Return a commit and its ancestors, newest first. A dot without commits has none."""
+        return [commit for commit, _ in self.history(ref)]
+
+    def history(self, ref: str = "HEAD") -> list[tuple[Commit, Verification | None]]:
+        """Return a commit and its ancestors, newest first, each with the outcome of its latest verification."""
         with self.live(lock=False) as live:
             state = live.state()
             if ref in ("HEAD", state.branch) and state.head is None:
                 return []
-            return live.store.log(live.dot, self._target(live, ref).id)
+            verified = live.store.verifications(live.dot)
+            return [(commit, verified.get(commit.id)) for commit in live.store.log(live.dot, self._target(live, ref).id)]
 
     def reflog(self) -> list[ReflogEntry]:
         """Return the moves of the worktree, newest first."""

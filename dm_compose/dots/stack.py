@@ -161,12 +161,20 @@ class Stack(Dot):
         """See Dot.live."""
         opened = self.open(make_volumes=make_volumes)
         try:
-            if create and not opened.store.has_dot(self.identity(opened.store)[0]):
-                opened.store.create_dot(self.facts.plan.dot)
+            if create:
+                self.ensure_dot(opened.store)
             with opened.live(lock=lock, use=use) as live:
                 yield live
         finally:
             opened.close()
+
+    def ensure_dot(self, store: Store) -> None:
+        """Make the stack's dot if there is none yet. If several processes want that at once, one makes it and the others wait."""
+        dot = self.identity(store)[0]
+        if not store.has_dot(dot):
+            with locked(store, dot, self.listener):
+                if not store.has_dot(dot):
+                    store.create_dot(dot)
 
     def places(self, *, make_volumes: bool) -> dict[SubdotName, str]:
         """Return the place of each subdot. `make_volumes` makes the volumes of subdots that have no place."""

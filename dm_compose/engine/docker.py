@@ -226,6 +226,12 @@ class Engine(EngineVolumes):
             rows: list[list[str]] = self._api.top(container_id, "-eo pid,ppid,stat,comm")["Processes"]
         return rows
 
+    def command_lines(self, container_id: str) -> list[tuple[int, int, list[str]]]:
+        """Return for each process of a container: pid and parent's pid on the engine's host, and its command line."""
+        with engine_errors(f"listing the processes of container {container_id[:12]}"):
+            rows: list[list[str]] = self._api.top(container_id, "-eo pid,ppid,args")["Processes"]
+        return [(int(pid), int(parent), words.split()) for pid, parent, words in rows]
+
     def memory_bytes(self, container_id: str) -> int | None:
         """Return the memory that a container holds, without the cached contents of files. None where that is not known."""
         with engine_errors(f"asking for the memory of container {container_id[:12]}"):

@@ -82,6 +82,7 @@ def read_container(found: Mapping[str, Any]) -> Container:
         respawns=RESPAWN_LABEL in labels,
         exit_code=found["State"].get("ExitCode") or 0,
         healthcheck=tuple((config.get("Healthcheck") or {}).get("Test") or ()),
+        health={"none": ""}.get(health := (found["State"].get("Health") or {}).get("Status") or "", health),
         network_mode=host.get("NetworkMode") or "",
         one_off=labels.get(_ONE_OFF, "").lower() == "true" or _HOOK in labels,
         hook=labels.get(_HOOK, ""),

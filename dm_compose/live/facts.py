@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -51,10 +52,12 @@ class StackFacts:
     def plan(self) -> StackPlan:
         """The directories that are the stack's state, and the datastores that its services run.
 
-        Without an engine only datastores can have state that the compose file does not mention.
+        Without an engine only datastores can have state that the compose file does not mention. A bind mount of a file is known
+        by the file on this machine.
         """
-        images = self.images
-        return make_plan(self.project, images, registry())
+        binds = {m.source for s in self.project.services.values() for m in s.mounts if m.kind == "bind"}
+        files = {source for source in binds if os.path.exists(source) and not os.path.isdir(source)}
+        return make_plan(self.project, self.images, registry(), files)
 
     def look_at_images_again(self) -> None:
         """Forget the images and the plan made of them, because images have been pulled or built."""

@@ -32,7 +32,7 @@ def make_member(
 ) -> Member:
     """Find out what a container runs and return it as a member of the dot.
 
-    `planned` is the container's service, if it has one; without it the container's image alone tells.
+    `planned` is the container's service, if it has one; without it the container's image and command tell.
     """
     if planned is not None and planned.facts.image.digest == container.image.digest:
         service = ServiceFacts(planned.facts.image, container.environment, container.command)
@@ -41,7 +41,7 @@ def make_member(
         image = engine.image(container.image.digest) or container.image
         service = ServiceFacts(replace(image, reference=container.image.reference), container.environment, container.command)
         if planned is None:
-            datastore = registry().find(service)
+            datastore = running_datastore(service, registry())
         elif planned.told:
             datastore = planned.datastore
         else:  # the container was made of another image than the service has now

@@ -1,87 +1,235 @@
-"""Wait until a datastore answers in its own protocol."""
+"""Wait until a datastore answers in its own protocol, and until its first start has ended."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-from dm_compose.core.containers import Container
+from dm_compose.core.at_once import at_once
 from dm_compose.core.events import Event, Listener
-from dm_compose.datastores.base import ReadinessProbe
+from dm_compose.datastores.base import NotSetUpError
 from dm_compose.engine import Engine
 from dm_compose.engine.endpoints import endpoints
-from dm_compose.errors import NotReadyError
+from dm_compose.engine.first_process import in_entrypoint
+from dm_compose.errors import EngineError, NotFoundError, NotReadyError
+from dm_compose.live.hooks import RunningMember
 from dm_compose.live.worktree import LiveWorktree, Member
 
 POLL_S = 0.01
+SLOWER = 0.02  # the pause between two questions is this part of the time waited so far: fewer lines in the server's own log
+LONGEST_POLL_S = 1.0
 PROBE_TIMEOUT_S = 2.0
-HEALTH_POLL_S = 0.2
+COMMAND_POLL_S = 0.2
 STATE_CHECK_S = 0.25
+TELL_AFTER_S = 0.3
 LOG_LINES = 12
+LONGER = "A longer wait: --timeout SECONDS (or DM_TIMEOUT)."
+HALF_MADE = "Its files are those of a first start that never ended: go to another commit, or remove its volume and start it anew."
 
 
 def await_ready(engine: Engine, member: Member, listener: Listener, timeout_s: float) -> float:
-    """Wait until a started container answers, and return the seconds that this took.
+    """Wait until a container that a restore has started answers, and return the seconds that this took.
 
-    A known datastore is asked in its own protocol every 10 ms, on the container's address. Of any other container the health
-    check is run, if it has one. This is done at once and not at the check's interval. NotReadyError, with the end of the
-    container's log, after `timeout_s`, or as soon as the container has ended.
+    A known datastore is asked in its own protocol, on the container's address: every 10 ms at first, and less often the longer it
+    takes. Of any other container the health check is run, if it has one. This is done at once and not at the check's interval.
+    NotReadyError, with the end of the container's log, after `timeout_s`, or as soon as the container has ended.
     """
-    began = time.monotonic()
-    probe = member.datastore.ready if member.datastore is not None else None
-    what = f"{member.datastore.name} on port {member.port}" if member.datastore is not None else "it to come up"
-    container = _check_alive(engine, member.container, what, expired=False)
-    if probe is not None and (container.state == "restarting" or endpoints(engine, container, member.port)):
-        _poll_protocol(engine, container, probe, member.port, what, began + timeout_s)
-    elif container.healthcheck and container.healthcheck[0] != "NONE":
-        _poll_health(engine, container, began + timeout_s)
-    elif probe is not None:
-        listener(
-            Event("warning", f"{container.label} cannot be asked from here whether it is ready: no address, no health check")
-        )
-    return time.monotonic() - began
+    waiting = _Waiting(engine, member, timeout_s, first_start=False)
+    waiting.look_again()
+    waiting.warn(listener)
+    return waiting.wait(threading.Event())
+
+
+def await_members(engine: Engine, members: Sequence[Member], listener: Listener, timeout_s: float, *, hint: str = LONGER) -> None:
+    """Return when all these running containers answer, and have their first start behind them. They are asked at the same time.
+
+    The first start has not ended while the entrypoint's script runs in a datastore that says that its script ends
+    (Datastore.entrypoint_ends), and while the engine calls the container's health `starting` and its health command fails. The
+    listener is told once for whom we wait. Otherwise see `await_ready`; `hint` is that of the error when time is over.
+    """
+    stop = threading.Event()
+    waits = [_Waiting(engine, member, timeout_s, first_start=True, hint=hint) for member in members]
+
+    def until_ready(waiting: _Waiting) -> None:
+        waiting.look_again()
+        waiting.warn(listener)
+        waiting.wait(stop)
+
+    if not waits:
+        return
+    pool = ThreadPoolExecutor(len(waits), thread_name_prefix="ready")
+    try:
+        jobs = [pool.submit(until_ready, waiting) for waiting in waits]
+        if (first := wait(jobs, TELL_AFTER_S, FIRST_EXCEPTION)).not_done:
+            late = [w for w, job in zip(waits, jobs, strict=True) if job in first.not_done]
+            listener(Event("await", ", ".join(f"{w.member.container.label} ({w.told() or 'it is asked'})" for w in late)))
+        for job in sorted(wait(jobs, return_when=FIRST_EXCEPTION).done, key=jobs.index):
+            job.result()
+    finally:
+        stop.set()
+        pool.shutdown(wait=False)
 
 
 def await_all(live: LiveWorktree, timeout_s: float) -> None:
-    """Return when every running container with state answers. They are asked one after the other. See `await_ready`."""
-    for member in live.members:
-        if member.container.running and member.has_state:
-            assert live.engine is not None
-            await_ready(live.engine, member, live.listener, timeout_s)
+    """Return when every running container with state answers, and has its first start behind it. See `await_members`."""
+    members = [m for m in live.members if m.container.running and m.has_state]
+    if members:
+        assert live.engine is not None
+        await_members(live.engine, members, live.listener, timeout_s)
 
 
-def _poll_protocol(engine: Engine, container: Container, probe: ReadinessProbe, port: int, what: str, deadline: float) -> None:
-    checked = time.monotonic()
-    while True:
-        for host, at_port in endpoints(engine, container, port):
-            remaining = deadline - time.monotonic()
+def await_first_starts(live: LiveWorktree, timeout_s: float) -> None:
+    """Return when no datastore with state is in its first start any more. Others are not asked. See `await_members`."""
+    if live.engine is not None:
+        engine = live.engine
+        members = [m for m in to_await(live) if _Waiting(engine, m, timeout_s, first_start=True).script()]
+        await_members(engine, members, live.listener, timeout_s)
+
+
+def to_await(live: LiveWorktree) -> list[Member]:
+    """Return the members that a commit waits for: running datastores with state, and others with state that are starting.
+
+    Paused ones cannot answer. Programs that are no known datastore, and whose health check was answered once, are taken as ready.
+    """
+    running = [m for m in live.members if m.container.state in ("running", "restarting") and m.has_state]
+    return [m for m in running if m.datastore is not None or m.container.health == "starting"]
+
+
+def unready(live: LiveWorktree) -> list[tuple[Member, str]]:
+    """Return the members that a commit waits for and that are not ready now, each with the reason.
+
+    All are asked once, at the same time; this takes some milliseconds when all are ready.
+    """
+    engine = live.engine
+    if engine is None:
+        return []
+    waits = [_Waiting(engine, member, PROBE_TIMEOUT_S, first_start=True) for member in to_await(live)]
+    reasons = at_once(lambda waiting: waiting.not_ready() and waiting.told(), waits)
+    return [(waiting.member, reason) for waiting, reason in zip(waits, reasons, strict=True) if reason]
+
+
+class _Waiting:
+    """A container that is waited for. With `first_start` it must also have its first start behind it."""
+
+    def __init__(self, engine: Engine, member: Member, timeout_s: float, *, first_start: bool, hint: str = LONGER) -> None:
+        self.member = member
+        self._engine = engine
+        self._container = member.container  # as it was last seen
+        self._began = time.monotonic()
+        self._deadline = self._began + timeout_s
+        self._first_start = first_start
+        self._hint = hint
+        self._reason = ""  # why it was not ready when it was last asked
+        self._half_made = False
+        self._by_command = False
+        self._asked_inside = 0.0
+
+    def wait(self, stop: threading.Event) -> float:
+        """Return the seconds until the container was ready, or until somebody said `stop`. NotReadyError."""
+        checked = time.monotonic()
+        while self.not_ready() and not stop.is_set():
+            now = time.monotonic()
+            if now >= self._deadline or now - checked > STATE_CHECK_S:
+                checked = now
+                self.look_again()
+            shortest = COMMAND_POLL_S if self._by_command else POLL_S
+            stop.wait(min(LONGEST_POLL_S, max(shortest, SLOWER * (now - self._began)), max(POLL_S, self._deadline - now)))
+        return time.monotonic() - self._began
+
+    def not_ready(self) -> str:
+        """Return why the container is not ready now, '' if it is."""
+        self._by_command = False
+        if self._container.state == "restarting":
+            self._reason = "it is restarting"
+        else:
+            self._reason = self._unanswered() or (self._starting() if self._first_start else "")
+        return self._reason
+
+    def told(self) -> str:
+        """Return the reason for people: a script of the entrypoint that runs explains why nothing answers."""
+        return (self.script() if self._first_start else "") or self._reason
+
+    def warn(self, listener: Listener) -> None:
+        """Tell if nothing can be asked: the datastore has no address here, and the container has no health check."""
+        datastore = self.member.datastore
+        asked = datastore is None or datastore.ready is None or self._container.health_command or self._endpoints()
+        if not asked and self._container.state == "running":
+            text = f"{self._container.label} cannot be asked from here whether it is ready: no address, no health check"
+            listener(Event("warning", text))
+
+    def look_again(self) -> None:
+        """Look at the container as it is now; its address may have changed. NotReadyError if it has ended or time is over."""
+        expired = time.monotonic() >= self._deadline
+        label, datastore = self._container.label, self.member.datastore
+        try:
+            self._container = self._engine.container(self._container.id)
+        except NotFoundError:
+            raise NotReadyError(f"{label} is gone") from None
+        if self._container.state in ("running", "restarting") and not expired:
+            return
+        what = f"{datastore.name} on port {self.member.port}" if datastore is not None else "it to come up"
+        state = "did not answer in time" if self._container.state == "running" else f"is {self._container.state}"
+        told = self.told() if self._container.state == "running" else ""
+        tail = self._engine.logs(self._container.id, LOG_LINES).rstrip()
+        raise NotReadyError(
+            f"{label} {state}: waited for {what}"
+            + (f"; {told}" if told else "")
+            + (f"\nlast lines of its log:\n{tail}" if tail else ""),
+            hint=HALF_MADE if self._half_made and not self.script() else self._hint,
+        )
+
+    def _endpoints(self) -> list[tuple[str, int]]:
+        return endpoints(self._engine, self._container, self.member.port)
+
+    def _unanswered(self) -> str:
+        """Ask once, and return why there was no good answer, '' if there was."""
+        datastore = self.member.datastore
+        if datastore is None or datastore.ready is None or not (found := self._endpoints()):
+            return "" if self._healthy() else "its health check fails"
+        self._half_made = False
+        for host, port in found:
             try:
-                if probe(host, at_port, max(0.05, min(PROBE_TIMEOUT_S, remaining))):
-                    return
+                if datastore.ready(host, port, max(0.05, min(PROBE_TIMEOUT_S, self._deadline - time.monotonic()))):
+                    return ""
+            except NotSetUpError as error:
+                if self._set_up(host, port):
+                    return ""
+                self._half_made = True
+                return f"it is not set up: {error}"
             except OSError:
                 continue
-        now = time.monotonic()
-        if now >= deadline or now - checked > STATE_CHECK_S:
-            checked = now
-            container = _check_alive(engine, container, what, expired=now >= deadline)
-        time.sleep(POLL_S)
+        return "it does not answer"
 
+    def _set_up(self, host: str, port: int) -> bool:
+        """Ask inside the container whether the first set-up has ended; not more often than every COMMAND_POLL_S."""
+        datastore, now = self.member.datastore, time.monotonic()
+        if datastore is None or datastore.set_up is None or now - self._asked_inside < COMMAND_POLL_S:
+            return False
+        self._asked_inside = now
+        try:
+            return datastore.set_up(RunningMember(self._engine, self.member, host, port))
+        except (EngineError, NotFoundError):  # it has ended, which `look_again` tells
+            return False
 
-def _poll_health(engine: Engine, container: Container, deadline: float) -> None:
-    kind, *command = container.healthcheck
-    words = ["/bin/sh", "-c", command[0]] if kind == "CMD-SHELL" else command
-    while container.state == "restarting" or engine.run(container.id, words)[0] != 0:
-        container = _check_alive(engine, container, "its health check", expired=time.monotonic() >= deadline)
-        time.sleep(HEALTH_POLL_S)
+    def _starting(self) -> str:
+        """Return why the first start has not ended, '' if it has."""
+        starting = self._container.health == "starting" and not self._healthy()
+        return self.script() or ("its health check is starting" if starting else "")
 
+    def script(self) -> str:
+        """Return the reason for people if the entrypoint's script is still the container's program, '' if not."""
+        datastore = self.member.datastore
+        script = in_entrypoint(self._engine, self._container) if datastore is not None and datastore.entrypoint_ends else ""
+        return f"its first start has not ended: {script} runs" if script else ""
 
-def _check_alive(engine: Engine, container: Container, what: str, *, expired: bool) -> Container:
-    """Return the container as it is now; its address may have changed. NotReadyError if it has ended or the time is over."""
-    now = engine.container(container.id)
-    if now.state in ("running", "restarting") and not expired:
-        return now
-    tail = engine.logs(container.id, LOG_LINES).rstrip()
-    reason = "did not answer in time" if now.state == "running" else f"is {now.state}"
-    raise NotReadyError(
-        f"{container.label} {reason}: waited for {what}" + (f"\nlast lines of its log:\n{tail}" if tail else ""),
-        hint="A longer wait: --timeout SECONDS (or DM_TIMEOUT).",
-    )
+    def _healthy(self) -> bool:
+        """Run the health command now, and not at its interval. True where there is none."""
+        if not (words := self._container.health_command):
+            return True
+        self._by_command = True
+        try:
+            return self._engine.run(self._container.id, words)[0] == 0
+        except (EngineError, NotFoundError):  # it has ended, which `look_again` tells
+            return False

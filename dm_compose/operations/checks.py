@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from dm_compose.core.commit import Commit, Origin, Worktree
+from dm_compose.core.events import Event
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, RefName, SubdotName
 from dm_compose.core.privileges import mark_of
 from dm_compose.errors import (
@@ -63,8 +64,20 @@ def before_undo(live: LiveWorktree) -> None:
 
 
 def before_session(live: LiveWorktree, target: Commit, *, any_version: bool) -> None:
-    """Raise the errors of `before_checkout`, before a test run borrows the stack."""
+    """Raise the errors of `before_checkout`, before a test run borrows the stack. Warn as `tell_doubts` does."""
     before_checkout(live, target, any_version=any_version)
+    tell_doubts(live, target)
+
+
+def tell_doubts(live: LiveWorktree, target: Commit) -> None:
+    """Warn if a stack is about to be put to a commit from which it may not start."""
+    for service, reason in target.unready.items():
+        text = f"commit {target.id.short} was made while {service} was not ready ({reason}); it may not start from it"
+        live.listener(Event("warning", text))
+    found = live.store.verifications(live.dot).get(target.id)
+    for service, problem in (found.problems if found is not None else {}).items():
+        listed = problem.partition("\n")[0]
+        live.listener(Event("warning", f"commit {target.id.short} was verified, and {service} is not sound: {listed}"))
 
 
 def before_up(
@@ -230,7 +243,7 @@ def refuse_privileged(live: LiveWorktree, target: Commit, *, privileged: bool) -
             raise UntrustedError(
                 f"commit {target.id.short} came from a remote and would give {place} files with set-id bits, capabilities or"
                 f" other rights, such as {path}",
-                hint="Whoever may push there could so become root here. If you trust all of them, `reset --privileged` accepts it for good.",
+                hint="Everybody who may push there could so become root here. `reset --privileged` accepts these files for good.",
             )
         live.store.set_setting(mark_of(state.manifest), None)
 

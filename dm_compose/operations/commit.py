@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from dm_compose.core.at_once import at_once
@@ -13,10 +13,12 @@ from dm_compose.core.names import EntryId, RefName
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.live.freeze import Freeze, promptly
 from dm_compose.live.locks import user_name
-from dm_compose.live.ready import await_ready
+from dm_compose.live.ready import await_members, await_ready, to_await
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations.checks import before_commit
 from dm_compose.store.api import Captured
+
+NOT_NOW = "A longer wait: --timeout SECONDS (or DM_TIMEOUT). `commit --unready` commits all the same, and notes it."
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class CommitReport:
     stopped: bool
 
 
+def await_to_commit(live: LiveWorktree, timeout_s: float) -> None:
+    """Return when all datastores that run are ready to be committed. NotReadyError after `timeout_s`. See ready.to_await."""
+    if live.engine is not None:
+        await_members(live.engine, to_await(live), live.listener, timeout_s, hint=NOT_NOW)
+
+
 def make_commit(
     live: LiveWorktree,
     message: str,
@@ -41,11 +49,13 @@ def make_commit(
     stop: bool = False,
     branch: RefName | None = None,
     timeout_s: float = DEFAULT_TIMEOUT_S,
+    unready: Collection[tuple[Member, str]] = (),
 ) -> CommitReport:
     """Commit all subdots while the stack runs, frozen for an instant.
 
     With `stop` the containers that write are shut down cleanly instead, and each has `timeout_s` to answer again. With `branch`
-    the commit starts that new branch, and the worktree stays on its own.
+    the commit starts that new branch, and the worktree stays on its own. `unready` are members that are not ready, with the
+    reasons: the commit notes them, and it is only a warning if they cannot save what they hold in memory.
 
     Atomic: the commit is whole or is not there. Containers are put back as they were whatever happens. InUseError,
     NotFoundError; UsageError for metadata that cannot be stored. The caller holds the dot's lock.
@@ -53,9 +63,10 @@ def make_commit(
     began = time.monotonic()
     check_metadata(metadata)
     before_commit(live)
-    draft = replace(_draft(live, message, metadata, clean=stop), branch=branch)
+    reasons = {member.container.label: reason for member, reason in unready}
+    draft = replace(_draft(live, message, metadata, clean=stop), branch=branch, unready=reasons)
     live.record_places()
-    with Freeze(live) as freeze:
+    with Freeze(live, lenient=bool(unready)) as freeze:
         if not stop:
             freeze.warm_up()
         live.listener(Event("copy", "copying what changed"))

@@ -19,6 +19,7 @@ from dm_compose.errors import DmError
 from dm_compose.live.executor import Done, Work, carry_out
 from dm_compose.live.freeze import Freeze
 from dm_compose.live.worktree import LiveWorktree
+from dm_compose.operations.checks import tell_doubts
 from dm_compose.operations.left import BEFORE_RECOVERY
 from dm_compose.operations.plans import also_bring_up, plan_restore
 from dm_compose.operations.uncommitted import capture, mark_quiet
@@ -67,6 +68,7 @@ def move_to(
     the next command finishes the restore. The caller holds the dot's lock.
     """
     began = time.monotonic()
+    tell_doubts(live, target)
     state = live.state()
     with Freeze(live, lenient=bool(live.left)) as freeze:
         captured, saved = capture(live, f"before {action} to {target.id.short}", freeze)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from dm_compose.core.commit import Commit
 from dm_compose.core.names import DotName, RefName
 from dm_compose.core.units import size
-from dm_compose.live.locks import locked
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.commit import make_commit
 
@@ -48,27 +46,24 @@ def keep_evidence(live: LiveWorktree, lasting: DotName, start: Commit, failure: 
 
     `lasting` is the worktree's own dot, or for a clone the original's. Containers are frozen for an instant, as for any commit.
     The sizes of files that changed since `start` tell, before anything is copied, whether the limits allow it. All processes of a
-    run share the limits. The caller holds the dot's lock.
+    run share the limits. The caller holds the locks of both dots.
     """
     store = live.store
-    with contextlib.ExitStack() as held:
-        if lasting != live.dot:
-            held.enter_context(locked(store, lasting, live.listener))
-        branches = store.branches(lasting)
-        kept = [commit for name, commit in branches.items() if name.startswith(f"{FAILED_BRANCHES}/{failure.run}/")]
-        if len(kept) >= limits.commits:
-            return Evidence(None, f"this run has kept {limits.commits} states already")
-        changed = live.diff(start.id, {}, 0)
-        needed = sum(diff.changed_bytes for diff in changed.values())
-        used = sum(store.commit(lasting, commit).new_bytes for commit in kept)
-        if used + needed > limits.size_bytes:
-            return Evidence(None, f"its {size(needed)} and the {size(used)} kept so far are more than {size(limits.size_bytes)}")
-        branch = failed_branch(failure, branches)
-        commit = make_commit(live, f"{failure.test} {failure.what}", {"failed_test": failure.test}, branch=branch).commit
-        if lasting != live.dot:
-            store.share_commit(live.dot, commit.id, lasting)
-            store.add_branch(lasting, branch, commit.id)
-        return Evidence(branch)
+    branches = store.branches(lasting)
+    kept = [commit for name, commit in branches.items() if name.startswith(f"{FAILED_BRANCHES}/{failure.run}/")]
+    if len(kept) >= limits.commits:
+        return Evidence(None, f"this run has kept {limits.commits} states already")
+    changed = live.diff(start.id, {}, 0)
+    needed = sum(diff.changed_bytes for diff in changed.values())
+    used = sum(store.commit(lasting, commit).new_bytes for commit in kept)
+    if used + needed > limits.size_bytes:
+        return Evidence(None, f"its {size(needed)} and the {size(used)} kept so far are more than {size(limits.size_bytes)}")
+    branch = failed_branch(failure, branches)
+    commit = make_commit(live, f"{failure.test} {failure.what}", {"failed_test": failure.test}, branch=branch).commit
+    if lasting != live.dot:
+        store.share_commit(live.dot, commit.id, lasting)
+        store.add_branch(lasting, branch, commit.id)
+    return Evidence(branch)
 
 
 def failed_branch(failure: Failure, taken: Collection[str]) -> RefName:

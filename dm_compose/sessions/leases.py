@@ -18,6 +18,7 @@ from dm_compose.dots.stack import Stack
 from dm_compose.errors import InUseError
 from dm_compose.live.access import open_access
 from dm_compose.live.locks import locked, who_am_i
+from dm_compose.live.ready import await_first_starts
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import before_session
 from dm_compose.operations.recovery import Use
@@ -34,7 +35,7 @@ def own_stack(stack: Stack, options: SessionOptions) -> Iterator[Session]:
 
     The state of before, uncommitted changes included, is kept in the store and put back at the end. If this process is killed,
     the next command or session puts it back. Two leases of one dot exclude each other by a kernel lock. InUseError if another
-    session does not end in time, NotFoundError if there is no such commit.
+    session does not end in time, NotFoundError if there is no such commit, NotReadyError if a first start does not end in time.
     """
     commit = _find(stack, options.commit)
     volumes_are_new = not stack.places(make_volumes=False)
@@ -107,6 +108,7 @@ def _state_kept(session: Session, *, volumes_are_new: bool) -> Iterator[None]:
     with session.live(use=Use.NEW_SESSION) as live:
         before_session(live, commit, any_version=session.options.any_version)
         found = commit.id
+        await_first_starts(live, session.options.ready_timeout_s)  # else the state to give back would be half made
         if not volumes_are_new:
             found = save_uncommitted(live, "before tests") or live.state().head or found
         entry = live.store.begin_session(*live.where, found, who_am_i())

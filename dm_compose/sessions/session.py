@@ -180,8 +180,13 @@ class Session:
 
     def keep_evidence(self, start: Commit, failure: Failure, limits: Limits) -> Evidence:
         """Keep the live state of a failed test that began at `start` as a branch. See evidence.keep_evidence."""
-        with self.live() as live:
-            return keep_evidence(live, self.stack.lasting_dot(live.store), start, failure, limits)
+        store = self._opened.store
+        lasting = self.stack.lasting_dot(store)
+        with contextlib.ExitStack() as locks:
+            if lasting != self.stack.identity(store)[0]:
+                locks.enter_context(locked(store, lasting, self.stack.listener))
+            live = locks.enter_context(self.live())
+            return keep_evidence(live, lasting, start, failure, limits)
 
     def touched_services(self) -> Mapping[str, str]:
         """Return the services with state that anything may have reached since the last restore, with the reason."""

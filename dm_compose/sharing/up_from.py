@@ -133,8 +133,7 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Fetched:
             unknown = relation is Relation.DIVERGED and not whole  # its ancestors did not come, so look there for our head
             if unknown and head is not None and descends_from(remote.repository(source.name), got.report.head, head):
                 relation = Relation.BEHIND
-            if not exists:
-                store.create_dot(dot)
+            stack.ensure_dot(store)
             if got.commits:
                 with locked(store, dot, stack.listener):
                     got.publish()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from dm_compose.core.commit import Commit, JournalEntry, ReflogEntry, Worktree
+from dm_compose.core.commit import Commit, JournalEntry, ReflogEntry, Verification, Worktree
 from dm_compose.core.names import CommitId, DotName, EntryId, RefName, SubdotName, WorktreeName
 from dm_compose.core.plain import from_plain, to_plain
 from dm_compose.errors import DamagedError, ExistsError, NotFoundError, UsageError
@@ -51,7 +51,7 @@ class Database(Connection):
     def remove_dot(self, dot: DotName) -> None:
         """Forget a dot and everything that belongs to it. Idempotent."""
         with self.transaction():
-            for table in ("settled", "refs", "commits", "worktrees", "reflog", "journal", "volumes"):
+            for table in ("settled", "verified", "refs", "commits", "worktrees", "reflog", "journal", "volumes"):
                 self._write(f"DELETE FROM {table} WHERE dot = ?", dot)  # noqa: S608 (names from the line above)
             self._write("DELETE FROM dots WHERE name = ?", dot)
 
@@ -115,6 +115,15 @@ class Database(Connection):
     def set_settled(self, dot: DotName, commit_id: CommitId, form: CommitId) -> None:
         """Record that the commit `form` is the settled form of another commit."""
         self._write("INSERT OR REPLACE INTO settled VALUES (?, ?, ?)", dot, commit_id, form)
+
+    def verifications(self, dot: DotName) -> dict[CommitId, Verification]:
+        """Return the latest verification of each commit of a dot that was verified. It goes with its commit."""
+        rows = self._all("SELECT commit_id, document FROM verified WHERE dot = ?", dot)
+        return {CommitId(commit_id): _decoded(Verification, document) for commit_id, document in rows}
+
+    def set_verification(self, dot: DotName, commit_id: CommitId, found: Verification) -> None:
+        """Note the outcome of a verification, instead of an earlier one."""
+        self._write("INSERT OR REPLACE INTO verified VALUES (?, ?, ?)", dot, commit_id, json.dumps(to_plain(found)))
 
     def refs(self, dot: DotName, kind: str) -> dict[RefName, CommitId]:
         """Return a dot's refs of one kind, sorted by name.

@@ -96,5 +96,14 @@ MIGRATIONS = (
         FOREIGN KEY (dot, form) REFERENCES commits(dot, id) ON DELETE CASCADE
     ) STRICT;
     """,
+    """
+    CREATE TABLE verified (
+        dot TEXT NOT NULL,
+        commit_id TEXT NOT NULL,
+        document TEXT NOT NULL,
+        PRIMARY KEY (dot, commit_id),
+        FOREIGN KEY (dot, commit_id) REFERENCES commits(dot, id) ON DELETE CASCADE
+    ) STRICT;
+    """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)

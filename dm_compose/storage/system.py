@@ -180,14 +180,34 @@ def make_directory(path: str | Path) -> None:
             os.mkdir(path, 0o755)
 
 
-def write_file(path: Path, data: bytes, *, durable: bool) -> None:
+def private_directory(path: Path) -> None:
+    """Make a directory that only its owner may enter. Idempotent.
+
+    If it is there and others may enter it, they may not from then on, and may not read the files in it either. Earlier versions
+    made them so.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    info = os.stat(path)
+    if info.st_mode & 0o077 and info.st_uid == os.geteuid():
+        os.chmod(path, 0o700)
+        for directory, _, files in os.walk(path):
+            for name in files:
+                file = os.path.join(directory, name)
+                if stat.S_ISREG(os.lstat(file).st_mode):
+                    os.chmod(file, 0o600)
+
+
+def write_file(path: Path, data: bytes, *, durable: bool, private: bool = False) -> None:
     """Replace the contents of `path` atomically: a reader sees the old file or the new one.
 
-    With `durable` the new file is on the disk when this returns.
+    With `durable` the new file is on the disk when this returns. A `private` file is for its owner alone.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mode = 0o600 if private else 0o666
     try:
-        with open(temporary, "wb") as file:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
+            if private:
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             if durable:
                 file.flush()

@@ -174,11 +174,17 @@ class Staging(Protocol):
         digests: Mapping[str, str],
         *,
         new: NewDot | None = None,
-    ) -> None:
+    ) -> bool:
         """Take finished objects and whole commits into the store, and close the place.
 
-        `commits` begin with the oldest. `manifests` holds the manifests of all of them, by id, and `digests` the digests (sha256,
-        hex) of the objects. Everything is durable before the first commit is listed, and all commits are listed in one
+        `commits` begin with the oldest. `objects` are all objects that they need, finished here or in the store. `manifests`
+        holds those of their manifests that the store lacked, by id, and `digests` the digests (sha256, hex) of the objects.
+
+        Return False, with nothing changed, if an object, a manifest or a parent that they need is neither here nor in the store:
+        `gc` has collected it since the caller looked. The caller then brings it, and publishes again. No collection runs between
+        this check and the listing.
+
+        Everything is durable before the first commit is listed, and all commits are listed in one
         transaction. If the process dies in between, the objects are garbage. An object that the store has already stays as it
         is. So does a commit, unless it is shallow and the received one is not.
 

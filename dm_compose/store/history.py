@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from dm_compose.core.commit import Commit, JournalEntry, ReflogEntry, Worktree
+from dm_compose.core.commit import Commit, JournalEntry, ReflogEntry, Verification, Worktree
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 
 Directories = Mapping[SubdotName, str]
@@ -122,6 +122,12 @@ class History(Protocol):
 
     def set_settled(self, dot: DotName, commit_id: CommitId, form: CommitId) -> None:
         """Record that the commit `form` is the settled form of another commit of the dot. It is kept as long as that one."""
+
+    def verifications(self, dot: DotName) -> Mapping[CommitId, Verification]:
+        """Return the latest verification of each commit that was verified. It stays in this store, and is not pushed."""
+
+    def set_verification(self, dot: DotName, commit_id: CommitId, found: Verification) -> None:
+        """Note the outcome of a verification. The commit and its id do not change. NotFoundError when there is no such commit."""
 
     def reflog(self, dot: DotName, worktree: WorktreeName) -> list[ReflogEntry]:
         """Return the moves of a worktree. The newest comes first."""

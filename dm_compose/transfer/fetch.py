@@ -11,7 +11,7 @@ from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName
 from dm_compose.core.privileges import mark_of, privileged_path
 from dm_compose.core.tree import FILE, Manifest
-from dm_compose.errors import DamagedError, DiskFullError, NotFoundError, UntrustedError
+from dm_compose.errors import DamagedError, DiskFullError, InUseError, NotFoundError, UntrustedError
 from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag
 from dm_compose.store.api import Store
@@ -27,6 +27,7 @@ from dm_compose.transfer.unpacking import Unpacker
 MAX_HISTORY = 1_000_000
 MAX_NAMED = 20
 MAX_LOGICAL_BYTES = 4 << 40
+PUBLISH_TRIES = 3
 
 
 def fetch(
@@ -111,6 +112,8 @@ class Download:
     _digests: dict[str, str] = field(default_factory=dict)
     _built: set[str] = field(default_factory=set)
     _small_bytes: int = 0
+    _tip: Digest = field(init=False)
+    _depth: int | None = None
 
     @property
     def commits(self) -> list[Commit]:
@@ -120,34 +123,51 @@ class Download:
     def publish(self, *, new: NewDot | None = None) -> None:
         """List the commits in the store. Makes the dot in the same transaction when `new` is given. See Staging.publish.
 
-        New trees with privileged files are marked first: see core.privileges. The caller holds the dot's lock. The dot exists,
-        unless it is new.
+        New trees with privileged files are marked first: see core.privileges. Brings again what `gc` has collected meanwhile.
+        InUseError, with nothing changed, if that happens again and again.
+
+        The caller holds the dot's lock. The dot exists, unless it is new.
         """
+        for _ in range(PUBLISH_TRIES):
+            self._mark_privileged()
+            if self.staging.publish(self.commits, self._manifests, self._objects(), self._digests, new=new):
+                return
+            self.progress(Event("again", "objects that were here have been collected by `gc` meanwhile; they are fetched again"))
+            self._bring()
+        raise InUseError(
+            f"fetching {self.name}: `gc` in this store collects what it needs, again and again",
+            hint="Fetch again when `gc` has ended; nothing was changed.",
+        )
+
+    def _mark_privileged(self) -> None:
         for item in self._incoming:
             for subdot, tree in item.trees.items():
                 ref = item.commit.subdots[subdot].manifest
                 if ref in self._manifests and (path := privileged_path(tree)) is not None:
                     self.store.set_setting(mark_of(ref), path)
-        objects = {e.ref for a in self._incoming for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
-        self.staging.publish(
-            self.commits,
-            self._manifests,
-            objects & self._built,
-            self._digests,
-            new=new,
-        )
 
     def run(self, what: RefName | CommitId, head: CommitId | None, depth: int | None) -> None:
         """Bring everything here. `download` calls this once."""
         self.progress(Event("calculate"))
-        tip = self._find(what)
-        new, here = self._walk(tip, depth)
-        for digest, manifest in reversed(new):
-            self._incoming.append(self._read_commit(digest, manifest))
-        if depth is not None and self._incoming and here is None and self._incoming[0].commit.parent is not None:
+        self._tip, self._depth = self._find(what), depth
+        newest, here, received = self._bring()
+        self.report = self._describe(what, newest or here, head, here, received)
+
+    def _bring(self) -> tuple[CommitId | None, CommitId | None, int]:
+        """Bring everything that the store lacks by now. Idempotent.
+
+        Return the newest commit that is new, the newest that is here already, and the bytes that came.
+        """
+        new, here = self._walk(self._tip, self._depth)
+        self._manifests.clear()
+        self._incoming = [self._read_commit(digest, manifest) for digest, manifest in reversed(new)]
+        if self._depth is not None and self._incoming and here is None and self._incoming[0].commit.parent is not None:
             self._incoming[0].commit = replace(self._incoming[0].commit, shallow=True)
-        received = self._bring_objects()
-        self.report = self._describe(what, new[0][1].commit if new else here, head, here, received)
+        return new[0][1].commit if new else None, here, self._bring_objects()
+
+    def _objects(self) -> set[str]:
+        """Return the objects that the new commits need."""
+        return {e.ref for a in self._incoming for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
 
     # History
 
@@ -265,7 +285,7 @@ class Download:
         """Return the objects to build: those of the new trees that the store lacks, and the bases that it lacks."""
         here = self.exchange.present(definitions.keys())
         self._check_present({ref: definitions[ref] for ref in here})
-        wanted = {e.ref for a in self._incoming for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
+        wanted = self._objects()
         self._built = set()
         finished = self.staging.finished(self._digests)
         needed: set[str] = set()

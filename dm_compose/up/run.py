@@ -21,7 +21,7 @@ from dm_compose.discovery.stack_plan import Kind, Subdot
 from dm_compose.dots.stack import Rewrite, Stack
 from dm_compose.errors import ComposeError
 from dm_compose.live.access import store_exists
-from dm_compose.storage.system import file_errors, write_file
+from dm_compose.storage.system import file_errors, private_directory, write_file
 from dm_compose.up.layers import Layer, carried_over, refuse_to_overwrite, replaceable
 from dm_compose.up.project_file import Situation, generate
 
@@ -70,8 +70,11 @@ def compose_with_state(stack: Stack, words: Sequence[str], *, creates: bool, rew
                 if situations[subdot.name] == Situation():
                     _prepare(stack, subdot)
         with file_errors(f"writing {file}"):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_file(file, yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode(), durable=False)
+            text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)  # has the secrets that Compose put in
+            if not dry_run:
+                private_directory(stack.variables.state_directory)
+                private_directory(file.parent)
+            write_file(file, text.encode(), durable=False, private=True)
         return stack.compose.pass_through(words, file=file, directory=directory)
 
 

@@ -22,6 +22,7 @@ from dm_compose.operations.uncommitted import DOWN, capture, uncommitted
 from dm_compose.store.api import Store
 from dm_compose.up.layers import Layer, carried_over, refuse_to_overwrite
 from dm_compose.up.run import compose_with_state, layers_of
+from dm_compose.up.waiting import up_and_wait
 
 Tell = Callable[[str], None]
 NOTHING_REMOVED = "Nothing was removed. To remove everything without this check: docker compose down -v"
@@ -31,9 +32,11 @@ def create(stack: Stack, words: Sequence[str], tell: Tell) -> int:
     """Run a Compose verb that makes containers, and return Compose's exit code.
 
     Work that a killed command has left unfinished is finished first. If volumes of a stack that has commits are gone, `tell` is
-    given a line that says how the last commit can be had back.
+    given a line that says how the last commit can be had back. After `up --wait` the datastores are ready. NotReadyError.
     """
-    if not read_words(words).asks("dry-run") and store_exists(stack.facts.engine, stack.variables):
+    verb = read_words(words)
+    dry_run = verb.asks("dry-run")
+    if not dry_run and store_exists(stack.facts.engine, stack.variables):
         with _store(stack) as store:
             dot, worktree = stack.identity(store)
             known = store.has_dot(dot)
@@ -45,6 +48,8 @@ def create(stack: Stack, words: Sequence[str], tell: Tell) -> int:
         if known and (lost := _lost_subdots(stack)):
             with _store(stack) as store:
                 _tell_of_lost(store, dot, worktree, lost, tell)
+    if verb.verb == "up" and verb.asks("wait") and not dry_run:
+        return up_and_wait(stack, words)
     return compose_with_state(stack, words, creates=True)
 
 

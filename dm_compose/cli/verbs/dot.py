@@ -9,7 +9,7 @@ import click
 
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
-from dm_compose.cli.output import age, as_commit, indented, print_json, printable, table
+from dm_compose.cli.output import age, as_commit, as_verified, doubts, indented, print_json, printable, table
 from dm_compose.cli.targets import store_target
 from dm_compose.cli.verbs.state import (
     json_option,
@@ -18,6 +18,7 @@ from dm_compose.cli.verbs.state import (
     print_restore,
     privileged_option,
     timeout_option,
+    unready_option,
 )
 from dm_compose.core.names import DotName
 from dm_compose.core.volumes import VolumeName
@@ -62,7 +63,7 @@ def list_dots(*, scripting: bool, as_json: bool) -> None:
         print_json(summaries)
         return
     for found in summaries if scripting else ():
-        numbers = str(found.size_bytes), str(found.commits), str(found.dirty_bytes)
+        numbers = ("?" if n is None else str(n) for n in (found.size_bytes, found.commits, found.dirty_bytes))
         click.echo("\t".join((found.dot, found.branch, found.server, ",".join(found.containers), *numbers)))
     if not scripting:
         table(("  DOT", "BRANCH", "SERVER", "CONTAINERS", "SIZE", "COMMITS", "DIRTY"), [_row(found) for found in summaries])
@@ -75,10 +76,14 @@ def _row(found: Summary) -> tuple[str, ...]:
         found.branch,
         found.server,
         ",".join(found.containers),
-        pretty(found.size_bytes),
-        str(found.commits),
-        pretty(found.dirty_bytes),
+        _bytes(found.size_bytes),
+        "?" if found.commits is None else str(found.commits),
+        _bytes(found.dirty_bytes) if not found.problem else f"? ({printable(found.problem)})",
     )
+
+
+def _bytes(number: int | None) -> str:
+    return "?" if number is None else pretty(number)
 
 
 @click.command()
@@ -96,11 +101,16 @@ def switch(*, name: str, as_json: bool) -> None:
 @message_option
 @click.option("-d", "--metadata", multiple=True, metavar="NAME=VALUE", help="A field to keep with it; may be repeated.")
 @click.option("--stop", is_flag=True, help="Shut the containers down cleanly instead of freezing them for an instant.")
+@unready_option
 @timeout_option
 @json_option
-def commit(*, message: str, metadata: tuple[str, ...], stop: bool, timeout: float, as_json: bool) -> None:
+def commit(*, message: str, metadata: tuple[str, ...], stop: bool, unready: bool, timeout: float, as_json: bool) -> None:
     """Record the state of all subdots at one instant, and print the commit's id."""
-    report = store_target().dot(quiet=True).commit(message, parse_metadata(metadata), stop=stop, timeout_s=timeout)
+    report = (
+        store_target()
+        .dot(quiet=True)
+        .commit(message, parse_metadata(metadata), stop=stop, even_unready=unready, timeout_s=timeout)
+    )
     print_json({**as_commit(report.commit), "frozen_s": report.frozen_s}) if as_json else click.echo(report.commit.id)
 
 
@@ -109,12 +119,14 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, timeout: floa
 @json_option
 def log(*, ref: str | None, as_json: bool) -> None:
     """List the commits that lead to REF (the head), the oldest first, as the ancestor did."""
-    commits = store_target().dot(quiet=True, for_ref=True).log(store_target().default_ref() if ref is None else ref)
+    commits = store_target().dot(quiet=True, for_ref=True).history(store_target().default_ref() if ref is None else ref)
     if as_json:
-        print_json([as_commit(found) for found in commits])
+        print_json([as_verified(*entry) for entry in commits])
         return
-    for found in reversed(commits):
+    for found, verified in reversed(commits):
         click.echo(f"commit {found.id}\nauthor: {printable(found.author)}\ndate: {age(found.created)}")
+        for line in doubts(found, verified):
+            click.echo(line)
         for key, value in sorted(found.metadata.items()):
             click.echo(f"{printable(key)}: {printable(value)}")
         click.echo(f"\n{indented(found.message)}\n")
@@ -189,8 +201,8 @@ def _show(found: Summary, branches: list[Branch]) -> None:
     if found.current:
         click.echo("Dot is currently selected.")
     click.echo(f"Commits: {found.commits}")
-    dirty = "all clean" if found.dirty_bytes == 0 else f"{pretty(found.dirty_bytes)} dirty"
-    click.echo(f"Dot size: {pretty(found.size_bytes)} ({dirty})\nBranches:")
+    dirty = "all clean" if found.dirty_bytes == 0 else f"{_bytes(found.dirty_bytes)} dirty"
+    click.echo(f"Dot size: {_bytes(found.size_bytes)} ({dirty})\nBranches:")
     for branch in branches:
         head = branch.head.short if branch.head else "no commit yet"
         containers = f" (containers: {','.join(found.containers)})" if branch.current and found.containers else ""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 import click
 
-from dm_compose.cli.output import as_commit, print_json
+from dm_compose.cli.output import as_commit, output_kept_for_json, print_json
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.cli.verbs.state import json_option, privileged_option, timeout_option
 from dm_compose.core.units import seconds, size
@@ -34,23 +30,6 @@ def _parts(*, quiet: bool) -> tuple[Stack, Remotes]:
     return chosen.stack(quiet=quiet), Remotes(chosen.dots(quiet=quiet))
 
 
-@contextlib.contextmanager
-def _output_kept_for_json(*, as_json: bool) -> Iterator[None]:
-    """Send the output of Compose and of the user's command to standard error in the block, if standard output is to be JSON."""
-    if not as_json:
-        yield
-        return
-    sys.stdout.flush()
-    kept = os.dup(1)
-    try:
-        os.dup2(2, 1)
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept, 1)
-        os.close(kept)
-
-
 @click.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
@@ -68,7 +47,7 @@ def up(*, source: str, hard: bool, any_version: bool, privileged: bool, as_json:
 
     parsed = RemoteRef.parse(source)
     stack, remotes = _parts(quiet=as_json)
-    with _output_kept_for_json(as_json=as_json):
+    with output_kept_for_json(as_json=as_json):
         options = UpOptions(hard, any_version, target().variables.timeout_s, words=words, privileged=privileged)
         done = up_from(stack, remotes, parsed, options)
     print_json(as_filling(done)) if as_json else print_filling(done, started=True)
@@ -145,12 +124,12 @@ def seed(
     if source is not None:
         if kept is not None or globs or text or no_push or command:
             raise UsageError("--from names one commit, and goes without a remote, a key and a command")
-        with _output_kept_for_json(as_json=as_json):
+        with output_kept_for_json(as_json=as_json):
             filling = up_from(stack, remotes, RemoteRef.parse(source), how)
         print_json(as_filling(filling)) if as_json else print_filling(filling, started=False)
         return
     remote, name = _kept_on(kept, stack, remotes)
-    with _output_kept_for_json(as_json=as_json):
+    with output_kept_for_json(as_json=as_json):
         done = make_or_take(stack, remotes, SeedRequest(remote, name, globs, text, command, push=not no_push), how)
     _print_seeded(done, as_json=as_json)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,18 +10,31 @@ import click
 
 from dm_compose.cli.completion import complete_ref
 from dm_compose.cli.environment import read_variables
-from dm_compose.cli.output import age, as_commit, indented, print_json, printable, subject, table
+from dm_compose.cli.output import (
+    age,
+    as_commit,
+    as_verified,
+    doubts,
+    indented,
+    output_kept_for_json,
+    print_json,
+    printable,
+    subject,
+    table,
+)
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.commit import check_metadata
 from dm_compose.core.units import seconds, size
-from dm_compose.errors import UsageError
+from dm_compose.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dm_compose.dots.dot import SubdotStatus
+    from dm_compose.dots.stack import Stack
     from dm_compose.live.executor import Done
     from dm_compose.operations.branches import Arrival
+    from dm_compose.operations.commit import CommitReport
     from dm_compose.operations.restore import RestoreReport
 
 
@@ -39,6 +53,9 @@ timeout_option = click.option(
     show_default="DM_TIMEOUT, or 120",
     help="Seconds to wait for each datastore to answer.",
 )
+unready_option = click.option(
+    "--unready", is_flag=True, help="Commit at once, also if a datastore does not answer yet; the commit notes that."
+)
 
 
 def _not_empty(_: click.Context, __: click.Parameter, message: str) -> str:
@@ -49,6 +66,7 @@ def _not_empty(_: click.Context, __: click.Parameter, message: str) -> str:
 
 message_option = click.option("-m", "--message", required=True, callback=_not_empty, help="A description of this state.")
 MAX_LISTED = 10
+LINE_END = "\n"
 
 
 @click.command()
@@ -81,23 +99,57 @@ def plan(*, as_json: bool) -> None:
     "--metadata", multiple=True, metavar="KEY=VALUE", help="A field to keep with the commit; may be given several times."
 )
 @click.option("--stop", is_flag=True, help="Shut the datastores down cleanly instead of freezing them for an instant.")
+@unready_option
+@click.option("--verify", is_flag=True, help="Then start a clone of the commit, ask each datastore, and run its own checker.")
 @timeout_option
 @json_option
-def commit(*, message: str, metadata: tuple[str, ...], stop: bool, timeout: float, as_json: bool) -> None:
+def commit(
+    *, message: str, metadata: tuple[str, ...], stop: bool, unready: bool, verify: bool, timeout: float, as_json: bool
+) -> None:
     """Commit the state of all datastores at one instant, while the stack runs."""
-    report = target().dot(quiet=as_json).commit(message, parse_metadata(metadata), stop=stop, timeout_s=timeout)
+    stack = cast(ComposeTarget, target()).stack(quiet=as_json)
+    if verify:
+        from dm_compose.clones.verify import refuse_unless_verifiable
+
+        refuse_unless_verifiable(stack)
+    report = stack.commit(message, parse_metadata(metadata), stop=stop, even_unready=unready, timeout_s=timeout)
     made = report.commit
-    if as_json:
-        numbers = {"new_bytes": report.captured.new_bytes, "copied_bytes": report.captured.copied_bytes}
-        print_json(
-            {**as_commit(made), **numbers, "frozen_s": report.frozen_s, "total_s": report.total_s, "stopped": report.stopped}
+    if as_json and not verify:
+        print_json({**as_verified(made, None), **_numbers(report)})
+    elif not as_json:
+        how = "shut down for it" if stop else f"frozen for {seconds(report.frozen_s)}"
+        copied = f"{size(report.captured.new_bytes)} new of {size(made.size_bytes)}"
+        click.echo(f"{made.id.short} {subject(message)}")
+        click.echo(f"{copied} in {len(made.subdots)} subdots, {how}, {seconds(report.total_s)} in all")
+        for line in doubts(made, None):
+            click.echo(line)
+    if verify:
+        _verify(stack, report, timeout, as_json=as_json)
+
+
+def _numbers(report: CommitReport) -> dict[str, Any]:
+    numbers = {"new_bytes": report.captured.new_bytes, "copied_bytes": report.captured.copied_bytes}
+    return {**numbers, "frozen_s": report.frozen_s, "total_s": report.total_s, "stopped": report.stopped}
+
+
+def _verify(stack: Stack, report: CommitReport, timeout_s: float, *, as_json: bool) -> None:
+    """Verify a commit that was just made, and print the outcome. NotReadyError if it is not sound."""
+    from dm_compose.clones.verify import verify
+
+    made = report.commit
+    with output_kept_for_json(as_json=as_json):
+        found = verify(stack, made, uuid.uuid4().hex[:8], timeout_s=timeout_s)
+    if not found.sound:
+        listed = "; ".join(f"{service}: {problem.partition(LINE_END)[0]}" for service, problem in found.problems.items())
+        raise NotReadyError(
+            f"commit {made.id.short} was made and is not sound: {listed}",
+            hint="`log` shows the outcome with the commit. The stack itself goes on as it is.",
         )
-        return
-    how = "shut down for it" if stop else f"frozen for {seconds(report.frozen_s)}"
-    copied = f"{size(report.captured.new_bytes)} new of {size(made.size_bytes)}"
-    click.echo(
-        f"{made.id.short} {subject(message)}\n{copied} in {len(made.subdots)} subdots, {how}, {seconds(report.total_s)} in all"
-    )
+    if as_json:
+        print_json({**as_verified(made, found), **_numbers(report)})
+    else:
+        for line in doubts(made, found)[len(made.unready) :]:
+            click.echo(line)
 
 
 def parse_metadata(fields: tuple[str, ...]) -> dict[str, str]:
@@ -119,16 +171,18 @@ def parse_metadata(fields: tuple[str, ...]) -> dict[str, str]:
 @json_option
 def log(*, ref: str | None, as_json: bool) -> None:
     """List commits, newest first."""
-    commits = target().dot(quiet=True, for_ref=True).log(target().default_ref() if ref is None else ref)
+    commits = target().dot(quiet=True, for_ref=True).history(target().default_ref() if ref is None else ref)
     if as_json:
-        print_json([as_commit(c) for c in commits])
+        print_json([as_verified(*entry) for entry in commits])
         return
-    for position, found in enumerate(commits):
+    for position, (found, verified) in enumerate(commits):
         if position:
             click.echo()
         click.echo(click.style(f"commit {found.id}", fg="yellow"))
         click.echo(f"author: {printable(found.author)}\ndate: {age(found.created)}")
         click.echo(f"size: {size(found.size_bytes)} ({size(found.new_bytes)} new)")
+        for line in doubts(found, verified):
+            click.echo(line)
         for key, value in found.metadata.items():
             click.echo(f"{printable(key)}: {printable(value)}")
         click.echo(f"\n{indented(found.message)}")

@@ -7,7 +7,7 @@ can leave half of a page.
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Relaxed, Running, ServiceFacts
+from dm_compose.datastores.base import Checked, Datastore, NotSetUpError, Relaxed, Running, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
@@ -19,11 +19,18 @@ _OWN_FILES = (
     "multi-master.info",
 )
 _RELAXED = Relaxed(programs=("mariadbd", "mysqld"), words=("--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"))
+COMMAND_MISSING = 127
+NO_ACCOUNT = b"\xff" + (1130).to_bytes(2, "little")  # ER_HOST_NOT_PRIVILEGED
 
 
 def greeting(host: str, port: int, timeout_s: float) -> bool:
-    """Wait for the greeting: a packet with protocol version 10. An error packet (0xff) means that clients are turned away."""
-    answer = exchange(host, port, timeout_s, b"", at_least=5)
+    """Wait for the greeting: a packet with protocol version 10. An error packet (0xff) means that clients are turned away.
+
+    Error 1130 says that no account is for another host. Those accounts are made last at the first start: NotSetUpError.
+    """
+    answer = exchange(host, port, timeout_s, b"", at_least=7)
+    if answer[4:7] == NO_ACCOUNT:
+        raise NotSetUpError("it has no account for clients on other hosts")
     return answer[3:5] == b"\x00\x0a"  # first packet of the connection, protocol version 10
 
 
@@ -46,6 +53,27 @@ def flush_redo(running: Running) -> None:
         )
 
 
+_CHECK = """
+tool=$(command -v mariadb-check || command -v mysqlcheck) || exit 127
+file=${MARIADB_ROOT_PASSWORD_FILE:-${MYSQL_ROOT_PASSWORD_FILE:-}}
+MYSQL_PWD=${MARIADB_ROOT_PASSWORD:-${MYSQL_ROOT_PASSWORD:-$([ -z "$file" ] || cat "$file")}}
+export MYSQL_PWD
+exec "$tool" -uroot --all-databases --check --silent 2>&1
+"""
+
+
+def check(running: Running) -> Checked:
+    """`CHECK TABLE` on all tables of all databases, as root, by `mariadb-check` or `mysqlcheck`."""
+    code, output = running.run(["sh", "-c", _CHECK])
+    said = output.strip()
+    if code == COMMAND_MISSING:
+        raise DmError("the image has neither mariadb-check nor mysqlcheck")
+    if code:
+        raise DmError(f"CHECK TABLE cannot be run: {said[-200:]}")
+    bad = [line for line in said.splitlines() if line.lower().startswith(("error", "corrupt")) or "corrupt" in line.lower()]
+    return Checked("CHECK TABLE", said if bad else "")
+
+
 def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     """Return the data path of the image's vendor; `--datadir` moves it."""
     repository = service.image.repository
@@ -62,11 +90,13 @@ MARIADB = Datastore(
     data=data_paths,
     port=3306,
     ready=greeting,
+    entrypoint_ends=True,
     volatile=_VOLATILE,
     own_files=_OWN_FILES,
     markers=("MARIADB_VERSION", "MARIADB_MAJOR"),
     version_from=("MARIADB_VERSION", "MARIADB_MAJOR"),
     quiesce=flush_redo,
+    check=check,
     relaxed=_RELAXED,
     tried=("10.11",),
 )
@@ -85,12 +115,14 @@ MYSQL = Datastore(
     data=data_paths,
     port=3306,
     ready=greeting,
+    entrypoint_ends=True,
     volatile=_VOLATILE,
     own_files=_OWN_FILES,
     not_data={"/var/lib/mysql-files": "files for import and export"},
     markers=("MYSQL_MAJOR", "MYSQL_VERSION"),
     version_from=("MYSQL_MAJOR", "MYSQL_VERSION"),
     quiesce=flush_redo,
+    check=check,
     relaxed=_RELAXED,
 )
 

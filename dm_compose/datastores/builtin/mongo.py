@@ -6,6 +6,7 @@ interval of the journal would make such a client wait longer. Without a journal,
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 
@@ -81,14 +82,20 @@ def flush_journal(running: Running) -> None:
 
 
 def _flush_logged_in(running: Running) -> None:
-    """Run `fsync` with the server's own shell, as the root user that the image was given."""
+    """Run `fsync` with the server's own shell, as the root user that the image was given.
+
+    The shell reads its statements, the password among them, from its standard input. On its command line every user of the host
+    could see them. It is a builtin of `sh` that writes them there, so no other command line has them either.
+    """
     environment = running.service.environment
     user, secret = environment.get("MONGO_INITDB_ROOT_USERNAME", ""), environment.get("MONGO_INITDB_ROOT_PASSWORD", "")
-    script = (
-        'exec "$(command -v mongosh || command -v mongo)" --quiet ${DM_USER:+-u "$DM_USER" -p "$DM_PASSWORD"} '
-        '--authenticationDatabase admin --eval "if (!db.adminCommand({fsync: 1}).ok) quit(1)"'
+    log_in = f"d.auth({json.dumps(user)}, {json.dumps(secret)}); " if user else ""
+    statement = (
+        f"try {{ var d = db.getSiblingDB('admin'); {log_in}if (!d.adminCommand({{fsync: 1}}).ok) quit(1); quit(0) }} "
+        "catch (e) { print(e); quit(1) }"
     )
-    code, output = running.run(["sh", "-c", script], environment={"DM_USER": user, "DM_PASSWORD": secret})
+    script = 'printf "%s\\n" "$DM_STATEMENT" | "$(command -v mongosh || command -v mongo)" --quiet'
+    code, output = running.run(["sh", "-c", script], environment={"DM_STATEMENT": statement})
     if code:
         raise DmError(f"MongoDB could not be told to write its journal: {output.strip()[-200:]}", hint="Commit with --stop.")
 
@@ -122,6 +129,7 @@ DATASTORE = Datastore(
     data=data_paths,
     port=27017,
     ready=ready,
+    entrypoint_ends=True,
     own_files=("*.wt", "WiredTiger*", "journal", "journal/*", "storage.bson"),
     volatile=("mongod.lock", "WiredTiger.lock", "diagnostic.data/*", "_tmp/*", "*.pid"),
     not_data={"/data/configdb": "used by config servers of a sharded cluster only"},

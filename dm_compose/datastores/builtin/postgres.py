@@ -7,7 +7,7 @@ half of a page.
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, Relaxed, Running, ServiceFacts
+from dm_compose.datastores.base import Checked, Datastore, Relaxed, Running, ServiceFacts
 from dm_compose.datastores.protocols import postgres_startup
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
@@ -41,6 +41,47 @@ def asynchronous(service: ServiceFacts) -> bool:
     return any("synchronous_commit=off" in word.replace(" ", "") for word in service.command)
 
 
+def _superuser(running: Running) -> tuple[str, dict[str, str]]:
+    """Return the name of the image's superuser, and the environment that logs him in inside the container."""
+    environment = running.service.environment
+    user = environment.get("POSTGRES_USER") or "postgres"
+    return user, {"PGUSER": user, "PGDATABASE": "postgres", "PGPASSWORD": environment.get("POSTGRES_PASSWORD", "")}
+
+
+def lets_network_in(running: Running) -> bool:
+    """Return whether some rule of pg_hba.conf is about clients on other hosts. Those that `initdb` writes are about this host.
+
+    The entrypoint adds such a rule right after `initdb`, before it makes the users and runs the scripts. A server that wants a
+    password from its superuser has been set up too.
+    """
+    query = "select count(*) from pg_hba_file_rules where type like 'host%' and address not in ('127.0.0.1', '::1', 'localhost')"
+    code, output = running.run(["psql", "-Atqc", query], environment=_superuser(running)[1])
+    return code != 0 or output.strip() != "0"
+
+
+_CHECK = """
+tool=$(command -v pg_amcheck || command -v pg_dumpall) || { echo "the image has neither pg_amcheck nor pg_dumpall"; exit 127; }
+echo "${tool##*/}"
+psql -qc "select 1" 2>&1 >/dev/null || exit 127
+case $tool in
+*/pg_amcheck) exec pg_amcheck --all --install-missing 2>&1;;
+*) exec pg_dumpall 2>&1 >/dev/null;;
+esac
+"""
+CANNOT_CHECK = 127
+
+
+def check(running: Running) -> Checked:
+    """`pg_amcheck` on all tables and indexes of all databases. Where there is none (before version 14), `pg_dumpall` reads all
+    rows.
+    """
+    code, output = running.run(["sh", "-c", _CHECK], environment=_superuser(running)[1])
+    tool, _, said = output.strip().partition("\n")
+    if code == CANNOT_CHECK:
+        raise DmError(said.strip() or tool)
+    return Checked(tool, (said.strip() or f"it ended with code {code}") if code else "")
+
+
 def flush_wal(running: Running) -> None:
     """Write the log to its file by one synchronous commit, if the service runs with `synchronous_commit=off`.
 
@@ -48,7 +89,7 @@ def flush_wal(running: Running) -> None:
     """
     if not asynchronous(running.service):
         return
-    user = running.service.environment.get("POSTGRES_USER") or "postgres"
+    user, _ = _superuser(running)
     flush = "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'dm-compose', 'flush')"
     code, output = running.run(["psql", "-U", user, "-d", "postgres", "-qAtc", flush])
     if code:
@@ -92,6 +133,8 @@ DATASTORE = Datastore(
     data=data_paths,
     port=5432,
     ready=postgres_startup,
+    set_up=lets_network_in,
+    entrypoint_ends=True,
     own_files=tuple(p for name in _OWN_DIRECTORIES for p in (name, f"{name}/*")),
     volatile=("postmaster.pid", "postmaster.opts", "pg_stat_tmp/*", "pg_internal.init"),
     markers=("PG_MAJOR", "PGDATA"),
@@ -99,6 +142,7 @@ DATASTORE = Datastore(
     tag_version=r"(?:.*pg|v?)(\d+)",  # timescaledb:2.17.2-pg16, pgvector:pg18, postgres:18-alpine
     version_parts=1,
     quiesce=flush_wal,
+    check=check,
     relaxed=Relaxed(programs=("postgres", "postmaster"), words=("-c", "fsync=off")),
     tried=("15",),
 )

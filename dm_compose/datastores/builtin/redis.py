@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import time
 
-from dm_compose.datastores.base import Datastore, Relaxed, Resume, Running, ServiceFacts
+from dm_compose.datastores.base import Checked, Datastore, Relaxed, Resume, Running, ServiceFacts
 from dm_compose.datastores.protocols import exchange
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
@@ -158,6 +158,33 @@ def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     return (service.option("--dir") or "/data",)
 
 
+_CHECK = """
+cd "$1" || exit
+for kind in redis valkey keydb; do tool=$(command -v $kind-check-rdb) && break; done
+[ "$tool" ] || { echo "the image has no redis-check-rdb"; exit 3; }
+files=0 code=0
+check() { [ -f "$2" ] || return; files=1; "$1" "$2" || { code=1; echo "$2 is damaged"; }; }
+for file in *.rdb; do case $file in temp-*) ;; *) check "$tool" "$file";; esac; done
+for file in *.aof */*.manifest; do check "${tool%rdb}aof" "$file"; done
+[ $files = 1 ] || { echo "it has no file yet"; exit 3; }
+exit $code
+"""
+CANNOT_CHECK = 3
+
+
+def check_files(running: Running, directory: str) -> Checked:
+    """Run the server's own checkers on its files. DmError if the image has none, or there is no file."""
+    code, output = running.run(["sh", "-c", _CHECK, "sh", directory])
+    if code == CANNOT_CHECK:
+        raise DmError(output.strip())
+    return Checked("redis-check-rdb and redis-check-aof", output.strip() if code else "")
+
+
+def check(running: Running) -> Checked:
+    """`redis-check-rdb` on dump.rdb, and `redis-check-aof` on the append-only file."""
+    return check_files(running, data_paths(running.service)[0])
+
+
 DATASTORE = Datastore(
     name="redis",
     images=(
@@ -185,6 +212,7 @@ DATASTORE = Datastore(
     markers=("REDIS_VERSION",),
     version_from=("REDIS_VERSION",),
     quiesce=save,
+    check=check,
     relaxed=RELAXED,
     tried=("7.0",),
 )

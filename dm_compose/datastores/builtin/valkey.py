@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dm_compose.datastores.base import Datastore, ServiceFacts
-from dm_compose.datastores.builtin.redis import RELAXED, ready, save
+from dm_compose.datastores.base import Checked, Datastore, Running, ServiceFacts
+from dm_compose.datastores.builtin.redis import RELAXED, check_files, ready, save
 from dm_compose.hookspecs import hookimpl
 
 
@@ -12,6 +12,11 @@ def data_paths(service: ServiceFacts) -> tuple[str, ...]:
     if "bitnami" in service.image.repository:
         return (service.environment.get("VALKEY_DATA_DIR") or "/bitnami/valkey/data",)
     return (service.option("--dir") or "/data",)
+
+
+def check(running: Running) -> Checked:
+    """`valkey-check-rdb` on dump.rdb, and `valkey-check-aof` on the append-only file."""
+    return check_files(running, data_paths(running.service)[0])
 
 
 DATASTORE = Datastore(
@@ -24,6 +29,7 @@ DATASTORE = Datastore(
     markers=("VALKEY_VERSION",),
     version_from=("VALKEY_VERSION",),
     quiesce=save,
+    check=check,
     relaxed=RELAXED,
 )
 

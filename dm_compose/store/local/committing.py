@@ -182,6 +182,7 @@ class Committing(StoreParts):
             architecture=draft.architecture,
             clean=draft.clean,
             hidden=draft.hidden,
+            unready=draft.unready,
         )
         pending.batch.publish()
         with self._database.transaction():

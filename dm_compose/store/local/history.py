@@ -10,6 +10,7 @@ from dm_compose.core.commit import (
     Commit,
     JournalEntry,
     ReflogEntry,
+    Verification,
     Worktree,
 )
 from dm_compose.core.names import (
@@ -229,6 +230,13 @@ class LocalHistory(StoreParts):
     def set_settled(self, dot: DotName, commit_id: CommitId, form: CommitId) -> None:
         with self._database.transaction():
             self._database.set_settled(dot, self._database.commit(dot, commit_id).id, self._database.commit(dot, form).id)
+
+    def verifications(self, dot: DotName) -> Mapping[CommitId, Verification]:
+        return self._database.verifications(dot)
+
+    def set_verification(self, dot: DotName, commit_id: CommitId, found: Verification) -> None:
+        with self._database.transaction():
+            self._database.set_verification(dot, self._database.commit(dot, commit_id).id, found)
 
     def reflog(self, dot: DotName, worktree: WorktreeName) -> list[ReflogEntry]:
         return self._database.reflog(dot, worktree)

@@ -3,16 +3,69 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import os
 import re
 import threading
+import time
 import uuid
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from dm_compose.errors import InUseError
 from dm_compose.storage.system import file_errors
+
+POLL_S = 0.02
+LISTING_TIMEOUT_S = 600.0  # a collection of many gigabytes may take minutes
+COLLECTING_TIMEOUT_S = 60.0  # commits are listed in well under a second
+
+
+class StoreLock:
+    """The lock of a whole store: shared by those who list received commits, and held alone by the one who collects garbage.
+
+    It is the innermost lock of all: its holder takes no other one. It is the kernel's lock of a directory that is never removed.
+    Each use opens the directory anew, so that threads of one process exclude each other as well.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def listing(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the lock together with others that list commits. InUseError after LISTING_TIMEOUT_S."""
+        return self._held(fcntl.LOCK_SH, LISTING_TIMEOUT_S, "another process still collects garbage in this store")
+
+    def collecting(self) -> contextlib.AbstractContextManager[None]:
+        """Hold the lock alone. InUseError after COLLECTING_TIMEOUT_S."""
+        return self._held(fcntl.LOCK_EX, COLLECTING_TIMEOUT_S, "another process lists commits or collects garbage in this store")
+
+    @contextlib.contextmanager
+    def _held(self, kind: int, timeout_s: float, busy: str) -> Iterator[None]:
+        with file_errors("locking the store"):
+            fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            deadline = time.monotonic() + timeout_s
+            with file_errors("locking the store"):
+                while not try_flock(fd, kind):
+                    if time.monotonic() >= deadline:
+                        raise InUseError(busy, hint="Wait until it has ended, or end it.")
+                    time.sleep(POLL_S)
+            yield
+        finally:
+            os.close(fd)
+
+
+def try_flock(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
+    """Take the kernel's lock of an open file. Return False if somebody else has it. Closing the descriptor gives it back."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno != errno.EWOULDBLOCK:
+            raise
+        return False
+    return True
 
 
 class Locks:
@@ -30,7 +83,7 @@ class Locks:
         with file_errors(f"locking {name}"):
             lock = FileLock(self._directory / f"{safe}.lock", thread_local=False)
             try:
-                lock.acquire(timeout=timeout_s, poll_interval=0.02)
+                lock.acquire(timeout=timeout_s, poll_interval=POLL_S)
             except Timeout:
                 held_by = "another process"
                 with contextlib.suppress(OSError):

@@ -15,6 +15,7 @@ from dm_compose.storage.contents import BLOCK_BYTES, extents
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import file_errors
 from dm_compose.store.exchange import PART_BYTES, ZEROS_BYTES, ByteRange, Difference, ObjectPart
+from dm_compose.store.local.locks import StoreLock
 from dm_compose.store.local.staging import STAGING_PREFIX, LocalStaging, digest_of_file
 
 _COMPARE_BYTES = 256 << 10  # stays in the processor's cache
@@ -25,9 +26,17 @@ _ZEROS = bytes(max(_COMPARE_BYTES, ZEROS_BYTES))
 class LocalExchange:
     """See dm_compose.store.exchange.Exchange."""
 
-    def __init__(self, database: Database, objects: ObjectStore, root: Path, make_tree: Callable[[DotName], None]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        objects: ObjectStore,
+        store_lock: StoreLock,
+        root: Path,
+        make_tree: Callable[[DotName], None],
+    ) -> None:
         self._database = database
         self._objects = objects
+        self._store_lock = store_lock
         self._make_tree = make_tree
         self._incoming = root / "incoming"
 
@@ -92,7 +101,8 @@ class LocalExchange:
         return commit_id in self._database.commits_by_prefix(dot, commit_id)
 
     def stage(self, dot: DotName) -> LocalStaging:
-        return LocalStaging(self._database, self._objects, self._incoming / f"{STAGING_PREFIX}{dot}", dot, self._make_tree)
+        directory = self._incoming / f"{STAGING_PREFIX}{dot}"
+        return LocalStaging(self._database, self._objects, self._store_lock, directory, dot, self._make_tree)
 
 
 def _without_zeros(start: int, data: bytes) -> Iterator[tuple[int, bytes]]:

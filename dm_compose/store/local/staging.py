@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import os
 import re
@@ -20,6 +18,7 @@ from dm_compose.storage.contents import CHUNK_BYTES, copy_file
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import begin_writing_back, file_errors, punch_hole, sync_directory, sync_filesystem
 from dm_compose.store.exchange import ByteRange, NewDot, Whole
+from dm_compose.store.local.locks import StoreLock, try_flock
 
 STAGING_PREFIX = "fetch."
 _OBJECT = re.compile(r"[0-9a-f]{32}/[0-9a-f]{1,16}")
@@ -31,10 +30,17 @@ class LocalStaging:
     """See dm_compose.store.exchange.Staging. A kernel lock keeps other processes out of the place."""
 
     def __init__(
-        self, database: Database, objects: ObjectStore, directory: Path, dot: DotName, make_tree: Callable[[DotName], None]
+        self,
+        database: Database,
+        objects: ObjectStore,
+        store_lock: StoreLock,
+        directory: Path,
+        dot: DotName,
+        make_tree: Callable[[DotName], None],
     ) -> None:
         self._database = database
         self._objects = objects
+        self._store_lock = store_lock
         self._make_tree = make_tree
         self._dot = dot
         self.directory = directory
@@ -42,7 +48,7 @@ class LocalStaging:
         with file_errors("receiving into the store"):
             directory.mkdir(mode=0o700, exist_ok=True)
             self._lock: int | None = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            if not _lock(self._lock):
+            if not try_flock(self._lock):
                 os.close(self._lock)
                 self._lock = None
                 raise InUseError(
@@ -191,23 +197,45 @@ class LocalStaging:
         digests: Mapping[str, str],
         *,
         new: NewDot | None = None,
-    ) -> None:
+    ) -> bool:
         with file_errors("receiving into the store"):
-            pending = {ref: self._path(ref, finished=True) for ref in objects}
+            pending = {ref: path for ref in objects if os.path.exists(path := self._path(ref, finished=True))}
             for number, (ref, data) in enumerate(manifests.items()):
                 path = os.fsencode(self.directory / f"manifest.{number}")
                 with open(path, "wb") as file:
                     file.write(data)
                 pending[ref] = path
             sync_filesystem(self.directory)
-            for batch in sorted({ref.partition("/")[0] for ref in pending}):
-                (self._objects.objects / batch).mkdir(mode=0o700, exist_ok=True)
-            for ref, path in pending.items():
-                if not os.path.exists(self._objects.path(ref)):
-                    os.rename(path, self._objects.path(ref))
-            for batch in sorted({ref.partition("/")[0] for ref in pending}):
-                sync_directory(self._objects.objects / batch)
-            sync_directory(self._objects.objects)
+        with self._store_lock.listing():
+            if not self._complete(commits, objects, pending.keys()):
+                return False
+            with file_errors("receiving into the store"):
+                self._take_in(pending)
+            self._list(commits, digests, new)
+        self.discard()
+        return True
+
+    def _complete(self, commits: Sequence[Commit], objects: Set[str], pending: Set[str]) -> bool:
+        """Whether the store, with the pending objects and manifests, has all that the commits need."""
+        needed = {*objects, *(state.manifest for commit in commits for state in commit.subdots.values())}
+        if not all(os.path.exists(self._objects.path(ref)) for ref in needed - pending):
+            return False
+        known = {commit.id for commit in commits}
+        parents = {c.parent for c in commits if c.parent is not None and not c.shallow} - known
+        return all(self._database.commits_by_prefix(self._dot, parent) for parent in parents)
+
+    def _take_in(self, pending: Mapping[str, bytes]) -> None:
+        batches = sorted({ref.partition("/")[0] for ref in pending})
+        for batch in batches:
+            (self._objects.objects / batch).mkdir(mode=0o700, exist_ok=True)
+        for ref, path in pending.items():
+            if not os.path.exists(self._objects.path(ref)):
+                os.rename(path, self._objects.path(ref))
+        for batch in batches:
+            sync_directory(self._objects.objects / batch)
+        sync_directory(self._objects.objects)
+
+    def _list(self, commits: Sequence[Commit], digests: Mapping[str, str], new: NewDot | None) -> None:
         with self._database.transaction():
             if new is not None:
                 self._make_tree(self._dot)
@@ -221,7 +249,6 @@ class LocalStaging:
                 )
                 for name, value in new.settings.items():
                     self._database.set_setting(name, value)
-        self.discard()
 
     def _add_commit(self, commit: Commit) -> None:
         if not self._database.commits_by_prefix(commit.dot, commit.id):
@@ -239,20 +266,9 @@ def in_use(directory: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:
-        return not _lock(fd)
+        return not try_flock(fd)
     finally:
         os.close(fd)
-
-
-def _lock(fd: int) -> bool:
-    """Take the lock of a staging place. Return False when somebody else has it. Closing the descriptor gives it back."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno != errno.EWOULDBLOCK:
-            raise
-        return False
-    return True
 
 
 def digest_of_file(path: bytes) -> str:

@@ -20,7 +20,7 @@ from dm_compose.storage.system import file_errors
 from dm_compose.store.history import Directories
 from dm_compose.store.local.checking import Checking
 from dm_compose.store.local.history import LocalHistory
-from dm_compose.store.local.locks import Locks
+from dm_compose.store.local.locks import Locks, StoreLock
 from dm_compose.store.local.looking import Looking
 from dm_compose.store.local.restoring import Restoring
 from dm_compose.store.local.sending import LocalExchange
@@ -37,7 +37,10 @@ class LocalStore(LocalHistory, Looking, Restoring):
         with file_errors(f"opening the store at {root}"):
             (root / "locks").mkdir(mode=0o700, exist_ok=True)
         self._locks = Locks(root / "locks")
-        self._exchange = LocalExchange(self._database, self._objects, root, lambda dot: self.create_dot(dot, tree=True))
+        self._store_lock = StoreLock(root / "objects")
+        self._exchange = LocalExchange(
+            self._database, self._objects, self._store_lock, root, lambda dot: self.create_dot(dot, tree=True)
+        )
         self._upkeep = Upkeep(self._database, self._objects, self._indexes, self._trees)
         self._checking = Checking(self._database, self._objects, self._indexes)
 
@@ -64,7 +67,8 @@ class LocalStore(LocalHistory, Looking, Restoring):
         return self._upkeep.garbage(keep_since)
 
     def collect(self, keep_since: datetime) -> Garbage:
-        found = self._upkeep.collect(keep_since)
+        with self._store_lock.collecting():
+            found = self._upkeep.collect(keep_since)
         with file_errors("removing garbage"):
             self._locks.forget_others(self.dots())
         return found

@@ -1,6 +1,8 @@
 """Finding and removing garbage. Callers hold the locks of all dots.
 
-So nothing is in the making, except by operations that the journal names, and on dots that are made meanwhile.
+So nothing is in the making, except by operations that the journal names, and on dots that are made meanwhile. To collect, they
+hold the lock of the whole store as well: then nobody lists received commits, whose objects no journal names. A commit of live
+files needs no such lock, see `_unneeded_objects`; it would have to wait for it with a frozen stack.
 """
 
 from __future__ import annotations

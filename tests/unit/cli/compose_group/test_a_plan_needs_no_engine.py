@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dm_compose.errors import UsageError
 from tests.support.capabilities import needs_compose
 from tests.support.commands import (
     script,
@@ -56,3 +57,27 @@ def test_a_broken_compose_file_exits_with_3_and_names_file_and_line(words: tuple
     ended = script(*words)
     assert (ended.code, ended.out) == (3, "")
     assert re.match(r"error: compose\.yaml: yaml: line \d+: .*\n", ended.err)
+
+
+@needs_compose
+def test_a_plan_refuses_a_single_file_that_is_included_by_name(tmp_path: Path) -> None:
+    """A subdot is a directory. An SQLite database has files beside it, too."""
+    (tmp_path / "app.db").write_bytes(b"SQLite format 3\0")
+    mount = "volumes: ['./app.db:/app/prod.db', './up:/up']"
+    (tmp_path / "a.yaml").write_text(f"services: {{app: {{image: app, {mount}}}}}\nx-dotmesh: {{include: ['app:/app/prod.db']}}")
+    ended = script("-f", str(tmp_path / "a.yaml"), "plan")
+    assert ended.code == UsageError.exit_code
+    assert "app:/app/prod.db, which is a single file" in ended.err
+    assert "Mount a directory that holds the file" in ended.err
+    (tmp_path / "a.yaml").write_text(f"services: {{app: {{image: app, {mount}}}}}\nx-dotmesh: {{include: [app]}}")
+    found = script("-f", str(tmp_path / "a.yaml"), "plan", "--json").json()
+    assert [s["path"] for s in found["subdots"]] == ["/up"]
+    assert [(s["path"], s["reason"].partition(";")[0]) for s in found["skipped"]] == [("/app/prod.db", "single file of the host")]
+
+
+@needs_compose
+def test_a_single_file_in_a_data_path_is_not_taken_for_the_data(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text("user default on")
+    (tmp_path / "a.yaml").write_text("services: {cache: {image: 'redis:7', volumes: ['./users:/data/users']}}")
+    found = script("-f", str(tmp_path / "a.yaml"), "plan", "--json").json()
+    assert [(s["path"], s["kind"], s["engine"]) for s in found["subdots"]] == [("/data", "image", "redis")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,24 @@ def test_a_bug_gives_70_and_keeps_its_traceback_in_a_file(tmp_path: Path, capsys
     assert str(log) in err
     assert "dm-compose plan --json" in log.read_text()
     assert "ZeroDivisionError: by nothing" in log.read_text()
+
+
+def test_the_file_of_a_bug_is_for_its_owner_alone_and_those_of_older_versions_become_so(tmp_path: Path) -> None:
+    base = tmp_path / "state" / "dm-compose"
+    (base / "shop-0123456789ab").mkdir(parents=True, mode=0o755)
+    for older in ("crash-20260101T000000-1.log", "shop-0123456789ab/compose.yaml"):
+        (base / older).write_text("PASSWORD: secret")
+        (base / older).chmod(0o644)
+    base.chmod(0o755)
+    before = os.umask(0)
+    try:
+        assert run(_raise(ZeroDivisionError()), []) == BUG
+    finally:
+        os.umask(before)
+    assert base.stat().st_mode & 0o777 == 0o700
+    files = [path for path in base.rglob("*") if path.is_file()]
+    assert len(files) == 3
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
 
 
 def test_a_bug_is_kept_below_the_home_directory_by_default(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import sqlite3
 from pathlib import Path
 
 from tests.support.commands import (
@@ -98,3 +100,25 @@ def test_a_commit_whose_manifest_is_damaged_is_named_and_everything_else_goes_on
     used("--dot", "a", "undo")
     assert used.read("a", "file") == "uncommitted"
     assert used("list").err == ""
+
+
+def test_a_dot_that_cannot_be_looked_at_hides_no_other_from_list(used: Machine) -> None:
+    """A commit is gone from the database. `list` shows the other dots, and the reason, and says so by no exit code."""
+    used("init", "b")
+    head = used("log", "--json").json()[0]["id"]
+    with contextlib.closing(sqlite3.connect(used.home / "state.db")) as database, database:
+        database.execute("DELETE FROM commits WHERE id = ?", (head,))
+    ended = used("list")
+    assert ended.lines[0].split() == ["DOT", "BRANCH", "SERVER", "CONTAINERS", "SIZE", "COMMITS", "DIRTY"]
+    rows = {line.removeprefix("*").split()[0]: line for line in ended.lines[1:]}
+    assert rows["b"].endswith("-")
+    assert rows["a"].endswith(")")
+    assert head[:12] in rows["a"]
+    assert "warning: dot a" in ended.err
+    numbers = {row[0]: row[4:] for row in used("list", "-H").fields()}
+    assert numbers == {"a": ["?", "?", "?"], "b": ["0", "0", "0"]}
+    found = {row["dot"]: row for row in used("list", "--json").json()}
+    assert (found["a"]["size_bytes"], found["b"]["problem"]) == (None, "")
+    assert head[:12] in found["a"]["problem"]
+    assert used("dot", "show", "b").lines[0] == "Dot admin/b:"
+    assert head[:12] in used("dot", "show", "a", code=None).err

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -174,3 +178,50 @@ def test_a_server_that_flushes_by_itself_is_given_the_time_for_it(
     _quiesce(found, FakeRunning(service))
     assert bool(waited) is waits
     assert all(0.1 < seconds < 1 for seconds in waited)
+
+
+SHELL = """#!/bin/sh
+for pid in $$ $PPID; do cat /proc/$pid/cmdline >> "$SEEN"; done
+cat >> "$STATEMENTS"
+"""
+
+
+def test_a_mongo_that_wants_a_login_gets_its_password_on_no_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's own shell is stood in for by one that notes its command line, its parent's, and its input."""
+    (tmp_path / "mongosh").write_text(SHELL)
+    (tmp_path / "mongosh").chmod(0o755)
+    seen, statements = tmp_path / "seen", tmp_path / "statements"
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("SEEN", str(seen))
+    monkeypatch.setenv("STATEMENTS", str(statements))
+    secret = 'it\'s "$HOME" \\ `id` %s'
+    environment = {"MONGO_INITDB_ROOT_USERNAME": "root", "MONGO_INITDB_ROOT_PASSWORD": secret}
+
+    class Here(FakeRunning):
+        def run(self, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None) -> tuple[int, str]:
+            done = subprocess.run(command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=False)
+            return done.returncode, done.stdout + done.stderr
+
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(4096)
+
+    with serving(refuse) as port:
+        _quiesce(ALL["mongo"], Here(run_by("mongo:7", environment), port))
+    words = seen.read_text().split("\0")
+    assert {"sh", "-c", "--quiet"} <= set(words)
+    assert not [word for word in words if "it's" in word]
+    (statement,) = statements.read_text().splitlines()
+    assert f'd.auth("root", {json.dumps(secret)});' in statement
+    assert "fsync: 1" in statement
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("cassandra", ""), ("mariadb", "--innodb-flush-log-at-trx-commit=0"), ("postgres", "-c synchronous_commit=off")],
+)
+def test_no_other_password_is_on_a_command_line_either(name: str, command: str) -> None:
+    names = ("MARIADB_ROOT_PASSWORD", "MYSQL_ROOT_PASSWORD", "POSTGRES_PASSWORD", "CASSANDRA_PASSWORD")
+    running = FakeRunning(run_by("x:1", dict.fromkeys(names, "hunter2"), command))
+    _quiesce(ALL[name], running)
+    assert running.commands
+    assert "hunter2" not in str(running.commands)

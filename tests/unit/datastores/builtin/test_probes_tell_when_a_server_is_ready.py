@@ -11,12 +11,17 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
+from dm_compose.datastores.base import NotSetUpError
 from tests.support.answering import ALL, Handler, answer, probe_of, serving, talking, web
 
 
-def _postgres_error(code: str) -> bytes:
-    fields = b"SFATAL\0C" + code.encode() + b"\0Mthe database system is starting up\0\0"
+def _postgres_error(code: str, routine: str = "InitializeSessionUserId") -> bytes:
+    fields = b"SFATAL\0C" + code.encode() + b"\0Mthe database system is starting up\0R" + routine.encode() + b"\0\0"
     return b"E" + struct.pack("!i", len(fields) + 4) + fields
+
+
+TURNED_AWAY = _postgres_error("28000", "ClientAuthentication")  # no pg_hba.conf entry
+NO_ACCOUNT = b"\xff\x6a\x04Host '172.17.0.1' is not allowed to connect to this MariaDB server"
 
 
 def _postgres(reply: bytes) -> Handler:
@@ -30,6 +35,10 @@ def _postgres(reply: bytes) -> Handler:
 
 def _packet(payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "little") + b"\0" + payload
+
+
+def _maria(payload: bytes) -> Handler:
+    return talking(lambda request: b"", greeting=_packet(payload))
 
 
 def _mongo(**fields: bool) -> Handler:
@@ -169,8 +178,8 @@ YES: dict[str, list[Handler]] = {
         _postgres(_postgres_error("3D000")),
     ],
     "cockroach": [_postgres(b"R" + struct.pack("!ii", 8, 0)), _postgres(_postgres_error("08P01"))],
-    "mariadb": [talking(lambda request: b"", greeting=_packet(GREETING))],
-    "mysql": [talking(lambda request: b"", greeting=_packet(GREETING))],
+    "mariadb": [_maria(GREETING)],
+    "mysql": [_maria(GREETING)],
     "mongo": [
         _mongo(isWritablePrimary=True, ok=True),
         _mongo(isWritablePrimary=False, ok=True),
@@ -227,10 +236,17 @@ YES: dict[str, list[Handler]] = {
 }
 
 NOT_YET: dict[str, list[Handler]] = {
-    "postgres": [_postgres(_postgres_error("57P03")), _postgres(_postgres_error("57P01")), _postgres(_postgres_error("53300"))],
+    "postgres": [
+        _postgres(_postgres_error("57P03")),
+        _postgres(_postgres_error("57P01")),
+        _postgres(_postgres_error("53300")),
+        _postgres(TURNED_AWAY),
+    ],
     "cockroach": [_postgres(_postgres_error("57P03"))],
-    "mariadb": [talking(lambda request: b"", greeting=_packet(b"\xff\x10\x04Too many connections"))],
-    "mysql": [talking(lambda request: b"", greeting=_packet(b"\xff\x10\x04Too many connections"))],
+    "mariadb": [
+        talking(lambda request: b"", greeting=_packet(text)) for text in (b"\xff\x10\x04Too many connections", NO_ACCOUNT)
+    ],
+    "mysql": [_maria(b"\xff\x10\x04Too many connections"), _maria(NO_ACCOUNT)],
     "mongo": [_mongo(ok=False), _mongo(setName=True, isWritablePrimary=False, secondary=False, ok=True)],
     "redis": [_word(PING, LOADING), _word(PING, b"-MASTERDOWN Link with MASTER is down\r\n")],
     "valkey": [_word(PING, LOADING)],
@@ -339,3 +355,17 @@ def test_a_probe_puts_together_an_answer_that_arrives_in_pieces(name: str, handl
 
     with serving(in_pieces) as port:
         assert probe_of(name)("127.0.0.1", port, 5.0) is True
+
+
+@pytest.mark.parametrize(
+    ("name", "handler"),
+    [
+        ("postgres", _postgres(TURNED_AWAY)),
+        ("mariadb", _maria(NO_ACCOUNT)),
+        ("mysql", _maria(NO_ACCOUNT)),
+    ],
+    ids=["postgres", "mariadb", "mysql"],
+)
+def test_a_server_that_turns_everybody_away_is_said_to_be_not_set_up(name: str, handler: Handler) -> None:
+    with serving(handler) as port, pytest.raises(NotSetUpError):
+        probe_of(name)("127.0.0.1", port, 5.0)

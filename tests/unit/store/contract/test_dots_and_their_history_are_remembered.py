@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dm_compose.core.commit import CommitDraft, Move, Origin
+from dm_compose.core.commit import CommitDraft, Move, Origin, Verification
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, SubdotName, WorktreeName
 from dm_compose.errors import (
     ExistsError,
@@ -195,3 +195,31 @@ def test_a_note_moves_nothing(bench: Bench) -> None:
     newest = bench.store.reflog(DOT, MAIN_WORKTREE)[0]
     assert (newest.action, newest.old, newest.new, newest.saved) == ("aside", first, first, saved)
     assert bench.head == first
+
+
+# Notes beside commits
+
+
+def test_a_verification_is_kept_beside_its_commit(bench: Bench, chain: list[CommitId]) -> None:
+    first = Verification(datetime(2026, 11, 28, tzinfo=UTC), {"db": "does not come up"}, {"db": "it ended"})
+    second = Verification(datetime(2026, 11, 29, tzinfo=UTC), {"db": "answers"})
+    assert (first.sound, second.sound) == (False, True)
+    assert bench.store.verifications(DOT) == {}
+    before = bench.store.commit(DOT, chain[0])
+    bench.store.set_verification(DOT, chain[0], first)
+    bench.store.set_verification(DOT, chain[1], first)
+    bench.store.set_verification(DOT, chain[0], second)
+    assert bench.store.verifications(DOT) == {chain[0]: second, chain[1]: first}
+    assert bench.store.commit(DOT, chain[0]) == before
+    with pytest.raises(NotFoundError):
+        bench.store.set_verification(DOT, CommitId.new(), second)
+    bench.store.delete_dot(DOT)
+    bench.store.create_dot(DOT)
+    assert bench.store.verifications(DOT) == {}
+
+
+def test_a_commit_notes_who_was_not_ready(bench: Bench) -> None:
+    entry = bench.store.prepare_commit(DOT, MAIN_WORKTREE, bench.directories)
+    bench.store.capture(entry)
+    made = bench.store.publish(entry, CommitDraft("half made", "tester", unready={"db": "it does not answer"}))
+    assert bench.store.commit(DOT, made.id).unready == {"db": "it does not answer"}
