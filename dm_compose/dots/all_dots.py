@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from dm_compose.core.commit import SESSION
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import DotName, RefName, WorktreeName
 from dm_compose.core.upkeep import Checkup, Garbage
@@ -18,6 +19,7 @@ from dm_compose.engine import Engine
 from dm_compose.errors import DamagedError, DmError, EngineError, InUseError, NotFoundError, UsageError
 from dm_compose.live.access import open_access
 from dm_compose.live.locks import LOCK_TIMEOUT_S, in_order, locked
+from dm_compose.operations.left import in_use, is_alive, seen_left
 from dm_compose.operations.uncommitted import uncommitted
 from dm_compose.store.api import Store
 from dm_compose.store.history import Directories
@@ -34,6 +36,7 @@ class Summary:
 
     `size_bytes` is the size of its live files, and `dirty_bytes` of these are not as in the head. If the files cannot be reached
     from here, `size_bytes` is the size of the head, and `dirty_bytes` is 0. `commits` counts the commits of the current branch.
+    `unfinished` is what killed commands have left.
 
     `problem` says why the dot cannot be looked at, for example damage. The numbers are then None, and no container is named.
     """
@@ -47,6 +50,7 @@ class Summary:
     commits: int | None
     dirty_bytes: int | None
     problem: str = ""
+    unfinished: tuple[str, ...] = ()
 
 
 class Dots:
@@ -133,6 +137,9 @@ class Dots:
             if not store.has_dot(dot):
                 raise NotFoundError(f"No such filesystem: there is no dot {dot}", hint="`dm list` shows what there is.")
             with locked(store, dot, self.listener):
+                for entry in store.unfinished(dot):
+                    if entry.operation == SESSION and is_alive(store, entry):
+                        raise in_use(store, entry)
                 for worktree in store.worktrees(dot).values():
                     users = self._users(StoredDot(dot, self.engine, self.variables, self.listener, branch=worktree.branch))
                     if users:
@@ -205,6 +212,7 @@ class Dots:
                 size_bytes=size if live.places or not log else log[0].size_bytes,
                 commits=len([commit for commit in log if not commit.hidden]),
                 dirty_bytes=dirty if live.places else 0,
+                unfinished=tuple(left.text for left in seen_left(live.store, *live.where) if not left.in_use),
             )
 
     # Looking after the store

@@ -22,7 +22,7 @@ from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, arrive, drop_branch
 from dm_compose.operations.checks import before_commit, before_reset, before_save
 from dm_compose.operations.commit import CommitReport, await_to_commit, make_commit
-from dm_compose.operations.left import Left, what_is_left
+from dm_compose.operations.left import Left, seen_left
 from dm_compose.operations.recovery import Use
 from dm_compose.operations.restore import RestoreReport, move_to, plan_reset
 from dm_compose.operations.uncommitted import Uncommitted, save_uncommitted, uncommitted
@@ -175,7 +175,7 @@ class Dot(abc.ABC):
                 for s in live.plan.subdots
                 if (changes := found.get(s.name, nothing))
             )
-            return Status(live.dot, live.plan.project, state.branch, head, subdots, tuple(what_is_left(live)))
+            return Status(live.dot, live.plan.project, state.branch, head, subdots, seen_left(live.store, *live.where))
 
     def diff(self, base: str, other: str | None) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes from `base` to `other`, or to the live state. Every byte is compared."""

@@ -17,12 +17,13 @@ from dm_compose.core.volumes import DRIVER
 from dm_compose.discovery.stack_plan import Kind
 from dm_compose.dots.dot import Dot
 from dm_compose.dots.stored_dot import StoredDot
-from dm_compose.errors import InUseError, NotFoundError
-from dm_compose.live.access import Access, open_access
+from dm_compose.errors import DmError, InUseError, NotFoundError
+from dm_compose.live.access import Access, open_access, store_exists
 from dm_compose.live.facts import StackFacts
 from dm_compose.live.locks import locked
 from dm_compose.live.observe import make_member, observe_tree
 from dm_compose.live.worktree import LiveWorktree, Member, find_places, mounted_subdots
+from dm_compose.operations.left import Left, seen_left
 from dm_compose.operations.recovery import Use, look, recover
 from dm_compose.operations.trees import add_tree
 from dm_compose.operations.uncommitted import keep_aside
@@ -139,6 +140,16 @@ class Stack(Dot):
             return {}
         finally:
             access.store.close()
+
+    def left(self) -> tuple[Left, ...]:
+        """Return what is unfinished in the stack's worktree. Without an engine or a store nothing is known, so it is nothing."""
+        try:
+            if not store_exists(self.facts.engine, self.variables):
+                return ()
+            with contextlib.closing(open_access(self.facts.engine, [], self.variables, self.listener).store) as store:
+                return seen_left(store, *self.identity(store))
+        except DmError:
+            return ()
 
     def open(self, *, make_volumes: bool) -> OpenStack:
         """Open the store for several operations. `make_volumes` makes the volumes of subdots that have none."""

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dm_compose.core.commit import COMMIT, SESSION, SWITCH, JournalEntry
-from dm_compose.core.names import session_lock
+from dm_compose.core.names import DotName, WorktreeName, session_lock
 from dm_compose.errors import InUseError
-from dm_compose.live.worktree import LiveWorktree
 from dm_compose.store.api import Store
 
 BEFORE_RECOVERY = "before recovery"  # the reflog's word for what was live when recovery began
@@ -31,9 +30,9 @@ class Left:
     since: datetime | None = None
 
 
-def entries_of(live: LiveWorktree) -> list[JournalEntry]:
-    """Return the journal's entries that are about this worktree. Those of commits and switches are about the whole dot."""
-    return [e for e in live.store.unfinished(live.dot) if e.operation in (COMMIT, SWITCH) or e.worktree == live.worktree]
+def entries_of(store: Store, dot: DotName, worktree: WorktreeName) -> list[JournalEntry]:
+    """Return the journal's entries that are about a worktree. Those of commits and switches are about the whole dot."""
+    return [e for e in store.unfinished(dot) if e.operation in (COMMIT, SWITCH) or e.worktree == worktree]
 
 
 def is_alive(store: Store, session: JournalEntry) -> bool:
@@ -51,21 +50,28 @@ def in_use(store: Store, session: JournalEntry) -> InUseError:
     return InUseError(_using(store, session), hint=hint)
 
 
-def what_is_left(live: LiveWorktree) -> list[Left]:
-    """Return what is unfinished in a worktree. A command that is at work now is not told from a dead one: hold the dot's lock."""
+def seen_left(store: Store, dot: DotName, worktree: WorktreeName) -> tuple[Left, ...]:
+    """Return what is unfinished in a worktree, for a caller that holds no lock. A command that is at work now is left out."""
+    found = what_is_left(store, dot, worktree) if store.has_dot(dot) else []
+    dead = bool(found) and store.holder(dot) is None
+    return tuple(left for left in found if left.in_use or dead)
+
+
+def what_is_left(store: Store, dot: DotName, worktree: WorktreeName) -> list[Left]:
+    """Return what is unfinished in a worktree. The caller holds the dot's lock, so that no other command is at work."""
     found = []
-    for entry in entries_of(live):
-        if entry.operation == SESSION and is_alive(live.store, entry):
-            text = _using(live.store, entry)
+    for entry in entries_of(store, dot, worktree):
+        if entry.operation == SESSION and is_alive(store, entry):
+            text = _using(store, entry)
             found.append(Left(SESSION, True, text, text, entry.owner, entry.began))
         elif entry.operation == SESSION:
             assert entry.target is not None
-            short = f"a test run that had dot {live.dot} was killed"
+            short = f"a test run that had dot {dot} was killed"
             does = f"keeps what is live now and puts back the state of before the tests ({entry.target.short})"
             found.append(Left(SESSION, False, short, _told(short, does), entry.owner, entry.began))
         else:
             action = entry.move.action if entry.move is not None else entry.operation
-            short = f"an earlier {action} of dot {live.dot} was interrupted"
+            short = f"an earlier {action} of dot {dot} was interrupted"
             does = "puts its containers back"
             if entry.operation == SWITCH:
                 does = f"finishes it: the volumes follow worktree {entry.worktree}"

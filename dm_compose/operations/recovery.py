@@ -56,17 +56,17 @@ def look(live: LiveWorktree, observe: Callable[[], LiveWorktree]) -> LiveWorktre
 
     For callers that only read and hold no lock. No file changes and no container goes down. Return the stack as it is then.
     """
-    if not entries_of(live):
+    if not entries_of(live.store, *live.where):
         return live
     try:
         token = live.store.lock(live.dot, who_am_i(), 0)
     except InUseError:
         return live  # its owner lives and is at work
     try:
-        commits = [e for e in entries_of(live) if e.operation == COMMIT]
+        commits = [e for e in entries_of(live.store, *live.where) if e.operation == COMMIT]
         for entry in commits:
             _give_up_commit(live, entry)
-        for left in what_is_left(live):
+        for left in what_is_left(live.store, *live.where):
             if not left.in_use:
                 live.listener(Event("warning", left.text))
         return observe() if commits else live
@@ -84,7 +84,7 @@ def recover(
     of the returned stack, for the restore to supersede. InUseError if a test run that lives has the worktree and the caller is
     about to move or commit it. Idempotent. If it is killed, the next command goes on with it.
     """
-    entries = entries_of(live)
+    entries = entries_of(live.store, *live.where)
     session = next((e for e in entries if e.operation == SESSION and use != Use.NEW_SESSION and is_alive(live.store, e)), None)
     if session is not None and use in (Use.WRITE, Use.RESTORE):
         raise in_use(live.store, session)
@@ -109,7 +109,7 @@ def _finish_restores(
     live: LiveWorktree, entries: Sequence[JournalEntry], observe: Callable[[], LiveWorktree], variables: Variables, use: Use
 ) -> LiveWorktree:
     """Keep what is live, and carry out the restores and the give-back of a session that dead commands have left."""
-    short = what_is_left(live)[0].short
+    short = what_is_left(live.store, *live.where)[0].short
     for entry in entries:
         _require_engine(live, entry)
         _tell(live, entry)
@@ -135,7 +135,7 @@ def _finish_restores(
         if use == Use.RESTORE:
             live.listener(Event("warning", f"{error.message}; going on without it"))
             live = observe()
-            return replace(live, left=tuple(e for e in entries_of(live) if e.operation in (RESTORE, SESSION)))
+            return replace(live, left=tuple(e for e in entries_of(live.store, *live.where) if e.operation in (RESTORE, SESSION)))
         error.hint = f"{error.hint} {WAY_OUT}" if error.hint else WAY_OUT
         error.message = f"{short}, and it cannot be finished: {error.message}"
         raise

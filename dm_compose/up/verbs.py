@@ -36,7 +36,8 @@ def create(stack: Stack, words: Sequence[str], tell: Tell) -> int:
     """
     verb = read_words(words)
     dry_run = verb.asks("dry-run")
-    if not dry_run and store_exists(stack.facts.engine, stack.variables):
+    has_state = bool(stack.facts.project.services) and not dry_run
+    if has_state and store_exists(stack.facts.engine, stack.variables):
         with _store(stack) as store:
             dot, worktree = stack.identity(store)
             known = store.has_dot(dot)
@@ -101,7 +102,7 @@ def down(stack: Stack, words: Sequence[str], tell: Tell) -> int:
 
 def _before_down(stack: Stack) -> bool:
     """Return whether the stack has a commit. InUseError if a test run has it."""
-    if not store_exists(stack.facts.engine, stack.variables):
+    if not stack.facts.project.services or not store_exists(stack.facts.engine, stack.variables):
         return False
     with _store(stack) as store:
         dot, worktree = stack.identity(store)

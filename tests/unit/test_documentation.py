@@ -233,3 +233,12 @@ def test_the_example_of_a_plugin_is_one_that_works(tmp_path: Path, monkeypatch: 
     assert type(raised.value) is DmError
     sys.modules.pop("acme_dm")
     plugins.cache_clear()
+
+
+def test_the_page_on_reliability_names_tests_and_programs_that_there_are() -> None:
+    page = (DOCS / "reliability.md").read_text()
+    tests = set(re.findall(r"tests/[\w/]+\.py", page))
+    programs = set(re.findall(r"-m (benchmarks\.\w+)", page))
+    assert len(tests) > 10
+    assert [name for name in sorted(tests) if not (DOCS.parent / name).is_file()] == []
+    assert [name for name in sorted(programs) if not (DOCS.parent / f"{name.replace('.', '/')}.py").is_file()] == []

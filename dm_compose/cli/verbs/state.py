@@ -79,8 +79,11 @@ def plan(*, as_json: bool) -> None:
         click.echo(
             f"note: the engine has no image of {', '.join(unseen)}; volumes that only an image declares are not known", err=True
         )
+    left = [text.text for text in stack.left() if not text.in_use]
+    for text in left:
+        click.echo(f"{click.style('warning: ', fg='yellow')}{printable(text)}", err=True)
     if as_json:
-        print_json(found.as_plain())
+        print_json({**found.as_plain(), **({"unfinished": left} if left else {})})
         return
     click.echo(f"dot {found.dot} (project {found.project})\n")
     rows = [

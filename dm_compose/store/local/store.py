@@ -41,7 +41,7 @@ class LocalStore(LocalHistory, Looking, Restoring):
         self._exchange = LocalExchange(
             self._database, self._objects, self._store_lock, root, lambda dot: self.create_dot(dot, tree=True)
         )
-        self._upkeep = Upkeep(self._database, self._objects, self._indexes, self._trees)
+        self._upkeep = Upkeep(self._database, self._objects, self._indexes, self._trees, listener)
         self._checking = Checking(self._database, self._objects, self._indexes)
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dm_compose.core.commit import SESSION, JournalEntry
+from dm_compose.core.events import Event, Listener
 from dm_compose.core.names import CommitId, DotName, WorktreeName
 from dm_compose.core.privileges import mark_of
 from dm_compose.core.upkeep import Garbage
@@ -29,17 +30,22 @@ from dm_compose.store.local.trees import Trees
 class Upkeep:
     """`gc` over the parts of one store."""
 
-    def __init__(self, database: Database, objects: ObjectStore, indexes: Indexes, trees: Trees) -> None:
+    def __init__(self, database: Database, objects: ObjectStore, indexes: Indexes, trees: Trees, listener: Listener) -> None:
+        self._listener = listener
         self._database = database
         self._objects = objects
         self._indexes = indexes
         self._trees = trees
 
     def garbage(self, keep_since: datetime) -> Garbage:
-        """Return the garbage that `collect` would free: see Store.garbage."""
+        """Return the garbage that `collect` would free: see Store.garbage. Warn if damage keeps all objects."""
         with file_errors("looking for garbage"):
             found = [(dot, commit_id) for dot in self._database.dots() for commit_id in self._unreachable(dot, keep_since)]
-            freed = self._unneeded_objects(frozenset(found))
+            try:
+                freed = self._unneeded_objects(frozenset(found))
+            except DamagedError as error:
+                self._listener(Event("warning", f"no object can be freed, because {error.message}; see `dm fsck`"))
+                freed = {}
             leftovers = len(self._unregistered_trees()) + len(self._leftovers())
         return Garbage(tuple(commit_id for _, commit_id in found), len(freed), leftovers, sum(freed.values()))
 
@@ -52,7 +58,9 @@ class Upkeep:
                 self._database.expire_reflog(dot, keep_since)
                 self._database.remove_commits(dot, unreachable)
         with file_errors("removing garbage"):
-            freed = self._unneeded_objects(frozenset())
+            freed = {}
+            with contextlib.suppress(DamagedError):  # `garbage` has warned of it
+                freed = self._unneeded_objects(frozenset())
             if freed:
                 self._indexes.forget_objects(freed)
             self._database.remove_digests(freed)
@@ -90,6 +98,8 @@ class Upkeep:
     def _unneeded_objects(self, without: Collection[tuple[DotName, CommitId]]) -> dict[str, int]:
         """Return the objects and manifests that no commit needs, with their allocated bytes. Commits in `without` do not count.
 
+        DamagedError if a manifest cannot be read: the objects that it needs are not known, so none may go.
+
         A dot that is made meanwhile is not locked. Its first commit moves from the journal to the commits in one transaction, so
         it is found if batches, journal and commits are read in this order.
         """
@@ -97,11 +107,8 @@ class Upkeep:
         commits = [commit for commit in self._database.commits() if (commit.dot, commit.id) not in without]
         manifests = {state.manifest for commit in commits for state in commit.subdots.values()}
         needed = set(manifests)
-        try:
-            for ref in manifests:
-                needed |= self._objects.read_manifest(ref).objects()
-        except DamagedError:  # the objects that it needs are not known, so none may go
-            return {}
+        for ref in manifests:
+            needed |= self._objects.read_manifest(ref).objects()
         found = {}
         for batch in batches:
             if batch not in making:

@@ -153,20 +153,6 @@ def test_compose_exit_codes_and_output_come_through(new_project: NewProject) -> 
     assert project.dm("up", "--no-such-option", check=False).returncode != 0
 
 
-def test_down_with_volumes_says_and_keeps_what_is_not_committed(cache_only: TestProject) -> None:
-    cache_only.redis().set("note", "precious")
-    cache_only.redis().save()
-    done = cache_only.dm("down", "-v")
-    assert "cache" in done.stderr
-    assert "removes uncommitted changes: cache" in done.stderr
-    assert volumes_of(cache_only) == set()
-    kept = done.stderr.split("reset --hard ")[1].split("`")[0]
-    cache_only.dm("reset", "--hard", kept)
-    cache_only.dm("up", "-d")
-    cache_only.wait_ready()
-    assert cache_only.redis().get("note") == "precious"
-
-
 def test_a_bind_mounted_data_directory_is_committed_and_reset(new_project: NewProject, tmp_path: Any) -> None:
     data = tmp_path / "redis-data"
     data.mkdir()

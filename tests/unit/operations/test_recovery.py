@@ -108,6 +108,7 @@ def test_reading_verbs_do_nothing_and_say_what_the_next_writing_one_will_do(
         assert seeded("debug", "Unfinished").json() == before
     (left,) = seeded("status", "--json").json()["unfinished"]
     assert left["text"] in told
+    assert [dot["unfinished"] for dot in seeded("list", "--json").json()] == [[left["text"]]]
     seeded("tag", "t")
     assert seeded("status", "--json").json()["unfinished"] == []
     assert seeded("status").err == ""
@@ -170,6 +171,11 @@ def test_verbs_that_move_or_commit_refuse_while_a_test_run_has_the_worktree(borr
     assert "in use by a test run since" in ended.err
     assert "pytest (process 1)" in ended.err
     assert borrowed.read("a", "file") == "a test wrote this"
+    assert borrowed.messages() == ["one"]
+
+
+def test_a_dot_that_a_test_run_has_is_not_deleted(borrowed: Machine) -> None:
+    assert "in use by a test run since" in borrowed("dot", "delete", "-f", "a", code=IN_USE).err
     assert borrowed.messages() == ["one"]
 
 

@@ -93,6 +93,9 @@ def test_a_commit_whose_manifest_is_damaged_is_named_and_everything_else_goes_on
     for verb in ("status", "diff", "reset --hard HEAD"):
         assert head in used("--dot", "a", *verb.split(), code=DAMAGED).err
     assert f"damaged: {head}/__default__.manifest" in used("fsck", code=DAMAGED).out
+    ended = used("gc", "--yes")
+    assert "0 objects" in ended.out
+    assert f"warning: no object can be freed, because manifest {head}/__default__.manifest" in ended.err
     assert used("debug", "Unfinished").json() == {"a": [], "b": []}
     assert used.read("a", "file") == "uncommitted"
     used("--dot", "a", "commit", "-m", "three")

@@ -123,3 +123,13 @@ def test_closing_a_store_gives_its_locks_back(stores: Stores, fast_path: Path) -
     one.lock("shop", "one", 0)
     one.close()
     two.lock("shop", "two", 0)
+
+
+def test_the_holder_of_a_lock_is_known_without_waiting_for_it(stores: Stores, fast_path: Path) -> None:
+    store, other = stores.open(fast_path / "store"), stores.open(fast_path / "store")
+    assert other.holder("shop") is None
+    token = store.lock("shop", "somebody", 0)
+    assert (store.holder("shop"), other.holder("shop")) == ("somebody", "somebody")
+    store.unlock(token)
+    assert (store.holder("shop"), other.holder("shop")) == (None, None)
+    store.unlock(store.lock("shop", "again", 0))

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from dm_compose.core.commit import RESTORE, SESSION, Move
-from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, RefName, SubdotName
+from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, RefName, SubdotName
 from dm_compose.core.tree import Restored
 from dm_compose.errors import (
     NotFoundError,
+    StoreError,
 )
 from tests.support.stores import DATA, DOT, Bench, Stores, entry_of
 from tests.support.subdots import LOGS, NONE, change_everything, check, directories, nothing_left, path_of, trees
@@ -194,3 +195,41 @@ def test_a_session_can_be_restored_as_recovery_does(bench: Bench) -> None:
     bench.store.end_restore(session)
     check(bench, wanted)
     assert bench.store.unfinished(DOT) == []
+
+
+def test_a_restore_supersedes_unfinished_ones_in_the_transaction_that_begins_it(bench: Bench) -> None:
+    commit = bench.commit()
+    visit = bench.store.begin_restore(DOT, MAIN_WORKTREE, commit, ["one"], None, None)
+    session = bench.store.begin_session(DOT, MAIN_WORKTREE, commit, "pytest (process 1)")
+    assert [(e.owner, e.began is not None) for e in bench.store.unfinished(DOT)] == [(None, False), ("pytest (process 1)", True)]
+    entry = bench.store.begin_restore(DOT, MAIN_WORKTREE, commit, ["two"], None, None, [visit, session])
+    (journal,) = bench.store.unfinished(DOT)
+    assert (journal.id, journal.operation, journal.stopped) == (entry, RESTORE, ("two", "one"))
+    with pytest.raises(StoreError):  # nothing is begun where one of them has gone
+        bench.store.begin_restore(DOT, MAIN_WORKTREE, commit, [], None, None, [visit])
+    assert [e.id for e in bench.store.unfinished(DOT)] == [entry]
+    bench.store.close_entry(entry)
+
+
+def test_only_a_path_that_no_kept_commit_has_is_news(bench: Bench) -> None:
+    one = bench.commit()
+    change_everything(bench)
+    two = bench.aside()
+    path = path_of(bench) / "one"
+
+    def news(*kept: CommitId) -> list[SubdotName]:
+        entry, _ = bench.capture()
+        found = bench.store.captured_news(entry, kept, {})
+        bench.store.abandon(entry)
+        return found
+
+    assert news(two) == []
+    assert news(one) == sorted(bench.directories)
+    text = path.read_bytes()
+    bench.store.restore_subdot(entry := bench.begin(one), LOGS, bench.directories)
+    bench.store.close_entry(entry)
+    assert news(one, two) == []  # a mixture of the two
+    path.write_bytes(text + b"x")
+    assert news(one, two) == [DATA]
+    path.write_bytes(text)
+    assert news(one, two) == []
