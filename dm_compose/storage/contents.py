@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import heapq
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dm_compose.storage.system import punch_hole, reflink
 
 CHUNK_BYTES = 256 << 10  # at 1 MiB each read gets fresh memory of the kernel: comparing then takes four times as long
 BLOCK_BYTES = 4096  # database pages are multiples of it; the unit of comparing and patching
+_ZEROS = bytes(CHUNK_BYTES)
 
 
 def copy_file(source: bytes, destination: bytes) -> bool:
@@ -118,6 +120,26 @@ def extents(fd: int, start: int, size: int) -> Iterator[tuple[bool, int, int]]:
         position = hole
 
 
+def digest_of_file(path: bytes, progress: Callable[[int], None] = lambda _: None) -> str:
+    """Return the sha256 (hex) of a file, holes included. Holes are not read, but their zeros have to be hashed.
+
+    `progress` is called with numbers of bytes that are done.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        fd = file.fileno()
+        for is_data, start, end in extents(fd, 0, os.fstat(fd).st_size):
+            while start < end:
+                length = min(CHUNK_BYTES, end - start)
+                data = os.pread(fd, length, start) if is_data else _ZEROS[:length]
+                if not data:  # it has become shorter meanwhile, so the digest will be another one
+                    return digest.hexdigest()
+                digest.update(data)
+                progress(len(data))
+                start += len(data)
+    return digest.hexdigest()
+
+
 def patch(fd: int, object_fd: int) -> int:
     """Make an open file equal to an object by writing only the blocks that differ. Return the number of bytes that differed.
 
@@ -152,9 +174,8 @@ def _patch_hole(fd: int, start: int, end: int) -> int:
         if is_data:
             changed += last - first
             if not punch_hole(fd, first, last - first):
-                zeros = bytes(CHUNK_BYTES)
                 for offset in range(first, last, CHUNK_BYTES):
-                    _write(fd, zeros[: last - offset], offset)
+                    _write(fd, _ZEROS[: last - offset], offset)
     return changed
 
 

@@ -16,7 +16,7 @@ from dm_compose.core.upkeep import Checkup, Damage
 from dm_compose.errors import DamagedError, DmError
 from dm_compose.state import Database
 from dm_compose.storage.beneath import Beneath
-from dm_compose.storage.contents import copy_to_path
+from dm_compose.storage.contents import copy_to_path, digest_of_file
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.scan import FoundPath, scan_synced
 from dm_compose.storage.system import sync_file
@@ -25,7 +25,6 @@ from dm_compose.store.local.indexes import Indexes, IndexKey
 from dm_compose.store.local.parts import Area, areas
 
 HASH_THREADS = 4
-CHUNK_BYTES = 256 << 10
 LiveDirectories = Mapping[DotName, Mapping[WorktreeName, Directories]]
 
 
@@ -126,7 +125,7 @@ class Checking:
         try:
             copy.unlink(missing_ok=True)
             copy_to_path(source_fd, os.fsencode(copy))
-            size, digest = inspection.sizes[ref], _digest(os.fsencode(copy), lambda _: None)
+            size, digest = inspection.sizes[ref], digest_of_file(os.fsencode(copy))
             if size not in (None, copy.stat().st_size) or inspection.digests.get(ref, digest) != digest or not still():
                 return False
             sync_file(os.fsencode(copy))
@@ -172,7 +171,7 @@ class _Inspection:
         try:
             if size is not None:
                 self._objects.check_object(ref, size)
-                return _digest(path, self._progress), ""
+                return digest_of_file(path, self._progress), ""
             with open(path, "rb") as file:
                 data = file.read()
             Manifest.decode(data, name=ref)
@@ -188,12 +187,3 @@ class _Inspection:
 def _is_still(fd: int, found: FoundPath) -> bool:
     info = os.fstat(fd)
     return (info.st_ino, info.st_ctime_ns) == (found.inode, found.ctime_ns)
-
-
-def _digest(path: bytes, progress: Callable[[int], None]) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while data := file.read(CHUNK_BYTES):
-            digest.update(data)
-            progress(len(data))
-    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -69,3 +70,13 @@ def test_commits_and_restores_of_a_file_of_terabytes_read_its_data_only(anywhere
     (tree / "map").unlink()
     bench.restore(second)
     assert is_as_made(tree / "map")
+
+
+def test_the_digest_of_a_sparse_file_is_that_of_its_contents_and_its_holes_are_not_read(anywhere: Place, read: list[int]) -> None:
+    path = anywhere.trees / "sparse"
+    with open(path, "wb") as file:
+        file.truncate(64 * MIB)
+        file.seek(20 * MIB + 17)
+        file.write(b"data" * 1000)
+    assert contents.digest_of_file(bytes(path)) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert read[0] < MIB
