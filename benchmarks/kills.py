@@ -60,6 +60,7 @@ def test_writes(dm_stack, n):
 """
 END_S = 170.0
 ANSWER_S = 120.0
+NAMED = 12  # so many of the newest commits that the reflog names are looked into
 PAUSE_S = 0.01
 SIGNALS = {signal.SIGKILL: 6, signal.SIGTERM: 2, signal.SIGINT: 2}
 FAILED = (OSError, psycopg.Error, redis.RedisError, AssertionError, ValueError, KeyError, StopIteration, AttributeError)
@@ -75,6 +76,7 @@ class Client:
     def __init__(self, project: TestProject, service: str) -> None:
         self.project, self.service = project, service
         self.acknowledged: list[int] = []
+        self.at: dict[int, float] = {}  # when each was acknowledged
         self._number = 0
         self._going, self._idle, self._end = threading.Event(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -111,6 +113,7 @@ class Client:
                     while self._going.is_set() and not self._end.is_set():
                         self._number += 1
                         self._write(connection, self._number)
+                        self.at[self._number] = time.monotonic()
                         self.acknowledged.append(self._number)
                         time.sleep(PAUSE_S)
             except FAILED:
@@ -181,6 +184,7 @@ class Victim:
         self.tally = Tally()
         self.guesses_s: dict[str, float] = {}
         self.last = "nothing"
+        self.happened: list[tuple[float, str]] = []  # in this round
         (directory / "test_kills.py").write_text(TESTS)
         (directory / "pytest.ini").write_text(f"[pytest]\ndm_file = {project.file}\n")
 
@@ -222,7 +226,11 @@ class Victim:
         }
         return verbs
 
+    def _note(self, what: str) -> None:
+        self.happened.append((time.monotonic(), what))
+
     def round(self) -> None:
+        self.happened.clear()
         commands = self.commands()
         (verb,) = self.chance.choices(list(commands), [3, 3, 2, 2, 1, 2, 1, 1])
         self.tally.rounds[verb] += 1
@@ -247,6 +255,7 @@ class Victim:
         self._check()
 
     def _run_and_kill(self, verb: str, command: Sequence[str], after_s: float) -> bool:
+        self._note(f"begins {verb}")
         with open(self.directory / "output", "wb") as output:
             process = subprocess.Popen(
                 command,
@@ -267,6 +276,7 @@ class Victim:
         whole = self.chance.random() < 0.6
         with contextlib.suppress(ProcessLookupError):
             (os.killpg if whole else os.kill)(process.pid, number)
+        self._note(f"sent {number.name}")
         who = "its group" if whole else "its process"
         self.last = f"{verb}, killed by {number.name} ({who}) after {after_s:.2f} s"
         self.tally.killed[verb] += 1
@@ -275,6 +285,7 @@ class Victim:
             process.wait(END_S)
         except subprocess.TimeoutExpired:
             raise LostError(f"{self.last}: it has not ended {END_S:.0f} s later") from None
+        self._note(f"{verb} has ended")
         return True
 
     # Afterwards
@@ -288,7 +299,9 @@ class Victim:
         self._dm(*self.chance.choice([("commit", "-m", "afterwards"), ("reset", "--hard", "HEAD"), ("commit", "-m", "again")]))
 
     def _dm(self, *words: str) -> str:
+        self._note(f"begins {' '.join(words)}")
         done = self.project.dm(*words, check=False)
+        self._note(f"ended {' '.join(words)}")
         if done.returncode:
             raise LostError(f"after {self.last}: `{' '.join(words)}` -> {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
@@ -299,20 +312,19 @@ class Victim:
         self._pause()
         missing = [set(c.acknowledged[safe:]) for c, safe in zip(self.clients, self.safe, strict=True)]
         self.tally.acknowledged += sum(map(len, missing))
-        tried: set[str] = set()
         self._look(missing)
-        while any(missing):
-            named = [e[key] for e in self.project.json("reflog") for key in ("saved", "new", "old") if e.get(key)]
-            candidates = [commit for commit in dict.fromkeys(named) if commit not in tried][:40]
-            if not candidates:
-                raise LostError(f"after {self.last}: {self._words(missing)} are neither live nor in a commit that reflog names")
-            for commit in candidates:
-                tried.add(commit)
-                self._dm("reset", "--hard", commit)
-                self.tally.looked += 1
-                self._look(missing)
-                if not any(missing):
-                    break
+        reflog = self.project.json("reflog") if any(missing) else []
+        named = dict.fromkeys(e[key] for e in reflog for key in ("saved", "new", "old") if e.get(key))
+        for commit in list(named)[:NAMED]:  # the newest first; what was acknowledged before the last look needs none of them
+            if not any(missing):
+                break
+            self._dm("reset", "--hard", commit)
+            self.tally.looked += 1
+            self._look(missing)
+        if any(missing):
+            raise LostError(
+                f"after {self.last}: {self._words(missing)} are neither live nor in what reflog names{self._story(missing)}"
+            )
         self.safe = [len(client.acknowledged) for client in self.clients]
         self._go()
 
@@ -320,6 +332,15 @@ class Victim:
         for client, numbers in zip(self.clients, missing, strict=True):
             if numbers:
                 numbers -= client.seen()
+
+    def _story(self, missing: Sequence[set[int]]) -> str:
+        """Return what happened in this round, with the lost writes and the commands' own output, in the order of time."""
+        story = list(self.happened)
+        for client, numbers in zip(self.clients, missing, strict=True):
+            story += [(client.at[n], f"write {n} of {client.service} was acknowledged") for n in sorted(numbers)[:20]]
+        began = min(at for at, _ in story)
+        lines = [f"{at - began:8.3f} s  {what}" for at, what in sorted(story)]
+        return "\n".join(["", *lines, (self.directory / "output").read_text(errors="replace")])
 
     def _words(self, missing: Sequence[set[int]]) -> str:
         found = zip(self.clients, missing, strict=True)

@@ -186,12 +186,11 @@ class Dot(abc.ABC):
                 return live.store.diff_commits(live.dot, first, self._target(live, other).id, patterns)
             return live.diff(first, patterns, None)
 
-    def log(self, ref: str = "HEAD") -> list[Commit]:
-        """Return a commit and its ancestors, newest first. A dot without commits has none."""
-        return [commit for commit, _ in self.history(ref)]
+    def log(self, ref: str = "HEAD") -> list[tuple[Commit, Verification | None]]:
+        """Return a commit and its ancestors, newest first, each with the outcome of its latest verification.
 
-    def history(self, ref: str = "HEAD") -> list[tuple[Commit, Verification | None]]:
-        """Return a commit and its ancestors, newest first, each with the outcome of its latest verification."""
+        A dot without commits has none.
+        """
         with self.live(lock=False) as live:
             state = live.state()
             if ref in ("HEAD", state.branch) and state.head is None:

@@ -13,7 +13,7 @@ from dm_compose.core.plan import Plan
 from dm_compose.errors import ExistsError, InUseError, NotFoundError, UsageError
 from dm_compose.live.executor import Done
 from dm_compose.live.worktree import LiveWorktree
-from dm_compose.operations.checks import before_checkout, before_removing_branch
+from dm_compose.operations.checks import before_checkout, before_removing_branch, tell_doubts
 from dm_compose.operations.restore import move_to
 from dm_compose.operations.trees import follow_tree, remove_tree
 
@@ -67,6 +67,7 @@ def arrive(
     head = store.resolve(dot, live.worktree, ref) if create else branches[branch]
     commit = store.commit(dot, head)
     if live.tree:
+        tell_doubts(live, commit)
         plan, done = follow_tree(live, branch, head, action, timeout_s)
         return Arrival(branch, state.branch, commit, plan, done, None, create is not None, time.monotonic() - began)
     for other in store.worktrees(dot).values():

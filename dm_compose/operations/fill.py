@@ -16,6 +16,7 @@ from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
 from dm_compose.engine import Engine
 from dm_compose.live.access import open_access
 from dm_compose.live.worktree import LiveWorktree
+from dm_compose.operations.checks import tell_doubts
 from dm_compose.operations.restore import RestoreReport, plan_to, put_in_place
 from dm_compose.store.api import Store
 
@@ -27,6 +28,7 @@ def fill_live(
 ) -> RestoreReport:
     """Put a commit's files into a stack's own volumes and stand on it. The caller holds the dot's lock."""
     began = time.monotonic()
+    tell_doubts(live, target)
     live.record_places()
     plan = plan_to(live, target, live.differing(target.id))
     done = put_in_place(live, target.id, plan, Move(action, branch, target.id), previous=None, timeout_s=timeout_s)

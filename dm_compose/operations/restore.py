@@ -5,9 +5,10 @@ Only containers that may have changed go down. They are back and answer at the e
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dm_compose.core.commit import SESSION, Commit, JournalEntry, Move, ReflogEntry
 from dm_compose.core.events import Event
@@ -15,14 +16,16 @@ from dm_compose.core.names import CommitId, EntryId, RefName, SubdotName
 from dm_compose.core.plan import Action, Plan
 from dm_compose.core.tree import Restored
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S
-from dm_compose.errors import DmError
+from dm_compose.errors import DmError, NotFoundError
 from dm_compose.live.executor import Done, Work, carry_out
 from dm_compose.live.freeze import Freeze
-from dm_compose.live.worktree import LiveWorktree
+from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations.checks import tell_doubts
 from dm_compose.operations.left import BEFORE_RECOVERY
 from dm_compose.operations.plans import also_bring_up, plan_restore
 from dm_compose.operations.uncommitted import capture, mark_quiet
+
+BEFORE_PUTTING_BACK = "before putting back"  # the reflog's word for what was live when a restore had failed
 
 
 @dataclass(frozen=True)
@@ -170,19 +173,65 @@ def finish_restore(live: LiveWorktree, entries: Sequence[JournalEntry], *, timeo
 def _put_back(
     live: LiveWorktree, failed: EntryId, previous: CommitId, plan: Plan, timeout_s: float, freeze: Freeze, error: BaseException
 ) -> None:
-    """Put the state before a restore back, after an error. If that fails as well, one error says both causes."""
+    """Put the state before a restore back, after an error. If that fails as well, one error says both causes.
+
+    Datastores that answer already may have acknowledged writes since. Those are kept as a hidden commit, which the reflog names.
+    """
     live.listener(Event("warning", f"the restore failed; putting the state of before back ({error.__class__.__name__})"))
-    back = live.store.begin_restore(live.dot, live.worktree, previous, plan.targets(Action.KILL), None, None, [failed])
-    try:
-        _carry_out(live, back, plan, timeout_s, freeze)
-    except DmError as second:
-        if not isinstance(error, DmError):
-            second.message = f"{second.message}\n(while the state before an interrupted restore was put back: {error!r})"
-            raise second from error
-        error.message = f"{error.message}\nThe state before could not be put back either: {second.message}"
-        error.hint = f"It is kept as {previous.short}. `reset --hard REF` puts another commit in place, and `undo` then this one."
-        raise error from second
+    killed = plan.targets(Action.KILL)
+    now = _as_it_is(live)
+    with Freeze(now, lenient=True) as still:
+        try:
+            kept = _keep_written(now, failed, previous, plan, still)
+            back = live.store.begin_restore(live.dot, live.worktree, previous, killed, None, kept, [failed])
+            still.thaw(leave=killed)
+            _carry_out(now, back, plan, timeout_s, still)
+        except DmError as second:
+            if not isinstance(error, DmError):
+                second.message = f"{second.message}\n(while the state before an interrupted restore was put back: {error!r})"
+                raise second from error
+            error.message = f"{error.message}\nThe state before could not be put back either: {second.message}"
+            error.hint = (
+                f"It is kept as {previous.short}. `reset --hard REF` puts another commit in place, and `undo` then this one."
+            )
+            raise error from second
+        finally:
+            for container_id in killed:
+                freeze.forget(container_id)
     live.store.end_restore(back)
+
+
+def _as_it_is(live: LiveWorktree) -> LiveWorktree:
+    """Return the stack with its containers as they are now. One that is gone stays as it was."""
+
+    def now(member: Member) -> Member:
+        assert live.engine is not None  # without an engine there are no members
+        with contextlib.suppress(NotFoundError):
+            return replace(member, container=live.engine.container(member.container.id))
+        return member
+
+    return replace(live, members=tuple(now(member) for member in live.members))
+
+
+def _keep_written(live: LiveWorktree, failed: EntryId, previous: CommitId, plan: Plan, freeze: Freeze) -> EntryId | None:
+    """Freeze the stack and keep what was written since a restore started containers. Return the capture's journal entry.
+
+    If none of them runs, nobody can have written, and nothing is done. If it cannot be kept, warn and go on.
+    """
+    started = set(plan.targets(Action.START))
+    if not any(m.container.running and m.container.id in started for m in live.members):
+        return None
+    targets = [e.target for e in live.store.unfinished(live.dot) if e.id == failed and e.target is not None]
+    try:
+        captured, saved = capture(live, BEFORE_PUTTING_BACK, freeze, known=[previous, *targets])
+    except DmError as problem:
+        live.listener(Event("warning", f"writes since the datastores have started cannot be kept: {problem.message}"))
+        return None
+    if saved is not None:
+        live.store.note(*live.where, BEFORE_PUTTING_BACK, saved)
+        how = f"`reset --hard {saved.short}` brings that back"
+        live.listener(Event("warning", f"what was written since the datastores have started is kept; {how}"))
+    return captured
 
 
 def _carry_out(live: LiveWorktree, entry: EntryId, plan: Plan, timeout_s: float, freeze: Freeze) -> list[Done]:

@@ -119,7 +119,7 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, unready: bool
 @json_option
 def log(*, ref: str | None, as_json: bool) -> None:
     """List the commits that lead to REF (the head), the oldest first, as the ancestor did."""
-    commits = store_target().dot(quiet=True, for_ref=True).history(store_target().default_ref() if ref is None else ref)
+    commits = store_target().dot(quiet=True, for_ref=True).log(store_target().default_ref() if ref is None else ref)
     if as_json:
         print_json([as_verified(*entry) for entry in commits])
         return

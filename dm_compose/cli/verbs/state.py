@@ -174,7 +174,7 @@ def parse_metadata(fields: tuple[str, ...]) -> dict[str, str]:
 @json_option
 def log(*, ref: str | None, as_json: bool) -> None:
     """List commits, newest first."""
-    commits = target().dot(quiet=True, for_ref=True).history(target().default_ref() if ref is None else ref)
+    commits = target().dot(quiet=True, for_ref=True).log(target().default_ref() if ref is None else ref)
     if as_json:
         print_json([as_verified(*entry) for entry in commits])
         return

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -243,3 +244,36 @@ def test_a_test_run_begins_when_the_first_start_has_ended_and_gives_back_what_th
         project.sql("drop table p")
     assert any(event.what == "await" and "docker-entrypoint.sh" in event.text for event in project.events)
     assert project.sql("select count(*) from p") == [(ROWS,)]
+
+
+def test_dm_waits_for_the_containers_of_a_dot_without_its_compose_file(new_project: NewProject) -> None:
+    project = postgres(new_project)
+    project.dm("up", "-d")
+    project.dm("commit", "-m", "half made", "--unready")
+    refused = project.command("dm", "--dot", project.name, "commit", "-m", "seed", "--timeout", "1", check=False)
+    assert refused.returncode == NOT_READY
+    assert "docker-entrypoint.sh runs" in refused.stderr
+    go_on(project)
+    project.command("dm", "--dot", project.name, "commit", "-m", "seed")
+    assert list(project.json("log")[0]["unready"]) == []
+    assert "unready: db" in project.command("dm", "--dot", project.name, "log").stdout
+
+
+def test_a_health_command_that_hangs_ends_the_wait_when_its_time_is_over(new_project: NewProject) -> None:
+    app = {
+        "image": "dm-example/python",
+        "pull_policy": "never",
+        "init": True,
+        "command": ["sleep", "infinity"],
+        "volumes": ["files:/data"],
+        "healthcheck": {"test": ["CMD-SHELL", "[ ! -e /data/hang ] || sleep 600"], "interval": "600s"},
+    }
+    project = new_project({"services": {"app": app}, "volumes": {"files": {}}})
+    project.dm("up", "-d")
+    project.compose("exec", "-T", "app", "touch", "/data/hang")
+    project.dm("commit", "-m", "it hangs", "--unready")
+    project.compose("exec", "-T", "app", "rm", "/data/hang")
+    began = time.monotonic()
+    done = project.dm("reset", "--hard", "--timeout", "3", check=False)
+    assert done.returncode == NOT_READY
+    assert time.monotonic() - began < 60

@@ -113,7 +113,7 @@ def test_down_with_volumes_keeps_data_of_a_containers_writable_layer(new_project
     project = new_project({"services": {"store": MEILI}})
     project.dm("up", "-d")
     project.compose("exec", "store", "sh", "-c", "echo older > /meili_data/file")
-    project.dm("commit", "-m", "seed")
+    project.dm("commit", "-m", "seed", "--unready")  # nothing in it speaks the protocol
     project.dm("down", "-v", "-t", "1")
     project.compose("up", "-d")
     project.compose("exec", "store", "sh", "-c", WRITE)

@@ -123,7 +123,7 @@ def test_up_takes_data_out_of_a_containers_writable_layer(new_project: NewProjec
     assert project.compose("exec", "store", "cat", "/meili_data/deep/file").strip() == "precious"
     assert project.compose("exec", "store", "stat", "-c", "%u:%g", "/meili_data").strip() == "7:8"
     assert [m["Name"] for m in project.container("store")["Mounts"]] == [f"{project.name}_dm-store"]
-    project.dm("commit", "-m", "x")
+    project.dm("commit", "-m", "x", "--unready")  # nothing in it speaks the protocol
 
 
 def test_a_file_for_the_ancestors_driver_works_without_the_driver(new_project: NewProject) -> None:
