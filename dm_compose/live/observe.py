@@ -47,7 +47,7 @@ def make_member(
         else:  # the container was made of another image than the service has now
             datastore = running_datastore(replace(planned.facts, image=service.image), registry(), planned.port)
     port = datastore.port_of(service) if datastore is not None else 0
-    return Member(container, service, datastore, mounts, port, pinned)
+    return Member(container, service, datastore, mounts, port, pinned, engine.lifeline(container))
 
 
 def observe_tree(
