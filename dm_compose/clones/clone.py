@@ -30,7 +30,7 @@ from dm_compose.engine import OWNER_LABEL, Engine, Owner
 from dm_compose.errors import ComposeError, NotFoundError
 from dm_compose.live.access import open_access
 from dm_compose.live.facts import StackFacts
-from dm_compose.live.locks import locked, who_am_i
+from dm_compose.live.locks import locked
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.fill import fill_volumes
 from dm_compose.store.api import Store
@@ -154,7 +154,7 @@ def made(clone: Clone, ref: str) -> Iterator[Commit]:
                 commit = store.share_commit(found.dot, found.id, clone.name)
                 _make_volumes(clone, store, commit)
                 # so that commits that tests put aside stay while the clone does
-                store.begin_session(clone.name, MAIN_WORKTREE, commit.id, who_am_i())
+                store.begin_session(clone.name, MAIN_WORKTREE, commit.id, store.holder(session_lock(clone.name)))
                 yield commit
             finally:
                 mine = engine.labelled(f"{CLONE_LABEL}={clone.name}")

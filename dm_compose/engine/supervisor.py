@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from dm_compose.core.containers import Container
 from dm_compose.engine.docker import Engine
+from dm_compose.engine.frozen import cgroup_of
 from dm_compose.errors import EngineError
 
 DOWN, UP = 50, 51  # real-time signals, which programs do not use by themselves
@@ -97,7 +98,7 @@ class Supervisor:
         if self._engine.facts().local and self._container.pid:
             with contextlib.suppress(OSError):
                 self._fd = os.pidfd_open(self._container.pid)
-                self._cgroup = _cgroup(self._container.pid, self._container.id)
+                self._cgroup = cgroup_of(self._container.pid, self._container.id)
                 signal.pidfd_send_signal(self._fd, 0)
                 return self
         self.__exit__()
@@ -175,16 +176,3 @@ def _process(pid: int) -> _Process:
     name, _, rest = text.partition("(")[2].rpartition(")")
     state, parent = rest.split()[:2]
     return _Process(pid, int(parent), name, state in "ZX" and len(os.listdir(f"/proc/{pid}/task")) <= 1)
-
-
-def _cgroup(pid: int, container_id: str) -> Path:
-    """Return the control group of a container's process. OSError when the number belongs to another process by now."""
-    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if container_id not in path:
-            continue
-        for top in ("", controllers, *controllers.split(",")):
-            directory = Path("/sys/fs/cgroup") / top / path.lstrip("/")
-            if directory.is_dir():
-                return directory
-    raise ProcessLookupError(f"process {pid} is not container {container_id[:12]}")

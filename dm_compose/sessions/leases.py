@@ -17,7 +17,7 @@ from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import InUseError
 from dm_compose.live.access import open_access
-from dm_compose.live.locks import locked, who_am_i
+from dm_compose.live.locks import locked
 from dm_compose.live.ready import await_first_starts
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import before_session
@@ -111,7 +111,7 @@ def _state_kept(session: Session, *, volumes_are_new: bool) -> Iterator[None]:
         await_first_starts(live, session.options.ready_timeout_s)  # else the state to give back would be half made
         if not volumes_are_new:
             found = save_uncommitted(live, "before tests") or live.state().head or found
-        entry = live.store.begin_session(*live.where, found, who_am_i())
+        entry = live.store.begin_session(*live.where, found, live.store.holder(session_lock(live.dot)))
         to_give_back = live.store.commit(live.dot, found)
     try:
         session.restore(commit)

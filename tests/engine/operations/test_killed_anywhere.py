@@ -114,13 +114,14 @@ class Killed:
         return None if found is None else str(found)
 
     def what_was_written_since_is_kept(self) -> None:
-        """All that a client had acknowledged since the kill is live, or in the commit that the reflog names. Resets to that."""
+        """All that a client had acknowledged since the kill is live, or in a commit that the reflog names. Resets to that."""
         if self.since is None or self.read("since") == self.since:
             return
-        saved = [e["saved"] for e in self.project.json("reflog") if e["action"] == "before recovery"]
-        assert saved
-        self.project.dm("reset", "--hard", saved[0])
-        assert self.read("since") == self.since
+        for saved in [e["saved"] for e in self.project.json("reflog") if e["saved"] is not None]:
+            self.project.dm("reset", "--hard", saved)
+            if self.read("since") == self.since:
+                return
+        raise AssertionError(f"{self.since!r} is lost")
 
 
 @pytest.fixture

@@ -61,7 +61,8 @@ def test_other_verbs_are_composes_with_its_output_and_exit_code(words: tuple[str
 def test_only_a_request_for_a_verbs_own_help_leaves_state_aside(
     here: Here, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], *, asks: bool
 ) -> None:
-    monkeypatch.setattr("dm_compose.up.run.compose_with_state", lambda *_, **__: 17)
+    for verb in ("create", "down"):
+        monkeypatch.setattr(f"dm_compose.up.verbs.{verb}", lambda *_: 17)
     monkeypatch.setattr(Compose, "pass_through", lambda *_, **__: 18)
     assert here(*words).code == (18 if asks else 17)
 
