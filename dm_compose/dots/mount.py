@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dm_compose.core.names import DEFAULT_SUBDOT, ROOT_SUBDOT, CommitId, SubdotName
-from dm_compose.core.privileges import mark_of
 from dm_compose.core.volumes import VolumeName
 from dm_compose.dots.all_dots import Dots
 from dm_compose.errors import ExistsError, NotFoundError, StoreError, UntrustedError
@@ -20,6 +19,7 @@ from dm_compose.storage.beneath import Root, in_proc, to_text
 from dm_compose.storage.system import file_errors
 from dm_compose.storage.walk import remove_tree, walk
 from dm_compose.store.history import CURRENT
+from dm_compose.store.privileges import mark_of
 
 
 def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:

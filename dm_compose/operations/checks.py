@@ -11,7 +11,6 @@ from collections.abc import Collection, Mapping
 from dm_compose.core.commit import Commit, Origin, Worktree
 from dm_compose.core.events import Event
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, RefName, SubdotName
-from dm_compose.core.privileges import mark_of
 from dm_compose.errors import (
     DivergedError,
     EngineError,
@@ -24,6 +23,7 @@ from dm_compose.errors import (
 from dm_compose.live.freeze import refuse_to_hold_ourselves
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.uncommitted import dirty_subdots, save_from_memory, uncommitted
+from dm_compose.store.privileges import mark_of
 
 KEEP_IT = "Commit them, or use --hard (`undo` brings them back); `diff` shows them."
 
@@ -232,7 +232,7 @@ def require_places(live: LiveWorktree) -> None:
 def refuse_privileged(live: LiveWorktree, target: Commit, *, privileged: bool) -> None:
     """Raise UntrustedError if privileged files that came from a remote would go into a directory of the host.
 
-    With `privileged` they are accepted, for good: the store forgets where they came from. See core.privileges.
+    With `privileged` they are accepted, for good: the store forgets where they came from. See store.privileges.
     """
     settings = live.store.settings()
     for subdot, place in live.places.items() if not live.tree else ():

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from dm_compose.core.commit import Commit
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName
-from dm_compose.core.privileges import mark_of, privileged_path
 from dm_compose.core.tree import FILE, Manifest
 from dm_compose.errors import DamagedError, DiskFullError, InUseError, NotFoundError, UntrustedError
 from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag
 from dm_compose.store.api import Store
 from dm_compose.store.exchange import Exchange, NewDot, Staging
+from dm_compose.store.privileges import mark_of, privileged_path
 from dm_compose.transfer.downloads import PackDownloads
 from dm_compose.transfer.manifests import CommitManifest, Descriptor, decode_config
 from dm_compose.transfer.reading import read_blob, read_manifest, read_table
@@ -123,7 +123,7 @@ class Download:
     def publish(self, *, new: NewDot | None = None) -> None:
         """List the commits in the store. Makes the dot in the same transaction when `new` is given. See Staging.publish.
 
-        New trees with privileged files are marked first: see core.privileges. Brings again what `gc` has collected meanwhile.
+        New trees with privileged files are marked first: see store.privileges. Brings again what `gc` has collected meanwhile.
         InUseError, with nothing changed, if that happens again and again.
 
         The caller holds the dot's lock. The dot exists, unless it is new.

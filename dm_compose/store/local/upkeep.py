@@ -15,7 +15,6 @@ from pathlib import Path
 from dm_compose.core.commit import SESSION, JournalEntry
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.names import CommitId, DotName, WorktreeName
-from dm_compose.core.privileges import mark_of
 from dm_compose.core.upkeep import Garbage
 from dm_compose.errors import DamagedError
 from dm_compose.state import Database
@@ -25,6 +24,7 @@ from dm_compose.storage.walk import remove_tree
 from dm_compose.store.local.indexes import Indexes
 from dm_compose.store.local.staging import in_use
 from dm_compose.store.local.trees import Trees
+from dm_compose.store.privileges import mark_of
 
 
 class Upkeep:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dm_compose.core.privileges import privileged_path
 from dm_compose.core.tree import DIRECTORY, FILE, Manifest, TreeEntry, Xattrs
+from dm_compose.store.privileges import privileged_path
 from tests.support.trees import CAP_NET_BIND
 
 
