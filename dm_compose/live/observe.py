@@ -41,7 +41,9 @@ def make_member(
         image = engine.image(container.image.digest) or container.image
         service = ServiceFacts(replace(image, reference=container.image.reference), container.environment, container.command)
         if planned is None:
-            datastore = running_datastore(service, registry())
+            before = len(service.image.entrypoint)
+            own = service.command[before:] if service.command[:before] == service.image.entrypoint else service.command
+            datastore = running_datastore(replace(service, command=own), registry())
         elif planned.told:
             datastore = planned.datastore
         else:  # the container was made of another image than the service has now
