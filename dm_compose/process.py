@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import threading
@@ -15,6 +16,7 @@ from typing import IO
 from dm_compose.errors import DmError
 
 CANARY_TIMEOUT_S = 0.2
+_TERMINALS = ("/dev/pts/", "/dev/tty", "/dev/console")
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ def pass_through(command: Sequence[str], changes: Mapping[str, str] | None = Non
 
     The command gets the environment of this process, with `changes`.
 
-    The command gets each SIGINT and SIGTERM once, no matter whether the signal was sent to this process alone or to the whole
-    process group. This process itself goes on. In any thread but the main one signals are not handed on, because Python
+    The command gets each SIGINT, SIGTERM and SIGHUP once, no matter whether the signal was sent to this process alone or to the
+    whole process group. This process itself goes on. In any thread but the main one signals are not handed on, because Python
     delivers them to the main thread only.
     """
     environment = {**os.environ, **(changes or {})}
@@ -59,7 +61,7 @@ def pass_through(command: Sequence[str], changes: Mapping[str, str] | None = Non
 
 
 class _Relay:
-    """Hands SIGINT and SIGTERM on to a child that has not received them itself.
+    """Hands SIGINT, SIGTERM and SIGHUP on to a child that has not received them itself.
 
     ^C and `timeout` signal the whole process group, and systemd signals a whole unit. Then the child must not get a second
     signal from us, because Compose understands it as "kill at once". A *canary* tells the two cases apart: it is a process
@@ -70,7 +72,10 @@ class _Relay:
         self._child: int | None = None
         self._early: list[int] = []
         # Handlers instead of SIG_IGN, because children would inherit SIG_IGN.
-        self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` has it ignored
+            numbers.append(signal.SIGHUP)
+        self._before = {number: signal.signal(number, self._receive) for number in numbers}
         self._canary = _start_canary()
         return self
 
@@ -117,17 +122,27 @@ def _send(child: int, number: int) -> None:
                 os.kill(pid, number)
 
 
+def let_go_of_terminal() -> None:
+    """Have output to a terminal go nowhere. After SIGHUP the terminal is gone, and each further line would be an error."""
+    nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{descriptor}").startswith(_TERMINALS):  # isatty() would say no by now
+                os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
 class Watchdog:
-    """A child that runs a command when this process ends without having called `release`, even by SIGKILL.
+    """A child that runs commands when this process ends without having called `release`, even by SIGKILL.
 
     It waits at a pipe whose other end only this process holds. It has a session of its own, so that a signal to our process
     group does not reach it.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
-        script = 'read -r released || exec "$@" >/dev/null 2>&1'
+    def __init__(self, *commands: Sequence[str]) -> None:
+        script = "read -r released || { " + "; ".join(map(shlex.join, commands)) + "; } >/dev/null 2>&1"
         self._child = subprocess.Popen(
-            ["/bin/sh", "-c", script, "dm-compose-watchdog", *command],
+            ["/bin/sh", "-c", script, "dm-compose-watchdog", *commands[0]],  # the words are for those who look at processes
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

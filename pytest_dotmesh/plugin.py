@@ -11,6 +11,7 @@ import pytest
 from dm_compose.errors import DmError
 from pytest_dotmesh import hookspecs
 from pytest_dotmesh.config import add_options, read_config
+from pytest_dotmesh.ending import ended_by_signals
 from pytest_dotmesh.fixtures import fail, stack_fixture, text
 from pytest_dotmesh.keeping import watch_teardown
 from pytest_dotmesh.reporting import Reports, attach
@@ -97,6 +98,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[object]) -> N
     if not run.settings.workers_share or len(specs) < 2:
         return
     lent = config.stash[_lent_key] = contextlib.ExitStack()
+    lent.enter_context(ended_by_signals())
     try:
         config.stash[_shared_key] = lent.enter_context(run.main.lent())
     except DmError as error:

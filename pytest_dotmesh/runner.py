@@ -21,6 +21,7 @@ from dm_compose.sessions.spares import with_spares
 from dm_compose.sharing.up_from import commit_for_tests
 from dm_compose.untouched.last_restore import Touched
 from pytest_dotmesh.config import DmConfig
+from pytest_dotmesh.ending import ended_by_signals
 from pytest_dotmesh.keeping import keep
 from pytest_dotmesh.reporting import KeptState, TestCost
 from pytest_dotmesh.stack import DmStack
@@ -70,6 +71,7 @@ class Runner:
     def lease(self) -> Lease:
         """The stack as this process has it, taken on first use."""
         if self._lease is None:
+            self._resources.enter_context(ended_by_signals())
             self._lease = self._resources.enter_context(self._new_lease())
             self._starts = [_ScopeStart(self._lease.commit)]
             if self._turns is None:  # with turns the stack may be down just now, for another worker's test

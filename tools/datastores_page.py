@@ -45,6 +45,9 @@ the real server yet.
   acknowledged write to a file by itself, so that freezing its container is enough.
 - **Checker** is the datastore's own, which `dm-compose commit --verify` runs on a clone of the commit. Every datastore
   is asked whether it answers.
+- **First start**: some images make the data when they start for the first time, with a server that only their
+  entrypoint's script uses. [`commit`](cli.md#what-commit-needs) waits for the end of that. They are those of
+  {first}.
 - **Images** are patterns of repositories. Registry host, tag and owner do not count:
   `registry.example/acme/postgres:17` is a Postgres.
 
@@ -65,7 +68,8 @@ def page() -> str:
     unknown = STAND_INS.keys() - {datastore.name for datastore in known if not datastore.tried}
     assert not unknown, f"no stand-in is needed for {', '.join(unknown)}"
     names = ", ".join(f"{datastore.name} {' and '.join(datastore.tried)}" for datastore in tried)
-    return HEAD.format(count=len(known), tried=len(tried), names=names) + "".join(map(row, known))
+    first = ", ".join(datastore.name for datastore in known if datastore.entrypoint_ends)
+    return HEAD.format(count=len(known), tried=len(tried), names=names, first=first) + "".join(map(row, known))
 
 
 def row(datastore: Datastore) -> str:

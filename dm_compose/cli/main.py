@@ -15,10 +15,12 @@ import click
 from dm_compose.cli.environment import read_variables
 from dm_compose.cli.output import colour, print_error
 from dm_compose.errors import DmError, PluginError
+from dm_compose.process import let_go_of_terminal
 
 BUG = 70
 INTERRUPTED = 130
 TERMINATED = 143
+HUNG_UP = 129
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,6 +49,8 @@ def run(work: Callable[[], object], words: Sequence[str]) -> int:
     """Run a command and return its exit code (docs/cli.md has the table). The first of its `words` is the program."""
     as_json = "--json" in words[: words.index("--")] if "--" in words else "--json" in words
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup` has it ignored
+        signal.signal(signal.SIGHUP, _hung_up)
     try:
         result = work()
         return result if isinstance(result, int) else 0
@@ -81,6 +85,12 @@ def _usage_error(error: click.ClickException) -> DmError:
 
 def _terminated(*_: object) -> None:
     raise SystemExit(TERMINATED)
+
+
+def _hung_up(*_: object) -> None:
+    """End as at SIGTERM. The terminal is gone, so output to it goes nowhere instead of failing while things are given back."""
+    let_go_of_terminal()
+    raise SystemExit(HUNG_UP)
 
 
 def _bug(words: Sequence[str]) -> int:

@@ -67,7 +67,8 @@ class Container:
     `one_off` marks a container that is not its service's own: one of `docker compose run`, or of a hook, whose name is then
     `hook`. `stdin_open` says that somebody may be attached to its standard input.
     `health` is the engine's word for it (starting, healthy, unhealthy), '' where no health check runs.
-    `respawns` says that its program can be stopped and started while the container stays (dm_compose.engine.supervisor).
+    `respawns` says that its program can be stopped and started while the container stays (dm_compose.engine.supervisor). `layer`
+    is the directory of its writable layer, '' where the engine does not say.
     """
 
     id: str
@@ -93,6 +94,8 @@ class Container:
     ipc_mode: str = ""
     stdin_open: bool = False
     shell: tuple[str, ...] = ("/bin/sh", "-c")
+    hostname: str = ""
+    layer: str = ""
 
     @property
     def running(self) -> bool:
@@ -136,13 +139,19 @@ class Resource:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """A Docker Engine. `endpoint` is its address. `local` says whether it runs on this machine, as far as we can tell."""
+    """A Docker Engine. `endpoint` is its address. `local` says whether it runs on this machine, as far as we can tell.
+
+    `root` is the directory of all its data on its own host. `remaps_users` says that the users of its containers have other
+    numbers on the host (dockerd's `userns-remap`).
+    """
 
     endpoint: str
     version: str
     architecture: str
     operating_system: str
     local: bool
+    root: str = "/var/lib/docker"
+    remaps_users: bool = False
 
 
 @dataclass(frozen=True)

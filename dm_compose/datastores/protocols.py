@@ -16,13 +16,14 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TypeVar
 
 from dm_compose.datastores.base import NotSetUpError, ReadinessProbe
+from dm_compose.datastores.connections import connect
 
 _MAX_ANSWER = 4096
 
 
 def exchange(host: str, port: int, timeout_s: float, request: bytes, *, at_least: int = 1) -> bytes:
     """Connect, send `request` and return the first bytes of the answer: at least `at_least`, fewer if the server closes."""
-    with socket.create_connection((host, port), timeout=timeout_s) as connection:
+    with connect(host, port, timeout_s) as connection:
         connection.settimeout(timeout_s)
         if request:
             connection.sendall(request)
@@ -37,7 +38,7 @@ def exchange(host: str, port: int, timeout_s: float, request: bytes, *, at_least
 
 def accepts(host: str, port: int, timeout_s: float) -> bool:
     """Return whether the port accepts a connection. This is the weakest answer, for servers that say nothing more."""
-    socket.create_connection((host, port), timeout=timeout_s).close()
+    connect(host, port, timeout_s).close()
     return True
 
 
@@ -98,12 +99,12 @@ def http_call(
     request = "\r\n".join([*lines, "", ""]).encode() + body
     deadline = time.monotonic() + timeout_s
     status, answer = 0, b""
-    with socket.create_connection((host, port), timeout=timeout_s) as connection, contextlib.suppress(ConnectionError):
+    with connect(host, port, timeout_s) as connection, contextlib.suppress(ConnectionError):
         status, answer = _http_exchange(_Plain(connection, deadline), request, whole)
     if status not in (0, 400):
         return status, answer
     try:
-        with socket.create_connection((host, port), timeout=_time_left(deadline)) as connection:
+        with connect(host, port, _time_left(deadline)) as connection:
             return _http_exchange(_Secured(_Plain(connection, deadline), host), request, whole)
     except OSError:
         if status:

@@ -136,6 +136,7 @@ class Dots:
         with self.store() as store:
             if not store.has_dot(dot):
                 raise NotFoundError(f"No such filesystem: there is no dot {dot}", hint="`dm list` shows what there is.")
+            self.dot(dot).require_engine(store)
             with locked(store, dot, self.listener):
                 for entry in store.unfinished(dot):
                     if entry.operation == SESSION and is_alive(store, entry):

@@ -55,8 +55,8 @@ class Stack(Dot):
         return make_member(self.facts.engine, container, mounts, planned=planned, pinned=pinned)
 
     def containers(self, places: Sequence[str] = ()) -> list[Container]:
-        """Return the project's containers and those that mount one of `places`, running or not."""
-        return self.facts.engine.containers(self.facts.project.name, places=places)
+        """Return the project's containers and those that have one of `places`, running or not. See Engine.containers."""
+        return self.facts.engine.containers(self.facts.project.name, places=places, overlapping=True)
 
     def identity(self, store: Store) -> tuple[DotName, WorktreeName]:
         """Return the dot and the worktree with the project's state.
@@ -111,7 +111,7 @@ class Stack(Dot):
             worktree=name,
             project=self.facts.project.name,
             plan=self.facts.plan,
-            members=tuple(self.describe(c, mounted_subdots(c, places), pinned=False) for c in containers),
+            members=tuple(self.describe(c, mounted_subdots(self.facts.engine, c, places), pinned=False) for c in containers),
             places=places,
             listener=self.listener,
             compose_digest=self.facts.project.digest,
@@ -121,7 +121,7 @@ class Stack(Dot):
         return StoredDot(worktree.dot, self.facts.engine, self.variables, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
-        with self.live(lock=True) as live:
+        with self.live(lock=True, use=Use.RECORD) as live:
             if live.tree:
                 return add_tree(live, name, ref)
             return add_volumes(live, self.facts.engine, self.variables, self.facts.plan, name, ref)

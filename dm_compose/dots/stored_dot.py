@@ -14,13 +14,14 @@ from dm_compose.core.variables import Variables
 from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.dots.dot import Dot
 from dm_compose.engine import Engine
-from dm_compose.errors import NotFoundError
+from dm_compose.errors import EngineError, NotFoundError
 from dm_compose.live.access import Access, open_access
 from dm_compose.live.locks import locked
 from dm_compose.live.observe import make_member, observe_tree, subdots_of
 from dm_compose.live.worktree import LiveWorktree, Member, mounted_subdots
 from dm_compose.operations.recovery import Use, look, recover
 from dm_compose.operations.trees import add_tree
+from dm_compose.store.api import Store
 
 
 class StoredDot(Dot):
@@ -55,10 +56,33 @@ class StoredDot(Dot):
                 return self._observe(access)
 
             if lock:
+                self.require_engine(access.store)
                 with locked(access.store, self.name, self.listener):
                     yield recover(observe(), observe, self.variables, use=use)
             else:
                 yield look(observe(), observe)
+
+    def require_engine(self, store: Store) -> None:
+        """Raise EngineError if no engine answers and containers may be at work on the dot's files.
+
+        They live on without an engine, and nobody could freeze them, or take them down before their files are rewritten.
+        """
+        if (why := self._needs_engine(store)) is not None:
+            raise EngineError(
+                f"no Docker Engine answers, and containers may be at work on dot {self.name}: {why}",
+                hint="Start Docker, or check DOCKER_HOST and your permissions on its socket (`docker info`).",
+            )
+
+    def _needs_engine(self, store: Store) -> str | None:
+        """Say why containers may be at work on the dot. None if an engine answers, or if there can be no container."""
+        if self.engine is not None or not store.has_dot(self.name):
+            return None
+        if volumes := sorted(name for name, dot in store.volumes().items() if dot == self.name):
+            return f"Docker has its volume {volumes[0]}"
+        if any(entry.paused or entry.stopped for entry in store.unfinished(self.name)):
+            return "a command that was interrupted had taken some down"
+        projects = [w.project for w in store.worktrees(self.name).values() if w.project is not None]
+        return f"it belongs to the Compose project {projects[0]}" if projects else None
 
     @contextlib.contextmanager
     def _access(self) -> Iterator[Access]:
@@ -109,7 +133,7 @@ class StoredDot(Dot):
         return StoredDot(worktree.dot, self.engine, self.variables, self.listener, branch=worktree.branch)
 
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:
-        with self.live(lock=True) as live:
+        with self.live(lock=True, use=Use.RECORD) as live:
             return add_tree(live, name, ref)
 
     def _observe(self, access: Access) -> LiveWorktree:
@@ -118,7 +142,10 @@ class StoredDot(Dot):
             return observe_tree(access, self.engine, worktree, self.listener, self.describe)
         places = self._present(worktree)
         project = worktree.project or self._project(places)
-        containers = self.engine.containers(project, places=places.values()) if self.engine is not None else []
+        members: list[Member] = []
+        if self.engine is not None:
+            for container in self.engine.containers(project, places=places.values(), overlapping=True):
+                members.append(self.describe(container, mounted_subdots(self.engine, container, places), pinned=False))
         head = access.store.commit(self.name, worktree.head) if worktree.head is not None else None
         return LiveWorktree(
             access=access,
@@ -127,7 +154,7 @@ class StoredDot(Dot):
             worktree=worktree.name,
             project=project,
             plan=StackPlan(self.name, project or str(self.name), subdots_of({**worktree.places, **places}, head)),
-            members=tuple(self.describe(c, mounted_subdots(c, places), pinned=False) for c in containers),
+            members=tuple(members),
             places=places,
             listener=self.listener,
         )

@@ -5,14 +5,12 @@ from dm_compose.engine.docker import EVENTS_KEPT, STOP_TIMEOUT_S, Engine, engine
 from dm_compose.engine.owners import OWNER_LABEL, Owner, abandoned
 from dm_compose.engine.reading import RESPAWN_LABEL
 from dm_compose.engine.supervisor import NEEDED, Supervisor, supervised
-from dm_compose.engine.volumes import ROLE_LABEL
 
 __all__ = [
     "EVENTS_KEPT",
     "NEEDED",
     "OWNER_LABEL",
     "RESPAWN_LABEL",
-    "ROLE_LABEL",
     "STOP_TIMEOUT_S",
     "Engine",
     "Owner",

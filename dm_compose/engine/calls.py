@@ -58,6 +58,12 @@ class QuickApi:
         self._connection: _UnixConnection | None = None
         self._lock = threading.Lock()
 
+    @property
+    def socket_path(self) -> str | None:
+        """The engine's unix socket, None where it has none."""
+        adapter = self._api.get_adapter(self._api.base_url)
+        return str(adapter.socket_path) if isinstance(adapter, UnixHTTPAdapter) else None
+
     def close(self) -> None:
         """Close the connection."""
         if self._connection is not None:

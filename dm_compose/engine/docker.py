@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import docker
 import docker.errors
 import requests.exceptions
 
-from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Image, Resource
-from dm_compose.core.labels import PROJECT_LABEL
+from dm_compose.core.at_once import at_once, in_time
+from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Image, Mount, Resource
+from dm_compose.core.labels import PROJECT_LABEL, is_helper
+from dm_compose.core.overlap import overlap, within
 from dm_compose.engine.calls import API_TIMEOUT_S, QuickApi, engine_errors
-from dm_compose.engine.reading import read_container, read_event, read_image, read_place
-from dm_compose.engine.volumes import ROLE_LABEL, EngineVolumes
-from dm_compose.errors import EngineError, NotFoundError
+from dm_compose.engine.ourselves import Route, Whereabouts, own_file
+from dm_compose.engine.reading import read_container, read_event, read_image, read_mounts
+from dm_compose.engine.volumes import EngineVolumes
+from dm_compose.errors import EngineError, NotFoundError, NotReadyError
 
 EVENTS_KEPT = 256  # `eventsLimit` in daemon/events/events.go, 20.10 to 29
 PARALLEL_CALLS = 8
+RUN_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 60  # a datastore writes its memory to its files first
 
 
@@ -47,6 +51,10 @@ class Engine(EngineVolumes):
             client = docker.from_env(timeout=API_TIMEOUT_S, max_pool_size=PARALLEL_CALLS * 2)
             super().__init__(client.api)
             self._facts: EngineFacts | None = None
+            self._whereabouts: Whereabouts | None = None
+            self._route: Route | None = None
+            self._shown: dict[str, bool] = {}
+            self._directories: dict[str, str] = {}
             self._api.ping()
         self._quick = QuickApi(self._api)
 
@@ -67,29 +75,55 @@ class Engine(EngineVolumes):
                 architecture=info["Architecture"],
                 operating_system=info["OperatingSystem"],
                 local=endpoint == "http+docker://localhost" and "Docker Desktop" not in info["OperatingSystem"],
+                root=info["DockerRootDir"],
+                remaps_users=any("name=userns" in option for option in info.get("SecurityOptions") or ()),
             )
         return self._facts
 
     # Looking
 
-    def containers(self, project: str | None = None, *, places: Iterable[str] = ()) -> list[Container]:
+    def containers(self, project: str | None = None, *, places: Iterable[str] = (), overlapping: bool = False) -> list[Container]:
         """Return the containers of a Compose project and those that mount one of `places`, running or not.
 
-        Containers that dm-compose made for itself are left out.
+        With `overlapping` also those that mount a directory above or below one. Containers that dm-compose made for itself are
+        left out.
         """
         wanted = set(places)
         with engine_errors("listing containers"):
             rows = self._api.containers(all=True)
-        mine = [
-            row["Id"]
-            for row in rows
-            if ROLE_LABEL not in (row["Labels"] or {})
-            and (
-                (project is not None and (row["Labels"] or {}).get(PROJECT_LABEL) == project)
-                or any(read_place(m) in wanted for m in row["Mounts"])
-            )
-        ]
-        return self._inspected(mine)
+        directories = {self.directory(place) for place in wanted} if overlapping else set()
+        found = []
+        for row in rows:
+            labels, mounts = row["Labels"] or {}, read_mounts(row["Mounts"])
+            if is_helper(row["Names"][0] if row["Names"] else "", labels):
+                continue
+            if (project is not None and labels.get(PROJECT_LABEL) == project) or any(
+                m.place in wanted or any(overlap(self.mounted(m, directories), d) for d in directories) for m in mounts
+            ):
+                found.append(row["Id"])
+        return self._inspected(found)
+
+    def directory(self, place: str) -> str:
+        """Return the directory of a volume or host path, as mounts are compared. The engine is asked once about each volume.
+
+        It is free of symbolic links if the engine is on this machine. '' where there is no such volume.
+        """
+        if place not in self._directories:
+            volume = None if place.startswith("/") else self.volume(place)
+            found = place if place.startswith("/") else volume.directory if volume is not None else ""
+            self._directories[place] = os.path.realpath(found) if found and self.facts().local else found
+        return self._directories[place]
+
+    def mounted(self, mount: Mount, beside: Collection[str]) -> str:
+        """Return the directory of a mount, to be compared with the directories `beside`.
+
+        A volume may bind a directory anywhere, so the engine is asked about it, but only where a directory in question is outside
+        the engine's own: else it would be asked about every volume of the machine.
+        """
+        inside = f"{self.facts().root}/volumes"
+        if mount.kind == "volume" and all(within(d, inside) for d in beside):
+            return mount.source
+        return self.directory(mount.place)
 
     def containers_of_driver(self, driver: str) -> list[Container]:
         """Return all containers that have a volume of a driver, running or not."""
@@ -127,10 +161,30 @@ class Engine(EngineVolumes):
                         commands.append((process["entrypoint"], *(process["arguments"] or ())))
         return commands
 
+    def lifeline(self, container: Container) -> str:
+        """Say why this process could not go on without a container. '' if it could."""
+        if self._whereabouts is None:
+            self._whereabouts = Whereabouts.here()
+        found = self._whereabouts.is_in(container)
+        if found is None:
+            found = self._shows_our_files(container)
+        if found:
+            return "dm-compose runs in it"
+        if self._route is None:
+            self._route = Route.of(str(self._api.base_url), self._quick.socket_path)
+        return "the Docker Engine is reached through it" if self._route.leads_through(container) else ""
+
+    def _shows_our_files(self, container: Container) -> bool:
+        """Whether a file that we make in our root is in the container too. True if we cannot make one that would tell."""
+        if (known := self._shown.get(container.id)) is None:
+            hidden = [m.target.rstrip("/") for m in container.mounts]
+            with own_file(hidden) as path:
+                known = self._shown[container.id] = path is None or self._has_path(container.id, path)
+        return known
+
     def _inspected(self, container_ids: list[str]) -> list[Container]:
-        with ThreadPoolExecutor(PARALLEL_CALLS) as pool:
-            found = pool.map(self._inspect_or_none, container_ids)
-            return sorted((c for c in found if c is not None), key=lambda c: (c.service, c.name))
+        found = at_once(self._inspect_or_none, container_ids, most=PARALLEL_CALLS)
+        return sorted((c for c in found if c is not None), key=lambda c: (c.service, c.name))
 
     def container(self, container_id: str) -> Container:
         """Return one container. NotFoundError when it is gone."""
@@ -276,14 +330,33 @@ class Engine(EngineVolumes):
                 raise
 
     def run(
-        self, container_id: str, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None
+        self,
+        container_id: str,
+        command: Sequence[str],
+        *,
+        user: str = "",
+        environment: Mapping[str, str] | None = None,
+        timeout_s: float = RUN_TIMEOUT_S,
     ) -> tuple[int, str]:
-        """Run a command in a running container; return its exit code and its output, standard error included."""
-        with engine_errors(f"running {command[0]} in container {container_id[:12]}"):
-            created = self._api.exec_create(container_id, list(command), user=user, environment=dict(environment or {}))
-            output: bytes = self._api.exec_start(created["Id"])
-            code = self._api.exec_inspect(created["Id"])["ExitCode"]
-        return int(code), output.decode(errors="replace")
+        """Run a command in a running container; return its exit code and its output, standard error included.
+
+        NotReadyError when the command has not ended after `timeout_s`. It goes on in the container, because the engine has no way
+        to end it.
+        """
+
+        def work() -> tuple[int, str]:
+            with engine_errors(f"running {command[0]} in container {container_id[:12]}"):
+                created = self._api.exec_create(container_id, list(command), user=user, environment=dict(environment or {}))
+                output: bytes = self._api.exec_start(created["Id"])  # waits without a limit
+                code = self._api.exec_inspect(created["Id"])["ExitCode"]
+            return int(code), output.decode(errors="replace")
+
+        try:
+            return in_time(work, timeout_s)
+        except TimeoutError:
+            raise NotReadyError(
+                f"waited {timeout_s:.0f} s for `{' '.join(command[:4])}` in container {container_id[:12]}, which did not end"
+            ) from None
 
 
 def _seconds(time_ns: int) -> str:

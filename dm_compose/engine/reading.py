@@ -27,6 +27,15 @@ def read_place(mount: Mapping[str, Any]) -> str:
     return str(mount.get("Name") or mount.get("Source") or "")
 
 
+def read_mounts(found: Iterable[Mapping[str, Any]]) -> tuple[Mount, ...]:
+    """Return the mounts of a container that are volumes or bind mounts."""
+    return tuple(
+        Mount(m["Type"], read_place(m), m["Destination"], bool(m["RW"]), m.get("Source") or "")
+        for m in found
+        if m["Type"] in ("volume", "bind")
+    )
+
+
 def _pairs(environment: Iterable[str] | None) -> dict[str, str]:
     return dict(item.partition("=")[::2] for item in environment or ())
 
@@ -70,11 +79,7 @@ def read_container(found: Mapping[str, Any]) -> Container:
         service=labels.get(_SERVICE, ""),
         state="paused" if found["State"].get("Paused") else found["State"]["Status"],
         image=Image(reference=config["Image"], digest=found["Image"], environment=environment),
-        mounts=tuple(
-            Mount(m["Type"], read_place(m), m["Destination"], bool(m["RW"]), m.get("Source") or "")
-            for m in found["Mounts"]
-            if m["Type"] in ("volume", "bind")
-        ),
+        mounts=read_mounts(found["Mounts"]),
         addresses=tuple(a for n in networks.values() if (a := n.get("IPAddress") or n.get("GlobalIPv6Address"))),
         ports=ports,
         environment=environment,
@@ -91,4 +96,6 @@ def read_container(found: Mapping[str, Any]) -> Container:
         ipc_mode=host.get("IpcMode") or "",
         stdin_open=bool(config.get("OpenStdin")),
         shell=tuple(config.get("Shell") or ("/bin/sh", "-c")),
+        hostname=config.get("Hostname") or "",
+        layer=((found.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir") or "",
     )

@@ -13,11 +13,11 @@ from typing import Any
 import docker.errors
 
 from dm_compose.core.containers import Volume
+from dm_compose.core.labels import PROJECT_LABEL, ROLE_LABEL, helper_name, is_helper
 from dm_compose.engine.calls import engine_errors
 from dm_compose.engine.owners import OWNER_LABEL, Owner, abandoned
 from dm_compose.errors import EngineError, ExistsError, NotFoundError
 
-ROLE_LABEL = "dev.dotmesh.role"  # on every container and volume that dm-compose makes for itself
 _MADE_LABEL = "dev.dotmesh.made"  # tells a volume that was made just now from an older one of the same name
 
 
@@ -82,9 +82,9 @@ class EngineVolumes:
     def _momentary(self, role: str, image: str, *, labels: Mapping[str, str] | None = None, **more: Any) -> Iterator[str]:
         """Make a container for the time of the block, and do not start it. Containers that killed processes left go first."""
         self.remove_abandoned()
-        labels = {ROLE_LABEL: role, OWNER_LABEL: str(Owner.me()), **(labels or {})}
+        labels = {ROLE_LABEL: role, PROJECT_LABEL: "", OWNER_LABEL: str(Owner.me()), **(labels or {})}  # not the image's own
         with engine_errors(f"making a container of {image[:19]}"):
-            made = self._api.create_container(image, labels=labels, **more)["Id"]
+            made = self._api.create_container(image, labels=labels, name=helper_name(role), **more)["Id"]
         try:
             yield made
         finally:
@@ -95,7 +95,7 @@ class EngineVolumes:
         with engine_errors("looking for abandoned containers"):
             found = self._api.containers(all=True, filters={"label": [ROLE_LABEL, OWNER_LABEL]})
         for container in found:
-            if abandoned(container["Labels"]):
+            if is_helper(container["Names"][0], container["Labels"]) and abandoned(container["Labels"]):
                 self._remove(container["Id"])
 
     def _remove(self, container_id: str) -> None:
@@ -122,6 +122,13 @@ class EngineVolumes:
             return False
         data.close()
         return True
+
+    def _has_path(self, container_id: str, path: str) -> bool:
+        try:
+            with engine_errors(f"looking for {path} in container {container_id[:12]}"):
+                return self._has(container_id, path)
+        except NotFoundError:
+            return False
 
     def has_data(self, container_id: str, path: str) -> bool:
         """Whether a path of a container exists and is not an empty directory."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dm_compose.core.events import Listener
+from dm_compose.core.labels import ROLE_LABEL
 from dm_compose.core.variables import Variables
-from dm_compose.engine import ROLE_LABEL, Engine
-from dm_compose.errors import NotFoundError, StoreError
+from dm_compose.engine import Engine
+from dm_compose.errors import NotFoundError, StoreError, UsageError
 from dm_compose.store.api import Store
 from dm_compose.store.helper.client import HELPER_STORE, connect_helper, helper_directory
 from dm_compose.store.local.store import LocalStore
@@ -37,6 +38,9 @@ def open_access(engine: Engine | None, places: Iterable[str], variables: Variabl
     The store is the volume `dotmesh`. DM_HOME may name another volume, or a directory (a text with a slash). Root on the engine's
     own host works on the files directly. Any other user, and Docker Desktop and remote engines, get a helper container that
     mounts the places. DM_FILES=helper or in-process insists on one of the two.
+
+    If the engine remaps users, it is always a helper, which sees the same owners as all other containers. This process would see
+    the host's numbers, which mean nothing on another machine. UsageError for DM_FILES=in-process.
     """
     wanted = list(dict.fromkeys(places))
     home = _home(variables)
@@ -49,6 +53,11 @@ def open_access(engine: Engine | None, places: Iterable[str], variables: Variabl
     store, store_mount = _locate(engine, home)
     found = {place: _locate(engine, place) for place in wanted}
     on_host = {place: directory for place, (directory, _) in found.items()}
+    if choice == "in-process" and engine.facts().remaps_users:
+        raise UsageError(
+            "DM_FILES=in-process: this engine remaps users (userns-remap), so only a helper sees the owners that containers see",
+            hint="Leave DM_FILES out, or set it to helper.",
+        )
     if choice != "helper" and (choice == "in-process" or _reachable(engine, [store, *on_host.values()])):
         return Access(LocalStore(Path(store), listener), "in-process", on_host)
     inside, mounted = inside_helper(on_host)
@@ -124,6 +133,6 @@ def _locate(engine: Engine, place: str) -> tuple[str, str]:
 
 
 def _reachable(engine: Engine, directories: list[str]) -> bool:
-    if os.geteuid() != 0 or not engine.facts().local:
+    if os.geteuid() != 0 or not engine.facts().local or engine.facts().remaps_users:
         return False
     return all(os.access(d if os.path.exists(d) else os.path.dirname(d), os.R_OK | os.W_OK | os.X_OK) for d in directories)

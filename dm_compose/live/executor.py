@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future
 from dataclasses import dataclass
+from functools import partial
 from graphlib import TopologicalSorter
 
+from dm_compose.core.at_once import await_calls, begun
 from dm_compose.core.events import Event
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.engine import Supervisor
 from dm_compose.engine.frozen import kill_all_but_the_first
 from dm_compose.errors import DmError
-from dm_compose.live.freeze import Freeze
+from dm_compose.live.freeze import Freeze, refuse_to_hold_ourselves
 from dm_compose.live.ready import await_ready
 from dm_compose.live.worktree import LiveWorktree
 
 Work = Callable[[str], object]
+ONLY_LOOK = frozenset({Action.AWAIT})  # steps that change nothing, so that nobody has to wait for their end
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,9 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
     """Do every step by calling `work[action](target)`, and return the steps in the order in which they ended.
 
     Steps that do not wait for each other run at the same time. `told` is called with each step as it begins. After an error no
-    further step begins; those under way are waited for, and then the first error is raised. Steps that wait for each other in a
-    circle raise graphlib.CycleError before the first one begins.
+    further step begins; those under way are waited for, and then the first error is raised. A signal's exception (^C) is raised
+    likewise; a second one ends the wait. Steps that only look (ONLY_LOOK) are not waited for then, but left to themselves. Steps
+    that wait for each other in a circle raise graphlib.CycleError before the first one begins.
     """
     start = time.monotonic()
     steps = {step.number: step for step in plan.steps}
@@ -50,23 +54,31 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
         result = work[step.action](step.target)
         return Done(step, result, began, time.monotonic() - start)
 
-    with ThreadPoolExecutor(max(len(steps), 1), thread_name_prefix="step") as pool:
+    try:
         while order.is_active() or running:
             for number in order.get_ready() if error is None else ():
                 told(steps[number])
-                running[pool.submit(run, steps[number])] = steps[number]
-            if not running:
+                running[begun(partial(run, steps[number]))] = steps[number]
+            if not running or (error is not None and _all_only_look(running.values())):
                 break
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
+            await_calls(running, until=FIRST_COMPLETED)
+            for future in [f for f in running if f.done()]:
                 step = running.pop(future)
                 if (problem := future.exception()) is not None:
                     error = error or problem
                 else:
                     done.append(future.result())
                     order.done(step.number)
+    except BaseException:
+        await_calls([future for future, step in running.items() if step.action not in ONLY_LOOK])
+        raise
     if error is not None:
         raise error
     return sorted(done, key=lambda d: d.ended_s)
+
+
+def _all_only_look(steps: Iterable[Step]) -> bool:
+    return all(step.action in ONLY_LOOK for step in steps)
 
 
 def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze, timeout_s: float, work: Mapping[Action, Work]) -> list[Done]:
@@ -74,12 +86,14 @@ def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze, timeout_s: float, 
 
     `work` has the steps that act on no container. It may also replace the work on containers.
 
-    A container that `freeze` holds is killed, and `freeze` forgets it. In any other container that respawns only the program is
+    InUseError, before the first step, if a lifeline of this process would go down. A container that `freeze` holds is killed, and
+    `freeze` forgets it. In any other container that respawns only the program is
     taken down and up.
     """
     members = {m.container.id: m for m in live.members}
     engine = live.engine
     emptied: set[str] = set()
+    refuse_to_hold_ourselves(live, plan.targets(Action.KILL))
 
     def kill(container_id: str) -> None:
         assert engine is not None

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
 from typing import Self, TypeVar
 
-from dm_compose.core.at_once import at_once
+from dm_compose.core.at_once import at_once, in_time
 from dm_compose.core.events import Event
-from dm_compose.datastores import ServiceFacts
-from dm_compose.datastores.base import Resume
 from dm_compose.engine import Engine
-from dm_compose.engine.endpoints import endpoints
-from dm_compose.errors import DmError, NotReadyError
+from dm_compose.errors import DmError, EngineError, InUseError, NotReadyError
+from dm_compose.live.quiesce import Quiesced, saves
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.process import Watchdog
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Running:
-    """A datastore as its quiesce hook sees it (datastores.base.Running)."""
-
-    engine: Engine
-    member: Member
-    host: str
-    port: int
-
-    @property
-    def service(self) -> ServiceFacts:
-        return self.member.service
-
-    def run(self, command: Sequence[str], *, user: str = "", environment: Mapping[str, str] | None = None) -> tuple[int, str]:
-        return self.engine.run(self.member.container.id, command, user=user, environment=environment)
+RESTART_TIMEOUT_S = 5.0
+RESTART_POLL_S = 0.02
+_DOWN = ("exited", "dead", "removing", "created")
 
 
 class Freeze:
@@ -45,6 +27,7 @@ class Freeze:
 
     1. Containers that need no quiescing, all at once. If there is a datastore to quiesce, these are all other containers of the
        stack, also those that do not write.
+       Those that end again and again and that the engine is about to start are stopped.
     2. The quiesce hooks of datastores are called.
     3. These datastores are paused.
 
@@ -57,16 +40,17 @@ class Freeze:
 
     def __init__(self, live: LiveWorktree, *, lenient: bool = False) -> None:
         self._live = live
-        self._lenient = lenient
         self._frozen: set[str] = set()
-        running = [m for m in live.members if m.container.state == "running"]
-        self._quiesced = [m for m in running if m.writes and m.datastore is not None and m.datastore.quiesce is not None]
+        running = [m for m in live.members if m.container.state == "running" and not m.lifeline]
+        self._restarting = [m for m in live.members if m.container.state == "restarting" and m.writes and not m.lifeline]
+        self._quiesced = [m for m in running if saves(m)]
         if self._quiesced:
             ours = [m for m in running if live.project in (None, m.container.project)]
             self._first = [m for m in running if m not in self._quiesced and (m.writes or m in ours)]
         else:
             self._first = [m for m in running if m.writes]
-        self._resume: dict[str, Resume] = {}
+        self._left_out = [m for m in live.members if m.lifeline and m.container.state == "running"]
+        self._hooks = Quiesced(live, lenient=lenient)
         self._watchdog: Watchdog | None = None
         self._began: float | None = None
         self.frozen_s = 0.0
@@ -82,25 +66,43 @@ class Freeze:
         """Ids of the containers that `freeze` pauses."""
         return [m.container.id for m in (*self._first, *self._quiesced)]
 
+    @property
+    def stopped(self) -> list[str]:
+        """Ids of the containers that `freeze` stops, because they end again and again, and `thaw` starts."""
+        return [m.container.id for m in self._restarting]
+
     def holds(self, container_id: str) -> bool:
         """Whether a container is frozen by this freeze now."""
         return container_id in self._frozen
 
     def warm_up(self) -> None:
-        """Have datastores write to the disk already now, so that little is left to write while everything is frozen."""
-        at_once(self._quiesce, self._quiesced)
-        self._resume_all(())
+        """Have datastores write to the disk already now, so that little is left to write while everything is frozen.
+
+        NotReadyError. See Quiesced.quiesce.
+        """
+        self._hooks.quiesce(self._quiesced)
+        self._hooks.resume()
 
     def freeze(self) -> None:
-        """Pause the containers. On an error all of them are thawed before the error is raised."""
-        if not self.containers:
+        """Pause the containers. On an error all of them are thawed before the error is raised.
+
+        NotReadyError for a datastore whose hook is not done within seconds. InUseError if one that writes is a lifeline of this
+        process. A lifeline that does not write is left out with a warning.
+        """
+        refuse_to_hold_ourselves(self._live)
+        if not (self.containers or self.stopped):
             return
-        self._watchdog = Watchdog(["docker", "unpause", *self.containers])
-        self._frozen = set(self.containers)
+        for member in self._left_out if self._quiesced else ():
+            text = f"{member.container.label} goes on while the stack stands still, because {member.lifeline}"
+            self._live.listener(Event("warning", text))
+        undo = [["docker", verb, *ids] for verb, ids in (("unpause", self.containers), ("start", self.stopped)) if ids]
+        self._watchdog = Watchdog(*undo)
+        self._frozen = {*self.containers, *self.stopped}
         self._began = time.monotonic()
         try:
             at_once(self._pause, self._first)
-            at_once(self._quiesce, self._quiesced)
+            at_once(lambda m: self._engine.kill(m.container.id), self._restarting)  # nothing runs in it; it is not to begin
+            self._hooks.quiesce(self._quiesced, frozen=True)
             at_once(self._pause, self._quiesced)
         except BaseException:
             self.thaw()
@@ -117,17 +119,21 @@ class Freeze:
         left = set(leave)
         errors: list[DmError] = []
 
-        def unpause(member: Member) -> None:
+        def go_on(member: Member) -> None:
             try:
-                self._engine.unpause(member.container.id)
+                if member in self._restarting:
+                    self._engine.start(member.container.id)
+                else:
+                    self._engine.unpause(member.container.id)
                 self._frozen.discard(member.container.id)
             except DmError as error:
                 errors.append(error)
 
-        at_once(unpause, [m for m in (*self._first, *self._quiesced) if m.container.id not in left])
+        held = [m for m in (*self._first, *self._quiesced, *self._restarting) if m.container.id in self._frozen]
+        at_once(go_on, [m for m in held if m.container.id not in left])
         if self._began is not None:
             self.frozen_s, self._began = time.monotonic() - self._began, None
-        self._resume_all(left)
+        self._hooks.resume(but=left)
         if errors:
             raise errors[0]
         if not left:
@@ -136,7 +142,7 @@ class Freeze:
 
     def forget(self, container_id: str) -> None:
         """Say that a frozen container has been taken down, so that nothing is left to thaw or to resume in it."""
-        self._resume.pop(container_id, None)
+        self._hooks.forget(container_id)
         self._frozen.discard(container_id)
 
     @property
@@ -144,56 +150,41 @@ class Freeze:
         assert self._live.engine is not None  # without an engine there is no container to freeze
         return self._live.engine
 
-    def _resume_all(self, left: Collection[str]) -> None:
-        for container_id, resume in list(self._resume.items()):
-            if container_id not in left:
-                del self._resume[container_id]
-                self._tell(resume)
-
-    def _tell(self, resume: Resume) -> None:
-        try:
-            resume()
-        except Exception as error:  # the containers run again, and an error of a plugin's hook must not hide that
-            self._live.listener(Event("warning", f"a datastore could not be told to go on: {error}"))
-
     def _pause(self, member: Member) -> None:
-        self._engine.pause(member.container.id)
+        """Pause a container. If it has just ended, wait until it runs again, or is down for good. NotReadyError."""
+        deadline = time.monotonic() + RESTART_TIMEOUT_S
+        while True:
+            try:
+                self._engine.pause(member.container.id)
+                return
+            except EngineError:
+                state = self._engine.container(member.container.id).state
+                if state in _DOWN:
+                    return
+                if state != "restarting":
+                    raise
+            if time.monotonic() > deadline:
+                raise NotReadyError(
+                    f"{member.container.label} ends again and again, and might begin to write to its data at any moment",
+                    hint=f"Stop it first: docker stop {member.container.name}; or commit with --stop.",
+                )
+            time.sleep(RESTART_POLL_S)
 
-    def _quiesce(self, member: Member) -> None:
-        try:
-            resume = quiesce(self._live, member)
-        except DmError as error:
-            if not self._lenient:
-                raise
-            text = f"{member.container.label} is kept as its files are, because it cannot save what it holds in memory"
-            self._live.listener(Event("warning", f"{text}: {error.message}"))
-            return
-        if resume is not None:
-            self._resume[member.container.id] = resume
+
+def refuse_to_hold_ourselves(live: LiveWorktree, container_ids: Collection[str] | None = None) -> None:
+    """Raise InUseError if a lifeline of this process would have to be held still or taken down, because it has state.
+
+    `container_ids`, if given, are the containers that go down.
+    """
+    for member in live.members:
+        if member.must_stay if container_ids is None else member.lifeline and member.container.id in container_ids:
+            what = ", ".join(s for s, writable in member.mounts.items() if writable) or "data in memory"
+            raise InUseError(
+                f"container {member.container.name} has {what} of dot {live.dot}, and cannot be held still: {member.lifeline}",
+                hint="Run dm-compose outside of it, or mount its volumes read-only (`:ro`).",
+            )
 
 
 def promptly(work: Callable[[], T]) -> T:
     """Do `work` in a thread and return its result. ^C and SIGTERM are raised at once, so that the caller can thaw meanwhile."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="frozen")
-    try:
-        return pool.submit(work).result()
-    finally:
-        pool.shutdown(wait=False)
-
-
-def quiesce(live: LiveWorktree, member: Member) -> Resume | None:
-    """Have a running datastore bring its acknowledged writes to the disk. Return the call that lets it go on, if it needs one.
-
-    NotReadyError when the datastore cannot be reached from here.
-    """
-    assert live.engine is not None
-    assert member.datastore is not None
-    assert member.datastore.quiesce is not None
-    found = endpoints(live.engine, member.container, member.port)
-    if not found:
-        raise NotReadyError(
-            f"{member.container.label} cannot be reached from here to have its data saved",
-            hint="Publish its port, or commit with --stop.",
-        )
-    host, port = found[0]
-    return member.datastore.quiesce(_Running(live.engine, member, host, port))
+    return in_time(work, None)

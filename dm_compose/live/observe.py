@@ -41,13 +41,15 @@ def make_member(
         image = engine.image(container.image.digest) or container.image
         service = ServiceFacts(replace(image, reference=container.image.reference), container.environment, container.command)
         if planned is None:
-            datastore = running_datastore(service, registry())
+            before = len(service.image.entrypoint)
+            own = service.command[before:] if service.command[:before] == service.image.entrypoint else service.command
+            datastore = running_datastore(replace(service, command=own), registry())
         elif planned.told:
             datastore = planned.datastore
         else:  # the container was made of another image than the service has now
             datastore = running_datastore(replace(planned.facts, image=service.image), registry(), planned.port)
     port = datastore.port_of(service) if datastore is not None else 0
-    return Member(container, service, datastore, mounts, port, pinned)
+    return Member(container, service, datastore, mounts, port, pinned, engine.lifeline(container))
 
 
 def observe_tree(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION
+from functools import partial
 
-from dm_compose.core.at_once import at_once
+from dm_compose.core.at_once import at_once, await_calls, begun
 from dm_compose.core.events import Event, Listener
 from dm_compose.datastores.base import NotSetUpError
 from dm_compose.engine import Engine
@@ -59,17 +60,17 @@ def await_members(engine: Engine, members: Sequence[Member], listener: Listener,
 
     if not waits:
         return
-    pool = ThreadPoolExecutor(len(waits), thread_name_prefix="ready")
     try:
-        jobs = [pool.submit(until_ready, waiting) for waiting in waits]
-        if (first := wait(jobs, TELL_AFTER_S, FIRST_EXCEPTION)).not_done:
-            late = [w for w, job in zip(waits, jobs, strict=True) if job in first.not_done]
+        jobs = [begun(partial(until_ready, waiting)) for waiting in waits]
+        await_calls(jobs, TELL_AFTER_S, FIRST_EXCEPTION)
+        if late := [w for w, job in zip(waits, jobs, strict=True) if not job.done()]:
             listener(Event("await", ", ".join(f"{w.member.container.label} ({w.told() or 'it is asked'})" for w in late)))
-        for job in sorted(wait(jobs, return_when=FIRST_EXCEPTION).done, key=jobs.index):
-            job.result()
+        await_calls(jobs, until=FIRST_EXCEPTION)
+        for job in jobs:
+            if job.done():
+                job.result()
     finally:
         stop.set()
-        pool.shutdown(wait=False)
 
 
 def await_all(live: LiveWorktree, timeout_s: float) -> None:
@@ -230,6 +231,7 @@ class _Waiting:
             return True
         self._by_command = True
         try:
-            return self._engine.run(self._container.id, words)[0] == 0
-        except (EngineError, NotFoundError):  # it has ended, which `look_again` tells
+            left = max(COMMAND_POLL_S, self._deadline - time.monotonic())
+            return self._engine.run(self._container.id, words, timeout_s=left)[0] == 0
+        except (EngineError, NotFoundError, NotReadyError):  # it hangs, or has ended, which `look_again` tells
             return False

@@ -9,6 +9,7 @@ from dm_compose.core.commit import Commit, CommitDraft, JournalEntry, Origin, Wo
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, CommitId, DotName, SubdotName, WorktreeName
+from dm_compose.core.overlap import reaches, within
 from dm_compose.core.tree import TreeDiff
 from dm_compose.datastores import Datastore, ServiceFacts
 from dm_compose.discovery.stack_plan import StackPlan
@@ -25,7 +26,7 @@ class Member:
 
     `mounts` has the subdots that it mounts, with True for those that it may write to. `datastore` is the one that it runs, and
     `port` the port at which that listens. A member that is `pinned` stays with its branch; the others go along when the dot's
-    volumes follow another worktree.
+    volumes follow another worktree. `lifeline` says why this process could not go on without the container, '' if it could.
     """
 
     container: Container
@@ -34,11 +35,17 @@ class Member:
     mounts: Mapping[SubdotName, bool]
     port: int = 0
     pinned: bool = False
+    lifeline: str = ""
 
     @property
     def writes(self) -> bool:
         """Whether the container may change a subdot now."""
         return self.container.running and any(self.mounts.values())
+
+    @property
+    def must_stay(self) -> bool:
+        """Whether the container may not be held still or taken down, although it has state that would need it."""
+        return bool(self.lifeline) and self.container.running and self.has_state
 
     @property
     def in_memory(self) -> bool:
@@ -176,14 +183,20 @@ class LiveWorktree:
         return found
 
 
-def mounted_subdots(container: Container, places: Mapping[SubdotName, str]) -> dict[SubdotName, bool]:
-    """Return the subdots that a container mounts, with True for those that it may write to."""
-    by_place = {place: subdot for subdot, place in places.items()}
+def mounted_subdots(engine: Engine, container: Container, places: Mapping[SubdotName, str]) -> dict[SubdotName, bool]:
+    """Return the subdots that a container mounts, with True for those that it may write to.
+
+    A mount of a directory above or below a subdot's counts as well. See overlap.reaches.
+    """
+    directories = {subdot: engine.directory(place) for subdot, place in places.items()}
+    inner = {s: [d for d in directories.values() if d != own and within(d, own)] for s, own in directories.items()}
+    volumes = f"{engine.facts().root}/volumes"
     found: dict[SubdotName, bool] = {}
     for mount in container.mounts:
-        subdot = by_place.get(mount.place)
-        if subdot is not None:
-            found[subdot] = found.get(subdot, False) or mount.writable
+        mounted = engine.mounted(mount, directories.values())
+        for subdot, place in places.items():
+            if mount.place == place or reaches(mounted, mount.writable, directories[subdot], inner[subdot], volumes):
+                found[subdot] = found.get(subdot, False) or mount.writable
     return found
 
 

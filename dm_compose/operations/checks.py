@@ -19,6 +19,7 @@ from dm_compose.errors import (
     UncommittedError,
     VersionMismatchError,
 )
+from dm_compose.live.freeze import refuse_to_hold_ourselves
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.uncommitted import dirty_subdots, save_from_memory, uncommitted
 
@@ -250,7 +251,11 @@ def would_be_lost(subdots: Collection[SubdotName], *, hint: str = KEEP_IT) -> Un
 
 
 def _refuse_strangers(live: LiveWorktree, *, readers_too: bool) -> None:
-    """Raise InUseError if a running container of somebody else uses a subdot. We must not pause it or take it down."""
+    """Raise InUseError if a running container of somebody else uses a subdot. We must not pause it or take it down.
+
+    The same goes for a container that this process could not go on without.
+    """
+    refuse_to_hold_ourselves(live)
     for member in live.members:
         container = member.container
         ours = live.project is None or (container.project == live.project and not container.one_off)

@@ -82,7 +82,7 @@ def make_commit(
 
 def _capture_frozen(live: LiveWorktree, entry: EntryId, freeze: Freeze) -> Captured:
     """Capture while all containers that write stand still."""
-    live.store.will_disturb(entry, freeze.containers, [])
+    live.store.will_disturb(entry, freeze.containers, freeze.stopped)
     try:
         freeze.freeze()
         return promptly(lambda: live.store.capture(entry))
@@ -102,15 +102,28 @@ def _capture_stopped(live: LiveWorktree, entry: EntryId, timeout_s: float) -> Ca
 
     def start(member: Member) -> None:
         assert engine is not None
+        engine.stop(member.container.id)  # a shutdown that is under way has to end first, or the engine would not start it
         engine.start(member.container.id)
+
+    def await_answer(member: Member) -> None:
+        assert engine is not None
         await_ready(engine, member, live.listener, timeout_s)
         live.listener(Event("ready", member.container.label))
 
+    def pause(member: Member) -> None:
+        assert engine is not None
+        engine.pause(member.container.id)
+
     try:
-        at_once(stop, writers)
-        return live.store.capture(entry)
+        at_once(stop, writers)  # even if a signal comes, because a kill could lose what a datastore has in memory
+        captured = promptly(lambda: live.store.capture(entry))
     finally:
         at_once(start, writers)
+    try:
+        promptly(lambda: at_once(await_answer, writers))
+    finally:
+        at_once(pause, [m for m in writers if m.container.state == "paused"])
+    return captured
 
 
 def _draft(live: LiveWorktree, message: str, metadata: Mapping[str, str], *, clean: bool) -> CommitDraft:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from dm_compose.core.containers import Container
 from dm_compose.core.names import SubdotName, WorktreeName
@@ -127,6 +128,18 @@ def also_bring_up(plan: Plan, members: Collection[Member], after: Action) -> Pla
     for member in members:
         _bring_up(draft, member.container, "it had been taken down", waits)
     return draft.plan()
+
+
+def without_waiting(plan: Plan) -> Plan:
+    """Return a plan without the steps that wait for an answer. Pure."""
+    waited = {step.number: step.after for step in plan.steps if step.action is Action.AWAIT}
+    return Plan(
+        tuple(
+            replace(step, after=tuple(number for after in step.after for number in waited.get(after, (after,))))
+            for step in plan.steps
+            if step.number not in waited
+        )
+    )
 
 
 def _bring_up(draft: PlanDraft, container: Container, cause: str, after: tuple[int, ...]) -> None:

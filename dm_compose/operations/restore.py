@@ -22,7 +22,7 @@ from dm_compose.live.freeze import Freeze
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations.checks import tell_doubts
 from dm_compose.operations.left import BEFORE_RECOVERY
-from dm_compose.operations.plans import also_bring_up, plan_restore
+from dm_compose.operations.plans import also_bring_up, plan_restore, without_waiting
 from dm_compose.operations.uncommitted import capture, mark_quiet
 
 BEFORE_PUTTING_BACK = "before putting back"  # the reflog's word for what was live when a restore had failed
@@ -198,6 +198,8 @@ def _put_back(
     Datastores that answer already may have acknowledged writes since. Those are kept as a hidden commit, which the reflog names.
     """
     live.listener(Event("warning", f"the restore failed; putting the state of before back ({error.__class__.__name__})"))
+    if not isinstance(error, Exception):  # a signal ends every wait, also this one
+        plan = without_waiting(plan)
     killed = plan.targets(Action.KILL)
     now = _as_it_is(live)
     with Freeze(now, lenient=True) as still:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from dm_compose.core.commit import Commit
 from dm_compose.core.names import CommitId, EntryId, SubdotName
 from dm_compose.core.tree import TreeDiff
-from dm_compose.live.freeze import Freeze, promptly, quiesce
+from dm_compose.live.freeze import Freeze, promptly
+from dm_compose.live.quiesce import save
 from dm_compose.live.worktree import LiveWorktree, hidden_draft
 from dm_compose.store.api import COMPARE_BUDGET_BYTES
 
@@ -44,11 +45,7 @@ def dirty_subdots(live: LiveWorktree) -> list[SubdotName]:
 
 def save_from_memory(live: LiveWorktree) -> None:
     """Have running datastores write what they hold in memory to their files, so that the files show every change."""
-    for member in live.writers():
-        if member.container.state == "running" and member.datastore is not None and member.datastore.quiesce is not None:
-            resume = quiesce(live, member)
-            if resume is not None:
-                resume()
+    save(live, live.writers())
 
 
 def mark_quiet(live: LiveWorktree, target: Commit) -> None:
@@ -104,7 +101,7 @@ def capture(
     freeze.warm_up()
     entry = store.prepare_commit(*live.where, live.directories)
     try:
-        store.will_disturb(entry, freeze.containers, takes_down)
+        store.will_disturb(entry, freeze.containers, [*takes_down, *freeze.stopped])
         freeze.freeze()
         promptly(lambda: store.capture(entry))
         patterns = live.ignore_patterns()

@@ -145,7 +145,7 @@ class Session:
             return self._put(live, commit, changed)
 
     def _put(self, live: LiveWorktree, commit: Commit, changed: Touched) -> RestoreReport:
-        self.last_restore.leaves()
+        self.last_restore.leaves(live)
         changed = EVERYTHING if live.left else changed  # an interrupted restore may have come to any file
         report = throw_away_and_restore(live, commit, touched=changed, timeout_s=self.options.ready_timeout_s)
         self.last_restore.arrived(live, commit, changed, report.plan)

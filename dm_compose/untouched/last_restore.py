@@ -19,7 +19,7 @@ from dm_compose.core.containers import Container
 from dm_compose.core.names import CommitId, SubdotName
 from dm_compose.core.plan import Action, Plan
 from dm_compose.engine import Engine
-from dm_compose.live.freeze import quiesce
+from dm_compose.live.quiesce import save
 from dm_compose.live.worktree import LiveWorktree, mounted_subdots
 from dm_compose.untouched.witness import UNKNOWN, Witness
 
@@ -104,7 +104,7 @@ class LastRestore:
         return Touched(containers, written, {c.id for c in self._watched}, self._others_started(self._live))
 
     def _others_started(self, live: LiveWorktree) -> bool:
-        return any(c.project == live.project or mounted_subdots(c, live.places) for c in self._witness.others)
+        return any(c.project == live.project or mounted_subdots(self._engine, c, live.places) for c in self._witness.others)
 
     def still(self) -> LiveWorktree | None:
         """Return the live worktree as it was observed last, None if that is out of date.
@@ -116,23 +116,24 @@ class LastRestore:
         self._witness.touches(())  # makes the witness look at the engine's events
         return None if self._witness.moved or self._others_started(self._live) else self._live
 
-    def leaves(self) -> None:
+    def leaves(self, live: LiveWorktree) -> None:
         """Say that a restore begins. Until one has `arrived`, everything counts as touched."""
         self._commit = None
+        self._witness.restoring(m.container for m in live.members if m.container.running and m.has_state)
 
     def arrived(self, live: LiveWorktree, commit: Commit, touched: Touched, plan: Plan) -> None:
         """Say that a restore has put the stack to a commit, and that all of it answers.
 
         `touched` says what may have changed before the restore. `plan` has the steps that the restore did.
         """
-        self.leaves()
+        self._commit = None
         down = set(plan.targets(Action.KILL))
         kept = touched.known - touched.containers.keys() - down
         watched = [m.container for m in live.members if m.container.running and m.has_state]
         anew = [c.id for c in watched if c.id not in kept]
         now = {c.id: c for c in at_once(self._engine.container, anew)}
         self._witness.members = {m.container.id for m in live.members}
-        self._witness.remember(now.values())  # before anything else: from here on everything is seen
+        self._witness.remember(now.values(), down)  # before anything else: from here on everything is seen
         alone = touched.untouched_subdots(live)
         self.arrived_at = datetime.now(UTC)  # before the look, which lasts until the file system's clock has gone on
         live.store.watch_files(live.directories, live.own_patterns(), commit.created, alone)
@@ -164,10 +165,6 @@ def written_subdots(live: LiveWorktree, touched: Touched, since: datetime) -> se
     """
     left = touched.untouched_subdots(live)
     asked = {s for s in live.places if s not in left}
-    for member in live.writers():
-        if member.datastore is not None and member.datastore.quiesce is not None and not member.mounts.keys().isdisjoint(asked):
-            resume = quiesce(live, member)
-            if resume is not None:
-                resume()
+    save(live, [m for m in live.writers() if not m.mounts.keys().isdisjoint(asked)])
     found = live.store.files_written_since(live.directories, live.ignore_patterns(), since)
     return asked & set(found)

@@ -11,21 +11,43 @@ from collections.abc import Iterable
 
 from dm_compose.core.at_once import at_once
 from dm_compose.core.containers import Container
-from dm_compose.untouched.traffic import Traffic, any_socket, closing, parse_frames, parse_snmp6, traffic
+from dm_compose.untouched.traffic import Traffic, any_socket, closing, hears_datagrams, parse_frames, parse_snmp6, traffic
 
 _MAX_LINKS = 40
 
 
-def await_last_packets(pids: Iterable[int], timeout_s: float) -> None:
-    """Return when no connection is being opened or closed in these namespaces, or after `timeout_s`."""
+def await_last_packets(pids: Iterable[int], timeout_s: float) -> dict[int, list[str]]:
+    """Return when no connection is being opened or closed in these namespaces, or after `timeout_s`.
+
+    The result has the lists of TCP connections (/proc/PID/net/tcp and tcp6) as they were read last.
+    """
     deadline = time.monotonic() + timeout_s
+    pids = list(pids)
 
-    def wait(pid: int) -> None:
+    def wait(pid: int) -> list[str]:
         with contextlib.suppress(OSError):
-            while time.monotonic() < deadline and any(closing(net_text(pid, name)) for name in ("tcp", "tcp6")):
+            while True:
+                texts = [net_text(pid, "tcp"), *_optional(pid, "tcp6")]
+                if not any(map(closing, texts)) or time.monotonic() >= deadline:
+                    return texts
                 time.sleep(0.001)
+        return []
 
-    at_once(wait, list(pids))  # the kernel takes 2 ms for each of the two files
+    return dict(zip(pids, at_once(wait, pids), strict=True))  # the kernel takes 2 ms for each of the two files
+
+
+def heard_datagrams(pid: int, before: Traffic, now: Traffic) -> bool:
+    """Whether datagrams have come, and a socket may have received them from outside."""
+    if now.datagrams == before.datagrams:
+        return False
+    return any(map(hears_datagrams, (net_text(pid, "udp"), *_optional(pid, "udp6"))))
+
+
+def _optional(pid: int, name: str) -> list[str]:
+    try:
+        return [net_text(pid, name)]
+    except FileNotFoundError:  # no IPv6
+        return []
 
 
 def net_text(pid: int, name: str) -> str:

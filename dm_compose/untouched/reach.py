@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dm_compose.core.containers import Container
+from dm_compose.core.overlap import overlap
 
 _KINDS = {"network": "network", "pid": "processes", "ipc": "shared memory"}
 _JOIN = "container:"
@@ -69,17 +70,7 @@ def open_directories(container: Container, running: Iterable[Container]) -> list
         if mount.kind == "bind":
             found.append(OpenDirectory(mount.target, "in a directory of the host"))
             continue
-        sharer = next((c for c, m in theirs if m.place == mount.place or _overlap(m.source, mount.source)), None)
+        sharer = next((c for c, m in theirs if m.place == mount.place or overlap(m.source, mount.source)), None)
         if sharer is not None:
             found.append(OpenDirectory(mount.target, f"in a volume that container {sharer.name} has as well"))
     return found
-
-
-def _overlap(one: str, other: str) -> bool:
-    one, other = one.rstrip("/") + "/", other.rstrip("/") + "/"
-    return one.startswith(other) or other.startswith(one)
-
-
-def within(path: str, directory: str) -> bool:
-    """Whether an absolute path is a directory or below it."""
-    return path == directory or path.startswith(directory.rstrip("/") + "/")

@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 _LOOPBACK = "lo"
-_STEADY = ("01", "06", "0A")  # established, time wait, listen: include/net/tcp_states.h
+_ESTABLISHED, _TIME_WAIT, _LISTEN = "01", "06", "0A"  # include/net/tcp_states.h
+_STEADY = (_ESTABLISHED, _TIME_WAIT, _LISTEN)
+_LOOPBACK6 = "00000000000000000000000001000000"  # ::1
+_MAPPED = "0000000000000000FFFF0000"  # before an IPv4 address: ::ffff:a.b.c.d
 _DATAGRAMS = ("InDatagrams", "NoPorts", "InErrors")
 
 
@@ -21,7 +24,8 @@ class Traffic:
     `payload4` and `payload6` count the packets that IPv4 and IPv6 handed to a transport protocol other than ICMP. `segments`
     counts those of TCP and `datagrams` those of UDP, over either. Loopback is in all of these. `icmp4` and `icmp6` count ICMP
     messages, which include neighbour discovery and MLD. `frames` counts the packets that each interface but loopback has
-    received, and `frames6` the IPv6 packets among them.
+    received, and `frames6` the IPv6 packets among them. `accepted` counts the TCP connections that were opened to its processes,
+    and `opened` those that they have opened. A connection within the namespace is in both.
     """
 
     payload4: int = 0
@@ -32,6 +36,8 @@ class Traffic:
     icmp6: int = 0
     frames: Mapping[str, int] = field(default_factory=dict)
     frames6: int = 0
+    accepted: int = 0
+    opened: int = 0
 
     @property
     def payload(self) -> tuple[int, ...]:
@@ -56,6 +62,14 @@ class Traffic:
         if (self.payload6, self.icmp6) == (before.payload6, before.icmp6) and self._other_frames <= before._other_frames:
             return None
         return "something was sent to it over the network"
+
+    def accepted_since(self, before: Traffic, ours: int) -> bool:
+        """Whether somebody outside may have opened a TCP connection since, beside `ours`, the number of those that we have.
+
+        A connection that the container itself has opened to somewhere else hides one, unless that is still open: see
+        `foreign_connection`.
+        """
+        return self.accepted - before.accepted > ours + self.opened - before.opened
 
     @property
     def _counters(self) -> tuple[int, ...]:
@@ -103,6 +117,32 @@ def closing(text: str) -> bool:
     return any(line.split()[3] not in _STEADY for line in text.splitlines()[1:])
 
 
+def foreign_connection(text: str) -> bool:
+    """Whether /proc/PID/net/tcp or tcp6 lists an established connection that came from outside to a port which is listened at."""
+    rows = [line.split()[1:4] for line in text.splitlines()[1:]]
+    listening = {local.rpartition(":")[2] for local, _, state in rows if state == _LISTEN}
+    return any(
+        state == _ESTABLISHED and local.rpartition(":")[2] in listening and not _is_own(remote, local)
+        for local, remote, state in rows
+    )
+
+
+def hears_datagrams(text: str) -> bool:
+    """Whether /proc/PID/net/udp or udp6 lists a socket at which datagrams from outside can arrive from anybody."""
+    rows = [line.split()[1:3] for line in text.splitlines()[1:]]
+    return any(not int(remote.rpartition(":")[2], 16) and not _is_loopback(local.rpartition(":")[0]) for local, remote in rows)
+
+
+def _is_own(remote: str, local: str) -> bool:
+    address = remote.rpartition(":")[0]
+    return address == local.rpartition(":")[0] or _is_loopback(address)
+
+
+def _is_loopback(address: str) -> bool:
+    four = len(address) == 8 or _MAPPED in address
+    return address.endswith("7F") if four else address == _LOOPBACK6  # words are in the machine's byte order
+
+
 def any_socket(text: str) -> bool:
     """Whether /proc/PID/net/raw, raw6 or packet lists a socket."""
     return len(text.splitlines()) > 1
@@ -122,4 +162,6 @@ def traffic(snmp: str, snmp6: str | None, frames: Mapping[str, int], frames6: in
         icmp6=six["Icmp6InMsgs"],
         frames=dict(frames),
         frames6=frames6,
+        accepted=four["Tcp.PassiveOpens"],
+        opened=four["Tcp.ActiveOpens"],
     )

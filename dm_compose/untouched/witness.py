@@ -5,16 +5,21 @@ Files are not looked at. Root on the engine's host can always reach into a conta
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from dm_compose.core.containers import Container, EngineEvent
+from dm_compose.core.overlap import within
+from dm_compose.datastores.connections import connections
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError
 from dm_compose.untouched.proc import (
     await_last_packets,
     heard_by_raw_sockets,
+    heard_datagrams,
     is_process_of,
     is_socket,
     net_text,
@@ -22,8 +27,8 @@ from dm_compose.untouched.proc import (
     read_baseline,
     resolved,
 )
-from dm_compose.untouched.reach import open_directories, way_in, within
-from dm_compose.untouched.traffic import Traffic, parse_bound
+from dm_compose.untouched.reach import open_directories, way_in
+from dm_compose.untouched.traffic import Traffic, foreign_connection, parse_bound
 
 _OVERLAP_NS = 10**9  # events are stamped before they are put in the buffer, so they may lie in it out of order
 _CLOCK_STEP_NS = 5 * 10**6
@@ -36,6 +41,7 @@ _HURRIED_S = 0.01
 UNKNOWN = "nothing is known of it"
 _LOST = "the engine may have forgotten what happened to it"
 _ELSEWHERE = "the engine is not on this machine, so nothing can be proven"
+_EARLY = "something connected to it before its restore had ended"
 _UNSEEN = "its processes cannot be seen from here"
 
 
@@ -43,6 +49,14 @@ _UNSEEN = "its processes cannot be seen from here"
 class _Baseline:
     pid: int
     traffic: Traffic
+
+
+@dataclass(frozen=True)
+class _Before:
+    """The counters of containers (ids) as a restore began, and the number of our own connections by then, by host."""
+
+    baselines: dict[str, _Baseline]
+    connections: Counter[str]
 
 
 class Witness:
@@ -69,20 +83,32 @@ class Witness:
         self._ours: set[tuple[str, str]] = set()  # our own action, and the container (id) that it was done to
         self._seen: frozenset[EngineEvent] = frozenset()
         self._newest: EngineEvent | None = None
+        self._before: _Before | None = None
+        self._commands: dict[str, str] = {}  # run by exec since `restoring`, by container
         self._clock_ns = _clock_offset_ns()
         if self._local:
             self._new_events()
             self._running = {c.id: c for c in engine.running()}
 
-    def remember(self, containers: Iterable[Container]) -> None:
+    def restoring(self, containers: Iterable[Container]) -> None:
+        """Say that a restore of these containers begins: `remember` then counts who reaches them before its end."""
+        self._before, self._commands = _Before({}, connections()), {}
+        for container in containers if self._local else ():
+            with contextlib.suppress(OSError, ValueError, LookupError):
+                self._before.baselines[container.id] = _Baseline(container.pid, read_baseline(container.pid))
+
+    def remember(self, containers: Iterable[Container], started: Set[str] = frozenset()) -> None:
         """Take a new baseline of these containers, described as they are now. The others keep theirs.
+
+        After `restoring` a container counts as touched if somebody but us may have reached it since. Of those whose programs were
+        `started` since (ids) only new connections count, because the old ones ended with the programs.
 
         Waits at most 0.2 s for the last packets of connections that are being closed, because they would count as a touch later.
         """
         containers = list(containers)
         if not self._local:
             return
-        await_last_packets((c.pid for c in containers if c.pid), _LAST_PACKETS_S)
+        tables = await_last_packets((c.pid for c in containers if c.pid), _LAST_PACKETS_S)
         self.others, self.moved = [], False
         self._look()  # so that events since the last look count for the others
         for container in containers:
@@ -91,8 +117,9 @@ class Witness:
             if container.running:
                 self._running[container.id] = container
         for container in containers:
-            if cause := self._take(container):
+            if cause := self._take(container) or self._reached(container, container.id in started, tables.get(container.pid, [])):
                 self._causes[container.id] = cause
+        self._before = None
 
     def disregard(self, action: str, containers: Iterable[Container]) -> None:
         """Say that we have just done an action (`pause`) to each of these. It counts as no touch; anything else does."""
@@ -152,6 +179,28 @@ class Witness:
         except NotFoundError:
             return "it is gone"
         return None
+
+    def _reached(self, container: Container, started: bool, tables: Iterable[str]) -> str | None:
+        """Say who may have reached a container between `restoring` and its baseline. `tables` has its TCP connections."""
+        if self._before is None:
+            return None
+        if cause := self._commands.get(container.id):
+            return cause
+        now = self._baselines[container.id].traffic
+        before = self._before.baselines.get(container.id)
+        if before is None or before.pid != container.pid:  # its network namespace began with it
+            then = Traffic()
+        elif started:
+            then = before.traffic
+        else:
+            return now.touch_since(before.traffic)
+        made = connections()
+        ours = sum(made[address] - self._before.connections[address] for address in container.addresses)
+        try:
+            reached = any(map(foreign_connection, tables)) or now.accepted_since(then, ours)
+            return _EARLY if reached or heard_datagrams(container.pid, then, now) else None
+        except OSError:
+            return _UNSEEN
 
     def _changed(self, container: Container) -> str | None:
         before = self._baselines.get(container.id)
@@ -237,6 +286,7 @@ class Witness:
             health = container.health_command
             if health and words == f"{health[0]} {' '.join(health[1:])}":
                 return
+            self._commands.setdefault(event.id, f"exec: {words.strip()}")
             self._blame(event.id, f"exec: {words.strip()}")
         elif (action, event.id) in self._ours:
             self._ours.remove((action, event.id))  # a second one is not ours

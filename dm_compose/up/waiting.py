@@ -36,9 +36,13 @@ def up_and_wait(stack: Stack, words: Sequence[str]) -> int:
 
 
 def _blame_health(stack: Stack, containers: Sequence[Container]) -> None:
-    """Raise NotReadyError if Compose's wait has ended because of a health check."""
+    """Raise NotReadyError if Compose's wait has ended because of a health check.
+
+    If a container was made and not started, Compose has failed before it waited, unless another one is unhealthy.
+    """
+    waited = all(container.state != "created" for container in containers)
     for container in containers:
-        if container.state == "running" and container.health in ("starting", "unhealthy"):
+        if container.state == "running" and container.health in ("unhealthy", *(("starting",) if waited else ())):
             tail = stack.facts.engine.logs(container.id, LOG_LINES).rstrip()
             raise NotReadyError(
                 f"{container.label} is not ready: its health check is {container.health}"

@@ -7,10 +7,10 @@ interval of the journal would make such a client wait longer. Without a journal,
 from __future__ import annotations
 
 import json
-import socket
 import struct
 
 from dm_compose.datastores.base import Datastore, Running, ServiceFacts
+from dm_compose.datastores.connections import connect
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
 
@@ -38,7 +38,7 @@ def _request(*elements: bytes) -> bytes:
 
 def _ask(host: str, port: int, timeout_s: float, request: bytes) -> bytes:
     """Send one message and return the whole answer, or a part of it if the server closes. Its first four bytes are its length."""
-    with socket.create_connection((host, port), timeout=timeout_s) as connection:
+    with connect(host, port, timeout_s) as connection:
         connection.sendall(request)
         answer = b""
         while len(answer) < 4 or len(answer) < min(int.from_bytes(answer[:4], "little"), MAX_ANSWER):

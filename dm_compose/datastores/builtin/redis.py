@@ -5,10 +5,10 @@ Without an append-only file the changes since the last save are in memory only.
 
 from __future__ import annotations
 
-import socket
 import time
 
 from dm_compose.datastores.base import Checked, Datastore, Relaxed, Resume, Running, ServiceFacts
+from dm_compose.datastores.connections import connect
 from dm_compose.datastores.protocols import exchange
 from dm_compose.errors import DmError
 from dm_compose.hookspecs import hookimpl
@@ -33,7 +33,7 @@ class RespConnection:
     """A minimal RESP client: inline replies, bulk strings and arrays of them, which is all that the commands here need."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._socket = socket.create_connection((host, port), timeout=SAVE_TIMEOUT_S)
+        self._socket = connect(host, port, SAVE_TIMEOUT_S)
         self._file = self._socket.makefile("rb")
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ import filelock
 
 from dm_compose import process
 from dm_compose.core.events import Event, Listener
+from dm_compose.core.labels import PROJECT_LABEL, ROLE_LABEL, helper_name
 from dm_compose.core.plain import from_plain
 from dm_compose.core.variables import DEFAULT_HELPER_IMAGE
 from dm_compose.errors import StoreError, error_classes
@@ -50,7 +51,9 @@ def connect_helper(mounts: Mapping[str, str], image: str, listener: Listener) ->
 
     The image needs nothing but Python 3.11 or later (DM_HELPER_IMAGE, by default python:3.14-slim). It gets no network.
     """
-    command = ["docker", "run", "-i", "--rm", "--network", "none", "--label", "dev.dotmesh.role=helper"]
+    command = ["docker", "run", "-i", "--rm", "--name", helper_name("helper"), "--label", f"{ROLE_LABEL}=helper"]
+    command += ["--label", f"{PROJECT_LABEL}="]  # not that of an image which Compose has built
+    command += ["--network", "none"]
     command += ["--log-driver", "none"]  # a log of all answers, line by line, makes it slow: 0.6 MB/s instead of 60
     for source, target in mounts.items():
         command += ["--mount", f"type={'bind' if source.startswith('/') else 'volume'},source={source},target={target}"]

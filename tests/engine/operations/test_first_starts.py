@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ import pymysql
 import pytest
 import yaml
 
+from dm_compose.engine import Engine
+from dm_compose.live.observe import make_member
 from dm_compose.sessions.leases import own_stack
 from dm_compose.sessions.options import SessionOptions
 from tests.support.projects import EXAMPLES, TestProject, eventually
@@ -277,3 +280,12 @@ def test_a_health_command_that_hangs_ends_the_wait_when_its_time_is_over(new_pro
     done = project.dm("reset", "--hard", "--timeout", "3", check=False)
     assert done.returncode == NOT_READY
     assert time.monotonic() - began < 60
+
+
+def test_a_client_in_a_datastores_image_is_not_asked_whether_the_datastore_answers(new_project: NewProject) -> None:
+    image = {"image": "dm-example/postgres:15", "pull_policy": "never", "environment": {"POSTGRES_PASSWORD": "webapp"}}
+    project = new_project({"services": {"db": image, "shell": {**image, "init": True, "command": ["sleep", "infinity"]}}})
+    project.dm("up", "-d")
+    with contextlib.closing(Engine()) as engine:
+        found = {c.service: make_member(engine, c, {}).datastore for c in engine.containers(project.name)}
+    assert {service: datastore and datastore.name for service, datastore in found.items()} == {"db": "postgres", "shell": None}

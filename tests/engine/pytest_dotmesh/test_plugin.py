@@ -267,6 +267,29 @@ def test_is_interrupted(dm_stack):
     assert is_seed(tests.project)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_after_a_request_to_end_the_stack_is_given_back(tests: Tests, number: int) -> None:
+    """An editor's stop button and a cancelled CI job send SIGTERM, and a terminal that is closed sends SIGHUP."""
+    tests.project.redis().set("note", "my work")
+    tests.write(
+        """
+def test_is_ended(dm_stack):
+    scribble(dm_stack)
+    print("scribbled", flush=True)
+    import time
+    time.sleep(600)
+"""
+    )
+    run = tests.start("-s")
+    assert run.stdout is not None
+    eventually(lambda: run.poll() is not None or "scribbled" in run.stdout.readline(), "the test", timeout_s=60)
+    run.send_signal(number)
+    said, _ = run.communicate(timeout=60)
+    assert run.returncode == 2, said
+    assert tests.project.redis().get("note") == "my work"
+    assert tests.project.json("status")["dirty"] is True
+
+
 def test_a_second_run_waits_with_a_message_or_fails_when_it_may_not_wait(tests: Tests, tmp_path: Path) -> None:
     flag = tmp_path / "go on"
     tests.write(

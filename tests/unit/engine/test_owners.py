@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
+
 from dm_compose.engine.owners import Owner
+from tests.support.processes import REPOSITORY
 
 
 def test_an_owner_is_read_back_as_it_was_written() -> None:
@@ -42,3 +46,23 @@ def test_a_restart_of_the_machine_ends_everybody() -> None:
 
 def test_of_another_host_nothing_is_known() -> None:
     assert not replace(Owner.me(), host="elsewhere", started="1").is_gone
+
+
+def test_an_owner_that_an_older_version_wrote_is_read() -> None:
+    me = Owner.me()
+    old = Owner.parse(f"{me.host}/{me.boot}/{me.pid}/{me.started}")
+    assert old is not None
+    assert not old.is_gone
+    assert replace(old, started="1").is_gone
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="a PID namespace needs root and unshare")
+def test_of_another_pid_namespace_of_the_same_host_nothing_is_known() -> None:
+    """It is the one of a CI job's container with the host's name, which has a /proc of its own."""
+    program = (
+        "import sys; from dm_compose.engine import abandoned; from dm_compose.engine.owners import OWNER_LABEL;"
+        "print(abandoned({OWNER_LABEL: sys.argv[1]}))"
+    )
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", program, str(Owner.me())]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "False\n"

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dm_compose.core.at_once import await_calls
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.live.executor import Work, execute
 
@@ -70,7 +71,7 @@ def test_steps_are_returned_in_the_order_in_which_they_ended(monkeypatch: pytest
         return concurrent.futures.wait(futures)
 
     # Even when all of them ended before anybody looked.
-    monkeypatch.setattr("dm_compose.live.executor.wait", wait)
+    monkeypatch.setattr("dm_compose.live.executor.await_calls", wait)
     ends = [d.ended_s for d in execute(plan(*(f"kill c{number}" for number in range(30))), everything(lambda _: None))]
     assert ends == sorted(ends)
 
@@ -162,9 +163,9 @@ def noticed(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         waits += 1
         if waits > 1:
             event.set()
-        return concurrent.futures.wait(*words, **options)
+        return await_calls(*words, **options)
 
-    monkeypatch.setattr("dm_compose.live.executor.wait", wait)
+    monkeypatch.setattr("dm_compose.live.executor.await_calls", wait)
     return event
 
 
@@ -209,6 +210,41 @@ def test_the_first_of_several_errors_is_raised(noticed: threading.Event) -> None
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_after_an_interrupt_nobody_waits_for_an_answer(monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+    never, asked = threading.Event(), threading.Event()
+
+    def work(_: str) -> None:
+        asked.set()
+        never.wait()
+
+    def wait(*words: Any, **options: Any) -> None:
+        if options:
+            assert asked.wait(PATIENCE_S)
+            raise error
+        await_calls(*words, **options)
+
+    monkeypatch.setattr("dm_compose.live.executor.await_calls", wait)
+    with pytest.raises(error):
+        execute(plan("await a"), everything(work))
+    never.set()
+
+
+def test_after_an_error_nobody_waits_for_an_answer() -> None:
+    never, asked = threading.Event(), threading.Event()
+
+    def work(target: str) -> None:
+        if target == "slow":
+            asked.set()
+            never.wait()
+        assert asked.wait(PATIENCE_S)
+        raise BoomError
+
+    with pytest.raises(BoomError):
+        execute(plan("await slow", "kill bad"), everything(work))
+    never.set()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_an_interrupt_within_a_step_is_raised_like_any_error(error: type[BaseException]) -> None:
     began: list[str] = []
 
@@ -225,15 +261,17 @@ def test_an_interrupt_from_outside_waits_for_the_steps_under_way(monkeypatch: py
     interrupted = threading.Event()
     ended: list[str] = []
 
-    def wait(*_: object, **__: object) -> None:
-        interrupted.set()
-        raise KeyboardInterrupt
+    def wait(*words: Any, **options: Any) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+        await_calls(*words, **options)
 
     def work(target: str) -> None:
         assert interrupted.wait(PATIENCE_S)
         ended.append(target)
 
-    monkeypatch.setattr("dm_compose.live.executor.wait", wait)
+    monkeypatch.setattr("dm_compose.live.executor.await_calls", wait)
     with pytest.raises(KeyboardInterrupt):
         execute(plan("kill a", "kill b", "start c after 1"), everything(work))
     assert sorted(ended) == ["a", "b"]

@@ -182,6 +182,7 @@ def test_a_dot_that_a_test_run_has_is_not_deleted(borrowed: Machine) -> None:
 def test_names_can_be_given_and_read_while_a_test_run_has_the_worktree(borrowed: Machine) -> None:
     borrowed("tag", "v1")
     borrowed("branch", "third")
+    borrowed("worktree", "add", "beside", "other")
     for words in READING:
         assert borrowed(*words).err == ""
     assert "in use by a test run since" in borrowed("status").out

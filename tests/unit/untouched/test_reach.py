@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from dm_compose.core.containers import Container, Image, Mount
-from dm_compose.untouched.reach import open_directories, way_in, within
+from dm_compose.core.overlap import within
+from dm_compose.untouched.reach import open_directories, way_in
 
 
 def made(name: str, **fields: Any) -> Container:

@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from dm_compose.untouched.traffic import Traffic, any_socket, closing, parse_bound, parse_frames, parse_snmp, parse_snmp6, traffic
+from dm_compose.untouched.traffic import (
+    Traffic,
+    any_socket,
+    closing,
+    foreign_connection,
+    hears_datagrams,
+    parse_bound,
+    parse_frames,
+    parse_snmp,
+    parse_snmp6,
+    traffic,
+)
 
 SNMP = """\
 Ip: Forwarding DefaultTTL InReceives InHdrErrors InAddrErrors ForwDatagrams InUnknownProtos InDiscards InDelivers OutRequests
@@ -41,7 +52,18 @@ Num       RefCount Protocol Flags    Type St Inode Path
 """
 RAW = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
 
-BEFORE = Traffic(payload4=25, payload6=1, segments=24, datagrams=2, icmp4=3, icmp6=5, frames={"eth0": 42, "eth1": 7}, frames6=17)
+BEFORE = Traffic(
+    payload4=25,
+    payload6=1,
+    segments=24,
+    datagrams=2,
+    icmp4=3,
+    icmp6=5,
+    frames={"eth0": 42, "eth1": 7},
+    frames6=17,
+    accepted=1,
+    opened=2,
+)
 OUTSIDE = "something was sent to it over the network"
 
 
@@ -107,3 +129,53 @@ def test_a_connection_that_is_being_closed_is_found(state: str, more_to_come: bo
     )
     assert closing(header + entry) == more_to_come
     assert not closing(header)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "opened", "ours", "expected"),
+    [(0, 0, 0, False), (1, 0, 1, False), (1, 0, 0, True), (3, 2, 1, False), (4, 2, 1, True), (0, 1, 0, False)],
+)
+def test_who_connected_since_is_reckoned(accepted: int, opened: int, ours: int, expected: bool) -> None:
+    now = replace(BEFORE, accepted=BEFORE.accepted + accepted, opened=BEFORE.opened + opened)
+    assert now.accepted_since(BEFORE, ours) is expected
+
+
+TCP = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+LISTENS = "   0: 00000000:18EB 00000000:0000 0A 0 0 0 0 0 1 1 0 100 0 0 10 0\n"
+LISTENS6 = "   0: 00000000000000000000000000000000:18EB 00000000000000000000000000000000:0000 0A 0 0 0 0 0 1 1 0 100 0 0 10 0\n"
+MAPPED, ONE = "0000000000000000FFFF0000", "00000000000000000000000001000000"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("1: 020012AC:18EB 030012AC:D2F4 01", True),
+        ("1: 020012AC:18EB 030012AC:D2F4 06", False),
+        ("1: 020012AC:D2F4 030012AC:1538 01", False),  # it has opened that one itself
+        ("1: 020012AC:18EB 020012AC:D2F4 01", False),
+        ("1: 0100007F:18EB 0100007F:D2F4 01", False),
+        (f"1: {MAPPED}020012AC:18EB {MAPPED}030012AC:D2F4 01", True),
+        (f"1: {MAPPED}0100007F:18EB {MAPPED}0100007F:D2F4 01", False),
+        (f"1: {ONE}:18EB {ONE}:D2F4 01", False),
+    ],
+)
+def test_a_connection_from_outside_is_found(line: str, expected: bool) -> None:
+    for listens in (LISTENS, LISTENS6):
+        assert foreign_connection(f"{TCP}{listens}  {line} 0 0 0 0 0 2 1 0 20 4 30 10 -1\n") is expected
+    assert not foreign_connection(f"{TCP}  {line} 0 0 0 0 0 2 1 0 20 4 30 10 -1\n"), "nobody listens at its port"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("1: 00000000:14E9 00000000:0000 07", True),
+        ("1: 020012AC:14E9 00000000:0000 07", True),
+        ("1: 0B00007F:9C40 00000000:0000 07", False),  # Docker's own name server
+        ("1: 020012AC:9C40 0A00000A:0035 01", False),  # a question that waits for its answer
+        (f"1: {ONE}:14E9 {'0' * 32}:0000 07", False),
+        (f"1: {'0' * 32}:14E9 {'0' * 32}:0000 07", True),
+    ],
+)
+def test_a_socket_for_datagrams_from_anybody_is_found(line: str, expected: bool) -> None:
+    assert hears_datagrams(f"{TCP}  {line} 0 0 0 0 0 2 1 0\n") is expected
+    assert not hears_datagrams(TCP)

@@ -32,9 +32,10 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         "services:\n  db: {image: 'postgres:16', volumes: ['pg:/var/lib/postgresql/data', './i:/docker-entrypoint-initdb.d']}\n"
         "  cache: {image: 'redis:7'}\nvolumes: {pg: }\n"
     )
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -83,14 +83,14 @@ def counting_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     plugin.write_text(
         f"#!{sys.executable}\nimport os, signal, sys, time\nseen, expected = [], int(os.environ.get('SIGNALS', '1'))\n"
         f"def see(*_):\n  seen.append(1)\n  open({str(tmp_path / 'seen')!r}, 'w').write(str(len(seen)))\n"
-        "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, see)\n"
+        "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(number, see)\n"
         f"open({str(fifo)!r}, 'w').close()\nwhile len(seen) < expected: time.sleep(0.01)\n"
         "end = time.monotonic() + 1\nwhile time.monotonic() < end: time.sleep(0.01)\nsys.exit(20 + len(seen))\n"
     )
     docker = tmp_path / "bin" / "docker"
     docker.write_text(
         f"#!{sys.executable}\nimport signal, subprocess, sys\nif 'version' in sys.argv: sys.exit(0)\n"
-        "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, lambda *_: None)\n"
+        "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP): signal.signal(number, lambda *_: None)\n"
         f"sys.exit(subprocess.call([{str(plugin)!r}]))\n"
     )
     for program in (plugin, docker):
@@ -99,7 +99,7 @@ def counting_docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return fifo
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["sent to us alone", "sent to the process group"])
 def test_a_signal_within_a_verb_of_compose_reaches_it_once_and_it_decides(
     counting_docker: Path, kill: Callable[[int, int], None], number: int
