@@ -145,7 +145,7 @@ def _finish_all(
 ) -> LiveWorktree:
     """Carry out the restores, in a stack that is frozen and kept by the entry `kept`. The first restore takes that entry over.
 
-    What goes down stays frozen until then, so that nothing is acknowledged that is not kept.
+    Containers that go down stay frozen until then, so that nothing is acknowledged that is not kept.
     """
     sessions = [e for e in entries if e.operation == SESSION]
     gone = _take_down(live) if sessions else set()
