@@ -125,14 +125,23 @@ class Dot(abc.ABC):
             with self.live(lock=False) as live:
                 await_to_commit(live, deadline - time.monotonic())
 
-    def reset(self, ref: str, *, hard: bool, any_version: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport:
+    def reset(
+        self,
+        ref: str,
+        *,
+        hard: bool,
+        any_version: bool = False,
+        privileged: bool = False,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+    ) -> RestoreReport:
         """Put the state of a commit back and stand on it. See restore.move_to.
 
-        Without `hard`, UncommittedError if changes would be lost. Without `any_version`, VersionMismatchError.
+        Without `hard`, UncommittedError if changes would be lost. Without `any_version`, VersionMismatchError. For `privileged`
+        see checks.refuse_privileged.
         """
         with self.live(lock=True, use=Use.RESTORE, make_volumes=hard) as live:
             target = self._target(live, ref)
-            before_reset(live, target, hard=hard, any_version=any_version)
+            before_reset(live, target, hard=hard, any_version=any_version, privileged=privileged)
             return move_to(live, target, "reset", timeout_s=timeout_s)
 
     def plan_reset(self, ref: str) -> Plan:
@@ -224,11 +233,12 @@ class Dot(abc.ABC):
         *,
         create: RefName | None = None,
         any_version: bool = False,
+        privileged: bool = False,
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Arrival:
         """Check out a branch, or a new one (`create`) at a commit. See branches.arrive."""
         with self.live(lock=True, use=Use.RESTORE, make_volumes=True) as live:
-            return arrive(live, ref, create=create, any_version=any_version, timeout_s=timeout_s)
+            return arrive(live, ref, create=create, any_version=any_version, privileged=privileged, timeout_s=timeout_s)
 
     def add_branch(self, name: RefName, ref: str = "HEAD") -> Commit:
         """Make a branch at a commit. The worktree stays on its own branch. ExistsError."""

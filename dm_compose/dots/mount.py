@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import stat
 import uuid
 from collections.abc import Iterable
@@ -12,11 +12,14 @@ from pathlib import Path
 from dm_compose.core.names import DEFAULT_SUBDOT, ROOT_SUBDOT, CommitId, SubdotName
 from dm_compose.core.volumes import VolumeName
 from dm_compose.dots.all_dots import Dots
-from dm_compose.errors import ExistsError, NotFoundError, StoreError
+from dm_compose.errors import ExistsError, NotFoundError, StoreError, UntrustedError
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import require_places
+from dm_compose.storage.beneath import Root, in_proc, to_text
 from dm_compose.storage.system import file_errors
+from dm_compose.storage.walk import remove_tree, walk
 from dm_compose.store.history import CURRENT
+from dm_compose.store.privileges import mark_of
 
 
 def mount(dots: Dots, name: VolumeName, path: Path, *, create: bool) -> str:
@@ -85,6 +88,7 @@ def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId
         subdots = live.store.commit(name.dot, commit_id).subdots
         if name.subdot not in (*subdots, DEFAULT_SUBDOT, ROOT_SUBDOT):
             raise _no_subdot(name, subdots)
+        _refuse_privileged(live, commit_id)
         one = name.subdot if name.subdot in subdots and name.subdot != ROOT_SUBDOT else None
         building = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
@@ -95,17 +99,32 @@ def mount_commit(dots: Dots, name: VolumeName, ref: str, path: Path) -> CommitId
                 _make_read_only(building)
                 os.rename(building, path)
         except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(building)
             raise
         return commit_id
 
 
+def _refuse_privileged(live: LiveWorktree, commit_id: CommitId) -> None:
+    settings = live.store.settings()
+    for subdot, state in live.store.commit(live.dot, commit_id).subdots.items():
+        if (path := settings.get(mark_of(state.manifest))) is not None:
+            raise UntrustedError(
+                f"commit {commit_id.short} came from a remote, and {subdot} has files with set-id bits, capabilities or other"
+                f" rights, such as {path}",
+                hint="They are not written to a directory of the host.",
+            )
+
+
 def _make_read_only(top: Path) -> None:
-    for directory, _, files in os.walk(top):
-        for entry in (*(os.path.join(directory, file) for file in files), directory):
-            mode = os.lstat(entry).st_mode
-            if not stat.S_ISLNK(mode):
-                os.chmod(entry, stat.S_IMODE(mode) & ~0o222)
+    with Root(str(top)).open() as files:
+        for prefix, _, items, enter in walk(files):
+            enter.extend(name for name, item in items if item.is_dir(follow_symlinks=False))
+            for path in ("" if not prefix else prefix.rstrip("/"), *(prefix + to_text(name) for name, _ in items)):
+                with files.handle(path) as fd:
+                    mode = os.fstat(fd).st_mode
+                    if not stat.S_ISLNK(mode) and mode & 0o222:
+                        os.chmod(in_proc(fd), stat.S_IMODE(mode) & ~0o222)
 
 
 def _require_reach(live: LiveWorktree) -> None:

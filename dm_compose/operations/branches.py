@@ -44,6 +44,7 @@ def arrive(
     create: RefName | None = None,
     action: str = "checkout",
     any_version: bool = False,
+    privileged: bool = False,
     timeout_s: float,
 ) -> Arrival:
     """Check out the branch `ref`, or the new branch `create` at the commit `ref`. All or nothing.
@@ -76,7 +77,7 @@ def arrive(
                 hint=f"Make another branch of it: checkout -b NAME {branch}",
             )
     target = store.commit(dot, store.uncommitted(dot).get(branch, head))
-    before_checkout(live, target, any_version=any_version)
+    before_checkout(live, target, any_version=any_version, privileged=privileged)
     report = move_to(live, target, action, head=head, branch=branch, timeout_s=timeout_s)
     return Arrival(
         branch, state.branch, commit, report.plan, report.done, report.saved, create is not None, time.monotonic() - began

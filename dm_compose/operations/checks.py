@@ -17,11 +17,13 @@ from dm_compose.errors import (
     InUseError,
     NotFoundError,
     UncommittedError,
+    UntrustedError,
     VersionMismatchError,
 )
 from dm_compose.live.freeze import refuse_to_hold_ourselves
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.uncommitted import dirty_subdots, save_from_memory, uncommitted
+from dm_compose.store.privileges import mark_of
 
 KEEP_IT = "Commit them, or use --hard (`undo` brings them back); `diff` shows them."
 
@@ -41,16 +43,17 @@ def before_save(live: LiveWorktree) -> None:
     _refuse_strangers(live, readers_too=False)
 
 
-def before_reset(live: LiveWorktree, target: Commit, *, hard: bool, any_version: bool) -> None:
+def before_reset(live: LiveWorktree, target: Commit, *, hard: bool, any_version: bool, privileged: bool = False) -> None:
     """Raise the errors of `before_checkout`. Without `hard` also raise UncommittedError if changes would be lost."""
-    before_checkout(live, target, any_version=any_version)
+    before_checkout(live, target, any_version=any_version, privileged=privileged)
     if not hard:
         refuse_to_lose(live)
 
 
-def before_checkout(live: LiveWorktree, target: Commit, *, any_version: bool) -> None:
-    """Raise the errors of `before_undo`. Without `any_version` also raise VersionMismatchError."""
+def before_checkout(live: LiveWorktree, target: Commit, *, any_version: bool, privileged: bool = False) -> None:
+    """Raise the errors of `before_undo` and `refuse_privileged`. Without `any_version` also raise VersionMismatchError."""
     before_undo(live)
+    refuse_privileged(live, target, privileged=privileged)
     if not any_version:
         check_versions(live.origins(), target)
 
@@ -86,6 +89,7 @@ def before_up(
     expected: Mapping[SubdotName, Origin],
     fast_forward: bool,
     any_version: bool,
+    privileged: bool = False,
 ) -> None:
     """Refuse to fill a stack with `target` and to stand on `branch`. The stack's own uncommitted changes are not looked at.
 
@@ -98,6 +102,7 @@ def before_up(
             f"dot {live.dot} keeps its files in the store, not in volumes of the stack", hint="`dm pull` brings it up to date."
         )
     before_undo(live)
+    refuse_privileged(live, target, privileged=privileged)
     if missing := sorted(s.name for s in live.plan.subdots if s.name not in target.subdots):
         raise NotFoundError(
             f"commit {target.id.short} has no subdot {', '.join(missing)}, which this stack has",
@@ -222,6 +227,31 @@ def require_places(live: LiveWorktree) -> None:
             f"subdot {subdot.name}: there is no volume {subdot.volume}",
             hint="`dm-compose up -d` makes it; `dm-compose reset --hard` makes it and fills it from the last commit.",
         )
+
+
+def refuse_privileged(live: LiveWorktree, target: Commit, *, privileged: bool) -> None:
+    """Raise UntrustedError if privileged files that came from a remote would go into a directory of the host.
+
+    With `privileged` they are accepted, for good: the store forgets where they came from. See store.privileges.
+    """
+    settings = live.store.settings()
+    for subdot, place in live.places.items() if not live.tree else ():
+        state = target.subdots.get(subdot)
+        path = settings.get(mark_of(state.manifest)) if state is not None else None
+        if state is None or path is None or not _is_on_host(live, place):
+            continue
+        if not privileged:
+            raise UntrustedError(
+                f"commit {target.id.short} came from a remote and would give {place} files with set-id bits, capabilities or"
+                f" other rights, such as {path}",
+                hint="Everybody who may push there could so become root here. `reset --privileged` accepts these files for good.",
+            )
+        live.store.set_setting(mark_of(state.manifest), None)
+
+
+def _is_on_host(live: LiveWorktree, place: str) -> bool:
+    volume = live.engine.volume(place) if live.engine is not None and not place.startswith("/") else None
+    return place.startswith("/") or (volume is not None and "device" in volume.options)
 
 
 def check_versions(origins: Mapping[SubdotName, Origin], target: Commit) -> None:

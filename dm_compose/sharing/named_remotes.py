@@ -15,7 +15,7 @@ from dm_compose.dots.dot import Dot
 from dm_compose.engine import registry_login
 from dm_compose.errors import ExistsError, NotFoundError, UsageError
 from dm_compose.live.locks import locked
-from dm_compose.operations.checks import before_pull
+from dm_compose.operations.checks import before_pull, refuse_privileged
 from dm_compose.operations.fill import fill_tree
 from dm_compose.operations.restore import move_to
 from dm_compose.remotes.base import Context, Remote
@@ -177,13 +177,15 @@ class Remotes:
     def _begin(self, what: str) -> None:
         self.dots.listener(Event("begin", what))
 
-    def pull(self, name: str, dot: Dot, branch: RefName | None = None, *, stash: bool = False) -> Pulled:
+    def pull(
+        self, name: str, dot: Dot, branch: RefName | None = None, *, stash: bool = False, privileged: bool = False
+    ) -> Pulled:
         """Bring a branch up to date with a remote. The default is the current branch.
 
         If the branch is checked out, containers of the subdots that change go down and come back, and `undo` takes the pull back.
         With `stash` a branch `BRANCH-DIVERGED-<time>` keeps the local commits, if each side has commits that the other lacks;
         without it this raises DivergedError. UncommittedError if the branch is checked out with uncommitted changes. InUseError
-        if it is checked out in another worktree.
+        if it is checked out in another worktree. For `privileged` see checks.refuse_privileged.
         """
         with dot.live(lock=True) as live, self.opened(name) as remote:
             store = live.store
@@ -200,6 +202,8 @@ class Remotes:
                 diverged = report.relation is Relation.DIVERGED
                 before_pull(live, wanted, diverged_from=str(report.name) if diverged and not stash else None)
                 got.publish()
+            if stands:
+                refuse_privileged(live, store.commit(live.dot, report.head), privileged=privileged)
             stashed = None
             if diverged:
                 assert head is not None

@@ -78,6 +78,7 @@ class UpOptions:
     timeout_s: float = DEFAULT_TIMEOUT_S
     start: bool = True
     words: Sequence[str] = ()
+    privileged: bool = False
 
 
 def up_from(stack: Stack, remotes: Remotes, source: RemoteRef, options: UpOptions) -> Filling:
@@ -184,7 +185,15 @@ def _put(
     """
     store, state, target = live.store, live.state(), found.commit
     fast_forward = found.relation is Relation.BEHIND
-    before_up(live, target, branch, expected=_expected(stack), fast_forward=fast_forward, any_version=options.any_version)
+    before_up(
+        live,
+        target,
+        branch,
+        expected=_expected(stack),
+        fast_forward=fast_forward,
+        any_version=options.any_version,
+        privileged=options.privileged,
+    )
     ours = stack.facts.engine.facts().architecture
     if target.architecture not in (None, ours):
         live.listener(Event("warning", f"the commit was made on {target.architecture}, and this engine runs on {ours}"))

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 
 from dm_compose.core.at_once import at_once
 from dm_compose.core.tree import FILE, UNKNOWN, Manifest, TreeEntry
-from dm_compose.errors import DamagedError
+from dm_compose.errors import DamagedError, StoreError
+from dm_compose.storage.beneath import Beneath, Root
 from dm_compose.storage.contents import differing_bytes, patch
 from dm_compose.storage.objects import Batch, ObjectStore
-from dm_compose.storage.scan import BECAME_ANOTHER, RACY, FoundPath, Tree, join, scan, scan_synced
+from dm_compose.storage.scan import RACY, FoundPath, Tree, scan, scan_synced
 from dm_compose.storage.system import coarse_clock_ns, file_errors, sync_filesystem
 
 COPY_THREADS = 4
+LOOKS = 3
 
 
 @dataclass
 class Capture:
     """The capture of one subdot into a batch: `prepare` while writers run, and then `finish` while they stand still.
 
-    `known` is the last index of the tree. Paths in `without` are left out: see storage.scan. `early` holds the copies that
-    `prepare` has made. `new_bytes` is the size of the files that became new objects, once `finish` has ended.
+    `known` is the last index of the tree. Paths in `without` are left out: see storage.scan. `early` holds copies that were made
+    before, by path: the file as it was found, RACY if it was not the same any more when the copy was done, and the object.
+    `new_bytes` is the size of the files that became new objects, once `finish` has ended.
+
+    A copy is only believed if the descriptor that was read is of the file that the scan has found (FoundPath.is_still), and if
+    the scan in `finish` finds that same file at the path.
     """
 
-    root: str
+    root: Root
     known: Tree
     store: ObjectStore
     batch: Batch
-    without: Collection[str] = ()
+    without: Container[str] = ()
     early: dict[str, tuple[FoundPath, str]] = field(default_factory=dict)
     new_bytes: int = 0
 
@@ -39,45 +46,47 @@ class Capture:
         A writer may change a file while it is copied. `finish` notices that by the time stamps and brings the copy up to date.
         `progress` is called with the bytes of each copied file.
         """
-        clock = coarse_clock_ns()
-        with file_errors("writing a volume to the disk"):
-            sync_filesystem(self.root)
-        tree = scan(self.root, self.known, without=self.without, quiet_since_ns=clock)
-        jobs = [found for found in tree.values() if self._needs_object(found)]
+        with self.root.open() as files:
+            clock = coarse_clock_ns()
+            with file_errors("writing a volume to the disk"):
+                sync_filesystem(files.fd)
+            tree = scan(files, self.known, without=self.without, quiet_since_ns=clock)
 
-        def copy(found: FoundPath) -> None:
-            ref = self.batch.reserve()
-            try:
-                self.batch.add(ref, join(self.root, found.entry.path))
-            except OSError as error:
-                if error.errno not in BECAME_ANOTHER:
-                    raise
-                return
-            self.early[found.entry.path] = (found, ref)
-            progress(found.entry.size)
+            def copy(found: FoundPath) -> None:
+                with contextlib.suppress(FileNotFoundError), _opened(files, found) as fd:
+                    if self._same_as_before(found, fd) is None:
+                        self._copy(found, fd)
+                        progress(found.entry.size)
 
-        at_once(copy, jobs, most=COPY_THREADS)
+            at_once(copy, _without_object(tree), most=COPY_THREADS)
 
     def finish(self) -> tuple[Manifest, Tree]:
         """Return the manifest of the tree as it is now, and the index that proves what its files hold.
 
-        Nobody may write to the tree meanwhile.
+        Nobody may write to the tree meanwhile. If somebody does all the same, it is looked at again, LOOKS times at most. Files
+        that change even then are taken as they are read, and the index proves nothing about them.
         """
-        tree = scan_synced(self.root, self.known, without=self.without)
-        refs: dict[str, str] = {}
-        jobs = [found for found in tree.values() if found.entry.kind == FILE and found.entry.ref == UNKNOWN]
-
-        def name_object(found: FoundPath) -> None:
-            refs[found.entry.path] = self._object_for(found)
-
-        at_once(name_object, jobs, most=COPY_THREADS)
-        for path in self.early.keys() - refs.keys():
-            self.batch.drop(self.early[path][1])
+        with self.root.open() as files:
+            for _ in range(LOOKS):
+                tree = scan_synced(files, self.known, without=self.without)
+                refs, moving = self._name_objects(files, _without_object(tree))
+                if not moving:
+                    break
+            if gone := sorted(moving - refs.keys()):
+                raise StoreError(
+                    f"{files.name(gone[0])} comes and goes while the stack stands still",
+                    hint="Something writes there that dm-compose does not know of. Stop it first.",
+                )
+        for path, (_, ref) in self.early.items():
+            if refs.get(path) != ref:
+                self.batch.drop(ref)
         for path, ref in refs.items():
-            found = tree[path]
+            found, is_new = tree[path], ref.startswith(f"{self.batch.name}/")
+            if path in moving:
+                size = os.stat(self.batch.path(ref)).st_size if is_new else found.entry.size
+                found = found._replace(entry=found.entry._replace(size=size), ctime_ns=RACY)
             tree[path] = found._replace(entry=found.entry._replace(ref=ref))
-            if ref.startswith(f"{self.batch.name}/"):
-                self.new_bytes += found.entry.size
+            self.new_bytes += found.entry.size if is_new else 0
         return Manifest.of(found.entry for found in tree.values()), tree
 
     def drop(self) -> None:
@@ -85,37 +94,57 @@ class Capture:
         for _, ref in self.early.values():
             self.batch.drop(ref)
 
-    def _needs_object(self, found: FoundPath) -> bool:
-        return found.entry.kind == FILE and found.entry.ref == UNKNOWN and self._same_as_before(found) is None
+    def _name_objects(self, files: Beneath, jobs: list[FoundPath]) -> tuple[dict[str, str], set[str]]:
+        """Return the objects of files by path, and the paths of those that have moved or changed since they were found."""
+        refs: dict[str, str] = {}
+        moving: set[str] = set()
 
-    def _object_for(self, found: FoundPath) -> str:
-        path = found.entry.path
-        source = join(self.root, path)
-        if path not in self.early:
-            if (old := self._same_as_before(found)) is not None:
-                return old
-            ref = self.batch.reserve()
-            self.batch.add(ref, source)
-            return ref
-        early, ref = self.early[path]
-        if early.ctime_ns != RACY and _stamp(early) == _stamp(found):
-            return ref
-        self._patch_copy(source, ref)
+        def name_object(found: FoundPath) -> None:
+            path = found.entry.path
+            if (ref := self._copied_early(found)) is not None:
+                refs[path] = ref
+                return
+            moving.add(path)
+            with contextlib.suppress(FileNotFoundError), _opened(files, found) as fd:
+                refs[path] = self._object_for(found, fd)
+                if found.is_still(os.fstat(fd)):
+                    moving.discard(path)
+
+        at_once(name_object, jobs, most=COPY_THREADS)
+        return refs, moving
+
+    def _copied_early(self, found: FoundPath) -> str | None:
+        """Return the copy of a file that is provably the one that was copied."""
+        if (copied := self.early.get(found.entry.path)) is None:
+            return None
+        early, ref = copied
+        return ref if early.ctime_ns != RACY and _stamp(early) == _stamp(found) else None
+
+    def _object_for(self, found: FoundPath, fd: int) -> str:
+        if (copied := self.early.get(found.entry.path)) is not None:
+            self._patch_copy(found, fd, copied[1])
+            return copied[1]
+        return self._same_as_before(found, fd) or self._copy(found, fd)
+
+    def _copy(self, found: FoundPath, fd: int) -> str:
+        ref = self.batch.reserve()
+        self.batch.add(ref, fd)
+        self._note(found, fd, ref)
         return ref
 
-    def _patch_copy(self, source: bytes, ref: str) -> None:
+    def _patch_copy(self, found: FoundPath, fd: int, ref: str) -> None:
         """Write the differences to the early copy. That is cheaper than a second copy if little has changed."""
-        source_fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        copy_fd = os.open(self.batch.path(ref), os.O_RDWR | os.O_CLOEXEC)
         try:
-            copy_fd = os.open(self.batch.path(ref), os.O_RDWR | os.O_CLOEXEC)
-            try:
-                patch(copy_fd, source_fd)
-            finally:
-                os.close(copy_fd)
+            patch(copy_fd, fd)
         finally:
-            os.close(source_fd)
+            os.close(copy_fd)
+        self._note(found, fd, ref)
 
-    def _same_as_before(self, found: FoundPath) -> str | None:
+    def _note(self, found: FoundPath, fd: int, ref: str) -> None:
+        self.early[found.entry.path] = (found if found.is_still(os.fstat(fd)) else found._replace(ctime_ns=RACY)), ref
+
+    def _same_as_before(self, found: FoundPath, fd: int) -> str | None:
         """Return the object of a file whose contents are still those of its object, though the time stamps do not prove it.
 
         None for any other file.
@@ -124,29 +153,28 @@ class Capture:
         if old is None or old.ctime_ns != RACY or old.entry.kind != FILE or old.entry.size != found.entry.size:
             return None
         try:
-            same = same_contents(self.store, old.entry.ref, join(self.root, found.entry.path))
+            object_fd = self.store.open_object(old.entry.ref)
         except DamagedError:  # the object is lost, so the file has to become a new one
             return None
-        return old.entry.ref if same else None
-
-
-def same_contents(store: ObjectStore, ref: str, path: bytes) -> bool:
-    """Return whether a file and an object hold the same, by reading both. False when the file has vanished."""
-    object_fd = store.open_object(ref)
-    try:
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as error:
-            if error.errno not in BECAME_ANOTHER:
-                raise
-            return False
-        try:
-            return differing_bytes(object_fd, fd) == 0
+            return old.entry.ref if differing_bytes(object_fd, fd) == 0 else None
         finally:
-            os.close(fd)
+            os.close(object_fd)
+
+
+def _without_object(tree: Tree) -> list[FoundPath]:
+    return [found for found in tree.values() if found.entry.kind == FILE and found.entry.ref == UNKNOWN]
+
+
+@contextlib.contextmanager
+def _opened(files: Beneath, found: FoundPath) -> Iterator[int]:
+    """Open a file that a scan has found. FileNotFoundError if there is no file any more."""
+    fd = files.open_file(found.entry.path)
+    try:
+        yield fd
     finally:
-        os.close(object_fd)
+        os.close(fd)
 
 
 def _stamp(found: FoundPath) -> tuple[int, int, int, TreeEntry]:
-    return found.inode, found.ctime_ns, found.entry.size, found.entry
+    return found.device, found.inode, found.ctime_ns, found.entry

@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import heapq
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dm_compose.storage.system import punch_hole, reflink
 
 CHUNK_BYTES = 256 << 10  # at 1 MiB each read gets fresh memory of the kernel: comparing then takes four times as long
 BLOCK_BYTES = 4096  # database pages are multiples of it; the unit of comparing and patching
+_ZEROS = bytes(CHUNK_BYTES)
 
 
 def copy_file(source: bytes, destination: bytes) -> bool:
     """Copy a file to `destination`, which must not exist. Return whether the copy shares the blocks of `source` (reflink).
 
-    Not atomic and not durable. Only its owner can read the copy (mode 0600). FileNotFoundError when the source has vanished or
-    is no regular file any more.
+    For files of the store and others that nobody else can change: see storage.beneath. Not atomic and not durable. Only its owner
+    can read the copy (mode 0600). FileNotFoundError when the source has vanished or is no regular file any more.
     """
     source_fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(source_fd).st_mode):
             raise FileNotFoundError(errno.ENOENT, "a file has become something else", source)
-        destination_fd = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            if reflink(destination_fd, source_fd):
-                return True
-            copy_extents(source_fd, destination_fd)
-            return False
-        finally:
-            os.close(destination_fd)
+        return copy_to_path(source_fd, destination)
     finally:
         os.close(source_fd)
+
+
+def copy_to_path(source_fd: int, destination: bytes) -> bool:
+    """Copy an open file to a path of the store. See `copy_file`."""
+    destination_fd = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        return copy_open(source_fd, destination_fd)
+    finally:
+        os.close(destination_fd)
+
+
+def copy_open(source_fd: int, destination_fd: int) -> bool:
+    """Copy an open file to an open empty one. Return whether they share blocks now."""
+    if reflink(destination_fd, source_fd):
+        return True
+    copy_extents(source_fd, destination_fd)
+    return False
 
 
 _reflinking: set[tuple[int, int]] = set()  # pairs of file systems that a reflink of this process has worked between
@@ -107,6 +120,26 @@ def extents(fd: int, start: int, size: int) -> Iterator[tuple[bool, int, int]]:
         position = hole
 
 
+def digest_of_file(path: bytes, progress: Callable[[int], None] = lambda _: None) -> str:
+    """Return the sha256 (hex) of a file, holes included. Holes are not read, but their zeros have to be hashed.
+
+    `progress` is called with numbers of bytes that are done.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        fd = file.fileno()
+        for is_data, start, end in extents(fd, 0, os.fstat(fd).st_size):
+            while start < end:
+                length = min(CHUNK_BYTES, end - start)
+                data = os.pread(fd, length, start) if is_data else _ZEROS[:length]
+                if not data:  # it has become shorter meanwhile, so the digest will be another one
+                    return digest.hexdigest()
+                digest.update(data)
+                progress(len(data))
+                start += len(data)
+    return digest.hexdigest()
+
+
 def patch(fd: int, object_fd: int) -> int:
     """Make an open file equal to an object by writing only the blocks that differ. Return the number of bytes that differed.
 
@@ -141,9 +174,8 @@ def _patch_hole(fd: int, start: int, end: int) -> int:
         if is_data:
             changed += last - first
             if not punch_hole(fd, first, last - first):
-                zeros = bytes(CHUNK_BYTES)
                 for offset in range(first, last, CHUNK_BYTES):
-                    _write(fd, zeros[: last - offset], offset)
+                    _write(fd, _ZEROS[: last - offset], offset)
     return changed
 
 
@@ -156,14 +188,30 @@ def _write(fd: int, data: bytes, offset: int) -> None:
 
 def differing_bytes(a_fd: int, b_fd: int) -> int:
     """Return how many bytes differ between two open files. A block that differs counts as a whole, and so do missing bytes at the
-    end.
+    end. Where both have holes nothing is read.
     """
     a_size, b_size = os.fstat(a_fd).st_size, os.fstat(b_fd).st_size
     changed = abs(a_size - b_size)
-    for _, a, b in _chunks(a_fd, b_fd, 0, min(a_size, b_size)):
-        if a != b:
-            changed += sum(last - first for first, last in _differing_runs(a, b))
+    for start, end in _data_of_either(a_fd, b_fd, min(a_size, b_size)):
+        for _, a, b in _chunks(a_fd, b_fd, start, end):
+            if a != b:
+                changed += sum(last - first for first, last in _differing_runs(a, b))
     return changed
+
+
+def _data_of_either(a_fd: int, b_fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield the ranges, in order, in which at least one of two open files has data. They begin at multiples of BLOCK_BYTES."""
+    starts = heapq.merge(*(((s, e) for is_data, s, e in extents(fd, 0, size) if is_data) for fd in (a_fd, b_fd)))
+    open_start, open_end = 0, 0
+    for start, end in starts:
+        start -= start % BLOCK_BYTES
+        if start > open_end:
+            if open_end > open_start:
+                yield open_start, open_end
+            open_start = start
+        open_end = max(open_end, end)
+    if open_end > open_start:
+        yield open_start, open_end
 
 
 def _chunks(a_fd: int, b_fd: int, start: int, end: int) -> Iterator[tuple[int, bytes, bytes]]:

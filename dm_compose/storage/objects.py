@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dm_compose.core.tree import Manifest
 from dm_compose.errors import DamagedError
-from dm_compose.storage.contents import copy_file
+from dm_compose.storage.contents import copy_to_path
 from dm_compose.storage.system import file_errors, sync_directory, sync_filesystem
 
 _UNREADABLE = {errno.EIO, errno.EISDIR, errno.EUCLEAN, errno.EBADMSG}  # what a damaged disk or file system answers
@@ -152,9 +152,9 @@ class Batch:
         """Return the path of an object of this unpublished batch."""
         return os.fsencode(self._store.incoming / ref)
 
-    def add(self, ref: str, source: bytes) -> None:
-        """Copy the file `source` into the reserved object `ref`. FileNotFoundError when the file has vanished."""
-        if not copy_file(source, self.path(ref)):
+    def add(self, ref: str, source_fd: int) -> None:
+        """Copy an open file into the reserved object `ref`."""
+        if not copy_to_path(source_fd, self.path(ref)):
             size = os.stat(self.path(ref)).st_size
             with self._lock:
                 self.copied_bytes += size

@@ -5,13 +5,12 @@ The result of a scan is also the *index* of a tree: it proves the contents of a 
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import stat
 import time
 import zlib
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +27,9 @@ from dm_compose.core.tree import (
     entry_from_row,
     entry_to_row,
 )
+from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, in_proc, to_text
 from dm_compose.storage.system import (
+    boot_id,
     coarse_clock_ns,
     file_errors,
     read_xattrs,
@@ -36,43 +37,42 @@ from dm_compose.storage.system import (
     wait_for_clock_past,
     write_file,
 )
+from dm_compose.storage.walk import walk
 
 INDEX_FORMAT = 1
 RACY = 0
-BECAME_ANOTHER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL}  # a writer has replaced the path meanwhile
 
 
 class FoundPath(NamedTuple):
     """One path as a scan has found it. `links` is the number of hard links.
 
-    `ctime_ns` is RACY if a later write could leave the same time stamps, so that they prove nothing.
+    `ctime_ns` is RACY if a later write could leave the same time stamps, so that they prove nothing. `device` and `changed_ns`
+    (the ctime, racy or not) tell whether a file that is opened later is the one that was found; an index does not have them.
     """
 
     entry: TreeEntry
     inode: int
     ctime_ns: int
     links: int
+    device: int = 0
+    changed_ns: int = 0
+
+    def is_still(self, info: os.stat_result) -> bool:
+        """Return whether an open file is the one that the scan has found, and has not been changed since then."""
+        now = info.st_dev, info.st_ino, info.st_size, info.st_ctime_ns
+        return now == (self.device, self.inode, self.entry.size, self.changed_ns)
 
 
 Tree = dict[str, FoundPath]
 
 
-def to_bytes(path: str) -> bytes:
-    """Return the path of an TreeEntry in the file system's bytes."""
-    return path.encode("utf-8", "surrogateescape")
-
-
-def join(root: str, path: str) -> bytes:
-    """Return the full path of an TreeEntry below `root`, in the file system's bytes."""
-    return to_bytes(f"{root}/{path}") if path else to_bytes(root)
-
-
-def scan(root: str, known: Mapping[str, FoundPath], *, without: Container[str] = (), quiet_since_ns: int | None = None) -> Tree:
-    """Return every path below `root` in walk order: the root first, names sorted, a directory before its contents.
+def scan(
+    files: Beneath, known: Mapping[str, FoundPath], *, without: Container[str] = (), quiet_since_ns: int | None = None
+) -> Tree:
+    """Return every path below a directory in walk order: the root first, names sorted, a directory before its contents.
 
     A file whose inode, size, mtime and ctime are those in `known` keeps the object recorded there. Any other file has the
     `ref` UNKNOWN. No contents are read. A tree may be scanned while it is written to: paths that vanish meanwhile are left out.
-    If `root` is a symlink, its target is scanned.
 
     Sockets are left out, because they are not state. Paths in `without`, and all below them, are left out, because they belong
     to another subdot. A directory on which another file system is mounted counts as empty.
@@ -82,37 +82,26 @@ def scan(root: str, known: Mapping[str, FoundPath], *, without: Container[str] =
     written to a mapped page could write to it again without a change of the time stamps.
     """
     clock = coarse_clock_ns() if quiet_since_ns is None else quiet_since_ns
-    full = os.path.realpath(to_bytes(root))
-    top = os.lstat(full)
-    tree: Tree = {"": _found("", full, top, known, clock, {})}
+    top = os.fstat(files.fd)
+    tree: Tree = {"": _found("", files.fd, b".", top, known, clock, {})}
     first_names: dict[int, str] = {}
-    pending = [("", full)]
-    while pending:
-        prefix, directory = pending.pop()
-        try:
-            with os.scandir(directory) as listing:
-                items = sorted(listing, key=lambda item: item.name)
-        except (FileNotFoundError, NotADirectoryError):
-            if not prefix:
-                raise
-            continue
-        below = []
-        for item in items:
-            path = prefix + item.name.decode("utf-8", "surrogateescape")
+    for prefix, fd, items, enter in walk(files):
+        for name, item in items:
+            path = prefix + to_text(name)
             if path in without:
                 continue
             try:
                 info = item.stat(follow_symlinks=False)
                 if stat.S_ISSOCK(info.st_mode):
                     continue
-                tree[path] = _found(path, item.path, info, known, clock, first_names)
+                tree[path] = _found(path, fd, name, info, known, clock, first_names)
             except OSError as error:
                 if error.errno not in BECAME_ANOTHER:
+                    error.filename = files.name(path)
                     raise
                 continue
             if stat.S_ISDIR(info.st_mode) and info.st_dev == top.st_dev:
-                below.append((path + "/", item.path))
-        pending.extend(reversed(below))
+                enter.append(name)
     return tree
 
 
@@ -126,7 +115,7 @@ def proving(ctime_ns: int, clock_ns: int) -> int:
     return ctime_ns if ctime_ns + grain < clock_ns else RACY
 
 
-def scan_synced(root: str, known: Mapping[str, FoundPath], *, without: Collection[str] = ()) -> Tree:
+def scan_synced(files: Beneath, known: Mapping[str, FoundPath], *, without: Container[str] = ()) -> Tree:
     """Scan a tree so that the result proves contents: every later write changes a time stamp, even one to a mapped page.
 
     It waits a tick of the file clock, so that writes before the call are not RACY, except on file systems that count whole
@@ -135,18 +124,24 @@ def scan_synced(root: str, known: Mapping[str, FoundPath], *, without: Collectio
     wait_for_clock_past(time.time_ns())  # kernels from 6.13 stamp files with this fine clock, which is ahead of the coarse one
     clock = coarse_clock_ns()
     with file_errors("writing a volume to the disk"):
-        sync_filesystem(root)
-    return scan(root, known, without=without, quiet_since_ns=clock)
+        sync_filesystem(files.fd)
+    return scan(files, known, without=without, quiet_since_ns=clock)
 
 
 def _found(
-    path: str, full: bytes, info: os.stat_result, known: Mapping[str, FoundPath], clock: int, first_names: dict[int, str]
+    path: str,
+    directory: int,
+    name: bytes,
+    info: os.stat_result,
+    known: Mapping[str, FoundPath],
+    clock: int,
+    first_names: dict[int, str],
 ) -> FoundPath:
     old = known.get(path)
     if old is not None and old.ctime_ns == info.st_ctime_ns and _is_same(old, info):
         return old
     ctime = proving(info.st_ctime_ns, clock)
-    kind, ref = _kind(path, full, info, first_names)
+    kind, ref = _kind(path, directory, name, info, first_names)
     if (
         old is not None
         and old.ctime_ns == info.st_ctime_ns
@@ -156,11 +151,11 @@ def _found(
         and (old.entry.size == info.st_size or kind != FILE)
         and (old.entry.ref == ref or kind == FILE)
     ):
-        return FoundPath(old.entry, info.st_ino, ctime, info.st_nlink)
+        return FoundPath(old.entry, info.st_ino, ctime, info.st_nlink, info.st_dev, info.st_ctime_ns)
     size = info.st_size if kind == FILE else 0
-    xattrs = read_xattrs(full) if kind != HARDLINK else ()
+    xattrs = read_xattrs(in_proc(directory, name)) if kind != HARDLINK else ()
     entry = TreeEntry(path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns, size, ref, xattrs)
-    return FoundPath(entry, info.st_ino, ctime, info.st_nlink)
+    return FoundPath(entry, info.st_ino, ctime, info.st_nlink, info.st_dev, info.st_ctime_ns)
 
 
 def _is_same(old: FoundPath, info: os.stat_result) -> bool:
@@ -175,7 +170,7 @@ def _is_same(old: FoundPath, info: os.stat_result) -> bool:
     return entry.kind == DIRECTORY and stat.S_ISDIR(info.st_mode)
 
 
-def _kind(path: str, full: bytes, info: os.stat_result, first_names: dict[int, str]) -> tuple[str, str]:
+def _kind(path: str, directory: int, name: bytes, info: os.stat_result, first_names: dict[int, str]) -> tuple[str, str]:
     mode = info.st_mode
     if stat.S_ISREG(mode):
         if info.st_nlink > 1:
@@ -186,7 +181,7 @@ def _kind(path: str, full: bytes, info: os.stat_result, first_names: dict[int, s
     if stat.S_ISDIR(mode):
         return DIRECTORY, ""
     if stat.S_ISLNK(mode):
-        return SYMLINK, os.readlink(full).decode("utf-8", "surrogateescape")
+        return SYMLINK, to_text(os.readlink(name, dir_fd=directory))
     if stat.S_ISFIFO(mode):
         return FIFO, ""
     return (CHAR if stat.S_ISCHR(mode) else BLOCK), f"{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}"
@@ -199,13 +194,16 @@ def save_index(path: Path, tree: Tree) -> None:
     stamps of a write and lost its contents, and the index would prove the wrong ones. A checksum guards against garbled files.
     """
     rows = [[*entry_to_row(f.entry), f.inode, f.ctime_ns, f.links] for f in tree.values()]
-    data = json.dumps({"format": INDEX_FORMAT, "rows": rows}, separators=(",", ":")).encode()
+    data = json.dumps({"format": INDEX_FORMAT, "boot": boot_id(), "rows": rows}, separators=(",", ":")).encode()
     write_file(path, b"%08x\n" % zlib.crc32(data) + data, durable=False)
 
 
 def load_index(path: Path) -> Tree:
     """Return the index that `save_index` has saved. It is empty if the file is missing, unreadable, garbled or of another format;
     then all contents will be compared.
+
+    If the kernel has been booted since then, all of it is RACY. fdatasync and O_DIRECT bring contents to the disk, and the time
+    stamps follow seconds later. After a power cut in between, a file has new contents and the old time stamps.
     """
     try:
         checksum, _, data = path.read_bytes().partition(b"\n")
@@ -214,6 +212,9 @@ def load_index(path: Path) -> Tree:
         document = json.loads(data)
         if document["format"] != INDEX_FORMAT:
             return {}
-        return {row[0]: FoundPath(entry_from_row(row[:-3]), row[-3], row[-2], row[-1]) for row in document["rows"]}
+        proves = bool(document.get("boot")) and document["boot"] == boot_id()
+        return {
+            row[0]: FoundPath(entry_from_row(row[:-3]), row[-3], row[-2] if proves else RACY, row[-1]) for row in document["rows"]
+        }
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         return {}

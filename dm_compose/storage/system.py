@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import stat
 import time
@@ -62,15 +63,16 @@ def reflink(destination_fd: int, source_fd: int) -> bool:
     return True
 
 
-def sync_filesystem(path: str | Path) -> None:
-    """Write everything of the file system that holds `path` to the disk (syncfs(2)), and return when it is there."""
-    fd = os.open(path, os.O_RDONLY)
+def sync_filesystem(file: str | Path | int) -> None:
+    """Write everything of the file system that holds a file (its path or descriptor) to the disk, and return when it is there."""
+    fd = file if isinstance(file, int) else os.open(file, os.O_RDONLY)
     try:
         if _libc.syncfs(fd) != 0:
             code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code), str(path))
+            raise OSError(code, os.strerror(code), None if isinstance(file, int) else str(file))
     finally:
-        os.close(fd)
+        if fd != file:
+            os.close(fd)
 
 
 def punch_hole(fd: int, offset: int, length: int) -> bool:
@@ -81,6 +83,15 @@ def punch_hole(fd: int, offset: int, length: int) -> bool:
     if code in (errno.EOPNOTSUPP, errno.ENOSYS):
         return False
     raise OSError(code, os.strerror(code))
+
+
+@functools.cache
+def boot_id() -> str:
+    """Return an id that the kernel makes anew each time it boots. '' where /proc does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def coarse_clock_ns() -> int:
@@ -103,13 +114,13 @@ def wait_for_clock_past(moment_ns: int, *, timeout_s: float = 0.1) -> None:
         time.sleep(0.001)
 
 
-def read_xattrs(path: bytes) -> tuple[tuple[str, str], ...]:
-    """Return the extended attributes of `path` itself, not of a link's target, as (name, value in hex) pairs, sorted.
+def read_xattrs(path: bytes, *, follow_symlinks: bool = False) -> tuple[tuple[str, str], ...]:
+    """Return the extended attributes of a path as (name, value in hex) pairs, sorted.
 
     SELinux labels are left out, because they belong to the host. So are the second names under which XFS shows ACLs.
     """
     try:
-        names = os.listxattr(path, follow_symlinks=False)
+        names = os.listxattr(path, follow_symlinks=follow_symlinks)
     except OSError as error:
         if error.errno in _NO_XATTR:
             return ()
@@ -119,7 +130,7 @@ def read_xattrs(path: bytes) -> tuple[tuple[str, str], ...]:
         if name in _NOT_OURS:
             continue
         try:
-            found.append((name, os.getxattr(path, name, follow_symlinks=False).hex()))
+            found.append((name, os.getxattr(path, name, follow_symlinks=follow_symlinks).hex()))
         except OSError as error:
             if error.errno not in _NO_XATTR:
                 raise  # an attribute that a writer has removed meanwhile is left out
@@ -127,13 +138,13 @@ def read_xattrs(path: bytes) -> tuple[tuple[str, str], ...]:
 
 
 def write_xattrs(path: bytes, wanted: tuple[tuple[str, str], ...]) -> None:
-    """Give `path` itself, not a link's target, exactly these extended attributes: (name, value in hex) pairs."""
-    present = dict(read_xattrs(path))
+    """Give the file that `path` leads to exactly these extended attributes: (name, value in hex) pairs."""
+    present = dict(read_xattrs(path, follow_symlinks=True))
     for name, value in wanted:
         if present.pop(name, None) != value:
-            os.setxattr(path, name, bytes.fromhex(value), follow_symlinks=False)
+            os.setxattr(path, name, bytes.fromhex(value))
     for name in present:
-        os.removexattr(path, name, follow_symlinks=False)
+        os.removexattr(path, name)
 
 
 def begin_writing_back(fd: int) -> None:

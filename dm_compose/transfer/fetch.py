@@ -15,6 +15,7 @@ from dm_compose.remotes.base import Remote, Repository
 from dm_compose.remotes.names import Digest, RemoteName, Tag
 from dm_compose.store.api import Store
 from dm_compose.store.exchange import Exchange, NewDot, Staging
+from dm_compose.store.privileges import mark_of, privileged_path
 from dm_compose.transfer.downloads import PackDownloads
 from dm_compose.transfer.manifests import CommitManifest, Descriptor, decode_config
 from dm_compose.transfer.reading import read_blob, read_manifest, read_table
@@ -122,11 +123,13 @@ class Download:
     def publish(self, *, new: NewDot | None = None) -> None:
         """List the commits in the store. Makes the dot in the same transaction when `new` is given. See Staging.publish.
 
-        Brings again what `gc` has collected meanwhile. InUseError, with nothing changed, if that happens again and again.
+        New trees with privileged files are marked first: see store.privileges. Brings again what `gc` has collected meanwhile.
+        InUseError, with nothing changed, if that happens again and again.
 
         The caller holds the dot's lock. The dot exists, unless it is new.
         """
         for _ in range(PUBLISH_TRIES):
+            self._mark_privileged()
             if self.staging.publish(self.commits, self._manifests, self._objects(), self._digests, new=new):
                 return
             self.progress(Event("again", "objects that were here have been collected by `gc` meanwhile; they are fetched again"))
@@ -135,6 +138,13 @@ class Download:
             f"fetching {self.name}: `gc` in this store collects what it needs, again and again",
             hint="Fetch again when `gc` has ended; nothing was changed.",
         )
+
+    def _mark_privileged(self) -> None:
+        for item in self._incoming:
+            for subdot, tree in item.trees.items():
+                ref = item.commit.subdots[subdot].manifest
+                if ref in self._manifests and (path := privileged_path(tree)) is not None:
+                    self.store.set_setting(mark_of(ref), path)
 
     def run(self, what: RefName | CommitId, head: CommitId | None, depth: int | None) -> None:
         """Bring everything here. `download` calls this once."""

@@ -9,7 +9,7 @@ import click
 from dm_compose.cli.completion import complete_branch, complete_ref, complete_tag, complete_worktree
 from dm_compose.cli.output import as_commit, print_json, table
 from dm_compose.cli.targets import target
-from dm_compose.cli.verbs.state import json_option, print_arrival, timeout_option
+from dm_compose.cli.verbs.state import json_option, print_arrival, privileged_option, timeout_option
 from dm_compose.core.names import RefName, WorktreeName
 from dm_compose.errors import UsageError
 
@@ -58,9 +58,12 @@ def _notes(found: Branch) -> str:
 @click.argument("start", required=False, shell_complete=complete_ref)
 @click.option("-b", "--branch", "create", is_flag=True, help="Make the branch REF, at START (the head), and go there.")
 @click.option("--any-version", is_flag=True, help="Accept a state made by another version of an engine.")
+@privileged_option
 @timeout_option
 @json_option
-def checkout(*, ref: str, start: str | None, create: bool, any_version: bool, timeout: float, as_json: bool) -> None:
+def checkout(
+    *, ref: str, start: str | None, create: bool, any_version: bool, privileged: bool, timeout: float, as_json: bool
+) -> None:
     """Go to the branch REF. A commit or a tag is checked out as a new branch.
 
     The branch that you leave keeps its uncommitted changes, and you find them when you come back. Only containers whose state
@@ -71,7 +74,8 @@ def checkout(*, ref: str, start: str | None, create: bool, any_version: bool, ti
     dot = target().dot(quiet=as_json, for_ref=True)
     name = RefName.parse(ref) if create else None
     start = target().default_ref() if start is None else start
-    arrival = dot.checkout(start if create else ref, create=name, any_version=any_version, timeout_s=timeout)
+    ref = start if create else ref
+    arrival = dot.checkout(ref, create=name, any_version=any_version, privileged=privileged, timeout_s=timeout)
     print_arrival(arrival, as_json=as_json)
 
 

@@ -11,7 +11,15 @@ from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
 from dm_compose.cli.output import age, as_commit, as_verified, doubts, indented, print_json, printable, table
 from dm_compose.cli.targets import store_target
-from dm_compose.cli.verbs.state import json_option, message_option, parse_metadata, print_restore, timeout_option, unready_option
+from dm_compose.cli.verbs.state import (
+    json_option,
+    message_option,
+    parse_metadata,
+    print_restore,
+    privileged_option,
+    timeout_option,
+    unready_option,
+)
 from dm_compose.core.names import DotName
 from dm_compose.core.volumes import VolumeName
 
@@ -128,11 +136,13 @@ def log(*, ref: str | None, as_json: bool) -> None:
 @click.argument("ref", shell_complete=complete_ref)
 @click.option("--hard", is_flag=True, help="Reset in spite of uncommitted changes; they are kept for `undo`.")
 @click.option("--any-version", is_flag=True, help="Accept a commit made by another version of an engine.")
+@privileged_option
 @timeout_option
 @json_option
-def reset(*, ref: str, hard: bool, any_version: bool, timeout: float, as_json: bool) -> None:
+def reset(*, ref: str, hard: bool, any_version: bool, privileged: bool, timeout: float, as_json: bool) -> None:
     """Put the state of REF back: HEAD, HEAD^, a branch, a tag, or the first digits of a commit id."""
-    done = store_target().dot(quiet=True).reset(ref, hard=hard, any_version=any_version, timeout_s=timeout)
+    dot = store_target().dot(quiet=True)
+    done = dot.reset(ref, hard=hard, any_version=any_version, privileged=privileged, timeout_s=timeout)
     print_restore(done, as_json=as_json)
 
 

@@ -8,7 +8,7 @@ import click
 
 from dm_compose.cli.output import as_commit, output_kept_for_json, print_json
 from dm_compose.cli.targets import ComposeTarget, target
-from dm_compose.cli.verbs.state import json_option, timeout_option
+from dm_compose.cli.verbs.state import json_option, privileged_option, timeout_option
 from dm_compose.core.units import seconds, size
 from dm_compose.errors import NotFoundError, UsageError
 
@@ -37,9 +37,10 @@ def _parts(*, quiet: bool) -> tuple[Stack, Remotes]:
 @click.option("--from", "source", required=True, metavar="REMOTE:NS/DOT[@REF]", help="The commit to start on.")
 @hard_option
 @any_version_option
+@privileged_option
 @json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def up(*, source: str, hard: bool, any_version: bool, as_json: bool, words: tuple[str, ...]) -> None:
+def up(*, source: str, hard: bool, any_version: bool, privileged: bool, as_json: bool, words: tuple[str, ...]) -> None:
     """Bring the stack up in the background on a commit from a remote, and return when every datastore answers."""
     from dm_compose.sharing.remote_ref import RemoteRef
     from dm_compose.sharing.up_from import UpOptions, up_from
@@ -47,7 +48,8 @@ def up(*, source: str, hard: bool, any_version: bool, as_json: bool, words: tupl
     parsed = RemoteRef.parse(source)
     stack, remotes = _parts(quiet=as_json)
     with output_kept_for_json(as_json=as_json):
-        done = up_from(stack, remotes, parsed, UpOptions(hard, any_version, target().variables.timeout_s, words=words))
+        options = UpOptions(hard, any_version, target().variables.timeout_s, words=words, privileged=privileged)
+        done = up_from(stack, remotes, parsed, options)
     print_json(as_filling(done)) if as_json else print_filling(done, started=True)
 
 

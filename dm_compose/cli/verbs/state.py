@@ -43,6 +43,9 @@ def _default_timeout_s() -> float:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+privileged_option = click.option(
+    "--privileged", is_flag=True, help="Accept set-id programs and the like from a remote in a directory of the host."
+)
 timeout_option = click.option(
     "--timeout",
     type=float,
@@ -276,10 +279,11 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
 @click.argument("ref", default="HEAD")
 @click.option("--hard", is_flag=True, help="Reset in spite of uncommitted changes; they are kept for `undo`.")
 @click.option("--any-version", is_flag=True, help="Accept a commit made by another version of an engine.")
+@privileged_option
 @click.option("--dry-run", is_flag=True, help="Print the steps and their causes, and do nothing.")
 @timeout_option
 @json_option
-def reset(*, ref: str, hard: bool, any_version: bool, dry_run: bool, timeout: float, as_json: bool) -> None:
+def reset(*, ref: str, hard: bool, any_version: bool, privileged: bool, dry_run: bool, timeout: float, as_json: bool) -> None:
     """Put the state of REF back: HEAD, HEAD^, HEAD~2, a branch, or the first digits of a commit id.
 
     Containers that are dirty, or may be, go down and come back. The command returns when each datastore answers.
@@ -288,7 +292,9 @@ def reset(*, ref: str, hard: bool, any_version: bool, dry_run: bool, timeout: fl
         steps = target().dot(quiet=as_json).plan_reset(ref)
         print_json(steps) if as_json else click.echo(steps)
         return
-    print_restore(target().dot(quiet=as_json).reset(ref, hard=hard, any_version=any_version, timeout_s=timeout), as_json=as_json)
+    dot = target().dot(quiet=as_json)
+    done = dot.reset(ref, hard=hard, any_version=any_version, privileged=privileged, timeout_s=timeout)
+    print_restore(done, as_json=as_json)
 
 
 @click.command()

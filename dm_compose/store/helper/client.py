@@ -7,6 +7,7 @@ docs/decisions/0015-file-work-in-process-or-in-a-helper.md says why.
 
 from __future__ import annotations
 
+import csv
 import io
 import itertools
 import threading
@@ -56,7 +57,7 @@ def connect_helper(mounts: Mapping[str, str], image: str, listener: Listener) ->
     command += ["--network", "none"]
     command += ["--log-driver", "none"]  # a log of all answers, line by line, makes it slow: 0.6 MB/s instead of 60
     for source, target in mounts.items():
-        command += ["--mount", f"type={'bind' if source.startswith('/') else 'volume'},source={source},target={target}"]
+        command += ["--mount", mount_option(source, target)]
     command += ["--entrypoint", "python3", image, "-c", _BOOT]
     try:
         pipe = process.start_pipe(command)
@@ -66,6 +67,23 @@ def connect_helper(mounts: Mapping[str, str], image: str, listener: Listener) ->
         ) from None
     code = bundle()
     return cast(Store, HelperStore(pipe, len(code).to_bytes(8, "big") + code, listener))
+
+
+def mount_option(source: str, target: str) -> str:
+    """Return the value of `docker run --mount` that mounts a volume or a host path, whatever characters the path has.
+
+    The value is a line of CSV, so a comma or quote in a path has to be quoted: it would begin an option of its own otherwise.
+    StoreError for a path that cannot be written there.
+    """
+    if any(ord(c) < 32 or 0xDC80 <= ord(c) <= 0xDCFF for c in source):
+        raise StoreError(
+            f"{source!r} cannot be mounted in a helper container: its name has bytes that `docker run` does not take",
+            hint="Rename the directory, or run this as root on the engine's own host.",
+        )
+    line = io.StringIO()
+    kind = "bind" if source.startswith("/") else "volume"
+    csv.writer(line, lineterminator="").writerow((f"type={kind}", f"source={source}", f"target={target}"))
+    return line.getvalue()
 
 
 def bundle() -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -14,15 +15,16 @@ from dm_compose.core.tree import FILE, Manifest
 from dm_compose.core.upkeep import Checkup, Damage
 from dm_compose.errors import DamagedError, DmError
 from dm_compose.state import Database
-from dm_compose.storage.contents import copy_file
+from dm_compose.storage.beneath import Beneath
+from dm_compose.storage.contents import copy_to_path, digest_of_file
 from dm_compose.storage.objects import ObjectStore
-from dm_compose.storage.scan import FoundPath, join, scan_synced
+from dm_compose.storage.scan import FoundPath, scan_synced
 from dm_compose.storage.system import sync_file
 from dm_compose.store.history import Directories
 from dm_compose.store.local.indexes import Indexes, IndexKey
+from dm_compose.store.local.parts import Area, areas
 
 HASH_THREADS = 4
-CHUNK_BYTES = 256 << 10
 LiveDirectories = Mapping[DotName, Mapping[WorktreeName, Directories]]
 
 
@@ -73,36 +75,57 @@ class Checking:
                 twins[digest].append(ref)
         for ref in list(inspection.bad):
             copies = twins[inspection.digests[ref]] if ref in inspection.digests else []
-            if any(self._replace(inspection, ref, self._objects.path(copy)) for copy in copies):
+            if any(self._replace_by(inspection, ref, twin) for twin in copies):
                 del inspection.bad[ref]
         for dot, worktrees in live.items():
             for worktree, directories in worktrees.items():
-                for subdot, directory in directories.items():
+                for subdot, area in areas(directories).items():
                     if inspection.bad:
-                        self._repair_from(inspection, (dot, worktree, subdot), directory)
+                        self._repair_from(inspection, (dot, worktree, subdot), area)
 
-    def _repair_from(self, inspection: _Inspection, key: IndexKey, directory: str) -> None:
-        """Replace damaged objects by files of a subdot that its index proves to hold the same."""
+    def _repair_from(self, inspection: _Inspection, key: IndexKey, area: Area) -> None:
+        """Replace damaged objects by files of a subdot that its index or a digest proves to hold the same."""
         known = self._indexes.load(key)
         if not any(found.entry.ref in inspection.bad for found in known.values()):
             return
-        try:
-            tree = scan_synced(directory, known)
-        except (OSError, DmError):
-            return
-        for path, found in tree.items():
-            if found.entry.kind == FILE and found.entry.ref in inspection.bad:
-                source = join(directory, path)
-                if self._replace(inspection, found.entry.ref, source, functools.partial(_is_still, source, found)):
-                    del inspection.bad[found.entry.ref]
+        with contextlib.suppress(OSError, DmError), area.open() as files:
+            tree = scan_synced(files, known, without=area.without)
+            for path, old in known.items():
+                ref = old.entry.ref
+                if old.entry.kind == FILE and ref in inspection.bad:
+                    proven = path in tree and tree[path].entry.ref == ref
+                    if proven or ref in inspection.digests:
+                        self._repair_by(inspection, ref, files, path, tree[path] if proven else None)
 
-    def _replace(self, inspection: _Inspection, ref: str, source: bytes, still: Callable[[], bool] = lambda: True) -> bool:
+    def _repair_by(self, inspection: _Inspection, ref: str, files: Beneath, path: str, proven: FoundPath | None) -> None:
+        """Replace a damaged object by a live file. Without `proven` the digest has to tell that it holds the same."""
+        with contextlib.suppress(OSError):
+            fd = files.open_file(path)
+            try:
+                still = functools.partial(_is_still, fd, proven) if proven is not None else (lambda: True)
+                if self._replace(inspection, ref, fd, still):
+                    del inspection.bad[ref]
+            finally:
+                os.close(fd)
+
+    def _replace_by(self, inspection: _Inspection, ref: str, twin: str) -> bool:
+        """Replace an object by a copy of another one."""
+        try:
+            fd = self._objects.open_object(twin)
+        except DamagedError:
+            return False
+        try:
+            return self._replace(inspection, ref, fd)
+        finally:
+            os.close(fd)
+
+    def _replace(self, inspection: _Inspection, ref: str, source_fd: int, still: Callable[[], bool] = lambda: True) -> bool:
         """Replace an object by a copy of a file, if the copy has the right contents and `still` is true after copying. Atomic."""
         copy = self._objects.incoming / f"repair.{ref.replace('/', '.')}"
         try:
             copy.unlink(missing_ok=True)
-            copy_file(source, os.fsencode(copy))
-            size, digest = inspection.sizes[ref], _digest(os.fsencode(copy), lambda _: None)
+            copy_to_path(source_fd, os.fsencode(copy))
+            size, digest = inspection.sizes[ref], digest_of_file(os.fsencode(copy))
             if size not in (None, copy.stat().st_size) or inspection.digests.get(ref, digest) != digest or not still():
                 return False
             sync_file(os.fsencode(copy))
@@ -148,7 +171,7 @@ class _Inspection:
         try:
             if size is not None:
                 self._objects.check_object(ref, size)
-                return _digest(path, self._progress), ""
+                return digest_of_file(path, self._progress), ""
             with open(path, "rb") as file:
                 data = file.read()
             Manifest.decode(data, name=ref)
@@ -161,15 +184,6 @@ class _Inspection:
             return "", f"cannot be read: {error.strerror}"
 
 
-def _is_still(path: bytes, found: FoundPath) -> bool:
-    info = os.lstat(path)
+def _is_still(fd: int, found: FoundPath) -> bool:
+    info = os.fstat(fd)
     return (info.st_ino, info.st_ctime_ns) == (found.inode, found.ctime_ns)
-
-
-def _digest(path: bytes, progress: Callable[[int], None]) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while data := file.read(CHUNK_BYTES):
-            digest.update(data)
-            progress(len(data))
-    return digest.hexdigest()

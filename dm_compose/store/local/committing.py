@@ -33,7 +33,7 @@ from dm_compose.storage.scan import Tree
 from dm_compose.storage.system import file_errors, sync_filesystem
 from dm_compose.store.api import COMPARE_BUDGET_BYTES, Captured
 from dm_compose.store.history import Directories
-from dm_compose.store.local.parts import StoreParts, nested
+from dm_compose.store.local.parts import StoreParts
 
 
 @dataclass
@@ -73,12 +73,11 @@ class Committing(StoreParts):
         captures, entry = pending.captures, pending.entry
         for subdot in captures.keys() - directories.keys():
             captures.pop(subdot).drop()
-        inner = nested(directories)
-        for subdot, directory in directories.items():
+        for subdot, area in self._areas(entry.dot, entry.worktree, directories).items():
             if subdot not in captures:
                 known = self._known(entry.dot, entry.worktree, subdot)
-                captures[subdot] = Capture(directory, known, self._objects, pending.batch)
-            captures[subdot].without = inner[subdot]
+                captures[subdot] = Capture(area.root, known, self._objects, pending.batch)
+            captures[subdot].without = area.without
 
     def _copy_early(self, pending: _Pending) -> None:
         def copy(subdot: SubdotName, directory: str) -> None:
@@ -89,7 +88,9 @@ class Committing(StoreParts):
                     raise
 
         with self._counting("copy") as progress:
-            self._each({subdot: capture.root for subdot, capture in pending.captures.items()}, copy, "copying into the store")
+            self._each(
+                {subdot: capture.root.path for subdot, capture in pending.captures.items()}, copy, "copying into the store"
+            )
         if pending.batch.copied_bytes:  # otherwise the sync inside the freeze would have to write them to the disk
             with file_errors("copying into the store"):
                 sync_filesystem(pending.batch.directory)

@@ -18,12 +18,12 @@ from dm_compose.core.names import (
 )
 from dm_compose.core.tree import FILE, TreeDiff
 from dm_compose.storage.diff import diff_trees, matcher
+from dm_compose.storage.plan import plan_tree
 from dm_compose.storage.quiet import LeftOut, Watched, look, watched, written_to
-from dm_compose.storage.restore import plan_tree
 from dm_compose.storage.scan import RACY, scan, scan_synced
 from dm_compose.storage.system import file_errors, wait_for_clock_past
 from dm_compose.store.history import Directories
-from dm_compose.store.local.parts import StoreParts, nested, opener
+from dm_compose.store.local.parts import Area, StoreParts, areas
 
 
 class Looking(StoreParts):
@@ -39,13 +39,14 @@ class Looking(StoreParts):
         is_tree = self._is_tree(dot, worktree)
         extra = sorted(directories.keys() - wanted.keys()) if is_tree else []
         directories = self._directories(dot, worktree, directories, commit)
-        inner = nested(directories)
+        where = self._areas(dot, worktree, directories)
 
         def differs(subdot: SubdotName, directory: str) -> bool:
             if is_tree and (os.path.islink(directory) or not os.path.isdir(directory)):
                 return True
-            tree = scan(directory, self._known(dot, worktree, subdot), without=inner[subdot])
-            return subdot in wanted and bool(plan_tree(tree, wanted[subdot], inner[subdot]))
+            with where[subdot].open() as files:
+                tree = scan(files, self._known(dot, worktree, subdot), without=where[subdot].without)
+            return subdot in wanted and bool(plan_tree(tree, wanted[subdot], where[subdot].without))
 
         answers = self._each(directories, differs)
         return [*(subdot for subdot, answer in answers.items() if answer), *extra]
@@ -60,15 +61,15 @@ class Looking(StoreParts):
         budget_bytes: int | None,
     ) -> dict[SubdotName, TreeDiff]:
         wanted = self._manifests(self._database.commit(dot, base)) if base else {}
-        inner = nested(directories)
+        where = self._areas(dot, worktree, directories)
 
         def changes(subdot: SubdotName, directory: str) -> TreeDiff:
-            tree = scan(directory, self._known(dot, worktree, subdot), without=inner[subdot])
-            old = wanted[subdot].entries if subdot in wanted else {}
-            new = {path: found.entry for path, found in tree.items()}
-            return diff_trees(
-                old, new, self._open_object, opener(directory), ignore=ignore.get(subdot, ()), budget_bytes=budget_bytes
-            )
+            with where[subdot].open() as files:
+                tree = scan(files, self._known(dot, worktree, subdot), without=where[subdot].without)
+                old = wanted[subdot].entries if subdot in wanted else {}
+                new = {path: found.entry for path, found in tree.items()}
+                live = lambda entry: files.open_file(entry.path)  # noqa: E731
+                return diff_trees(old, new, self._open_object, live, ignore=ignore.get(subdot, ()), budget_bytes=budget_bytes)
 
         found = self._each(directories, changes)
         for subdot in wanted.keys() - directories.keys():
@@ -88,10 +89,11 @@ class Looking(StoreParts):
         return self._each(dict.fromkeys(sorted(old.keys() | new.keys()), ""), changes)
 
     def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories, kept: Sequence[SubdotName] = ()) -> None:
-        inner = nested(directories)
+        where = self._areas(dot, worktree, directories)
 
         def mark(subdot: SubdotName, directory: str) -> None:
-            tree = scan_synced(directory, self._known(dot, worktree, subdot), without=inner[subdot])
+            with where[subdot].open() as files:
+                tree = scan_synced(files, self._known(dot, worktree, subdot), without=where[subdot].without)
             with file_errors("writing to the store"):
                 self._indexes.save((dot, worktree, subdot), tree, "quiet")
 
@@ -102,11 +104,14 @@ class Looking(StoreParts):
     def changed_since_quiet(
         self, dot: DotName, worktree: WorktreeName, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]]
     ) -> list[SubdotName]:
-        inner = nested(directories)
+        where = self._areas(dot, worktree, directories)
 
         def changed(subdot: SubdotName, directory: str) -> bool:
-            quiet = self._indexes.load((dot, worktree, subdot), "quiet")
-            return not quiet or written_to(directory, watched(quiet, LeftOut(inner[subdot], matcher(ignore.get(subdot, ())))))
+            if not (quiet := self._indexes.load((dot, worktree, subdot), "quiet")):
+                return True
+            left_out = LeftOut(where[subdot].without, matcher(ignore.get(subdot, ())))
+            with where[subdot].open() as files:
+                return written_to(files, watched(quiet, left_out))
 
         answers = self._each(directories, changed)
         return [subdot for subdot, answer in answers.items() if answer]
@@ -114,28 +119,38 @@ class Looking(StoreParts):
     def watch_files(
         self, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]], since: datetime, kept: Sequence[SubdotName]
     ) -> None:
-        inner = nested(directories)
+        where = areas(directories)
         since_ns = int(since.timestamp() * 1e9)
         wait_for_clock_past(time.time_ns())
         with file_errors("reading a volume"):
             for subdot, directory in directories.items():
                 if subdot not in kept:
-                    self._watches[directory] = look(directory, LeftOut(inner[subdot], matcher(ignore.get(subdot, ()))), since_ns)
+                    left_out = LeftOut(where[subdot].without, matcher(ignore.get(subdot, ())))
+                    with where[subdot].open() as files:
+                        self._watches[directory] = look(files, left_out, since_ns)
 
     def written_files(self, directories: Directories) -> list[SubdotName]:
         with file_errors("reading a volume"):
-            return [s for s, d in directories.items() if d not in self._watches or written_to(d, self._watches[d])]
+            return [s for s, area in areas(directories).items() if self._was_written(directories[s], area)]
+
+    def _was_written(self, directory: str, area: Area) -> bool:
+        if directory not in self._watches:
+            return True
+        with area.open() as files:
+            return written_to(files, self._watches[directory])
 
     def files_written_since(
         self, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]], since: datetime
     ) -> list[SubdotName]:
-        inner = nested(directories)
+        where = areas(directories)
         since_ns = int(since.timestamp() * 1e9)
 
         def written(subdot: SubdotName, directory: str) -> bool:
-            skipped = LeftOut(inner[subdot], matcher(ignore.get(subdot, ())))
-            files = [f for f in scan(directory, {}, without=skipped).values() if f.entry.kind == FILE]
-            return any(file.ctime_ns == RACY or file.ctime_ns > since_ns for file in files)
+            skipped = LeftOut(where[subdot].without, matcher(ignore.get(subdot, ())))
+            with where[subdot].open() as files:
+                tree = scan(files, {}, without=skipped)
+            found = [f for f in tree.values() if f.entry.kind == FILE]
+            return any(file.ctime_ns == RACY or file.ctime_ns > since_ns for file in found)
 
         answers = self._each(directories, written)
         return [subdot for subdot, answer in answers.items() if answer]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -29,9 +30,10 @@ from dm_compose.core.names import (
 from dm_compose.core.tree import Manifest, TreeEntry
 from dm_compose.errors import DamagedError, InUseError, StoreError
 from dm_compose.state import Database
+from dm_compose.storage.beneath import Beneath, Root
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.restore import restore_tree
-from dm_compose.storage.scan import Tree, join
+from dm_compose.storage.scan import Tree
 from dm_compose.storage.system import file_errors
 from dm_compose.store.history import Directories
 from dm_compose.store.local.indexes import Indexes, IndexKey
@@ -152,15 +154,23 @@ class StoreParts:
             return {subdot: str(self._trees.subdot(dot, name, subdot)) for subdot in target.subdots}
         return directories
 
+    def _areas(self, dot: DotName, name: WorktreeName, directories: Directories) -> dict[SubdotName, Area]:
+        """Return where the files of subdots are. In a tree all of them are within its own directory."""
+        if not self._is_tree(dot, name):
+            return areas(directories)
+        found = areas({ROOT_SUBDOT: str(self._trees.path(dot, name)), **directories})
+        return {subdot: found[subdot] for subdot in directories}
+
     def _write_out(self, directory: str, commit: Commit) -> dict[SubdotName, Tree]:
         """Write the subdots of a commit into an empty directory, and return their indexes."""
         places = {s: directory if s == ROOT_SUBDOT else os.path.join(directory, s) for s in commit.subdots}
         for place in places.values():
             os.makedirs(place, mode=0o755, exist_ok=True)
-        trees, inner = {}, nested(places)
-        for subdot in places:
+        trees = {}
+        for subdot, area in areas(places).items():
             target = self._objects.read_manifest(commit.subdots[subdot].manifest)
-            trees[subdot], _ = restore_tree(places[subdot], {}, target, self._objects, without=inner[subdot])
+            with area.open() as files:
+                trees[subdot], _ = restore_tree(files, {}, target, self._objects, without=area.without)
         return trees
 
     def _open_object(self, entry: TreeEntry) -> int:
@@ -189,16 +199,33 @@ class StoreParts:
             self.listener(Event(what, done=done, total=done, unit="bytes"))
 
 
-def nested(directories: Directories) -> dict[SubdotName, frozenset[str]]:
-    """Return for each subdot the paths, relative to it, of the other subdots' directories that lie within it."""
-    real = {subdot: os.path.realpath(directory) for subdot, directory in directories.items()}
+@dataclass(frozen=True)
+class Area:
+    """The files of a subdot: the directory, and the paths below it (relative to it) that belong to other subdots."""
+
+    root: Root
+    without: frozenset[str]
+
+    def open(self) -> Beneath:
+        """Open the directory: see storage.beneath."""
+        return self.root.open()
+
+
+def areas(directories: Directories) -> dict[SubdotName, Area]:
+    """Return where the files of each subdot are. None of the directories need exist.
+
+    The containers of a subdot can change the way to the directory of another one that is within it. So such a directory is
+    reached from the outer one, and never through a symlink.
+    """
+    written = {subdot: os.path.normpath(os.path.abspath(directory)) for subdot, directory in directories.items()}
+    roots, real = {}, {}
+    for subdot, path in written.items():
+        around = [other for other in written.values() if path.startswith(other.rstrip("/") + "/")]
+        top = min(around, key=len, default=path)
+        roots[subdot] = Root(top, os.path.relpath(path, top) if around else "")
+        real[subdot] = os.path.join(os.path.realpath(top), roots[subdot].below).rstrip("/")
     found = {}
-    for subdot, outer in real.items():
-        prefix = outer.rstrip("/") + "/"
-        found[subdot] = frozenset(d.removeprefix(prefix) for d in real.values() if d.startswith(prefix))
+    for subdot, root in roots.items():
+        prefix = real[subdot] + "/"
+        found[subdot] = Area(root, frozenset(d.removeprefix(prefix) for d in real.values() if d.startswith(prefix)))
     return found
-
-
-def opener(directory: str) -> Callable[[TreeEntry], int]:
-    """Return a function that opens a file of a live tree for reading."""
-    return lambda entry: os.open(join(directory, entry.path), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -27,12 +27,13 @@ from dm_compose.core.names import (
 )
 from dm_compose.core.tree import Restored
 from dm_compose.errors import ExistsError
+from dm_compose.storage.beneath import Root
 from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree
 from dm_compose.storage.system import file_errors, sync_filesystem
 from dm_compose.store.history import Directories
 from dm_compose.store.local.committing import Committing
-from dm_compose.store.local.parts import nested
+from dm_compose.store.local.parts import Area
 
 
 class Restoring(Committing):
@@ -40,7 +41,7 @@ class Restoring(Committing):
 
     def __init__(self, root: Path, listener: Listener = ignore) -> None:
         super().__init__(root, listener)
-        self._restored: dict[EntryId, dict[SubdotName, tuple[str, Tree]]] = {}
+        self._restored: dict[EntryId, dict[SubdotName, tuple[Area, Tree]]] = {}
 
     def begin_restore(
         self,
@@ -79,24 +80,31 @@ class Restoring(Committing):
         if (state := commit.subdots.get(subdot)) is None:
             return Restored(0, 0)
         directories = self._directories(entry.dot, entry.worktree, directories, commit)
-        directory = directories[subdot]
         with file_errors(f"restoring {subdot}"):
             if self._is_tree(entry.dot, entry.worktree):
                 # a directory that is made after the root's time stamps are restored would change them again
                 made = commit.subdots if subdot == ROOT_SUBDOT else [subdot]
                 self._trees.make_room(entry.dot, entry.worktree, made)
             target = self._objects.read_manifest(state.manifest)
-            known, without = self._known(entry.dot, entry.worktree, subdot), nested(directories)[subdot]
-            tree, restored = restore_tree(directory, known, target, self._objects, without=without)
-        self._restored.setdefault(entry_id, {})[subdot] = directory, tree
+            known, area = (
+                self._known(entry.dot, entry.worktree, subdot),
+                self._areas(entry.dot, entry.worktree, directories)[subdot],
+            )
+            with area.open() as files:
+                tree, restored = restore_tree(files, known, target, self._objects, without=area.without)
+        self._restored.setdefault(entry_id, {})[subdot] = area, tree
         return restored
 
     def sync_restored(self, entry_id: EntryId) -> None:
         entry = self._entry(entry_id)
         restored = self._restored.get(entry_id, {})
         with file_errors("writing a volume to the disk"):
-            for directory in {os.stat(d).st_dev: d for d, _ in restored.values()}.values():
-                sync_filesystem(directory)
+            synced: set[int] = set()
+            for area, _ in restored.values():
+                with area.open() as files:
+                    if (device := os.fstat(files.fd).st_dev) not in synced:
+                        sync_filesystem(files.fd)
+                        synced.add(device)
         for subdot, (_, tree) in restored.items():
             self._remember((entry.dot, entry.worktree, subdot), tree)
 
@@ -165,4 +173,5 @@ class Restoring(Committing):
             if subdot is None:
                 self._write_out(directory, commit)
             else:
-                restore_tree(directory, {}, self._objects.read_manifest(commit.subdots[subdot].manifest), self._objects)
+                with Root(directory).open() as files:
+                    restore_tree(files, {}, self._objects.read_manifest(commit.subdots[subdot].manifest), self._objects)

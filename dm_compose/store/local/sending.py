@@ -11,12 +11,12 @@ from pathlib import Path
 from dm_compose.core.names import CommitId, DotName
 from dm_compose.errors import DamagedError
 from dm_compose.state import Database
-from dm_compose.storage.contents import BLOCK_BYTES, extents
+from dm_compose.storage.contents import BLOCK_BYTES, digest_of_file, extents
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import file_errors
 from dm_compose.store.exchange import PART_BYTES, ZEROS_BYTES, ByteRange, Difference, ObjectPart
 from dm_compose.store.local.locks import StoreLock
-from dm_compose.store.local.staging import STAGING_PREFIX, LocalStaging, digest_of_file
+from dm_compose.store.local.staging import STAGING_PREFIX, LocalStaging
 
 _COMPARE_BYTES = 256 << 10  # stays in the processor's cache
 _PART_BYTES = 32 << 10

@@ -14,7 +14,7 @@ from dm_compose.core.commit import RESTORE, Commit, JournalEntry, Move
 from dm_compose.core.names import MAIN_WORKTREE, DotName, EntryId
 from dm_compose.errors import DamagedError, InUseError
 from dm_compose.state import Database
-from dm_compose.storage.contents import CHUNK_BYTES, copy_file
+from dm_compose.storage.contents import CHUNK_BYTES, copy_file, digest_of_file
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import begin_writing_back, file_errors, punch_hole, sync_directory, sync_filesystem
 from dm_compose.store.exchange import ByteRange, NewDot, Whole
@@ -269,15 +269,6 @@ def in_use(directory: Path) -> bool:
         return not try_flock(fd)
     finally:
         os.close(fd)
-
-
-def digest_of_file(path: bytes) -> str:
-    """Return the sha256 (hex) of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while data := file.read(CHUNK_BYTES):
-            digest.update(data)
-    return digest.hexdigest()
 
 
 def _write(fd: int, data: bytes, offset: int) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
 from dm_compose.core.names import ROOT_SUBDOT, DotName, SubdotName, WorktreeName
 from dm_compose.storage.system import sync_directory
+from dm_compose.storage.walk import remove_tree
 from dm_compose.store.history import CURRENT
 
 
@@ -87,7 +87,7 @@ class Trees:
     def begin(self, dot: DotName, worktree: WorktreeName) -> Path:
         """Return an empty directory to build a tree in. Leftovers of an earlier attempt are removed."""
         directory = self._incoming / f"tree.{dot}.{worktree}"
-        shutil.rmtree(directory, ignore_errors=True)
+        remove_tree(directory)
         directory.mkdir(mode=0o755)
         return directory
 
@@ -115,8 +115,8 @@ class Trees:
 
     def discard(self, directory: Path | None) -> None:
         """Remove a directory that `begin` or `set_aside` has returned. Idempotent."""
-        if directory is not None and directory.exists():
-            shutil.rmtree(directory)
+        if directory is not None:
+            remove_tree(directory)
 
     def point(self, dot: DotName, worktree: WorktreeName) -> None:
         """Make `.current` point to a worktree, if the dot has trees. Atomic. Idempotent."""
@@ -146,4 +146,8 @@ def is_subdot_directory(name: str) -> bool:
 def _make_open(path: Path) -> None:
     """Make a directory that a container's user can enter, regardless of our umask."""
     path.mkdir(mode=0o755)
-    path.chmod(0o755)
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)  # a container may have put a link there
+    try:
+        os.fchmod(fd, 0o755)
+    finally:
+        os.close(fd)

@@ -8,7 +8,6 @@ files needs no such lock, see `_unneeded_objects`; it would have to wait for it 
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
@@ -21,9 +20,11 @@ from dm_compose.errors import DamagedError
 from dm_compose.state import Database
 from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.system import file_errors
+from dm_compose.storage.walk import remove_tree
 from dm_compose.store.local.indexes import Indexes
 from dm_compose.store.local.staging import in_use
 from dm_compose.store.local.trees import Trees
+from dm_compose.store.privileges import mark_of
 
 
 class Upkeep:
@@ -63,6 +64,9 @@ class Upkeep:
             if freed:
                 self._indexes.forget_objects(freed)
             self._database.remove_digests(freed)
+            for ref in freed:
+                if ref.endswith(".manifest"):
+                    self._database.set_setting(mark_of(ref), None)
             self._objects.remove(freed)
             with self._database.transaction():  # a dot and its tree are made in a transaction, too
                 for dot, name in self._unregistered_trees():
@@ -142,6 +146,6 @@ def _named_by(entry: JournalEntry) -> list[CommitId]:
 def _remove(path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):  # the operation may be alive after all, and end meanwhile
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            remove_tree(path)
         else:
             path.unlink()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,8 @@ NAMES = [
     b"line\nbreak",
     b" ",
     b"-rf",
+    b"-",
+    b"\xff" * 255,
     b"*",
     b"caf\xc3\xa9",
     b"cafe\xcc\x81",
@@ -114,6 +119,59 @@ def test_deep_paths_come_back(place: Place) -> None:
         (root / deep / "file").write_bytes(b"deep down")
 
     survives(place, build, lambda root: shutil.rmtree(root / ("d" * 100)))
+
+
+@pytest.mark.parametrize("name", ["d" * 100, "\udcff" * 200, "\n-" * 40], ids=["letters", "bytes", "line breaks"])
+def test_a_tree_deeper_than_path_max_comes_back(place: Place, name: str) -> None:
+    levels = 9000 // len(os.fsencode(name))
+
+    def enter(root: Path, change: Callable[[int], None]) -> None:
+        at = os.open(root, os.O_PATH)
+        for _ in range(levels):
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=at)
+            below = os.open(name, os.O_PATH, dir_fd=at)
+            os.close(at)
+            at = below
+        change(at)
+        os.close(at)
+
+    def write(data: bytes) -> Callable[[int], None]:
+        def change(at: int) -> None:
+            with open(os.open("file", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=at), "wb") as file:
+                file.write(data)
+
+        return change
+
+    def read(at: int) -> None:
+        with open(os.open("file", os.O_RDONLY, dir_fd=at), "rb") as file:
+            found.append(file.read())
+
+    found: list[bytes] = []
+    tree = place.tree()
+    enter(tree, write(b"deep down"))
+    bench = place.bench(data=tree)
+    first = bench.commit()
+    enter(tree, write(b"changed"))
+    second = bench.commit()
+    bench.restore(first)
+    enter(tree, read)
+    subprocess.run(["rm", "-rf", tree / name], check=True)
+    bench.restore(second)
+    enter(tree, read)
+    empty = place.tree("elsewhere")
+    bench.directories[DATA] = str(empty)
+    bench.restore(first)
+    enter(empty, read)
+    assert found == [b"deep down", b"changed", b"deep down"]
+    (tree / "only").touch()
+    bench.directories[DATA] = str(tree)
+    third = bench.commit()
+    subprocess.run(["rm", "-rf", tree / name, tree / "only"], check=True)
+    shallow = bench.commit()
+    bench.restore(third)
+    bench.restore(shallow)
+    assert os.listdir(tree) == []
 
 
 def test_many_entries_in_one_directory_come_back(place: Place) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dm_compose.storage.beneath import Root
 from dm_compose.storage.scan import RACY, scan
 from tests.support.places import OLD_NS, Place, needs_root, survives
 from tests.support.processes import child
@@ -219,7 +220,8 @@ def test_a_scan_never_vouches_for_a_file_that_can_still_change_unseen(stamped: P
     unseen = []
     for number in range(2000):
         file.write_bytes(b"%08d" % number)
-        before = scan(str(file.parent), {})["file"]
+        with Root(str(file.parent)).open() as files:
+            before = scan(files, {})["file"]
         fd = os.open(file, os.O_WRONLY)
         os.write(fd, b"unseen!!")
         os.close(fd)

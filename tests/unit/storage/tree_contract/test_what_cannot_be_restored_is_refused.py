@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dm_compose.errors import DamagedError, StoreError
+from dm_compose.storage.beneath import Root
 from dm_compose.storage.restore import restore_tree
 from tests.support.places import Place, check, needs_root, zoo
 from tests.support.stores import DATA
@@ -82,6 +83,7 @@ def test_restore_tree_says_nothing_was_done_for_an_equal_tree(place: Place) -> N
     commit = bench.commit()
     known = bench.local._known(bench.store.dots()[0], "main", DATA)  # type: ignore[arg-type]
     manifest = bench.local._manifests(bench.store.commit(bench.store.dots()[0], commit))[DATA]
-    index, done = restore_tree(str(tree), known, manifest, bench.local._objects)
+    with Root(str(tree)).open() as files:
+        index, done = restore_tree(files, known, manifest, bench.local._objects)
     assert done.paths == 0
     assert index == known

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import random
 
+import pytest
+
+from dm_compose.core.names import MAIN_WORKTREE
 from tests.support import filesystems
 from tests.support.filesystems import Mount
 from tests.support.stores import DATA, DOT, Stores
@@ -90,4 +93,32 @@ def test_a_power_cut_in_the_middle_of_a_commit_leaves_the_commits_before_it(loca
         assert revived.head == first
         revived.restore(first)
         assert differences(wanted, describe(after.path / "data")) == []
+        local.close()
+
+
+def test_after_a_power_cut_the_index_proves_nothing_about_contents_that_outran_their_time_stamps(
+    local: Stores, disk: Mount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (disk.path / "data").mkdir()
+    (disk.path / "data/table").write_bytes(b"A" * 65_536)
+    bench = local.bench(disk.path / "store", data=disk.path / "data")
+    first = bench.commit()
+    bench.store.mark_quiet(DOT, MAIN_WORKTREE, bench.directories, [])
+    os.sync()
+    fd = os.open(disk.path / "data/table", os.O_RDWR)  # as InnoDB and others do: in place, and then fdatasync
+    os.pwrite(fd, b"B" * 4096, 8192)
+    os.fdatasync(fd)  # the contents are on the disk, and the ctime will be with the next transaction of the journal
+    os.close(fd)
+    with filesystems.mounted(disk.power_cut()) as after:
+        monkeypatch.setattr("dm_compose.storage.scan.boot_id", lambda: "another boot", raising=False)
+        assert b"B" * 4096 in (after.path / "data/table").read_bytes()
+        revived = local.bench(after.path / "store", data=after.path / "data")
+        assert revived.store.changed_since_quiet(DOT, MAIN_WORKTREE, revived.directories, {}) == [DATA]
+        assert revived.differing(first) == [DATA]
+        second = revived.commit()
+        assert revived.differing(second) == []  # compared once; the index proves it from then on
+        revived.restore(first)
+        assert (after.path / "data/table").read_bytes() == b"A" * 65_536
+        revived.restore(second)
+        assert b"B" * 4096 in (after.path / "data/table").read_bytes()
         local.close()

@@ -200,7 +200,7 @@ def test_subdots_that_come_and_go_while_a_commit_is_prepared_are_in_it_as_they_a
         original = Capture.prepare
 
         def prepare(capture: Capture, progress: Callable[[int], None]) -> None:
-            if Path(capture.root).name == "db":
+            if Path(capture.root.path).name == "db":
                 change(bench.top)
             original(capture, progress)
 

@@ -85,17 +85,27 @@ def test_nothing_is_repaired_with_a_file_that_is_written_to_while_it_is_copied(
 ) -> None:
     live = next(f for f in proven(shelf, LOGS) if f.entry.path == "one")
     path = Path(shelf.kept.bench.directories[LOGS]) / "one"
-    original = checking.copy_file
+    original = checking.copy_to_path
 
-    def late(source: bytes, destination: bytes) -> bool:
+    def late(source_fd: int, destination: bytes) -> bool:
         path.write_bytes(b"X" * live.entry.size)
-        return original(source, destination)
+        return original(source_fd, destination)
 
-    monkeypatch.setattr(checking, "copy_file", late)
+    monkeypatch.setattr(checking, "copy_to_path", late)
     lose(shelf.root / live.entry.ref)
     (found,) = shelf.check(repair=True).damage
     assert not found.repaired
     assert list((shelf.kept.home / "store/incoming").iterdir()) == []
+
+
+def test_after_a_boot_a_digest_proves_what_the_index_does_not(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = next(f for f in proven(shelf, LOGS) if f.entry.path == "one")
+    shelf.check()
+    lose(shelf.root / live.entry.ref)
+    shelf.kept.bench.local._indexes._cache.clear()
+    monkeypatch.setattr("dm_compose.storage.scan.boot_id", lambda: "another boot")
+    (found,) = shelf.check(repair=True).damage
+    assert found.repaired
 
 
 def test_damage_that_a_twin_has_too_is_not_repaired_with_it(shelf: Shelf) -> None:
