@@ -24,16 +24,18 @@ from dataclasses import replace
 from dm_compose.core.commit import COMMIT, RESTORE, SESSION, SWITCH, JournalEntry
 from dm_compose.core.events import Event
 from dm_compose.core.labels import PROJECT_LABEL, SESSION_LABEL
-from dm_compose.core.names import CommitId
+from dm_compose.core.names import CommitId, EntryId
 from dm_compose.core.variables import Variables
 from dm_compose.engine import abandoned
+from dm_compose.engine.frozen import kill_all_but_the_first
 from dm_compose.errors import DmError, InUseError, NotFoundError
+from dm_compose.live.freeze import Freeze
 from dm_compose.live.locks import who_am_i
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.left import BEFORE_RECOVERY, entries_of, in_use, is_alive, what_is_left
 from dm_compose.operations.restore import finish_restore
 from dm_compose.operations.trees import finish_switch
-from dm_compose.operations.uncommitted import keep_live
+from dm_compose.operations.uncommitted import capture
 
 WAY_OUT = (
     "`reset --hard HEAD` goes on without it, on the last commit, and `undo` then brings back what it had kept."
@@ -113,61 +115,95 @@ def _finish_restores(
         _tell(live, entry)
         _thaw(live, entry)
     live = observe()
-    _keep(live, entries)
+    with Freeze(live, lenient=True) as freeze:
+        kept = _keep(live, entries, freeze)
+        try:
+            return _finish_all(live, entries, observe, variables, use, freeze, kept)
+        except DmError as error:
+            if use != Use.RESTORE:
+                error.hint = f"{error.hint} {WAY_OUT}" if error.hint else WAY_OUT
+                error.message = f"{short}, and it cannot be finished: {error.message}"
+                raise
+            live.listener(Event("warning", f"{error.message}; going on without it"))
+        finally:
+            freeze.thaw()
+            live.store.abandon(kept)
+    live = observe()
+    return replace(live, left=tuple(e for e in entries_of(live.store, *live.where) if e.operation in (RESTORE, SESSION)))
+
+
+def _finish_all(
+    live: LiveWorktree,
+    entries: Sequence[JournalEntry],
+    observe: Callable[[], LiveWorktree],
+    variables: Variables,
+    use: Use,
+    freeze: Freeze,
+    kept: EntryId,
+) -> LiveWorktree:
+    """Carry out the restores, in a stack that is frozen and kept by the entry `kept`. The first restore takes that entry over.
+
+    Containers that go down stay frozen until then, so that nothing is acknowledged that is not kept.
+    """
     sessions = [e for e in entries if e.operation == SESSION]
-    if sessions:
-        _take_down(live)
-        live = observe()
+    gone = _take_down(live) if sessions else set()
+    if gone:
+        for container_id in gone:
+            freeze.forget(container_id)
+        live = replace(live, members=tuple(m for m in live.members if m.container.id not in gone))
     visits = [e for e in entries if e.operation == RESTORE and e.move is None]
     if use == Use.RESTORE and not sessions and len(visits) == len(entries):
         return replace(live, left=tuple(visits))  # nobody wants their targets once something else is put in their place
-    try:
-        # A session puts the worktree back to the state before the visits, so that nobody has to finish those.
-        for entry, others in [(e, ()) for e in entries if e.move is not None] + [(e, visits) for e in sessions[-1:]]:
-            finish_restore(live, [entry, *others, *(s for s in sessions[:-1] if others)], timeout_s=variables.timeout_s)
-            live = observe()
-        for entry in visits if not sessions else ():
-            finish_restore(live, [entry], timeout_s=variables.timeout_s)
-            live = observe()
-    except DmError as error:
-        if use == Use.RESTORE:
-            live.listener(Event("warning", f"{error.message}; going on without it"))
-            live = observe()
-            return replace(live, left=tuple(e for e in entries_of(live.store, *live.where) if e.operation in (RESTORE, SESSION)))
-        error.hint = f"{error.hint} {WAY_OUT}" if error.hint else WAY_OUT
-        error.message = f"{short}, and it cannot be finished: {error.message}"
-        raise
-    return live
+    # A session puts the worktree back to the state before the visits, so that nobody has to finish those.
+    rounds: list[list[JournalEntry]] = [[e] for e in entries if e.move is not None]
+    rounds += [[e, *visits, *sessions[:-1]] for e in sessions[-1:]]
+    rounds += [[e] for e in visits if not sessions]
+    finish_restore(live, rounds[0], timeout_s=variables.timeout_s, freeze=freeze, takes_over=kept)
+    for superseded in rounds[1:]:
+        finish_restore(observe(), superseded, timeout_s=variables.timeout_s)
+    return observe()
 
 
-def _keep(live: LiveWorktree, entries: Sequence[JournalEntry]) -> None:
-    """Keep what is live if some of it is in none of the commits that the restores are about, and tell how to bring it back."""
+def _keep(live: LiveWorktree, entries: Sequence[JournalEntry], freeze: Freeze) -> EntryId:
+    """Keep what is live if some of it is in none of the commits that the restores are about, and tell how to bring it back.
+
+    The stack is frozen then. Return the journal entry of the capture, which stays open.
+    """
     head = live.state().head
     known: list[CommitId | None] = [head]
     for entry in entries:
         known += [entry.target, *((entry.move.saved,) if entry.move is not None else ())]
-    saved = keep_live(live, BEFORE_RECOVERY, [commit for commit in known if commit is not None])
+    captured, saved = capture(live, BEFORE_RECOVERY, freeze, known=[commit for commit in known if commit is not None])
     if saved is not None:
+        live.store.note(*live.where, BEFORE_RECOVERY, saved)
         text = f"the state that was live is kept: `reset --hard {saved.short}` brings it back"
         live.listener(Event("warning", text))
+    return captured
 
 
 def _tell(live: LiveWorktree, entry: JournalEntry) -> None:
     live.listener(Event("recover", f"an earlier {entry.operation} was interrupted; cleaning up after it"))
 
 
-def _take_down(live: LiveWorktree) -> None:
-    """Remove the containers that a dead test run has brought up. If nothing else of the stack is up, remove its networks too."""
+def _take_down(live: LiveWorktree) -> set[str]:
+    """Remove the containers that a dead test run has brought up, and return their ids.
+
+    If nothing else of the stack is up, remove its networks too.
+    """
     engine, project = live.engine, live.project
     if engine is None or project is None:
-        return
+        return set()
     brought_up = [r for r in engine.labelled(f"{SESSION_LABEL}={project}", volumes=False) if abandoned(r.labels)]
+    members = {m.container.id: m.container for m in live.members}
     for container in brought_up:
+        if container.id in members:
+            kill_all_but_the_first(engine, members[container.id])
         engine.remove(container)
     if brought_up and not [c for c in engine.containers(project) if c.project == project]:
         for resource in engine.labelled(f"{PROJECT_LABEL}={project}", volumes=False):
             with contextlib.suppress(DmError):  # somebody else uses the network
                 engine.remove(resource)
+    return {container.id for container in brought_up}
 
 
 def _give_up_commit(live: LiveWorktree, entry: JournalEntry) -> None:

@@ -156,17 +156,37 @@ def put_in_place(
     return done
 
 
-def finish_restore(live: LiveWorktree, entries: Sequence[JournalEntry], *, timeout_s: float) -> None:
+def finish_restore(
+    live: LiveWorktree,
+    entries: Sequence[JournalEntry],
+    *,
+    timeout_s: float,
+    freeze: Freeze | None = None,
+    takes_over: EntryId | None = None,
+) -> None:
     """Carry out the first of these operations, which an earlier process began, and supersede the others.
 
     It is done from the start, because nobody knows how far it came. The restore has an entry of its own, which takes the place of
-    theirs, so that it can be killed anywhere as well.
+    theirs, so that it can be killed anywhere as well. If the caller has frozen and kept the stack, `freeze` holds what goes down
+    until then, and `takes_over` is the entry of the capture.
     """
     entry = entries[0]
     assert entry.target is not None
     target = live.store.commit(live.dot, entry.target)
     plan = with_fallen(live, plan_to(live, target, live.wanted(target)), entries)
-    put_in_place(live, target.id, plan, entry.move, previous=None, timeout_s=timeout_s, supersedes=entries)
+    if freeze is not None:
+        freeze.thaw(leave=plan.targets(Action.KILL))
+    put_in_place(
+        live,
+        target.id,
+        plan,
+        entry.move,
+        previous=None,
+        timeout_s=timeout_s,
+        freeze=freeze,
+        takes_over=takes_over,
+        supersedes=entries,
+    )
     mark_quiet(live, target)
 
 

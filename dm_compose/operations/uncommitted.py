@@ -72,19 +72,6 @@ def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
     return saved
 
 
-def keep_live(live: LiveWorktree, why: str, known: Sequence[CommitId]) -> CommitId | None:
-    """Keep the live state as a hidden commit if some of it is in none of the `known` commits, and note it in the reflog.
-
-    Return the commit, None if there is nothing to keep. A datastore that does not answer is kept as its files are.
-    """
-    with Freeze(live, lenient=True) as freeze:
-        captured, saved = capture(live, why, freeze, known=known)
-    if saved is not None:
-        live.store.note(*live.where, why, saved)
-    live.store.abandon(captured)
-    return saved
-
-
 def keep_aside(live: LiveWorktree, message: str) -> Commit:
     """Commit the live state without moving a branch or the reflog, so that only its id leads to the commit."""
     with Freeze(live) as freeze:

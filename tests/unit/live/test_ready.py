@@ -39,13 +39,13 @@ def test_verbs_that_wait_have_the_option(
 @pytest.mark.parametrize("operation", [RESTORE, SESSION])
 def test_recovery_waits_as_long_as_the_variable_says(monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
     waited = []
-    monkeypatch.setattr("dm_compose.operations.recovery.finish_restore", lambda *_, timeout_s: waited.append(timeout_s))
-    monkeypatch.setattr("dm_compose.operations.recovery.keep_live", lambda *_: None)
+    monkeypatch.setattr("dm_compose.operations.recovery.finish_restore", lambda *_, timeout_s, **__: waited.append(timeout_s))
+    monkeypatch.setattr("dm_compose.operations.recovery.capture", lambda *_, **__: (EntryId.new(), None))
     left = JournalEntry(EntryId.new(), DotName("shop"), MAIN_WORKTREE, operation, target=CommitId("0" * 32))
-    store = SimpleNamespace(unfinished=lambda _: [left], holder=lambda _: None)
+    store = SimpleNamespace(unfinished=lambda _: [left], holder=lambda _: None, abandon=lambda _: None)
     state = SimpleNamespace(head=None)
     known = {"store": store, "dot": "shop", "project": "shop", "worktree": "main", "engine": None, "state": lambda: state}
-    known["where"] = ("shop", "main")
+    known |= {"where": ("shop", "main"), "members": ()}
     live = cast(Any, SimpleNamespace(**known, listener=lambda _: None))
     recover(live, lambda: live, Variables({"DM_TIMEOUT": "7"}))
     assert waited == [7.0]
