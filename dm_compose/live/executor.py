@@ -13,7 +13,6 @@ from dm_compose.core.at_once import await_calls, begun
 from dm_compose.core.events import Event
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.engine import Supervisor
-from dm_compose.engine.frozen import kill_all_but_the_first
 from dm_compose.errors import DmError
 from dm_compose.live.freeze import Freeze, refuse_to_hold_ourselves
 from dm_compose.live.ready import await_ready
@@ -106,10 +105,7 @@ def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze, timeout_s: float, 
                 return
             except DmError as error:
                 live.listener(Event("warning", f"{error.message}; its container is taken down"))
-        if freeze.holds(container_id) or container.state == "paused":
-            kill_all_but_the_first(engine, container)
-        engine.kill(container_id)
-        freeze.forget(container_id)
+        freeze.kill(container)
 
     def start(container_id: str) -> None:
         assert engine is not None

@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Self, TypeVar
 
 from dm_compose.core.at_once import at_once, in_time
+from dm_compose.core.containers import Container
 from dm_compose.core.events import Event
 from dm_compose.engine import Engine
+from dm_compose.engine.frozen import kill_all_but_the_first
 from dm_compose.errors import DmError, EngineError, InUseError, NotReadyError
 from dm_compose.live.quiesce import Quiesced, saves
 from dm_compose.live.worktree import LiveWorktree, Member
@@ -139,6 +141,13 @@ class Freeze:
         if not left:
             self._watchdog.release()
             self._watchdog = None
+
+    def kill(self, container: Container) -> None:
+        """Take a container down, frozen or not, and forget it. A frozen one does not run for an instant more."""
+        if self.holds(container.id) or container.state == "paused":
+            kill_all_but_the_first(self._engine, container)
+        self._engine.kill(container.id)
+        self.forget(container.id)
 
     def forget(self, container_id: str) -> None:
         """Say that a frozen container has been taken down, so that nothing is left to thaw or to resume in it."""

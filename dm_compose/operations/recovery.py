@@ -27,7 +27,7 @@ from dm_compose.core.labels import PROJECT_LABEL, SESSION_LABEL
 from dm_compose.core.names import CommitId
 from dm_compose.core.variables import Variables
 from dm_compose.engine import abandoned
-from dm_compose.errors import DmError, EngineError, InUseError, NotFoundError
+from dm_compose.errors import DmError, InUseError, NotFoundError
 from dm_compose.live.locks import who_am_i
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.left import BEFORE_RECOVERY, entries_of, in_use, is_alive, what_is_left
@@ -95,7 +95,6 @@ def recover(
         if entry.operation == COMMIT:
             _give_up_commit(live, entry)
             continue
-        _require_engine(live, entry)
         _thaw(live, entry)
         finish_switch(observe(), entry, timeout_s=variables.timeout_s)
     live = observe() if changed else live
@@ -111,7 +110,6 @@ def _finish_restores(
     """Keep what is live, and carry out the restores and the give-back of a session that dead commands have left."""
     short = what_is_left(live.store, *live.where)[0].short
     for entry in entries:
-        _require_engine(live, entry)
         _tell(live, entry)
         _thaw(live, entry)
     live = observe()
@@ -156,15 +154,6 @@ def _keep(live: LiveWorktree, entries: Sequence[JournalEntry]) -> None:
 
 def _tell(live: LiveWorktree, entry: JournalEntry) -> None:
     live.listener(Event("recover", f"an earlier {entry.operation} was interrupted; cleaning up after it"))
-
-
-def _require_engine(live: LiveWorktree, entry: JournalEntry) -> None:
-    """Raise EngineError if containers are still as a killed operation left them, and no engine can put them back."""
-    if live.engine is None and (entry.paused or entry.stopped):
-        raise EngineError(
-            f"an earlier {entry.operation} of dot {live.dot} was interrupted, and its containers are still down or paused",
-            hint="Start Docker, or check DOCKER_HOST, so that they can be put back.",
-        )
 
 
 def _take_down(live: LiveWorktree) -> None:

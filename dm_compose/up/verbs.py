@@ -151,16 +151,14 @@ def _captured_and_down(live: LiveWorktree, services: Sequence[str], tell: Tell) 
     Containers that are still there after the block are started again, because Compose has not removed them.
     """
     writers = [m.container for m in live.writers() if not services or m.container.service in services]
-    down = [c.id for c in writers if live.project in (None, c.project)]
+    down = {c.id: c for c in writers if live.project in (None, c.project)}
     with Freeze(live) as freeze:
-        entry, saved = capture(live, DOWN, freeze, takes_down=down)
+        entry, saved = capture(live, DOWN, freeze, takes_down=list(down))
         if saved is not None:
             live.store.note(*live.where, DOWN, saved)
             tell(f"kept: `dm-compose reset --hard {saved.short}` brings it back")
-        for container_id in down:
-            assert live.engine is not None
-            live.engine.kill(container_id)
-            freeze.forget(container_id)
+        for container in down.values():
+            freeze.kill(container)
     try:
         yield
     finally:
