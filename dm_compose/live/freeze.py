@@ -11,15 +11,13 @@ from dm_compose.core.containers import Container
 from dm_compose.core.events import Event
 from dm_compose.engine import Engine
 from dm_compose.engine.frozen import kill_all_but_the_first
-from dm_compose.errors import DmError, EngineError, InUseError, NotReadyError
+from dm_compose.errors import DmError, EngineError, InUseError
 from dm_compose.live.quiesce import Quiesced, saves
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.process import Watchdog
 
 T = TypeVar("T")
-RESTART_TIMEOUT_S = 5.0
-RESTART_POLL_S = 0.02
-_DOWN = ("exited", "dead", "removing", "created")
+_ENDED = ("exited", "dead", "removing", "created")
 
 
 class Freeze:
@@ -43,6 +41,7 @@ class Freeze:
     def __init__(self, live: LiveWorktree, *, lenient: bool = False) -> None:
         self._live = live
         self._frozen: set[str] = set()
+        self._down: set[str] = set()  # that `thaw` starts
         running = [m for m in live.members if m.container.state == "running" and not m.lifeline]
         self._restarting = [m for m in live.members if m.container.state == "restarting" and m.writes and not m.lifeline]
         self._quiesced = [m for m in running if saves(m)]
@@ -99,7 +98,7 @@ class Freeze:
             self._live.listener(Event("warning", text))
         undo = [["docker", verb, *ids] for verb, ids in (("unpause", self.containers), ("start", self.stopped)) if ids]
         self._watchdog = Watchdog(*undo)
-        self._frozen = {*self.containers, *self.stopped}
+        self._frozen, self._down = {*self.containers, *self.stopped}, set(self.stopped)
         self._began = time.monotonic()
         try:
             at_once(self._pause, self._first)
@@ -123,7 +122,7 @@ class Freeze:
 
         def go_on(member: Member) -> None:
             try:
-                if member in self._restarting:
+                if member.container.id in self._down:
                     self._engine.start(member.container.id)
                 else:
                     self._engine.unpause(member.container.id)
@@ -160,24 +159,16 @@ class Freeze:
         return self._live.engine
 
     def _pause(self, member: Member) -> None:
-        """Pause a container. If it has just ended, wait until it runs again, or is down for good. NotReadyError."""
-        deadline = time.monotonic() + RESTART_TIMEOUT_S
-        while True:
-            try:
-                self._engine.pause(member.container.id)
-                return
-            except EngineError:
-                state = self._engine.container(member.container.id).state
-                if state in _DOWN:
-                    return
-                if state != "restarting":
-                    raise
-            if time.monotonic() > deadline:
-                raise NotReadyError(
-                    f"{member.container.label} ends again and again, and might begin to write to its data at any moment",
-                    hint=f"Stop it first: docker stop {member.container.name}; or commit with --stop.",
-                )
-            time.sleep(RESTART_POLL_S)
+        """Pause a container. If it has just ended, and the engine is about to start it again, take it down instead."""
+        try:
+            self._engine.pause(member.container.id)
+        except EngineError:
+            state = self._engine.container(member.container.id).state
+            if state == "restarting":
+                self._down.add(member.container.id)
+                self._engine.kill(member.container.id)
+            elif state not in _ENDED:
+                raise
 
 
 def refuse_to_hold_ourselves(live: LiveWorktree, container_ids: Collection[str] | None = None) -> None:
