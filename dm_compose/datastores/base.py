@@ -13,6 +13,9 @@ from dm_compose.core.containers import Image
 ReadinessProbe = Callable[[str, int, float], bool]
 """`probe(host, port, timeout_s)` returns whether the server answers its own protocol. An OSError means no.
 
+It opens its connections with `datastores.connections.connect`, as the ready probes of `datastores.protocols` do. Otherwise a test
+run takes them for somebody else's, and restores the datastore more often than it has to.
+
 NotSetUpError means that a server answers, and turns everybody away as one does whose data is not set up.
 """
 
@@ -72,7 +75,8 @@ It is called twice for a commit. The first call comes before the freeze, so that
 call comes while every other container of the stack is frozen, just before this one is frozen too; its result is called after the
 thaw. Commands that compare a running stack with a commit call it as well.
 
-The function must finish within seconds. It raises DmError if it cannot do its work, and the commit is given up. If it switches
+The function must finish within seconds. A second call that takes longer than five seconds and twice the time of the first one is
+given up, and the stack is thawed. It raises DmError if it cannot do its work, and the commit is given up. If it switches
 anything off, that must come back by itself, because dm-compose may be killed before it can undo it.
 
 The first paragraph of its docstring stands in docs/datastores.md.

@@ -15,7 +15,7 @@ from dm_compose.dots.all_dots import Dots
 from dm_compose.errors import ExistsError, NotFoundError, StoreError, UntrustedError
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import require_places
-from dm_compose.storage.beneath import Root, in_proc, to_text
+from dm_compose.storage.beneath import Root, in_proc
 from dm_compose.storage.system import file_errors
 from dm_compose.storage.walk import remove_tree, walk
 from dm_compose.store.history import CURRENT
@@ -120,7 +120,7 @@ def _make_read_only(top: Path) -> None:
     with Root(str(top)).open() as files:
         for prefix, _, items, enter in walk(files):
             enter.extend(name for name, item in items if item.is_dir(follow_symlinks=False))
-            for path in ("" if not prefix else prefix.rstrip("/"), *(prefix + to_text(name) for name, _ in items)):
+            for path in ("" if not prefix else prefix.rstrip("/"), *(prefix + name for name, _ in items)):
                 with files.handle(path) as fd:
                     mode = os.fstat(fd).st_mode
                     if not stat.S_ISLNK(mode) and mode & 0o222:

@@ -192,8 +192,11 @@ class Beneath:
         try:
             yield
         except OSError as error:
-            error.filename, error.filename2 = self.name(path), None
-            raise
+            raise self._named(error, path) from None
+
+    def _named(self, error: OSError, path: str) -> OSError:
+        error.filename, error.filename2 = self.name(path), None
+        return error
 
     # Any number of threads
 
@@ -201,15 +204,19 @@ class Beneath:
         """Open a path, and return the descriptor, which the caller closes."""
         if not path:
             return os.open(b".", flags | os.O_CLOEXEC, dir_fd=self.fd)
-        with self.naming(path):
+        try:
             return self._opening(self.fd, to_bytes(path), flags, mode)
+        except OSError as error:
+            raise self._named(error, path) from None
 
     @contextlib.contextmanager
     def opened(self, path: str, flags: int, mode: int = 0) -> Iterator[int]:
-        """Open a path for the time of the block."""
+        """Open a path for the time of the block. The block's OSErrors get the full path as well."""
         fd = self.open(path, flags, mode)
         try:
             yield fd
+        except OSError as error:
+            raise self._named(error, path) from None
         finally:
             os.close(fd)
 
@@ -244,8 +251,10 @@ class Beneath:
             at, rest = self.fd, path
             if self._last is not None and path.startswith(self._last[0] + "/"):
                 at, rest = self._last[1], path[len(self._last[0]) + 1 :]
-            with self.naming(path):
+            try:
                 fd = self._opening(at, to_bytes(rest), os.O_PATH | _DIRECTORY, 0)
+            except OSError as error:
+                raise self._named(error, path) from None
             self._forget_last()
             self._last = path, fd
         return self._last[1]
@@ -258,16 +267,24 @@ class Beneath:
     def stat(self, path: str) -> os.stat_result:
         """Return the stat of a path itself, not of a link's target."""
         directory, name = self.at(path)
-        with self.naming(path):
+        try:
             return os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except OSError as error:
+            raise self._named(error, path) from None
 
     @contextlib.contextmanager
     def handle(self, path: str) -> Iterator[int]:
-        """Have an O_PATH descriptor of a path itself, of whatever kind, for the time of the block: see `in_proc`."""
+        """Have an O_PATH descriptor of a path itself, of whatever kind, for the time of the block: see `in_proc`.
+
+        The block's OSErrors get the full path.
+        """
         directory, name = self.at(path)
-        with self.naming(path):
-            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        fd = -1
         try:
+            fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
             yield fd
+        except OSError as error:
+            raise self._named(error, path) from None
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)

@@ -133,7 +133,7 @@ def _create(store: ObjectStore, files: Beneath, entry: TreeEntry) -> int:
     """Make a file with the contents of its object, and return its inode."""
     object_fd = store.open_object(entry.ref)
     try:
-        with files.opened(entry.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600) as fd, files.naming(entry.path):
+        with files.opened(entry.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600) as fd:
             copy_open(object_fd, fd)
             return os.fstat(fd).st_ino
     finally:
@@ -146,7 +146,7 @@ def _rewrite(store: ObjectStore, files: Beneath, entry: TreeEntry, found: FoundP
     """
     object_fd = store.open_object(entry.ref)
     try:
-        with files.opened(entry.path, os.O_RDWR | os.O_NONBLOCK) as fd, files.naming(entry.path):
+        with files.opened(entry.path, os.O_RDWR | os.O_NONBLOCK) as fd:
             info = os.fstat(fd)
             if not stat.S_ISREG(info.st_mode) or (info.st_ino, info.st_nlink) != (found.inode, found.links):
                 raise _replaced(files.name(entry.path))
@@ -158,12 +158,15 @@ def _rewrite(store: ObjectStore, files: Beneath, entry: TreeEntry, found: FoundP
 
 
 def _link(files: Beneath, entry: TreeEntry, inode: int) -> int:
-    with files.opened(entry.ref, os.O_PATH) as first:
+    first = files.open(entry.ref, os.O_PATH)
+    try:
         if os.fstat(first).st_ino != inode:
             raise _replaced(files.name(entry.ref))
         directory, name = files.at(entry.path)
         with files.naming(entry.path):
             os.link(in_proc(first), name, dst_dir_fd=directory, follow_symlinks=True)
+    finally:
+        os.close(first)
     return inode
 
 
@@ -171,7 +174,7 @@ def _apply_metadata(files: Beneath, entry: TreeEntry, inode: int) -> None:
     """Set the owner first, because chown clears set-id bits and capabilities. Set extended attributes after the mode, because
     chmod changes ACLs. Times come last.
     """
-    with files.handle(entry.path) as fd, files.naming(entry.path):
+    with files.handle(entry.path) as fd:
         present, place = os.fstat(fd), in_proc(fd)
         if present.st_ino != inode or stat.S_IFMT(present.st_mode) != _FORMATS[entry.kind]:
             raise _replaced(files.name(entry.path))

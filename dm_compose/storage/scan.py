@@ -27,7 +27,7 @@ from dm_compose.core.tree import (
     entry_from_row,
     entry_to_row,
 )
-from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, in_proc, to_text
+from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, in_proc, to_bytes, to_text
 from dm_compose.storage.system import (
     boot_id,
     coarse_clock_ns,
@@ -83,11 +83,11 @@ def scan(
     """
     clock = coarse_clock_ns() if quiet_since_ns is None else quiet_since_ns
     top = os.fstat(files.fd)
-    tree: Tree = {"": _found("", files.fd, b".", top, known, clock, {})}
+    tree: Tree = {"": _found("", files.fd, ".", top, known, clock, {})}
     first_names: dict[int, str] = {}
     for prefix, fd, items, enter in walk(files):
         for name, item in items:
-            path = prefix + to_text(name)
+            path = prefix + name
             if path in without:
                 continue
             try:
@@ -131,7 +131,7 @@ def scan_synced(files: Beneath, known: Mapping[str, FoundPath], *, without: Cont
 def _found(
     path: str,
     directory: int,
-    name: bytes,
+    name: str,
     info: os.stat_result,
     known: Mapping[str, FoundPath],
     clock: int,
@@ -153,7 +153,7 @@ def _found(
     ):
         return FoundPath(old.entry, info.st_ino, ctime, info.st_nlink, info.st_dev, info.st_ctime_ns)
     size = info.st_size if kind == FILE else 0
-    xattrs = read_xattrs(in_proc(directory, name)) if kind != HARDLINK else ()
+    xattrs = read_xattrs(in_proc(directory, to_bytes(name))) if kind != HARDLINK else ()
     entry = TreeEntry(path, kind, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns, size, ref, xattrs)
     return FoundPath(entry, info.st_ino, ctime, info.st_nlink, info.st_dev, info.st_ctime_ns)
 
@@ -170,7 +170,7 @@ def _is_same(old: FoundPath, info: os.stat_result) -> bool:
     return entry.kind == DIRECTORY and stat.S_ISDIR(info.st_mode)
 
 
-def _kind(path: str, directory: int, name: bytes, info: os.stat_result, first_names: dict[int, str]) -> tuple[str, str]:
+def _kind(path: str, directory: int, name: str, info: os.stat_result, first_names: dict[int, str]) -> tuple[str, str]:
     mode = info.st_mode
     if stat.S_ISREG(mode):
         if info.st_nlink > 1:
@@ -181,7 +181,7 @@ def _kind(path: str, directory: int, name: bytes, info: os.stat_result, first_na
     if stat.S_ISDIR(mode):
         return DIRECTORY, ""
     if stat.S_ISLNK(mode):
-        return SYMLINK, to_text(os.readlink(name, dir_fd=directory))
+        return SYMLINK, to_text(os.readlink(to_bytes(name), dir_fd=directory))
     if stat.S_ISFIFO(mode):
         return FIFO, ""
     return (CHAR if stat.S_ISCHR(mode) else BLOCK), f"{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}"

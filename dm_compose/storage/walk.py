@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, Root, to_text
+from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, Root, to_bytes, to_text
 
 MAX_OPEN_LEVELS = 32  # of one walk. Eight subdots are walked at once, and many systems allow 1024 descriptors
+_NAMES_ARE_TEXT = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()) == ("utf-8", "surrogateescape")
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -19,13 +22,14 @@ class Listing(NamedTuple):
     """A directory that a walk has come to.
 
     `prefix` is its path with a slash at the end, '' for the root. `fd` is open until the walk goes on. `items` has name and entry
-    of everything in it, sorted by the names' bytes. The walk goes into those names that the caller puts into `enter`.
+    of everything in it, sorted by the names' bytes; the names are as in a TreeEntry. The walk goes into those that the caller
+    puts into `enter`.
     """
 
     prefix: str
     fd: int
-    items: list[tuple[bytes, os.DirEntry[str]]]
-    enter: list[bytes]
+    items: list[tuple[str, os.DirEntry[str]]]
+    enter: list[str]
 
 
 @dataclass
@@ -35,7 +39,7 @@ class _Level:
     fd: int
     identity: tuple[int, int]
     prefix: str
-    ahead: list[bytes]
+    ahead: list[str]
 
 
 def walk(files: Beneath) -> Iterator[Listing]:
@@ -48,7 +52,7 @@ def walk(files: Beneath) -> Iterator[Listing]:
     try:
         while True:
             with files.naming(prefix), os.scandir(fd) as found:
-                items = sorted(((os.fsencode(item.name), item) for item in found), key=lambda item: item[0])
+                items = _in_order(found)
             listing = Listing(prefix, fd, items, [])
             yield listing
             if listing.enter:
@@ -67,6 +71,15 @@ def walk(files: Beneath) -> Iterator[Listing]:
                 os.close(open_fd)
 
 
+def _in_order(found: Iterator[os.DirEntry[str]]) -> list[tuple[str, os.DirEntry[str]]]:
+    named = [(item.name if _NAMES_ARE_TEXT else to_text(os.fsencode(item.name)), item) for item in found]
+    if all(name.isascii() for name, _ in named):  # nearly always, and then both orders are the same
+        named.sort(key=operator.itemgetter(0))
+    else:
+        named.sort(key=lambda item: to_bytes(item[0]))
+    return named
+
+
 def remove_tree(directory: Path) -> None:
     """Remove a directory with all that is in it, however deep that is. Nothing outside of it is removed. Idempotent.
 
@@ -82,14 +95,14 @@ def remove_tree(directory: Path) -> None:
             for name, item in items:
                 if item.is_dir(follow_symlinks=False):
                     enter.append(name)
-                    made.append(prefix + to_text(name))
+                    made.append(prefix + name)
                 else:
                     with contextlib.suppress(FileNotFoundError):
-                        os.unlink(name, dir_fd=fd)
+                        os.unlink(item.name, dir_fd=fd)
         for path in reversed(made):
             with files.naming(path), contextlib.suppress(FileNotFoundError):
-                at, name = files.at(path)
-                os.rmdir(name, dir_fd=at)
+                at, last = files.at(path)
+                os.rmdir(last, dir_fd=at)
     os.rmdir(directory)
 
 
@@ -100,9 +113,9 @@ def _next(files: Beneath, levels: list[_Level]) -> tuple[int, str] | None:
             _suspend(levels.pop())
             continue
         name = level.ahead.pop()
-        prefix = f"{level.prefix}{to_text(name)}/"
+        prefix = f"{level.prefix}{name}/"
         try:
-            return os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=level.fd), prefix
+            return os.open(to_bytes(name), _FLAGS | os.O_NOFOLLOW, dir_fd=level.fd), prefix
         except OSError as error:
             if error.errno not in BECAME_ANOTHER:
                 error.filename = files.name(prefix)

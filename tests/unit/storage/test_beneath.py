@@ -108,7 +108,7 @@ def test_any_name_will_do(files: Beneath, name: bytes) -> None:
     with files.handle(path) as fd:
         os.chmod(in_proc(fd), 0o601)
     assert stat.S_IMODE(files.stat(path).st_mode) == 0o601
-    assert name in [item for listing in walk(files) for item, _ in listing.items]
+    assert path in [item for listing in walk(files) for item, _ in listing.items]
 
 
 def test_a_path_longer_than_path_max_is_opened(files: Beneath) -> None:
@@ -151,7 +151,7 @@ def test_a_walk_does_not_enter_what_has_become_a_symlink(files: Beneath) -> None
         seen.append(listing.prefix)
         if not listing.prefix:
             exchange(root(files) / "link", root(files) / "a")
-            listing.enter.append(b"a")
+            listing.enter.append("a")
     assert seen == [""]
 
 
@@ -169,7 +169,7 @@ def test_a_deep_walk_has_few_directories_open_and_misses_none(files: Beneath) ->
         most = max(most, open_descriptors() - before)
         names += [name for name, item in listing.items if item.is_file()]
         listing.enter.extend(name for name, item in listing.items if item.is_dir(follow_symlinks=False))
-    assert sorted(n for n in names if n != b"file") == sorted(b"%d" % level for level in range(deep) for _ in range(2))
+    assert sorted(n for n in names if n != "file") == sorted(f"{level}" for level in range(deep) for _ in range(2))
     assert most <= MAX_OPEN_LEVELS + 3
 
 
