@@ -85,18 +85,19 @@ def down(stack: Stack, words: Sequence[str], tell: Tell) -> int:
     if verb.asks("dry-run"):
         return compose_with_state(stack, words, creates=False)
     removes_volumes = verb.asks("volumes")
-    has_head = _before_down(stack)
-    layers = layers_of(stack, verb.names)
     with contextlib.ExitStack() as meanwhile:
-        if has_head or not removes_volumes:
-            refuse_to_overwrite(stack.facts.engine, layers)
-            meanwhile.enter_context(carried_over(stack.facts.engine, layers, stack.listener))
-        if removes_volumes:
-            try:
+        try:
+            has_head = _before_down(stack)
+            layers = layers_of(stack, verb.names)
+            if has_head or not removes_volumes:
+                refuse_to_overwrite(stack.facts.engine, layers)
+                meanwhile.enter_context(carried_over(stack.facts.engine, layers, stack.listener))
+            if removes_volumes:
                 meanwhile.enter_context(_kept(stack, layers, verb.names, tell, has_head=has_head))
-            except DmError as error:
-                error.hint = NOTHING_REMOVED
-                raise
+        except DmError as error:
+            if removes_volumes:
+                error.hint = " ".join(filter(None, (error.hint, NOTHING_REMOVED)))
+            raise
         return compose_with_state(stack, words, creates=False)
 
 

@@ -37,8 +37,9 @@ def stops(template: Machine, *words: str) -> Iterator[tuple[Machine, bool, bool]
 
 
 def found(machine: Machine) -> dict[str, Any]:
-    """Return what the next command finds: all that a store knows of `shop`, with nothing unfinished and nothing damaged."""
+    """Return all that the next command that writes finds of `shop` in the store. Nothing may be unfinished or damaged."""
     if "shop" in dots(machine):
+        machine("--dot", "shop", "tag", "recovered", code=None)  # a verb that writes; the second time the name is taken
         status = machine("--dot", "shop", "status", "--json").json()
         files = machine.read("shop", "file"), machine.read("shop", "table", "db")
     store = LocalStore(machine.home)

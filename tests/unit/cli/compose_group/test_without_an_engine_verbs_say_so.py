@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dm_compose.dots.stack import Stack
 from dm_compose.errors import DmError, NotFoundError
+from dm_compose.live.facts import StackFacts
+from dm_compose.up import verbs
 from tests.support.capabilities import needs_compose
 from tests.support.commands import (
     script,
@@ -70,18 +71,25 @@ def test_a_down_that_removes_state_says_how_to_go_on_when_it_cannot_look() -> No
 def test_every_way_to_ask_for_the_removal_of_volumes_is_seen(
     here: Here, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], *, looks: bool
 ) -> None:
-    monkeypatch.setattr(Stack, "status", _raise_in_method(DmError("looked")))
-    monkeypatch.setattr("dm_compose.up.run.compose_with_state", lambda *_, **__: 0)
+    _down_keeps(monkeypatch, DmError("looked"))
     ended = here("down", *words)
     assert ("looked" in ended.err) is looks
     assert ended.code == (1 if looks else 0)
 
 
-def _raise_in_method(error: BaseException) -> Callable[[object], object]:
-    def method(_: object) -> object:
+def _down_keeps(monkeypatch: pytest.MonkeyPatch, error: DmError) -> None:
+    """Have `down` find a stack without containers, fail where it keeps what `-v` removes, and call no Compose."""
+
+    def keep(*_: object, **__: object) -> None:
         raise error
 
-    return method
+    monkeypatch.setattr(verbs, "_before_down", lambda _: False)
+    monkeypatch.setattr(verbs, "layers_of", lambda *_: [])
+    monkeypatch.setattr(verbs, "carried_over", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(verbs, "refuse_to_overwrite", lambda *_: None)
+    monkeypatch.setattr(verbs, "compose_with_state", lambda *_, **__: 0)
+    monkeypatch.setattr(verbs, "_kept", keep)
+    monkeypatch.setattr(StackFacts, "engine", None)
 
 
 @needs_compose
@@ -111,7 +119,7 @@ def test_a_wrong_setting_exits_with_2() -> None:
 
 
 def test_a_failed_look_before_a_removal_keeps_the_errors_kind(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Stack, "status", _raise_in_method(NotFoundError("there is no volume x", hint="Make it.")))
+    _down_keeps(monkeypatch, NotFoundError("there is no volume x", hint="Make it."))
     ended = here("down", "-v")
     assert (ended.code, ended.out) == (NotFoundError.exit_code, "")
     assert ended.err.startswith("error: there is no volume x\n")
