@@ -6,7 +6,7 @@ import pytest
 
 from dm_compose.core.labels import PROJECT_LABEL, ROLE_LABEL, helper_name, is_helper
 
-NAME = helper_name("helper")
+NAME = "dm-compose-helper-4e55c85ee62f"
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,6 @@ def test_a_container_is_ours(name: str, labels: dict[str, str], expected: bool) 
     assert is_helper(name, labels) is expected
 
 
-def test_each_name_is_a_new_one() -> None:
+def test_each_name_is_a_new_one_and_tells_its_role() -> None:
+    assert is_helper(helper_name("copier"), {ROLE_LABEL: "copier"})
     assert helper_name("copier") != helper_name("copier")
