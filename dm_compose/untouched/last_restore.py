@@ -139,7 +139,7 @@ class LastRestore:
         live.store.watch_files(live.directories, live.own_patterns(), commit.created, alone)
         self._watched = [now.get(c.id, c) for c in watched]
         members = tuple(replace(m, container=now.get(m.container.id, m.container)) for m in live.members)
-        self._live, self._commit = replace(live, members=members), commit.id
+        self._live, self._commit = replace(live, members=members, left=()), commit.id  # the restore has superseded what was left
 
     def touched_containers(self) -> Mapping[str, str]:
         """Return the containers (ids) that may have been touched, with the reason. Looks at no file.

@@ -111,6 +111,8 @@ def test_a_restore_that_failed_proves_nothing(pristine: Session, webapp: TestPro
         with pytest.raises(NotReadyError):
             pristine.restore(seed)
     assert down(restore(pristine)) == ["cache", "db"]
+    webapp.redis().set("scribble", "1")
+    assert down(restore(pristine)) == ["cache"], "the restore that failed is not superseded twice"
     assert is_seed(webapp)
 
 
