@@ -187,10 +187,10 @@ class Database(Connection):
         )
 
     def remove_worktree(self, dot: DotName, name: WorktreeName) -> None:
-        """Forget a worktree and its reflog. Idempotent."""
+        """Forget a worktree. Its reflog is nobody's then, and lasts until it expires. Idempotent."""
         with self.transaction():
             self._write("DELETE FROM worktrees WHERE dot = ? AND name = ?", dot, name)
-            self._write("DELETE FROM reflog WHERE dot = ? AND worktree = ?", dot, name)
+            self._write("UPDATE reflog SET worktree = '' WHERE dot = ? AND worktree = ?", dot, name)
 
     # Reflog
 
@@ -205,12 +205,15 @@ class Database(Connection):
         """Forget all reflog entries of a dot that are older than an instant."""
         self._write("DELETE FROM reflog WHERE dot = ? AND at < ?", dot, before.astimezone(UTC).isoformat())
 
-    def reflog(self, dot: DotName, worktree: WorktreeName) -> list[ReflogEntry]:
-        """Return the reflog entries of a worktree. The newest comes first."""
+    def reflog(self, dot: DotName, worktree: WorktreeName | None = None) -> list[ReflogEntry]:
+        """Return the reflog entries of a worktree, by default of all of them and of those that were removed.
+
+        The newest comes first.
+        """
         rows = self._all(
-            "SELECT number, at, action, branch, old, new, saved, left FROM reflog WHERE dot = ? AND worktree = ?"
+            "SELECT number, at, action, branch, old, new, saved, left FROM reflog WHERE dot = ? AND (? IS NULL OR worktree = ?)"
             " ORDER BY number DESC",
-            *(dot, worktree),
+            *(dot, worktree, worktree),
         )
         names = ("number", "at", "action", "branch", "old", "new", "saved", "left")
         return [from_plain(ReflogEntry, dict(zip(names, row, strict=True))) for row in rows]

@@ -88,6 +88,8 @@ class History(Protocol):
     def remove_worktree(self, dot: DotName, name: WorktreeName, saved: CommitId | None = None) -> None:
         """Forget a worktree and its reflog, and remove its tree. The commit `saved` becomes its branch's uncommitted state.
 
+        `collect` keeps the commits that the reflog names as long as those of other reflogs.
+
         InUseError for the main worktree and the current one.
         """
 

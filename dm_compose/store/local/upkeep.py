@@ -82,10 +82,9 @@ class Upkeep:
             if entry.operation == SESSION:  # tests may go back to any commit that they have kept, by its id alone
                 return []
             pending += _named_by(entry)
-        for worktree in self._database.worktrees(dot):
-            for move in self._database.reflog(dot, worktree):
-                if move.at >= keep_since:
-                    pending += [c for c in (move.old, move.new, move.saved) if c is not None]
+        for move in self._database.reflog(dot):
+            if move.at >= keep_since:
+                pending += [c for c in (move.old, move.new, move.saved) if c is not None]
         settled = self._database.settled(dot)
         reached = set()
         while pending:

@@ -49,6 +49,25 @@ def test_a_reset_to_what_is_not_there_changes_nothing(dm: Machine, ref: str, cod
     assert dm.messages() == ["one", "two"]
 
 
+def test_a_commit_that_was_reset_away_outlives_its_branch_as_long_as_a_reflog_entry(dm: Machine) -> None:
+    dm.chain("one")
+    dm("checkout", "-b", "other")
+    dm.write("a", "file", "two")
+    two = dm.commit("a", "two")
+    dm("reset", "HEAD^")
+    dm("checkout", "master")
+    dm("branch", "-d", "other")
+    dm("gc", "-y")
+    dm("checkout", "-b", "other")
+    assert "two" not in dm("reflog").out, "a new branch of the same name has a reflog of its own"
+    dm("reset", two)
+    assert dm.read("a", "file") == "two"
+    dm("checkout", "master")
+    dm("branch", "-D", "other")
+    dm("gc", "-y", "--keep-days", "0")
+    dm("reset", two, code=NOT_FOUND)
+
+
 def test_a_reset_wants_to_know_where_to(dm: Machine) -> None:
     assert "REF" in dm("reset", code=USAGE).err
 
