@@ -26,7 +26,8 @@ def kill_all_but_the_first(engine: Engine, container: Container) -> None:
         for file in cgroup_of(container.pid, container.id).rglob("cgroup.procs"):
             for pid in map(int, file.read_text().split()):
                 if pid > 0 and pid != container.pid:  # 0 is a process of a PID namespace that we do not see
-                    _kill(pid, container.id)
+                    with contextlib.suppress(ProcessLookupError):
+                        _kill(pid, container.id)
 
 
 def _kill(pid: int, container_id: str) -> None:
