@@ -17,7 +17,7 @@ from tests.support import crashing
 from tests.support.crashing import KILLED
 from tests.support.projects import TestProject, eventually
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 
 class Writer(threading.Thread):
