@@ -16,7 +16,7 @@ from dm_compose.core.names import (
     SubdotName,
     WorktreeName,
 )
-from dm_compose.core.tree import FILE, TreeDiff
+from dm_compose.core.tree import FILE, TreeDiff, TreeEntry
 from dm_compose.storage.diff import diff_trees, matcher
 from dm_compose.storage.plan import plan_tree
 from dm_compose.storage.quiet import LeftOut, Watched, look, watched, written_to
@@ -68,8 +68,13 @@ class Looking(StoreParts):
                 tree = scan(files, self._known(dot, worktree, subdot), without=where[subdot].without)
                 old = wanted[subdot].entries if subdot in wanted else {}
                 new = {path: found.entry for path, found in tree.items()}
-                live = lambda entry: files.open_file(entry.path)  # noqa: E731
-                return diff_trees(old, new, self._open_object, live, ignore=ignore.get(subdot, ()), budget_bytes=budget_bytes)
+
+                def open_live(entry: TreeEntry) -> int:
+                    return files.open_file(entry.path)
+
+                return diff_trees(
+                    old, new, self._open_object, open_live, ignore=ignore.get(subdot, ()), budget_bytes=budget_bytes
+                )
 
         found = self._each(directories, changes)
         for subdot in wanted.keys() - directories.keys():
