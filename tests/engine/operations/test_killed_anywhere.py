@@ -244,7 +244,8 @@ def test_down_with_volumes_killed_anywhere(killed: Killed) -> None:
         eventually(lambda: project.redis().set("note", "in memory"), "redis")
 
     command = killed.verb("down", "-v", "-t", "5")
-    for point in killed.points(command, prepare):
+
+    def kept(point: int) -> None:
         killed.run(command, point)
         there = project.json("status")["subdots"][0]["place"] is not None
         seen.add(there)
@@ -255,6 +256,11 @@ def test_down_with_volumes_killed_anywhere(killed: Killed) -> None:
         project.dm("up", "-d")
         assert killed.read("note") == "in memory"
         project.dm("reset", "--hard", project.seed)
+
+    for point in killed.points(command, prepare):
+        kept(point)
+    prepare()
+    kept(0)  # few points come after Compose has removed the volume, and a sample may have none of them
     assert seen == {True, False}
 
 
