@@ -186,6 +186,7 @@ class Victim:
         self.last = "nothing"
         self.happened: list[tuple[float, str]] = []  # since the last look
         self._since_look = 0  # rounds
+        self._branches = {"master"}
         (directory / "test_kills.py").write_text(TESTS)
         (directory / "pytest.ini").write_text(f"[pytest]\ndm_file = {project.file}\n")
 
@@ -214,7 +215,7 @@ class Victim:
     def commands(self) -> dict[str, list[list[str]]]:
         """Return the commands of each verb; of several any one may be killed."""
         branch = self.chance.choice(["one", "two", "master"])
-        exists = branch in [b["name"] for b in self.project.json("branch")]
+        exists = branch in self._branches or self.chance.random() < 0.5  # a checkout that is refused is a round as well
         verbs: dict[str, list[list[str]]] = {
             "commit": [["commit", "-m", "of a round"]],
             "reset": [["reset", "--hard", self.chance.choice(["HEAD", "HEAD^"])]],
@@ -293,12 +294,13 @@ class Victim:
     # Afterwards
 
     def _recover(self) -> None:
-        """Do as a user does: bring the stack up, see it answer, and commit or reset."""
+        """Do as a user does: bring the stack up, see it answer, and now and then look, commit or reset."""
         self._dm("up", "-d")
         if self.chance.random() < 0.3:
             self._dm("status")
         self._await_acknowledged()
-        self._dm(*self.chance.choice([("commit", "-m", "afterwards"), ("reset", "--hard", "HEAD"), ("commit", "-m", "again")]))
+        if self.chance.random() < 0.4:
+            self._dm(*self.chance.choice([("commit", "-m", "afterwards"), ("reset", "--hard", "HEAD")]))
 
     def _dm(self, *words: str) -> str:
         self._note(f"begins {' '.join(words)}")
@@ -329,6 +331,7 @@ class Victim:
             )
         self.safe = [len(client.acknowledged) for client in self.clients]
         self._since_look = 0
+        self._branches = {b["name"] for b in self.project.json("branch")}
         self._go()
 
     def _look(self, missing: list[set[int]]) -> None:
