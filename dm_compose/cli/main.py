@@ -101,7 +101,7 @@ def _bug(words: Sequence[str]) -> int:
 
 def _keep_traceback(words: Sequence[str]) -> str:
     """Write the traceback of the current exception to a file that the user can send to somebody; return where it is, in words."""
-    from dm_compose.storage.system import private_directory, write_file
+    from dm_compose.objects.system import private_directory, write_file
 
     base = read_variables().state_directory
     file = base / f"crash-{datetime.now(UTC):%Y%m%dT%H%M%S}-{os.getpid()}.log"

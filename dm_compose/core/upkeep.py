@@ -11,8 +11,8 @@ from dm_compose.core.names import CommitId
 class Garbage:
     """Commits, objects and manifests that nothing names any more, and leftovers of killed commands.
 
-    `objects` and `leftovers` are numbers. The objects take `size_bytes` on the disk, blocks that they share with live files
-    included.
+    `objects` and `leftovers` are numbers. `size_bytes` on the disk come free: files of objects, and blocks within files of which
+    other objects need a part. Blocks that are shared with live files count.
     """
 
     commits: tuple[CommitId, ...] = ()
@@ -21,7 +21,7 @@ class Garbage:
     size_bytes: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.commits or self.objects or self.leftovers)
+        return bool(self.commits or self.objects or self.leftovers or self.size_bytes)
 
 
 @dataclass(frozen=True)

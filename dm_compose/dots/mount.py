@@ -14,9 +14,9 @@ from dm_compose.core.volumes import VolumeName
 from dm_compose.dots.all_dots import Dots
 from dm_compose.errors import ExistsError, NotFoundError, StoreError, UntrustedError
 from dm_compose.live.worktree import LiveWorktree
+from dm_compose.objects.system import file_errors
 from dm_compose.operations.checks import require_places
 from dm_compose.storage.beneath import Root, in_proc
-from dm_compose.storage.system import file_errors
 from dm_compose.storage.walk import remove_tree, walk
 from dm_compose.store.history import CURRENT
 from dm_compose.store.privileges import mark_of

@@ -13,7 +13,7 @@ import socket
 from pathlib import Path
 
 from dm_compose.errors import InUseError, UsageError
-from dm_compose.storage.system import file_errors
+from dm_compose.objects.system import file_errors
 
 PLUGINS = Path("/run/docker/plugins")  # https://docs.docker.com/engine/extend/plugin_api/#plugin-discovery
 _BACKLOG = 128

@@ -14,7 +14,7 @@ from typing import Protocol
 from dm_compose import process
 from dm_compose.core.volumes import DRIVER
 from dm_compose.errors import DmError, InUseError
-from dm_compose.storage.system import file_errors, write_file
+from dm_compose.objects.system import file_errors, write_file
 
 UNITS = Path("/etc/systemd/system")
 STOP_TIMEOUT_S = 15.0

@@ -19,7 +19,7 @@ from dm_compose.core.names import RefName
 from dm_compose.core.project import ComposeService
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import NotFoundError, UsageError
-from dm_compose.storage.system import file_errors
+from dm_compose.objects.system import file_errors
 
 FORMAT = 1
 SEED_BRANCHES = "seed"

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from dm_compose.core.at_once import at_once
 from dm_compose.core.tree import FILE, UNKNOWN, Manifest, TreeEntry
-from dm_compose.errors import DamagedError, StoreError
+from dm_compose.errors import StoreError
+from dm_compose.objects.batch import Batch
+from dm_compose.objects.store import ObjectStore
+from dm_compose.objects.system import coarse_clock_ns, file_errors, sync_filesystem
 from dm_compose.storage.beneath import Beneath, Root
-from dm_compose.storage.contents import differing_bytes, patch
-from dm_compose.storage.objects import Batch, ObjectStore
 from dm_compose.storage.scan import RACY, FoundPath, Tree, scan, scan_synced
-from dm_compose.storage.system import coarse_clock_ns, file_errors, sync_filesystem
 
 COPY_THREADS = 4
 LOOKS = 3
@@ -24,9 +24,9 @@ LOOKS = 3
 class Capture:
     """The capture of one subdot into a batch: `prepare` while writers run, and then `finish` while they stand still.
 
-    `known` is the last index of the tree. Paths in `without` are left out: see storage.scan. `early` holds copies that were made
-    before, by path: the file as it was found, RACY if it was not the same any more when the copy was done, and the object.
-    `new_bytes` is the size of the files that became new objects, once `finish` has ended.
+    `known` is the last index of the tree. Paths in `without` are left out: see storage.scan. `early` holds files that were taken
+    in before, by path: the file as it was found, RACY if it was not the same any more when that was done, and its object.
+    `new_bytes` are those that no published object has, once `finish` has ended.
 
     A copy is only believed if the descriptor that was read is of the file that the scan has found (FoundPath.is_still), and if
     the scan in `finish` finds that same file at the path.
@@ -54,9 +54,8 @@ class Capture:
 
             def copy(found: FoundPath) -> None:
                 with contextlib.suppress(FileNotFoundError), _opened(files, found) as fd:
-                    if self._same_as_before(found, fd) is None:
-                        self._copy(found, fd)
-                        progress(found.entry.size)
+                    self._take(found, fd, self._add(found, fd))
+                    progress(found.entry.size)
 
             at_once(copy, _without_object(tree), most=COPY_THREADS)
 
@@ -81,12 +80,12 @@ class Capture:
             if refs.get(path) != ref:
                 self.batch.drop(ref)
         for path, ref in refs.items():
-            found, is_new = tree[path], ref.startswith(f"{self.batch.name}/")
+            found = tree[path]
             if path in moving:
-                size = os.stat(self.batch.path(ref)).st_size if is_new else found.entry.size
-                found = found._replace(entry=found.entry._replace(size=size), ctime_ns=RACY)
+                with self.batch.open_object(ref) as taken:
+                    found = found._replace(entry=found.entry._replace(size=taken.size()), ctime_ns=RACY)
             tree[path] = found._replace(entry=found.entry._replace(ref=ref))
-            self.new_bytes += found.entry.size if is_new else 0
+            self.new_bytes += self.batch.new_bytes(ref, found.entry.size)
         return Manifest.of(found.entry for found in tree.values()), tree
 
     def drop(self) -> None:
@@ -121,45 +120,21 @@ class Capture:
         return ref if early.ctime_ns != RACY and _stamp(early) == _stamp(found) else None
 
     def _object_for(self, found: FoundPath, fd: int) -> str:
-        if (copied := self.early.get(found.entry.path)) is not None:
-            self._patch_copy(found, fd, copied[1])
-            return copied[1]
-        return self._same_as_before(found, fd) or self._copy(found, fd)
+        """Return the object of a file, made or brought up to date."""
+        if (taken := self.early.get(found.entry.path)) is not None:
+            return self._take(found, fd, self.batch.update(taken[1], fd))
+        return self._take(found, fd, self._add(found, fd))
 
-    def _copy(self, found: FoundPath, fd: int) -> str:
-        ref = self.batch.reserve()
-        self.batch.add(ref, fd)
-        self._note(found, fd, ref)
+    def _take(self, found: FoundPath, fd: int, ref: str) -> str:
+        self.early[found.entry.path] = (found if found.is_still(os.fstat(fd)) else found._replace(ctime_ns=RACY)), ref
         return ref
 
-    def _patch_copy(self, found: FoundPath, fd: int, ref: str) -> None:
-        """Write the differences to the early copy. That is cheaper than a second copy if little has changed."""
-        copy_fd = os.open(self.batch.path(ref), os.O_RDWR | os.O_CLOEXEC)
-        try:
-            patch(copy_fd, fd)
-        finally:
-            os.close(copy_fd)
-        self._note(found, fd, ref)
-
-    def _note(self, found: FoundPath, fd: int, ref: str) -> None:
-        self.early[found.entry.path] = (found if found.is_still(os.fstat(fd)) else found._replace(ctime_ns=RACY)), ref
-
-    def _same_as_before(self, found: FoundPath, fd: int) -> str | None:
-        """Return the object of a file whose contents are still those of its object, though the time stamps do not prove it.
-
-        None for any other file.
-        """
+    def _add(self, found: FoundPath, fd: int) -> str:
         old = self.known.get(found.entry.path)
-        if old is None or old.ctime_ns != RACY or old.entry.kind != FILE or old.entry.size != found.entry.size:
-            return None
-        try:
-            object_fd = self.store.open_object(old.entry.ref)
-        except DamagedError:  # the object is lost, so the file has to become a new one
-            return None
-        try:
-            return old.entry.ref if differing_bytes(object_fd, fd) == 0 else None
-        finally:
-            os.close(object_fd)
+        if old is None or old.entry.kind != FILE or old.entry.ref == UNKNOWN:
+            return self.batch.add(fd)
+        racy = old.ctime_ns == RACY and old.entry.size == found.entry.size  # the time stamps do not tell whether it has changed
+        return self.batch.add(fd, old.entry.ref, perhaps_same=racy)
 
 
 def _without_object(tree: Tree) -> list[FoundPath]:

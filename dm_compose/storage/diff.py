@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 
 from dm_compose.core.tree import DIRECTORY, FILE, Change, TreeDiff, TreeEntry
-from dm_compose.storage.contents import differing_bytes
+from dm_compose.objects.contents import Contents, differing_bytes
 
-Opener = Callable[[TreeEntry], int]
+Opener = Callable[[TreeEntry], AbstractContextManager[Contents]]
 
 
 def diff_trees(
@@ -24,7 +24,7 @@ def diff_trees(
 ) -> TreeDiff:
     """Return the changes from `old` to `new`. Only files whose objects are not known to be the same are read.
 
-    `open_old` and `open_new` return a descriptor to read a file with. A file that would exceed `budget_bytes`, the sum of the
+    `open_old` and `open_new` open a file for reading. A file that would exceed `budget_bytes`, the sum of the
     sizes of all files that are read, is not compared, and neither is any file if one of the openers is missing. Such a file
     counts with its whole size, and the result is not `exact`.
 
@@ -74,18 +74,12 @@ def _whole(path: str, before: TreeEntry | None, after: TreeEntry | None) -> Chan
 
 
 def _compare(before: TreeEntry, after: TreeEntry, open_old: Opener, open_new: Opener) -> Change | None:
-    old_fd = open_old(before)
-    try:
+    with open_old(before) as old:
         try:
-            new_fd = open_new(after)
+            with open_new(after) as new:
+                changed = differing_bytes(old, new)
         except FileNotFoundError:
             return Change(after.path, "removed", before.size, before.size)
-        try:
-            changed = differing_bytes(old_fd, new_fd)
-        finally:
-            os.close(new_fd)
-    finally:
-        os.close(old_fd)
     if changed:
         return Change(after.path, "changed", after.size, changed)
     return Change(after.path, "metadata", after.size, 0) if _meaning(before) != _meaning(after) else None

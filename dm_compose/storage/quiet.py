@@ -11,9 +11,9 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from dm_compose.core.tree import DIRECTORY, FILE
+from dm_compose.objects.system import coarse_clock_ns, file_errors, read_xattrs, sync_filesystem
 from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, in_proc, to_bytes, to_text
 from dm_compose.storage.scan import RACY, FoundPath, Tree, scan
-from dm_compose.storage.system import coarse_clock_ns, file_errors, read_xattrs, sync_filesystem
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ import stat
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from dm_compose.core.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, Manifest, Restored, TreeEntry
-from dm_compose.errors import StoreError
+from dm_compose.core.tree import BLOCK, CHAR, DIRECTORY, FIFO, FILE, HARDLINK, SYMLINK, UNKNOWN, Manifest, Restored, TreeEntry
+from dm_compose.errors import DamagedError, StoreError
+from dm_compose.objects.contents import patch
+from dm_compose.objects.store import ObjectStore
+from dm_compose.objects.system import coarse_clock_ns, wait_for_clock_past, write_xattrs
 from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, in_proc, to_bytes
-from dm_compose.storage.contents import copy_open, patch, reflink_onto
-from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.plan import TreePlan, plan_tree
 from dm_compose.storage.scan import RACY, FoundPath, Tree, proving, scan
-from dm_compose.storage.system import coarse_clock_ns, wait_for_clock_past, write_xattrs
 
 RESTORE_THREADS = 4
 _FORMATS = {
@@ -131,30 +131,30 @@ def _make_special(directory: int, name: bytes, entry: TreeEntry) -> int:
 
 def _create(store: ObjectStore, files: Beneath, entry: TreeEntry) -> int:
     """Make a file with the contents of its object, and return its inode."""
-    object_fd = store.open_object(entry.ref)
-    try:
-        with files.opened(entry.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600) as fd:
-            copy_open(object_fd, fd)
-            return os.fstat(fd).st_ino
-    finally:
-        os.close(object_fd)
+    with (
+        store.open_object(entry.ref) as wanted,
+        files.opened(entry.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600) as fd,
+    ):
+        wanted.copy_to(fd)
+        return os.fstat(fd).st_ino
 
 
 def _rewrite(store: ObjectStore, files: Beneath, entry: TreeEntry, found: FoundPath) -> int:
     """Give an existing file the contents of its object. Return the number of bytes that differed, or the file's size if nobody
     has compared them.
     """
-    object_fd = store.open_object(entry.ref)
-    try:
-        with files.opened(entry.path, os.O_RDWR | os.O_NONBLOCK) as fd:
-            info = os.fstat(fd)
-            if not stat.S_ISREG(info.st_mode) or (info.st_ino, info.st_nlink) != (found.inode, found.links):
-                raise _replaced(files.name(entry.path))
-            if reflink_onto(fd, object_fd):
-                return max(info.st_size, entry.size)
-            return patch(fd, object_fd)
-    finally:
-        os.close(object_fd)
+    with store.open_object(entry.ref) as wanted, files.opened(entry.path, os.O_RDWR | os.O_NONBLOCK) as fd:
+        info = os.fstat(fd)
+        if not stat.S_ISREG(info.st_mode) or (info.st_ino, info.st_nlink) != (found.inode, found.links):
+            raise _replaced(files.name(entry.path))
+        if wanted.clone_onto(fd):
+            return max(info.st_size, entry.size)
+        with contextlib.ExitStack() as opened:
+            present = None
+            if found.entry.ref != UNKNOWN and info.st_ctime_ns == found.ctime_ns:  # it has what its object has
+                with contextlib.suppress(DamagedError):
+                    present = opened.enter_context(store.open_object(found.entry.ref))
+            return patch(fd, wanted, present)
 
 
 def _link(files: Beneath, entry: TreeEntry, inode: int) -> int:

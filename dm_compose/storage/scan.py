@@ -27,8 +27,7 @@ from dm_compose.core.tree import (
     entry_from_row,
     entry_to_row,
 )
-from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, in_proc, to_bytes, to_text
-from dm_compose.storage.system import (
+from dm_compose.objects.system import (
     boot_id,
     coarse_clock_ns,
     file_errors,
@@ -37,6 +36,7 @@ from dm_compose.storage.system import (
     wait_for_clock_past,
     write_file,
 )
+from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, in_proc, to_bytes, to_text
 from dm_compose.storage.walk import walk
 
 INDEX_FORMAT = 1

@@ -21,7 +21,7 @@ from dm_compose.discovery.stack_plan import Kind, Subdot
 from dm_compose.dots.stack import Rewrite, Stack
 from dm_compose.errors import ComposeError
 from dm_compose.live.access import store_exists
-from dm_compose.storage.system import file_errors, private_directory, write_file
+from dm_compose.objects.system import file_errors, private_directory, write_file
 from dm_compose.up.layers import Layer, carried_over, refuse_to_overwrite, replaceable
 from dm_compose.up.project_file import Situation, generate
 

@@ -26,11 +26,12 @@ from dm_compose.core.names import (
 )
 from dm_compose.core.tree import Manifest, TreeEntry
 from dm_compose.errors import StoreError
+from dm_compose.objects.batch import Batch
+from dm_compose.objects.mapped import StoredObject
+from dm_compose.objects.system import file_errors, sync_filesystem
 from dm_compose.storage.capture import Capture
 from dm_compose.storage.diff import diff_trees
-from dm_compose.storage.objects import Batch
 from dm_compose.storage.scan import Tree
-from dm_compose.storage.system import file_errors, sync_filesystem
 from dm_compose.store.api import COMPARE_BUDGET_BYTES, Captured
 from dm_compose.store.history import Directories
 from dm_compose.store.local.parts import StoreParts
@@ -59,7 +60,7 @@ class Committing(StoreParts):
         self._database.put_journal(entry)
         try:
             pending = self._pending[entry.id] = _Pending(
-                entry, self._objects.new_batch(entry.id), {}, {}, self._is_tree(dot, worktree)
+                entry, Batch(self._objects, entry.id), {}, {}, self._is_tree(dot, worktree)
             )
             self._follow(pending, directories)
             self._copy_early(pending)
@@ -132,10 +133,8 @@ class Committing(StoreParts):
         pending = self._in_the_making(entry_id)
         commits = [self._database.commit(pending.entry.dot, commit_id) for commit_id in dict.fromkeys(kept)]
 
-        def opened(entry: TreeEntry) -> int:
-            if entry.ref.startswith(f"{pending.batch.name}/"):  # it is not among the store's objects yet
-                return os.open(pending.batch.path(entry.ref), os.O_RDONLY | os.O_CLOEXEC)
-            return self._open_object(entry)
+        def opened(entry: TreeEntry) -> StoredObject:
+            return pending.batch.open_object(entry.ref)
 
         def has_news(subdot: SubdotName, _: str) -> bool:
             now = pending.taken[subdot][0].entries

@@ -23,7 +23,7 @@ from dm_compose.core.names import (
     WorktreeName,
 )
 from dm_compose.errors import ExistsError, InUseError, NotFoundError
-from dm_compose.storage.system import file_errors, sync_filesystem
+from dm_compose.objects.system import file_errors, sync_filesystem
 from dm_compose.store.local.parts import StoreParts
 from dm_compose.store.local.refs import resolve
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dm_compose.core.names import DotName, SubdotName, WorktreeName
 from dm_compose.core.tree import FILE, Manifest
+from dm_compose.objects.system import sync_filesystem
 from dm_compose.storage.scan import RACY, FoundPath, Tree, load_index, save_index
-from dm_compose.storage.system import sync_filesystem
 
 IndexKey = tuple[DotName, WorktreeName, SubdotName]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dm_compose.errors import InUseError
-from dm_compose.storage.system import file_errors
+from dm_compose.objects.system import file_errors
 
 POLL_S = 0.02
 LISTING_TIMEOUT_S = 600.0  # a collection of many gigabytes may take minutes

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -17,11 +18,12 @@ from dm_compose.core.names import (
     WorktreeName,
 )
 from dm_compose.core.tree import FILE, TreeDiff, TreeEntry
+from dm_compose.objects.contents import OpenFile
+from dm_compose.objects.system import file_errors, wait_for_clock_past
 from dm_compose.storage.diff import diff_trees, matcher
 from dm_compose.storage.plan import plan_tree
 from dm_compose.storage.quiet import LeftOut, Watched, look, watched, written_to
 from dm_compose.storage.scan import RACY, scan, scan_synced
-from dm_compose.storage.system import file_errors, wait_for_clock_past
 from dm_compose.store.history import Directories
 from dm_compose.store.local.parts import Area, StoreParts, areas
 
@@ -69,8 +71,13 @@ class Looking(StoreParts):
                 old = wanted[subdot].entries if subdot in wanted else {}
                 new = {path: found.entry for path, found in tree.items()}
 
-                def open_live(entry: TreeEntry) -> int:
-                    return files.open_file(entry.path)
+                @contextlib.contextmanager
+                def open_live(entry: TreeEntry) -> Iterator[OpenFile]:
+                    fd = files.open_file(entry.path)
+                    try:
+                        yield OpenFile(fd)
+                    finally:
+                        os.close(fd)
 
                 return diff_trees(
                     old, new, self._open_object, open_live, ignore=ignore.get(subdot, ()), budget_bytes=budget_bytes

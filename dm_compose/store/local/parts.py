@@ -29,12 +29,13 @@ from dm_compose.core.names import (
 )
 from dm_compose.core.tree import Manifest, TreeEntry
 from dm_compose.errors import DamagedError, InUseError, StoreError
+from dm_compose.objects.mapped import StoredObject
+from dm_compose.objects.store import ObjectStore
+from dm_compose.objects.system import file_errors
 from dm_compose.state import Database
 from dm_compose.storage.beneath import Beneath, Root
-from dm_compose.storage.objects import ObjectStore
 from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree
-from dm_compose.storage.system import file_errors
 from dm_compose.store.history import Directories
 from dm_compose.store.local.indexes import Indexes, IndexKey
 from dm_compose.store.local.trees import Trees
@@ -173,7 +174,7 @@ class StoreParts:
                 trees[subdot], _ = restore_tree(files, {}, target, self._objects, without=area.without)
         return trees
 
-    def _open_object(self, entry: TreeEntry) -> int:
+    def _open_object(self, entry: TreeEntry) -> StoredObject:
         return self._objects.open_object(entry.ref)
 
     def _each(

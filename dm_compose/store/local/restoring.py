@@ -27,10 +27,10 @@ from dm_compose.core.names import (
 )
 from dm_compose.core.tree import Restored
 from dm_compose.errors import ExistsError
+from dm_compose.objects.system import file_errors, sync_filesystem
 from dm_compose.storage.beneath import Root
 from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree
-from dm_compose.storage.system import file_errors, sync_filesystem
 from dm_compose.store.history import Directories
 from dm_compose.store.local.committing import Committing
 from dm_compose.store.local.parts import Area

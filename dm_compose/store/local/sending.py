@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from dm_compose.core.names import CommitId, DotName
 from dm_compose.errors import DamagedError
+from dm_compose.objects.contents import digest_of
+from dm_compose.objects.extents import BLOCK_BYTES, unlike
+from dm_compose.objects.mapped import StoredObject
+from dm_compose.objects.store import ObjectStore
+from dm_compose.objects.system import file_errors
 from dm_compose.state import Database
-from dm_compose.storage.contents import BLOCK_BYTES, digest_of_file, extents
-from dm_compose.storage.objects import ObjectStore
-from dm_compose.storage.system import file_errors
 from dm_compose.store.exchange import PART_BYTES, ZEROS_BYTES, ByteRange, Difference, ObjectPart
 from dm_compose.store.local.locks import StoreLock
 from dm_compose.store.local.staging import STAGING_PREFIX, LocalStaging
@@ -41,8 +42,8 @@ class LocalExchange:
         self._incoming = root / "incoming"
 
     def manifest(self, ref: str) -> bytes:
-        with self._open(ref) as fd, open(fd, "rb", closefd=False) as file:
-            return file.read()
+        with self._open(ref) as found:
+            return found.read(found.size(), 0)
 
     def digests(self, refs: Set[str]) -> dict[str, str]:
         wanted = set(refs)
@@ -55,19 +56,20 @@ class LocalExchange:
         self._database.add_digests(digests)
 
     def present(self, refs: Set[str]) -> set[str]:
-        return {ref for ref in refs if os.path.exists(self._objects.path(ref))}
+        return {ref for ref in refs if self._objects.has(ref)}
 
     def part(self, ref: str, offset: int) -> ObjectPart:
-        with self._open(ref) as fd:
-            size = os.fstat(fd).st_size
+        with self._open(ref) as found:
+            size = found.size()
             runs: list[tuple[int, bytes]] = []
             left = PART_BYTES
-            for is_data, start, end in extents(fd, offset, size):
+            for is_data, start, end in found.ranges(offset, size):
                 offset = start
                 while is_data and offset < end and left:
-                    data = os.pread(fd, min(left, end - offset), offset)
+                    data = found.read(min(left, end - offset), offset)
                     if not data:
                         raise DamagedError(f"object {ref} became shorter while it was read")
+                    found.check(data, offset)
                     runs += _without_zeros(offset, data)
                     offset += len(data)
                     left -= len(data)
@@ -77,25 +79,25 @@ class LocalExchange:
             return ObjectPart(size, offset, tuple(runs))
 
     def read(self, ref: str, ranges: Sequence[tuple[int, int]]) -> bytes:
-        with self._open(ref) as fd:
-            return b"".join(os.pread(fd, length, offset) for offset, length in ranges)
+        with self._open(ref) as found:
+            return b"".join(found.read(length, offset) for offset, length in ranges)
 
     def compare(self, ref: str, base: str) -> Difference:
-        with self._open(ref) as fd, self._open(base) as base_fd:
-            return compare(fd, base_fd)
+        with self._open(ref) as found, self._open(base) as known:
+            return compare(found, known)
 
     @contextlib.contextmanager
-    def _open(self, ref: str) -> Iterator[int]:
-        fd = self._objects.open_object(ref)
-        try:
-            with file_errors(f"reading object {ref}"):
-                yield fd
-        finally:
-            os.close(fd)
+    def _open(self, ref: str) -> Iterator[StoredObject]:
+        with self._objects.open_object(ref) as found, file_errors(f"reading object {ref}"):
+            yield found
 
     def intact(self, digests: Mapping[str, str]) -> set[str]:
-        with file_errors("reading objects"):
-            return {ref for ref, digest in digests.items() if digest_of_file(self._objects.path(ref)) == digest}
+        found = set()
+        for ref, digest in digests.items():
+            with contextlib.suppress(DamagedError), self._open(ref) as opened:
+                if digest_of(opened) == digest:
+                    found.add(ref)
+        return found
 
     def has_commit(self, dot: DotName, commit_id: CommitId) -> bool:
         return commit_id in self._database.commits_by_prefix(dot, commit_id)
@@ -117,33 +119,52 @@ def _without_zeros(start: int, data: bytes) -> Iterator[tuple[int, bytes]]:
         yield start + first, data[first:] if first else data
 
 
-def compare(fd: int, base_fd: int) -> Difference:
-    """Return the difference between an open object and an open base. DamagedError when the object becomes shorter meanwhile."""
-    size, base_size = os.fstat(fd).st_size, os.fstat(base_fd).st_size
+def compare(found: StoredObject, base: StoredObject) -> Difference:
+    """Return the difference between an object and a base. DamagedError when the object becomes shorter meanwhile.
+
+    All of the object is read for its digest, but the base only where the maps of the two do not say that it is the same.
+    """
+    size, base_size = found.size(), base.size()
     digest = hashlib.sha256()
     runs: list[ByteRange] = []
     position = 0
-    for is_data, start, end in extents(fd, 0, size):
+    perhaps = _Ranges(unlike(found.extent_map(), base.extent_map()))
+    for is_data, start, end in found.ranges(0, size):
         while start < end:
             length = min(_COMPARE_BYTES, end - start)
             if is_data:
-                data = os.pread(fd, length, start)
+                data = found.read(length, start)
                 if len(data) != length:
                     raise DamagedError("an object became shorter while it was read")
+                found.check(data, start)
             else:
                 data = _ZEROS[:length]
             digest.update(data)
-            if is_data or start < base_size:
-                base = os.pread(base_fd, length, start)
-                if data != base:
-                    _add_differing(runs, start, data, base)
+            if perhaps.touch(start, start + length) and (is_data or start < base_size):
+                old = base.read(length, start)
+                if data != old:
+                    _add_differing(runs, start, data, old)
                 elif not is_data:
-                    _add_new_holes(runs, base_fd, start, length)
+                    _add_new_holes(runs, base, start, length)
             start += length
         position = end
     if position < size:
         raise DamagedError("an object became shorter while it was read")
     return Difference(size, digest.hexdigest(), tuple(runs))
+
+
+class _Ranges:
+    """Ranges of blocks, in order, that are asked for in order."""
+
+    def __init__(self, ranges: Iterator[tuple[int, int]]) -> None:
+        self._ranges = ranges
+        self._next = next(ranges, None)
+
+    def touch(self, start: int, end: int) -> bool:
+        """Return whether a range of bytes, none of which was asked for before, has something of them."""
+        while self._next is not None and self._next[1] * BLOCK_BYTES <= start:
+            self._next = next(self._ranges, None)
+        return self._next is not None and self._next[0] * BLOCK_BYTES < end
 
 
 def _add_differing(runs: list[ByteRange], start: int, data: bytes, base: bytes) -> None:
@@ -158,9 +179,9 @@ def _add_differing(runs: list[ByteRange], start: int, data: bytes, base: bytes) 
                 _join(runs, ByteRange(start + first, len(block), block == _ZEROS[: len(block)]))
 
 
-def _add_new_holes(runs: list[ByteRange], base_fd: int, start: int, length: int) -> None:
+def _add_new_holes(runs: list[ByteRange], base: StoredObject, start: int, length: int) -> None:
     """Note where the object has a hole and the base has written zeros."""
-    for is_data, first, last in extents(base_fd, start, min(start + length, os.fstat(base_fd).st_size)):
+    for is_data, first, last in base.ranges(start, min(start + length, base.size())):
         if is_data:
             _join(runs, ByteRange(first, last - first, True))
 

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 
 from dm_compose.core.commit import RESTORE, Commit, JournalEntry, Move
 from dm_compose.core.names import MAIN_WORKTREE, DotName, EntryId
-from dm_compose.errors import DamagedError, InUseError
+from dm_compose.errors import InUseError
+from dm_compose.objects.staged import StagedObjects
+from dm_compose.objects.store import ObjectStore
+from dm_compose.objects.system import file_errors, sync_filesystem
 from dm_compose.state import Database
-from dm_compose.storage.contents import CHUNK_BYTES, copy_file, digest_of_file
-from dm_compose.storage.objects import ObjectStore
-from dm_compose.storage.system import begin_writing_back, file_errors, punch_hole, sync_directory, sync_filesystem
 from dm_compose.store.exchange import ByteRange, NewDot, Whole
 from dm_compose.store.local.locks import StoreLock, try_flock
 
 STAGING_PREFIX = "fetch."
-_OBJECT = re.compile(r"[0-9a-f]{32}/[0-9a-f]{1,16}")
 _BLOB = re.compile(r"[0-9a-f]{64}")
-_ZEROS = bytes(CHUNK_BYTES)
 
 
 class LocalStaging:
@@ -56,6 +52,7 @@ class LocalStaging:
                     hint="Wait until it has ended. Everything that it has received will be there.",
                 )
             self._blobs.mkdir(mode=0o700, exist_ok=True)
+        self._staged = StagedObjects(directory, objects, store_lock.listing)
 
     def close(self) -> None:
         if self._lock is not None:
@@ -95,99 +92,23 @@ class LocalStaging:
         with file_errors("receiving into the store"):
             self._blob(name).unlink(missing_ok=True)
 
-    def _path(self, ref: str, *, finished: bool) -> bytes:
-        if not _OBJECT.fullmatch(ref):
-            raise ValueError(f"{ref!r} is no object id")
-        return os.fsencode(self.directory / (ref.replace("/", ".") + ("" if finished else ".part")))
-
     def finished(self, digests: Mapping[str, str]) -> set[str]:
-        found = set()
-        for ref, digest in digests.items():
-            path = self._path(ref, finished=True)
-            with file_errors(f"reading object {ref}"), contextlib.suppress(FileNotFoundError):
-                if digest_of_file(path) == digest:
-                    found.add(ref)
-                else:
-                    os.unlink(path)
-        return found
+        return self._staged.finished(digests)
 
     def start(self, ref: str, size: int, base: str | None, zeros: Sequence[ByteRange], *, take: bool = False) -> None:
-        path = self._path(ref, finished=False)
-        with file_errors(f"receiving object {ref}"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            if base is not None and take:
-                os.rename(self._path(base, finished=False), path)
-            elif base is not None:
-                copy_file(self._base(base), path)
-            else:
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            os.truncate(path, size)
-        if zeros:
-            self._clear(ref, zeros)
-
-    def _base(self, ref: str) -> bytes:
-        path = self._path(ref, finished=True)
-        return path if os.path.exists(path) else self._objects.path(ref)
+        self._staged.start(ref, size, base, [(offset, length) for offset, length, _ in zeros], take=take)
 
     def read(self, ref: str, ranges: Sequence[tuple[int, int]], *, unfinished: bool = False) -> bytes:
-        path = self._path(ref, finished=False) if unfinished else self._base(ref)
-        with file_errors(f"reading object {ref}"):
-            try:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                raise DamagedError(f"object {ref} is missing from the store") from None
-            try:
-                return b"".join(os.pread(fd, length, offset) for offset, length in ranges)
-            finally:
-                os.close(fd)
+        return self._staged.read(ref, ranges, unfinished=unfinished)
 
     def write(self, ref: str, pieces: Sequence[tuple[int, bytes]]) -> None:
-        with self._writing(ref) as fd:
-            for offset, data in pieces:
-                _write(fd, data, offset)
-
-    def _clear(self, ref: str, runs: Sequence[ByteRange]) -> None:
-        with self._writing(ref) as fd:
-            for offset, length, _ in runs:
-                if not punch_hole(fd, offset, length):
-                    for position in range(offset, offset + length, CHUNK_BYTES):
-                        os.pwrite(fd, _ZEROS[: offset + length - position], position)
-
-    @contextlib.contextmanager
-    def _writing(self, ref: str) -> Iterator[int]:
-        with file_errors(f"receiving object {ref}"):
-            fd = os.open(self._path(ref, finished=False), os.O_WRONLY | os.O_CLOEXEC)
-            try:
-                yield fd
-            finally:
-                os.close(fd)
+        self._staged.write(ref, pieces)
 
     def add(self, objects: Sequence[Whole]) -> list[str]:
-        return [ref for ref, sha256, data in objects if not self._add(ref, sha256, data)]
-
-    def _add(self, ref: str, sha256: str, data: bytes) -> bool:
-        if hashlib.sha256(data).hexdigest() != sha256:
-            return False
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        with file_errors(f"receiving object {ref}"):
-            fd = os.open(self._path(ref, finished=True), flags, 0o600)
-            try:
-                _write(fd, data, 0)
-            finally:
-                os.close(fd)
-        return True
+        return [ref for ref, sha256, data in objects if not self._staged.add(ref, sha256, data)]
 
     def finish(self, ref: str, sha256: str) -> bool:
-        path = self._path(ref, finished=False)
-        with file_errors(f"receiving object {ref}"):
-            with self._writing(ref) as fd:
-                begin_writing_back(fd)
-            if digest_of_file(path) != sha256:
-                os.unlink(path)
-                return False
-            os.rename(path, self._path(ref, finished=True))
-        return True
+        return self._staged.finish(ref, sha256)
 
     def publish(
         self,
@@ -199,7 +120,7 @@ class LocalStaging:
         new: NewDot | None = None,
     ) -> bool:
         with file_errors("receiving into the store"):
-            pending = {ref: path for ref in objects if os.path.exists(path := self._path(ref, finished=True))}
+            pending = {ref: path for ref in objects if (path := self._staged.path_of(ref)) is not None}
             for number, (ref, data) in enumerate(manifests.items()):
                 path = os.fsencode(self.directory / f"manifest.{number}")
                 with open(path, "wb") as file:
@@ -210,7 +131,7 @@ class LocalStaging:
             if not self._complete(commits, objects, pending.keys()):
                 return False
             with file_errors("receiving into the store"):
-                self._take_in(pending)
+                self._staged.take_in(pending)
             self._list(commits, digests, new)
         self.discard()
         return True
@@ -218,22 +139,11 @@ class LocalStaging:
     def _complete(self, commits: Sequence[Commit], objects: Set[str], pending: Set[str]) -> bool:
         """Whether the store, with the pending objects and manifests, has all that the commits need."""
         needed = {*objects, *(state.manifest for commit in commits for state in commit.subdots.values())}
-        if not all(os.path.exists(self._objects.path(ref)) for ref in needed - pending):
+        if not all(self._objects.has(ref) for ref in needed - pending):
             return False
         known = {commit.id for commit in commits}
         parents = {c.parent for c in commits if c.parent is not None and not c.shallow} - known
         return all(self._database.commits_by_prefix(self._dot, parent) for parent in parents)
-
-    def _take_in(self, pending: Mapping[str, bytes]) -> None:
-        batches = sorted({ref.partition("/")[0] for ref in pending})
-        for batch in batches:
-            (self._objects.objects / batch).mkdir(mode=0o700, exist_ok=True)
-        for ref, path in pending.items():
-            if not os.path.exists(self._objects.path(ref)):
-                os.rename(path, self._objects.path(ref))
-        for batch in batches:
-            sync_directory(self._objects.objects / batch)
-        sync_directory(self._objects.objects)
 
     def _list(self, commits: Sequence[Commit], digests: Mapping[str, str], new: NewDot | None) -> None:
         with self._database.transaction():
@@ -269,10 +179,3 @@ def in_use(directory: Path) -> bool:
         return not try_flock(fd)
     finally:
         os.close(fd)
-
-
-def _write(fd: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(fd, view, offset)
-        view, offset = view[done:], offset + done

@@ -15,8 +15,8 @@ from dm_compose.core.names import (
     WorktreeName,
 )
 from dm_compose.core.upkeep import Checkup, FileSystemProbe, Garbage
-from dm_compose.storage.contents import copy_file
-from dm_compose.storage.system import file_errors
+from dm_compose.objects.contents import copy_file
+from dm_compose.objects.system import file_errors
 from dm_compose.store.history import Directories
 from dm_compose.store.local.checking import Checking
 from dm_compose.store.local.history import LocalHistory

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from dm_compose.core.names import ROOT_SUBDOT, DotName, SubdotName, WorktreeName
-from dm_compose.storage.system import sync_directory
+from dm_compose.objects.system import sync_directory
 from dm_compose.storage.walk import remove_tree
 from dm_compose.store.history import CURRENT
 

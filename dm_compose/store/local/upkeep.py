@@ -2,7 +2,7 @@
 
 So nothing is in the making, except by operations that the journal names, and on dots that are made meanwhile. To collect, they
 hold the lock of the whole store as well: then nobody lists received commits, whose objects no journal names. A commit of live
-files needs no such lock, see `_unneeded_objects`; it would have to wait for it with a frozen stack.
+files needs no such lock, see `_spare`; it would have to wait for it with a frozen stack.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from dm_compose.core.events import Event, Listener
 from dm_compose.core.names import CommitId, DotName, WorktreeName
 from dm_compose.core.upkeep import Garbage
 from dm_compose.errors import DamagedError
+from dm_compose.objects.space import Spare, give_back, needed, spare
+from dm_compose.objects.staged import staged_maps
+from dm_compose.objects.store import MANIFEST, ObjectStore
+from dm_compose.objects.system import file_errors
 from dm_compose.state import Database
-from dm_compose.storage.objects import ObjectStore
-from dm_compose.storage.system import file_errors
 from dm_compose.storage.walk import remove_tree
 from dm_compose.store.local.indexes import Indexes
-from dm_compose.store.local.staging import in_use
+from dm_compose.store.local.staging import STAGING_PREFIX, in_use
 from dm_compose.store.local.trees import Trees
 from dm_compose.store.privileges import mark_of
 
@@ -42,12 +44,12 @@ class Upkeep:
         with file_errors("looking for garbage"):
             found = [(dot, commit_id) for dot in self._database.dots() for commit_id in self._unreachable(dot, keep_since)]
             try:
-                freed = self._unneeded_objects(frozenset(found))
+                freed = self._spare(frozenset(found))
             except DamagedError as error:
                 self._listener(Event("warning", f"no object can be freed, because {error.message}; see `dm fsck`"))
-                freed = {}
+                freed = Spare()
             leftovers = len(self._unregistered_trees()) + len(self._leftovers())
-        return Garbage(tuple(commit_id for _, commit_id in found), len(freed), leftovers, sum(freed.values()))
+        return Garbage(tuple(commit_id for _, commit_id in found), len(freed.objects), leftovers, freed.size_bytes)
 
     def collect(self, keep_since: datetime) -> Garbage:
         """Free the garbage: see Store.collect. Commits go first, so that a crash leaves no commit without its objects."""
@@ -58,16 +60,16 @@ class Upkeep:
                 self._database.expire_reflog(dot, keep_since)
                 self._database.remove_commits(dot, unreachable)
         with file_errors("removing garbage"):
-            freed = {}
+            freed = Spare()
             with contextlib.suppress(DamagedError):  # `garbage` has warned of it
-                freed = self._unneeded_objects(frozenset())
-            if freed:
-                self._indexes.forget_objects(freed)
-            self._database.remove_digests(freed)
-            for ref in freed:
-                if ref.endswith(".manifest"):
+                freed = self._spare(frozenset())
+            if freed.objects:
+                self._indexes.forget_objects(freed.objects)
+            self._database.remove_digests(freed.objects)
+            for ref in freed.objects:
+                if ref.endswith(MANIFEST):
                     self._database.set_setting(mark_of(ref), None)
-            self._objects.remove(freed)
+            give_back(self._objects, freed)
             with self._database.transaction():  # a dot and its tree are made in a transaction, too
                 for dot, name in self._unregistered_trees():
                     self._trees.set_aside(dot, name)
@@ -94,10 +96,10 @@ class Upkeep:
                 pending += [c for c in (commit.parent, settled.get(commit.id)) if c]
         return [commit_id for commit_id in known if commit_id not in reached]
 
-    def _unneeded_objects(self, without: Collection[tuple[DotName, CommitId]]) -> dict[str, int]:
-        """Return the objects and manifests that no commit needs, with their allocated bytes. Commits in `without` do not count.
+    def _spare(self, without: Collection[tuple[DotName, CommitId]]) -> Spare:
+        """Return what no commit needs of the objects. Commits in `without` do not count.
 
-        DamagedError if a manifest cannot be read: the objects that it needs are not known, so none may go.
+        DamagedError if a manifest or a map cannot be read: nobody knows what it needs, so nothing may go.
 
         A dot that is made meanwhile is not locked. Its first commit moves from the journal to the commits in one transaction, so
         it is found if batches, journal and commits are read in this order.
@@ -105,14 +107,11 @@ class Upkeep:
         batches, making = self._objects.batches(), self._making()
         commits = [commit for commit in self._database.commits() if (commit.dot, commit.id) not in without]
         manifests = {state.manifest for commit in commits for state in commit.subdots.values()}
-        needed = set(manifests)
+        refs = set(manifests)
         for ref in manifests:
-            needed |= self._objects.read_manifest(ref).objects()
-        found = {}
-        for batch in batches:
-            if batch not in making:
-                found.update({ref: size for ref, size in self._objects.contents(batch).items() if ref not in needed})
-        return found
+            refs |= self._objects.read_manifest(ref).objects()
+        staged = (found for place in self._objects.incoming.glob(f"{STAGING_PREFIX}*") for found in staged_maps(place))
+        return spare(self._objects, [batch for batch in batches if batch not in making], needed(self._objects, refs, staged))
 
     def _making(self) -> set[str]:
         return {entry.id for entry in self._database.journal()}

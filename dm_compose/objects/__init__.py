@@ -1,0 +1,1 @@
+"""The immutable contents of files, and the blocks of the store that they share."""
