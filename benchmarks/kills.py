@@ -60,7 +60,7 @@ def test_writes(dm_stack, n):
 """
 END_S = 170.0
 ANSWER_S = 120.0
-NAMED = 12  # so many of the newest commits that the reflog names are looked into for each round since the last look
+NAMED = 12  # so many of the newest commits that the reflog names are looked into
 PAUSE_S = 0.01
 SIGNALS = {signal.SIGKILL: 6, signal.SIGTERM: 2, signal.SIGINT: 2}
 FAILED = (OSError, psycopg.Error, redis.RedisError, AssertionError, ValueError, KeyError, StopIteration, AttributeError)
@@ -184,9 +184,7 @@ class Victim:
         self.tally = Tally()
         self.guesses_s: dict[str, float] = {}
         self.last = "nothing"
-        self.happened: list[tuple[float, str]] = []  # since the last look
-        self._since_look = 0  # rounds
-        self._branches = {"master"}
+        self.happened: list[tuple[float, str]] = []  # in this round
         (directory / "test_kills.py").write_text(TESTS)
         (directory / "pytest.ini").write_text(f"[pytest]\ndm_file = {project.file}\n")
 
@@ -215,7 +213,7 @@ class Victim:
     def commands(self) -> dict[str, list[list[str]]]:
         """Return the commands of each verb; of several any one may be killed."""
         branch = self.chance.choice(["one", "two", "master"])
-        exists = branch in self._branches or self.chance.random() < 0.5  # a checkout that is refused is a round as well
+        exists = branch in [b["name"] for b in self.project.json("branch")]
         verbs: dict[str, list[list[str]]] = {
             "commit": [["commit", "-m", "of a round"]],
             "reset": [["reset", "--hard", self.chance.choice(["HEAD", "HEAD^"])]],
@@ -232,10 +230,9 @@ class Victim:
         self.happened.append((time.monotonic(), what))
 
     def round(self) -> None:
-        if not self._since_look:
-            self.happened.clear()
+        self.happened.clear()
         commands = self.commands()
-        (verb,) = self.chance.choices(list(commands), [3, 3, 2, 2, 2, 2, 1, 1])
+        (verb,) = self.chance.choices(list(commands), [3, 3, 2, 2, 1, 2, 1, 1])
         self.tally.rounds[verb] += 1
         if verb == "pytest":
             self._pause()
@@ -255,7 +252,7 @@ class Victim:
         self._go()
         time.sleep(self.chance.uniform(0, 1.0))
         self._recover()
-        self._since_look += 1
+        self._check()
 
     def _run_and_kill(self, verb: str, command: Sequence[str], after_s: float) -> bool:
         self._note(f"begins {verb}")
@@ -294,13 +291,12 @@ class Victim:
     # Afterwards
 
     def _recover(self) -> None:
-        """Do as a user does: bring the stack up, see it answer, and now and then look, commit or reset."""
+        """Do as a user does: bring the stack up, see it answer, and commit or reset."""
         self._dm("up", "-d")
         if self.chance.random() < 0.3:
             self._dm("status")
         self._await_acknowledged()
-        if self.chance.random() < 0.4:
-            self._dm(*self.chance.choice([("commit", "-m", "afterwards"), ("reset", "--hard", "HEAD")]))
+        self._dm(*self.chance.choice([("commit", "-m", "afterwards"), ("reset", "--hard", "HEAD"), ("commit", "-m", "again")]))
 
     def _dm(self, *words: str) -> str:
         self._note(f"begins {' '.join(words)}")
@@ -310,7 +306,7 @@ class Victim:
             raise LostError(f"after {self.last}: `{' '.join(words)}` -> {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
 
-    def look(self) -> None:
+    def _check(self) -> None:
         """Look for each write that was acknowledged since the last look: live, then in what the reflog names."""
         self._await_acknowledged()
         self._pause()
@@ -319,7 +315,7 @@ class Victim:
         self._look(missing)
         reflog = self.project.json("reflog") if any(missing) else []
         named = dict.fromkeys(e[key] for e in reflog for key in ("saved", "new", "old") if e.get(key))
-        for commit in list(named)[: NAMED * self._since_look]:  # the newest first; older ones have what was found before
+        for commit in list(named)[:NAMED]:  # the newest first; what was acknowledged before the last look needs none of them
             if not any(missing):
                 break
             self._dm("reset", "--hard", commit)
@@ -330,8 +326,6 @@ class Victim:
                 f"after {self.last}: {self._words(missing)} are neither live nor in what reflog names{self._story(missing)}"
             )
         self.safe = [len(client.acknowledged) for client in self.clients]
-        self._since_look = 0
-        self._branches = {b["name"] for b in self.project.json("branch")}
         self._go()
 
     def _look(self, missing: list[set[int]]) -> None:
@@ -374,7 +368,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000, help="commands to kill, or to see end (default 1000)")
     parser.add_argument("--minutes", type=float, default=600.0, help="begin no further round after so long (default 600)")
-    parser.add_argument("--look-every", type=int, default=1, metavar="N", help="look for the writes after N rounds (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="of what is random (default 0)")
     parser.add_argument("--verbose", action="store_true", help="print a line for each round")
     parser.add_argument("--go-on", action="store_true", help="count losses, and go on after one")
@@ -389,8 +382,6 @@ def main() -> None:
                     break
                 try:
                     found.round()
-                    if (number + 1) % options.look_every == 0:
-                        found.look()
                 except LostError as error:
                     lost.append(f"round {number}: {error}")
                     print(f"LOST: {lost[-1]}", flush=True)
@@ -399,8 +390,6 @@ def main() -> None:
                     found.safe = [len(client.acknowledged) for client in found.clients]
                 if options.verbose:
                     print(f"round {number}: {found.last}", flush=True)
-            if not lost:
-                found.look()
             tally = found.tally
     finally:
         run.finish()

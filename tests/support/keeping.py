@@ -102,7 +102,8 @@ class Kept:
         done = self.store.collect(since)
         assert done == told
         assert before[0] - self.commits() == set(done.commits)
-        assert len(before[1] - set(self.files())) == done.objects
+        gone = [name for name in before[1] - set(self.files()) if not name.endswith((".sum", "/data", ".data"))]
+        assert len(gone) == done.objects
         assert not self.store.garbage(since), "nothing is left of it"
         assert not self.store.collect(since)
         assert list((self.home / "store/incoming").iterdir()) == [] or self.store.unfinished(DOT)

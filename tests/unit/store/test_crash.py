@@ -12,6 +12,7 @@ import pytest
 
 from dm_compose.core.commit import COMMIT, CommitDraft, Move
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, SubdotName
+from dm_compose.objects import batch
 from dm_compose.store.local.store import LocalStore
 from tests.support.crashing import copy, stops
 
@@ -74,9 +75,13 @@ class Case:
         return found
 
 
-@pytest.fixture
-def template(fast_path: Path) -> tuple[Path, CommitId, CommitId, dict[str, object], dict[str, object]]:
+@pytest.fixture(params=["whole files", "blocks"])
+def template(
+    fast_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Path, CommitId, CommitId, dict[str, object], dict[str, object]]:
     """A store with commits `one` and `two`, its trees dirty; returns also what the trees hold in both commits."""
+    if request.param == "blocks":
+        monkeypatch.setattr(batch, "SMALL_BYTES", 0)
     root = fast_path / "template"
     case = Case(root)
     case.store().create_dot(DOT)
@@ -87,6 +92,7 @@ def template(fast_path: Path) -> tuple[Path, CommitId, CommitId, dict[str, objec
     one = case.commit("one")
     first = case.snapshot()
     case.write(A, "table1", "changed")
+    case.write(A, "table3", "3" * 4500 + "4" * 500)
     case.write(A, "new", "new")
     (Path(case.directories[A]) / "table2").unlink()
     os.mkfifo(case.directories[B] + "/fifo")
@@ -121,7 +127,7 @@ def test_a_commit_killed_anywhere_is_whole_or_not_there(
     root, one, two, first, second = template
 
     def work(case: Case) -> None:
-        case.write(A, "table3", "again")
+        case.write(A, "table3", "3" * 4200 + "again" + "4" * 500)
         case.commit("three")
 
     seen = set()

@@ -333,7 +333,7 @@ def test_gc_killed_anywhere_frees_nothing_that_is_named_and_the_next_one_the_res
         place = Place(root)
         bench = place.bench()
         assert bench.store.check({}, repair=False).damage == ()
-        (bench.top / "readme").touch()  # and all else is known by the index
+        (bench.top / "readme").write_bytes(b"goes on")  # and all else is known by the index
         commit = bench.commit("goes on")
         wanted = describe(bench.top)
         bench.store.close()

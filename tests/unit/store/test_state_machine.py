@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import shutil
@@ -10,6 +11,7 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest import mock
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -17,6 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from dm_compose.core.commit import COMMIT
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, ROOT_SUBDOT, CommitId, RefName
+from dm_compose.objects import batch, delta
 from dm_compose.store.local.store import LocalStore
 from tests.support.stores import DATA, DOT, Bench, TreeBench
 from tests.support.trees import Description, describe, differences
@@ -436,6 +439,22 @@ class StoreMachine(RuleBasedStateMachine):
         assert store.tags(DOT) == self.history.tags
 
 
+class BlockMachine(StoreMachine):
+    """The same where the smallest file that changes becomes blocks, and few extents are too many."""
+
+    def __init__(self) -> None:
+        self.patches = contextlib.ExitStack()
+        self.patches.enter_context(mock.patch.object(batch, "SMALL_BYTES", 0))
+        self.patches.enter_context(mock.patch.object(delta, "MAX_EXTENTS", 2))
+        super().__init__()
+
+    def teardown(self) -> None:
+        try:
+            super().teardown()
+        finally:
+            self.patches.close()
+
+
 class TreeMachine(StoreMachine):
     """The same in a tree, where names in the root become subdots and cease to be. Hard links between subdots are not kept."""
 
@@ -461,3 +480,5 @@ TestStoreMachine = StoreMachine.TestCase
 TestStoreMachine.settings = limits(40)
 TestTreeMachine = TreeMachine.TestCase
 TestTreeMachine.settings = limits(20)
+TestBlockMachine = BlockMachine.TestCase
+TestBlockMachine.settings = limits(40)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dm_compose.storage.contents import copy_file
+from dm_compose.objects.contents import copy_file
 from tests.support.places import Place, check, needs_root, survives, zoo
 from tests.support.trees import (
     describe,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dm_compose.core.names import MAIN_WORKTREE
-from dm_compose.storage import contents
+from dm_compose.objects import contents
 from tests.support.places import MIB, Place, needs_root
 from tests.support.stores import DATA, DOT
 from tests.support.trees import allocated

@@ -6,11 +6,14 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dm_compose.errors import DmError
-from dm_compose.storage.objects import Batch, ObjectStore
+from dm_compose.objects.batch import Batch
+from dm_compose.objects.mapped import StoredObject
+from dm_compose.objects.store import ObjectStore
 from tests.support.places import Place, needs_root
 from tests.support.stores import Bench
 from tests.support.swapping import exchange, swapping
@@ -56,13 +59,13 @@ def test_a_parent_that_is_swapped_while_its_file_is_copied_early_leads_nowhere(
     tree, outside = copying.tree(), hosts(copying)
     traps(tree, outside, 1, bytes(len(SECRET)))
     bench = copying.bench(data=tree)
-    original = Batch.reserve
+    original = Batch.add
 
-    def reserve(batch: Batch) -> str:
+    def add(batch: Batch, source_fd: int, *more: Any, **options: Any) -> str:
         exchange(tree / "x0", tree / "y0")
-        return original(batch)
+        return original(batch, source_fd, *more, **options)
 
-    monkeypatch.setattr(Batch, "reserve", reserve)
+    monkeypatch.setattr(Batch, "add", add)
     entry = bench.prepare()
     monkeypatch.undo()
     if (tree / "x0").is_symlink():
@@ -83,10 +86,12 @@ def test_a_parent_that_is_swapped_before_a_file_is_rewritten_saves_the_hosts_fil
     bench = copying.bench(data=tree)
     commit = bench.commit()
     (tree / "x0/f").write_bytes(b"changed")
-    before, original = describe(outside), ObjectStore.open_object
+    before, original, opened = describe(outside), ObjectStore.open_object, []
 
-    def open_object(store: ObjectStore, ref: str) -> int:
-        exchange(tree / "x0", tree / "y0")
+    def open_object(store: ObjectStore, ref: str) -> StoredObject:
+        opened.append(ref)
+        if len(opened) == 2:  # the first time it is only checked
+            exchange(tree / "x0", tree / "y0")
         return original(store, ref)
 
     monkeypatch.setattr(ObjectStore, "open_object", open_object)

@@ -14,7 +14,7 @@ import pytest
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, SubdotName
 from dm_compose.core.upkeep import Checkup, Damage, Garbage
 from dm_compose.errors import NotFoundError
-from dm_compose.store.local import checking
+from dm_compose.objects.contents import OpenFile
 from tests.support.keeping import LONG_AGO, OTHER, TAG, Kept, Shelf, flip, lose, soon, truncate
 from tests.support.stores import DATA, DOT, Stores
 from tests.support.subdots import LOGS
@@ -85,13 +85,13 @@ def test_nothing_is_repaired_with_a_file_that_is_written_to_while_it_is_copied(
 ) -> None:
     live = next(f for f in proven(shelf, LOGS) if f.entry.path == "one")
     path = Path(shelf.kept.bench.directories[LOGS]) / "one"
-    original = checking.copy_to_path
+    original = OpenFile.copy_to
 
-    def late(source_fd: int, destination: bytes) -> bool:
+    def late(source: OpenFile, fd: int) -> bool:
         path.write_bytes(b"X" * live.entry.size)
-        return original(source_fd, destination)
+        return original(source, fd)
 
-    monkeypatch.setattr(checking, "copy_to_path", late)
+    monkeypatch.setattr(OpenFile, "copy_to", late)
     lose(shelf.root / live.entry.ref)
     (found,) = shelf.check(repair=True).damage
     assert not found.repaired
