@@ -136,6 +136,13 @@ class ObjectStore:
                 del self._manifests[next(iter(self._manifests))]
         return found
 
+    def has_manifest(self, ref: str) -> bool:
+        """Return whether there is a published manifest of that id whose checksum is right. False also if it has no checksum."""
+        try:
+            return Manifest.is_whole((self.objects / ref).read_bytes())
+        except OSError:
+            return False
+
     def discard(self, name: str) -> None:
         """Remove an unpublished batch, or a published one that no commit names. Idempotent."""
         shutil.rmtree(self.incoming / name, ignore_errors=True)
