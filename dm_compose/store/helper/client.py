@@ -36,7 +36,7 @@ _BOOT = (
     "import sys;i=sys.stdin.buffer;n=int.from_bytes(i.read(8),'big');open('/tmp/dm.zip','wb').write(i.read(n));"
     "sys.path.insert(0,'/tmp/dm.zip');from dm_compose.store.helper.server import main;main()"
 )
-_PACKAGES = ("core", "storage", "state", "store")
+_PACKAGES = ("core", "objects", "storage", "state", "store")
 
 
 __all__ = ["HELPER_STORE", "HelperStore", "bundle", "connect_helper", "helper_directory"]
