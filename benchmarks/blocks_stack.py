@@ -24,7 +24,7 @@ DOCUMENT: dict[str, Any] = {
     "services": {name: THREE["services"][name] for name in ("db", "maria")},
     "volumes": THREE["volumes"],
 }
-ROW_BYTES = 352  # eleven md5 digests
+DIGESTS = "abcdefghijk"  # a row has a digest (md5, in hex) for each of these: text that compresses to a half
 UPDATES = 100  # in each database between two states of `others`
 SETTLED_S = 3.0  # after this long without statements the servers write little on their own
 
@@ -41,15 +41,19 @@ class Stack:
         self.project.dm("up", "-d")
         self.wait_ready()
         self.rows = {"db": postgres_mb * 10**6 // 400, "maria": mariadb_mb * 10**6 // 420}
+        digests = (" || ".join(f"md5(n || '{x}')" for x in DIGESTS), ", ".join(f"md5(concat(seq, '{x}'))" for x in DIGESTS))
         self.postgres(
             "create table big (id int primary key, text text not null)",
-            f"insert into big select n, repeat(md5(n::text), 11) from generate_series(1, {self.rows['db']}) n",
-            "checkpoint",
+            f"insert into big select n, {digests[0]} from generate_series(1, {self.rows['db']}) n",
+            "vacuum analyze",
         )
         self.mariadb(
             "create table big (id int primary key, text varchar(1000) not null)",
-            f"insert into big select seq, repeat(md5(seq), 11) from seq_1_to_{self.rows['maria']}",
+            f"insert into big select seq, concat({digests[1]}) from seq_1_to_{self.rows['maria']}",
         )
+        self.project.compose("stop")  # the servers write out all that they hold, which would be in the first commits otherwise
+        self.project.compose("start")
+        self.wait_ready()
 
     def postgres(self, *statements: str) -> None:
         with contextlib.closing(self.project.postgres()) as connection:
@@ -170,6 +174,10 @@ class Plain(Tool):
         return took
 
 
+class BorgPlain(Borg):
+    name, compression = "borg, no compression", "none"
+
+
 class Ours(Tool):
     name = "dm-compose"
 
@@ -182,7 +190,7 @@ def others(base: Path, run: Run, postgres_mb: int, mariadb_mb: int, states: int)
     missing = [tool.program for tool in (Restic, Borg) if not shutil.which(tool.program)]
     if missing or not shutil.which("rsync"):
         raise SystemExit(f"these are needed (Debian has them): rsync, {', '.join(missing)}")
-    tools: list[Tool] = [kind(base / kind.__name__) for kind in (Ours, Restic, BorgZstd, Borg, Plain)]
+    tools: list[Tool] = [kind(base / kind.__name__) for kind in (Ours, BorgPlain, Restic, BorgZstd, Borg, Plain)]
     for tool in tools:
         tool.place.mkdir(parents=True)
         tool.begin()
