@@ -13,7 +13,7 @@ from dm_compose.objects.extents import BLOCK_BYTES, Extent, ExtentMap, blocks_of
 from dm_compose.objects.sums import Sums, wrong_blocks
 from dm_compose.objects.system import reflink
 
-OPEN_SOURCES = 16  # of one object that is being read. Eight subdots with four threads each are restored at once
+OPEN_SOURCES = 8  # of one object that is being read, and as many checksums; 8 subdots with 4 threads each are restored at once
 _PIECE_BLOCKS = CHUNK_BYTES // BLOCK_BYTES
 
 
