@@ -26,7 +26,7 @@ from dm_compose.core.tree import Manifest
 from dm_compose.errors import DamagedError
 from dm_compose.objects.extents import ExtentMap
 from dm_compose.objects.mapped import MappedObject, StoredObject, WholeObject
-from dm_compose.objects.sums import SUM, UNREADABLE, read_sums
+from dm_compose.objects.sums import SUM, UNREADABLE, Sums
 from dm_compose.objects.system import sync_directory
 
 MANIFEST, MAP, DATA, PUT_ASIDE = ".manifest", ".map", "data", ".data"
@@ -93,10 +93,10 @@ class ObjectStore:
         path = self.path(ref)
         return os.path.exists(path + SUM) or (os.path.exists(path + os.fsencode(MAP)) and not os.path.exists(path))
 
-    def sums(self, ref: str, block: int, count: int) -> list[int]:
-        """Return the checksums of some blocks of a file that maps name, 0 for each that is not known: see Sources."""
+    def open_sums(self, ref: str) -> Sums:
+        """Open the checksums of a file that maps name: see Sources."""
         for directory in (self.objects, self.incoming, self.objects):
-            if any(found := read_sums(os.fsencode(directory / ref), block, count)):
+            if (found := Sums(os.fsencode(f"{directory}/{ref}"))).fd >= 0:
                 break
         return found
 

@@ -60,6 +60,7 @@ class Upkeep:
                 self._database.expire_reflog(dot, keep_since)
                 self._database.remove_commits(dot, unreachable)
         with file_errors("removing garbage"):
+            self._remove_leftovers()  # first: what an abandoned transfer has received may need blocks
             freed = Spare()
             with contextlib.suppress(DamagedError):  # `garbage` has warned of it
                 freed = self._spare(frozenset())
@@ -73,9 +74,12 @@ class Upkeep:
             with self._database.transaction():  # a dot and its tree are made in a transaction, too
                 for dot, name in self._unregistered_trees():
                     self._trees.set_aside(dot, name)
-            for leftover in self._leftovers():
-                _remove(leftover)
+            self._remove_leftovers()
         return found
+
+    def _remove_leftovers(self) -> None:
+        for leftover in self._leftovers():
+            _remove(leftover)
 
     def _unreachable(self, dot: DotName, keep_since: datetime) -> list[CommitId]:
         known = {commit.id: commit for commit in self._database.commits(dot)}
@@ -110,7 +114,8 @@ class Upkeep:
         refs = set(manifests)
         for ref in manifests:
             refs |= self._objects.read_manifest(ref).objects()
-        staged = (found for place in self._objects.incoming.glob(f"{STAGING_PREFIX}*") for found in staged_maps(place))
+        places = [place for place in self._objects.incoming.glob(f"{STAGING_PREFIX}*") if in_use(place)]
+        staged = (found for place in places for found in staged_maps(place))
         return spare(self._objects, [batch for batch in batches if batch not in making], needed(self._objects, refs, staged))
 
     def _making(self) -> set[str]:
