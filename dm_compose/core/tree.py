@@ -13,7 +13,7 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from dm_compose.errors import DamagedError
 
@@ -106,14 +106,21 @@ class Manifest:
         return [*parts, b"}"]
 
     @staticmethod
-    def is_whole(data: bytes) -> bool:
-        """Return whether `data` is a manifest as `encode` has written it, by its checksum. Quicker than `decode`.
+    def is_whole(file: IO[bytes]) -> bool:
+        """Return whether an open file is a manifest as `encode` has written it, by its checksum. Quicker than `decode`.
 
         False for a manifest without a checksum.
         """
-        head, _, _ = data[:100].partition(_BEFORE_ENTRIES)
-        found = _HEAD.fullmatch(head)
-        return found is not None and int(found[1]) == zlib.crc32(memoryview(data)[len(head) + len(_BEFORE_ENTRIES) : -1])
+        begin = file.read(1 << 16)
+        head, _, _ = begin[:100].partition(_BEFORE_ENTRIES)
+        if (found := _HEAD.fullmatch(head)) is None:
+            return False
+        part = begin[len(head) + len(_BEFORE_ENTRIES) :]
+        crc = 0
+        while following := file.read(1 << 20):
+            crc = zlib.crc32(part, crc)
+            part = following
+        return int(found[1]) == zlib.crc32(part[:-1], crc)
 
     @classmethod
     def decode(cls, data: bytes, *, name: str) -> Manifest:

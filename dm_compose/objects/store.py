@@ -139,7 +139,8 @@ class ObjectStore:
     def has_manifest(self, ref: str) -> bool:
         """Return whether there is a published manifest of that id whose checksum is right. False also if it has no checksum."""
         try:
-            return Manifest.is_whole((self.objects / ref).read_bytes())
+            with (self.objects / ref).open("rb") as file:
+                return Manifest.is_whole(file)
         except OSError:
             return False
 

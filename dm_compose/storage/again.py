@@ -43,11 +43,11 @@ def look_again(
 ) -> set[str] | None:
     """Bring a scanned tree up to date: look at the inodes that may have changed, and at what was never proven.
 
-    Return the paths that were looked at. None if that is not enough, because a file with several names is among them; the tree has
-    to be scanned then. It is good as what is known for the scan.
+    Return the paths that were looked at. None if that is not enough, because a file with several names is among them. The tree
+    has to be scanned then, and is good as what is known for the scan.
 
-    Nobody may write meanwhile. For all else see storage.scan.scan, of which this gives the result. Only the order of the paths may be
-    another one: see `in_walk_order`.
+    Nobody may write meanwhile. For all else see storage.scan.scan, of which this gives the result. Only the order of the paths
+    may be another one: see `in_walk_order`.
     """
     device = os.fstat(files.fd).st_dev
     queue = [*places.unproven, *(places.by_inode[inode] for inode in inodes if inode in places.by_inode)]

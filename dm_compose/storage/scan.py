@@ -104,6 +104,10 @@ def scan(
                 continue
             try:
                 info = item.stat(follow_symlinks=False)
+                old = known.get(path)
+                if old is not None and old.entry.kind == FILE and old.ctime_ns == info.st_ctime_ns and _is_same(old, info):
+                    tree[path] = old  # as found_path would do; nearly all paths end here
+                    continue
                 if stat.S_ISSOCK(info.st_mode):
                     continue
                 tree[path] = found_path(path, fd, name, info, known, clock, first_names)
@@ -186,9 +190,7 @@ def found_path(
 
 
 def _is_same(old: FoundPath, info: os.stat_result) -> bool:
-    """Return whether a file or directory with a proven and unchanged ctime is as it was. This is the fast path: nearly all paths
-    of a tree are.
-    """
+    """Return whether a file or directory with a proven and unchanged ctime is as it was."""
     entry = old.entry
     if old.inode != info.st_ino or old.links != info.st_nlink or entry.mtime_ns != info.st_mtime_ns:
         return False
