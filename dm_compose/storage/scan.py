@@ -53,7 +53,7 @@ class FoundPath(NamedTuple):
 class Tree(dict[str, FoundPath]):
     """The paths of a tree, as a scan has found them.
 
-    `manifest` is the id of a manifest that has exactly these entries, '' if no such manifest is known. Whoever changes a tree
+    `manifest` is the id of a manifest that has exactly these entries, '' if no such manifest is known. Somebody who changes a tree
     sets it to ''. `mounts` are the directories on which other file systems are mounted.
     """
 
