@@ -6,6 +6,7 @@ Two bytes change before each commit. Each figure comes from a process of its own
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -77,7 +78,8 @@ def child(step: str, base: Path, *, watched: bool = True) -> dict[str, float]:
 def measure(base: Path, files: int, rounds: int) -> list[tuple[str, ...]]:
     """Return rows of the table: what, frozen, time in all, memory."""
     tree = base / "tree"
-    make_tree(tree, files)
+    if not tree.exists():
+        make_tree(tree, files)
     store = LocalStore(base / "store")
     store.create_dot(DOT)
     store.close()
@@ -109,7 +111,7 @@ def main() -> None:
     parser = arguments_parser(__doc__ or "", rounds=5)
     parser.add_argument("--files", type=int, nargs="+", default=[20_000, 200_000], help="numbers of files")
     parser.add_argument("--step", choices=("commit", "status"), help="for the program's own use")
-    parser.add_argument("--base", type=Path, help="for the program's own use")
+    parser.add_argument("--base", type=Path, help="a directory for tree and store, in which a tree of an earlier run is taken")
     parser.add_argument("--whole", action="store_true", help="for the program's own use: look at the whole tree in the freeze")
     told = parser.parse_args()
     if told.step:
@@ -122,7 +124,7 @@ def main() -> None:
     headline("many small files: a commit, and a look at what is uncommitted; the best of all rounds (median)")
     rows = []
     for files in told.files:
-        with scratch("here", 0) as base:
+        with scratch("here", 0) if told.base is None else contextlib.nullcontext(told.base) as base:
             name = file_system(base)
             rows += [(name, *row) for row in measure(base, files, told.rounds)]
     table(("file system", "files", "what", "frozen", "in all", "memory", "per file"), rows)

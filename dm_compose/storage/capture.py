@@ -128,7 +128,7 @@ class Capture:
         tree, places, self._places = self._last_look, self._places, None
         clock = synced(files)
         last = next(reversed(tree))
-        inodes = self._dirt.inodes()
+        inodes = self._dirt.inodes(files.fd)
         seen = None
         if inodes is not None:
             seen = look_again(files, tree, places, inodes, without=self.without, quiet_since_ns=clock)

@@ -45,10 +45,10 @@ _SHARED = re.compile(rb"^\S+ \S*s \S+ \S+ (\d+)", re.MULTILINE)
 class Dirt:
     """The inodes of one file system that may have changed since `begin`. Close it."""
 
-    def __init__(self, fd: int, number_bytes: int) -> None:
+    def __init__(self, fd: int, number_bytes: int, directory: int) -> None:
         self._fd = fd
         self._number_bytes = number_bytes
-        self._mounts = _mounts()
+        self._place = _place(directory)
         self._found: set[int] = set()
         self._lost = False
         self._guard = threading.Lock()
@@ -71,7 +71,7 @@ class Dirt:
         if _libc.fanotify_mark(fd, _FAN_MARK_ADD | _FAN_MARK_FILESYSTEM, _EVENTS, directory, b".") != 0:
             os.close(fd)
             return None
-        dirt = cls(fd, number_bytes)
+        dirt = cls(fd, number_bytes, directory)
         try:
             dirt._found |= _held()  # after the watch has begun, so that no open falls between the two
         except (OSError, ValueError):
@@ -88,14 +88,15 @@ class Dirt:
             os.close(self._end)
             os.close(self._fd)
 
-    def inodes(self) -> set[int] | None:
+    def inodes(self, directory: int) -> set[int] | None:
         """Return the numbers of all inodes that may have changed since `begin`; some of them may be of other file systems.
 
-        None if anything may have changed: the kernel has lost reports, or something was mounted or unmounted.
+        None if anything may have changed: the kernel has lost reports, or the open directory, which is that of `begin` anew, has
+        another path, or something was mounted or unmounted below or above it.
         """
         with self._guard:
             self._read()
-            return None if self._lost or _mounts() != self._mounts else set(self._found)
+            return None if self._lost or _place(directory) != self._place else set(self._found)
 
     def _read_on(self) -> None:
         """Read what the kernel reports until the watch ends, because it keeps 16,384 reports only."""
@@ -134,8 +135,15 @@ def _kind(directory: int) -> int:
     return ctypes.c_ulong.from_buffer(buffer).value & 0xFFFFFFFF
 
 
-def _mounts() -> bytes:
-    return Path("/proc/self/mountinfo").read_bytes()
+def _place(directory: int) -> tuple[int, int, bytes, list[bytes]]:
+    """Return device and inode of an open directory, its path, and the mounts below and above it."""
+    info = os.fstat(directory)
+    path = os.readlink(b"/proc/self/fd/%d" % directory)
+    prefix = path.rstrip(b"/") + b"/"
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    points = [line.split(b" ", 5)[4].decode("unicode_escape").encode("latin-1").rstrip(b"/") + b"/" for line in lines]
+    related = [line for line, point in zip(lines, points, strict=True) if point.startswith(prefix) or prefix.startswith(point)]
+    return info.st_dev, info.st_ino, path, related
 
 
 def _held() -> set[int]:

@@ -53,8 +53,8 @@ class FoundPath(NamedTuple):
 class Tree(dict[str, FoundPath]):
     """The paths of a tree, as a scan has found them.
 
-    `manifest` is the id of a manifest that has exactly these entries, '' if no such manifest is known. Somebody who changes a tree
-    sets it to ''. `mounts` are the directories on which other file systems are mounted.
+    `manifest` is the id of a manifest that has exactly these entries, '' if no such manifest is known. Code that changes a
+    tree sets it to ''. `mounts` are the directories on which other file systems are mounted.
     """
 
     manifest: str = ""

@@ -90,7 +90,7 @@ class Committing(StoreParts):
         with self._counting("copy") as progress:
             for _ in range(ROUNDS):
                 copied, took_s = self._copy_round(pending, progress)
-                if took_s < LITTLE_S:
+                if not copied or took_s < LITTLE_S:
                     return
         text = f"{copied >> 20} MiB had changed again after each of {ROUNDS} copies; the stack stands still for the next one"
         self.listener(Event("warning", text))

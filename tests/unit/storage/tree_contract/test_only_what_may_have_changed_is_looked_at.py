@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -182,33 +182,44 @@ def test_a_second_name_of_a_file_is_found(watched: Place) -> None:
 
 
 @pytest.fixture
-def dirt(tmp_path: Path) -> Dirt:
+def dirt(tmp_path: Path) -> Iterator[tuple[Dirt, int]]:
+    """Give a watch of a directory, and a descriptor of it."""
     if not can_watch(tmp_path):
         pytest.skip("needs root in the first PID namespace, and ext4 or xfs")
-    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        found = Dirt.begin(fd)
-    finally:
-        os.close(fd)
+    (tmp_path / "a \\tree").mkdir()  # characters that the kernel's list of mounts escapes
+    fd = os.open(tmp_path / "a \\tree", os.O_RDONLY | os.O_DIRECTORY)
+    found = Dirt.begin(fd)
     assert found is not None
-    return found
+    yield found, fd
+    found.close()
+    os.close(fd)
 
 
-def test_nothing_is_known_when_the_kernel_has_lost_reports(dirt: Dirt, tmp_path: Path) -> None:
-    assert dirt.inodes() is not None
-    with dirt._guard:  # nobody reads the kernel's queue meanwhile
+def test_nothing_is_known_when_the_kernel_has_lost_reports(dirt: tuple[Dirt, int], tmp_path: Path) -> None:
+    watch, fd = dirt
+    assert watch.inodes(fd) is not None
+    with watch._guard:  # nobody reads the kernel's queue meanwhile
         for number in range(17_000):
             (tmp_path / str(number)).touch()
-    assert dirt.inodes() is None
-    dirt.close()
+    assert watch.inodes(fd) is None
 
 
-def test_nothing_is_known_when_something_was_mounted(dirt: Dirt, tmp_path: Path) -> None:
-    (tmp_path / "place").mkdir()
-    assert dirt.inodes() is not None
-    subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / "place"], check=True)
+@pytest.mark.parametrize("place", ["beside", "a \\tree/within", "a \\tree"])
+def test_nothing_is_known_when_something_was_mounted_in_the_tree(dirt: tuple[Dirt, int], tmp_path: Path, place: str) -> None:
+    watch, fd = dirt
+    (tmp_path / place).mkdir(exist_ok=True)
+    assert watch.inodes(fd) is not None
+    subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / place], check=True)
     try:
-        assert dirt.inodes() is None
+        assert (watch.inodes(fd) is not None) == (place == "beside")
     finally:
-        subprocess.run(["umount", tmp_path / "place"], check=True)
-        dirt.close()
+        subprocess.run(["umount", tmp_path / place], check=True)
+
+
+def test_nothing_is_known_of_another_directory_in_the_place_of_the_watched_one(dirt: tuple[Dirt, int], tmp_path: Path) -> None:
+    watch, _ = dirt
+    tmp_path.joinpath("a \\tree").rename(tmp_path / "away")
+    tmp_path.joinpath("a \\tree").mkdir()
+    fd = os.open(tmp_path / "a \\tree", os.O_RDONLY | os.O_DIRECTORY)
+    assert watch.inodes(fd) is None
+    os.close(fd)
