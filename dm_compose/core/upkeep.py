@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, field
 
 from dm_compose.core.names import CommitId
@@ -12,16 +13,79 @@ class Garbage:
     """Commits, objects and manifests that nothing names any more, and leftovers of killed commands.
 
     `objects` and `leftovers` are numbers. `size_bytes` on the disk come free: files of objects, and blocks within files of which
-    other objects need a part. Blocks that are shared with live files count.
+    other objects need a part. Blocks that are shared with live files count. `entries` of the reflog are forgotten for it.
     """
 
     commits: tuple[CommitId, ...] = ()
     objects: int = 0
     leftovers: int = 0
     size_bytes: int = 0
+    entries: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.commits or self.objects or self.leftovers or self.size_bytes)
+
+
+@dataclass(frozen=True)
+class Space:
+    """The bytes on the disk that a store takes, and the size of that disk with what is free.
+
+    The live files of the store's trees do not count.
+    """
+
+    size_bytes: int
+    disk_bytes: int
+    free_bytes: int
+
+    @property
+    def is_short(self) -> bool:
+        """Whether less than a tenth of the file system is free."""
+        return self.free_bytes * 10 < self.disk_bytes
+
+
+class Holder(enum.StrEnum):
+    """The kinds of things that hold space in a store. A block counts for the first of them that needs it."""
+
+    BRANCHES = "branches"
+    TAGS = "tags"
+    SEEDS = "seeds"
+    FAILED = "failed tests"
+    UNCOMMITTED = "uncommitted states of branches"
+    RUNNING = "test runs, clones and operations under way"
+    SETTLED = "settled forms"
+    UNDO = "undo"
+    RECORDS = "database and indexes"
+    NOBODY = "nothing: it would be freed"
+
+
+@dataclass(frozen=True)
+class Held:
+    """The bytes on the disk that a holder needs and none before it does, and the number of commits that it leads to first."""
+
+    holder: Holder
+    commits: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class EntryHeld:
+    """The bytes on the disk that come free with a reflog entry when all older ones are gone."""
+
+    number: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """All bytes that a store takes, each counted once: those of each holder, in order, and for `undo` those of each entry."""
+
+    held: tuple[Held, ...]
+    entries: tuple[EntryHeld, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes that the store takes, as in Space."""
+        return sum(held.size_bytes for held in self.held)
 
 
 @dataclass(frozen=True)

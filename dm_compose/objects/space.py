@@ -155,6 +155,7 @@ def give_back(store: ObjectStore, found: Spare) -> None:
         with open(store.path(file + PUT_ASIDE if file in found.set_aside else file), "r+b", buffering=0) as opened:
             if not all(punch_hole(opened.fileno(), offset, length) for offset, length in ranges):
                 break  # the file system cannot, and the space comes back with the file
+        os.utime((store.objects / file).parent)  # by this objects.usage sees that the batch has changed
     for batch in store.batches():
         with contextlib.suppress(OSError):
             (store.objects / batch).rmdir()
