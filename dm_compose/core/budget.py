@@ -14,7 +14,7 @@ DEFAULTS: Mapping[str, str] = {UNDO_DAYS: "30", UNDO_SIZE: "10%"}
 """The settings of a store that a user may change, with what counts where they are not set."""
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt]?)(?:i?b)?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class UndoBudget:
         if not days.isascii() or not days.isdigit():
             raise UsageError(f"{UNDO_DAYS}: {days!r} is not a number of days", hint="For example: 30.")
         if text.endswith("%"):
-            with_percent = re.fullmatch(r"(\d{1,3}(?:\.\d+)?) ?%", text)
+            with_percent = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]+)?) ?%", text)
             if with_percent is not None and float(with_percent[1]) <= 100:
                 return cls(int(days), percent=float(with_percent[1]))
         elif (size := _SIZE.fullmatch(text)) is not None:
