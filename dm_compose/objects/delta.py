@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 
+from dm_compose.core.at_once import at_once
 from dm_compose.objects.contents import CHUNK_BYTES, OpenFile, data_of_either, differing_runs, write_all
 from dm_compose.objects.extents import BLOCK_BYTES, Extent, ExtentMap, blocks_of
 from dm_compose.objects.mapped import StoredObject
@@ -12,6 +14,8 @@ from dm_compose.objects.sums import opened_sums, padded, write_sums
 
 CHUNK_BLOCKS = CHUNK_BYTES // BLOCK_BYTES
 MAX_EXTENTS = 8  # of a chunk. A chunk that would have more is written anew, so that reading stays fast: see docs/benchmarks.md
+PART_CHUNKS = 256  # 64 MiB. Parts of a larger file are looked at side by side
+THREADS = 2  # more do not help: a comparison holds Python's lock, and reads are bound by the memory
 _ZEROS = bytes(BLOCK_BYTES)
 
 
@@ -60,15 +64,26 @@ def delta(file: OpenFile, base: StoredObject, data: DataFile) -> ExtentMap:
     out by the time stamps.
     """
     size, known = file.size(), base.extent_map()
-    found: list[Extent] = []
-    for start, end in data_of_either(file, base, 0, size, CHUNK_BYTES):
-        for offset in range(start, end, CHUNK_BYTES):
-            new = file.read(min(CHUNK_BYTES, end - offset), offset)
-            first, done = offset // BLOCK_BYTES, blocks_of(offset + len(new))
-            old = base.read((done - first) * BLOCK_BYTES, offset)  # a last block that is cut short is not that of the base
-            kept = list(known.between(first, done))
+    offsets = [
+        offset
+        for start, end in data_of_either(file, base, 0, size, CHUNK_BYTES)
+        for offset in range(start, min(end, size), CHUNK_BYTES)
+    ]
+
+    def look(part: list[int]) -> list[Extent]:
+        found: list[Extent] = []
+        for offset in part:
+            new = file.read(min(CHUNK_BYTES, size - offset), offset)
+            first, end = offset // BLOCK_BYTES, blocks_of(offset + len(new))
+            old = base.read((end - first) * BLOCK_BYTES, offset)  # a last block that is cut short is not that of the base
+            kept = list(known.between(first, end))
             found += kept if new == old else _chunk(new, first, kept, old, data)
-    return ExtentMap(size, found)
+        return found
+
+    parts = [offsets[start : start + PART_CHUNKS] for start in range(0, len(offsets), PART_CHUNKS)]
+    if len(parts) < 2:
+        return ExtentMap(size, look(offsets))
+    return ExtentMap(size, itertools.chain.from_iterable(at_once(look, parts, most=THREADS)))
 
 
 def _chunk(new: bytes, first: int, kept: list[Extent], old: bytes, data: DataFile) -> list[Extent]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from dm_compose.errors import DamagedError
 from dm_compose.objects.contents import CHUNK_BYTES, Contents, OpenFile, copy_data, write_all
 from dm_compose.objects.extents import BLOCK_BYTES, Extent, ExtentMap, blocks_of, by_place
-from dm_compose.objects.sums import wrong_blocks
+from dm_compose.objects.sums import Sums, wrong_blocks
 from dm_compose.objects.system import reflink
 
-OPEN_SOURCES = 16  # of one object that is being read. Eight subdots with four threads each are restored at once
+OPEN_SOURCES = 8  # of one object that is being read, and as many checksums; 8 subdots with 4 threads each are restored at once
 _PIECE_BLOCKS = CHUNK_BYTES // BLOCK_BYTES
 
 
@@ -23,8 +23,8 @@ class Sources(Protocol):
     def open_source(self, ref: str) -> int:
         """Open a file for reading. DamagedError when it is missing."""
 
-    def sums(self, ref: str, block: int, count: int) -> list[int]:
-        """Return the checksums of some of its blocks, 0 for each that is not known: see objects.sums."""
+    def open_sums(self, ref: str) -> Sums:
+        """Open the checksums of its blocks: see objects.sums."""
 
 
 class StoredObject(Contents, Protocol):
@@ -50,10 +50,13 @@ class WholeObject(OpenFile):
         super().__init__(fd)
         self.ref = ref
         self._sources = sources
+        self._sums: Sums | None = None
 
     def check(self, data: bytes, offset: int) -> None:
-        data, offset = _whole_blocks(data, offset, self.size())
-        _check(self.ref, self._sources, self.ref, offset // BLOCK_BYTES, data)
+        if self._sums is None:
+            self._sums = self._sources.open_sums(self.ref)
+        data, offset = _whole_blocks(data, offset, self.size)
+        _check(self.ref, self.ref, self._sums, offset // BLOCK_BYTES, data)
 
     def copy_to(self, fd: int) -> bool:
         if reflink(fd, self.fd):
@@ -71,6 +74,8 @@ class WholeObject(OpenFile):
         return ExtentMap(size, found)
 
     def close(self) -> None:
+        if self._sums is not None:
+            self._sums.close()
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
@@ -90,6 +95,7 @@ class MappedObject:
         self._map = extent_map
         self._sources = sources
         self._fds: dict[str, int] = {}
+        self._sums: dict[str, Sums] = {}
         self._lock = threading.RLock()
 
     def extent_map(self) -> ExtentMap:
@@ -133,11 +139,19 @@ class MappedObject:
             yield False, position, end
 
     def check(self, data: bytes, offset: int) -> None:
-        data, offset = _whole_blocks(data, offset, self._map.size)
-        for extent in self._map.between(offset // BLOCK_BYTES, blocks_of(offset + len(data))):
-            begin = extent.start * BLOCK_BYTES - offset
-            part = data[begin : begin + extent.blocks * BLOCK_BYTES]
-            _check(self.ref, self._sources, extent.source, extent.at, part)
+        data, offset = _whole_blocks(data, offset, self.size)
+        with self._lock:
+            for extent in self._map.between(offset // BLOCK_BYTES, blocks_of(offset + len(data))):
+                begin = extent.start * BLOCK_BYTES - offset
+                part = data[begin : begin + extent.blocks * BLOCK_BYTES]
+                _check(self.ref, extent.source, self._sums_of(extent.source), extent.at, part)
+
+    def _sums_of(self, ref: str) -> Sums:
+        if (found := self._sums.get(ref)) is None:
+            if len(self._sums) >= OPEN_SOURCES:
+                self._sums.pop(next(iter(self._sums))).close()
+            found = self._sums[ref] = self._sources.open_sums(ref)
+        return found
 
     def copy_to(self, fd: int) -> bool:
         size = self._map.size
@@ -164,6 +178,8 @@ class MappedObject:
         with self._lock:
             while self._fds:
                 os.close(self._fds.popitem()[1])
+            while self._sums:
+                self._sums.popitem()[1].close()
 
     def check_sources(self) -> None:
         """Raise DamagedError when a file that the map names is missing, or ends before the blocks that should be there."""
@@ -182,15 +198,17 @@ class MappedObject:
         self.close()
 
 
-def _whole_blocks(data: bytes, offset: int, size: int) -> tuple[bytes, int]:
+def _whole_blocks(data: bytes, offset: int, size: Callable[[], int]) -> tuple[bytes, int]:
     """Return the part of data that is whole blocks, and its offset. The last block of a file may be cut short."""
     end = offset + len(data)
     first = offset + -offset % BLOCK_BYTES
-    last = end if end >= size else end - end % BLOCK_BYTES
+    last = end - end % BLOCK_BYTES
+    if last < end and end >= size():
+        last = end
     return (data, offset) if (first, last) == (offset, end) else (data[first - offset : max(0, last - offset)], first)
 
 
-def _check(ref: str, sources: Sources, source: str, block: int, data: bytes) -> None:
+def _check(ref: str, source: str, sums: Sums, block: int, data: bytes) -> None:
     """Raise DamagedError if blocks of a file of the store, which an object's contents are of, are not as they were written."""
-    if wrong_blocks(data, sources.sums(source, block, blocks_of(len(data)))):
+    if wrong_blocks(data, sums.of(block, blocks_of(len(data)))):
         raise DamagedError(f"object {ref} is damaged: {source}, in which its contents lie, has changed since it was written")

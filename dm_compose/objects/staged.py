@@ -21,7 +21,7 @@ from dm_compose.objects.extents import ExtentMap
 from dm_compose.objects.mapped import MappedObject, StoredObject, WholeObject
 from dm_compose.objects.overlay import Overlay
 from dm_compose.objects.store import MAP, PUT_ASIDE, ObjectStore
-from dm_compose.objects.sums import SUM
+from dm_compose.objects.sums import SUM, Sums
 from dm_compose.objects.system import begin_writing_back, file_errors, punch_hole, sync_directory
 
 _OBJECT = re.compile(r"[0-9a-f]{32}/[0-9a-f]{1,16}")
@@ -126,9 +126,9 @@ class StagedObjects:
                 return os.open(candidate, os.O_RDONLY | os.O_CLOEXEC)
         return self._objects.open_source(ref)
 
-    def sums(self, ref: str, block: int, count: int) -> list[int]:
-        """See storage.mapped.Sources."""
-        return self._objects.sums(ref, block, count)
+    def open_sums(self, ref: str) -> Sums:
+        """See objects.mapped.Sources."""
+        return self._objects.open_sums(ref)
 
     def _open_base(self, ref: str) -> StoredObject:
         return self._open_here(ref) or self._objects.open_object(ref)

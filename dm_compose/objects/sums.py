@@ -53,18 +53,33 @@ def write_sums(fd: int, block: int, data: bytes) -> None:
     os.pwrite(fd, sums_of(data), block * _BYTES)
 
 
+class Sums:
+    """The sums of one file of the store, open for reading. Close it. `path` is the file's own, and it need not have sums."""
+
+    def __init__(self, path: bytes) -> None:
+        self.fd = -1
+        with contextlib.suppress(FileNotFoundError):
+            self.fd = os.open(path + SUM, os.O_RDONLY | os.O_CLOEXEC)
+
+    def of(self, block: int, count: int) -> list[int]:
+        """Return the sums of some blocks, 0 for each that is not known."""
+        if self.fd < 0:
+            return [0] * count
+        raw = os.pread(self.fd, count * _BYTES, block * _BYTES)
+        found = _little(array("I", raw[: len(raw) // _BYTES * _BYTES])).tolist()
+        return found if len(found) == count else [*found, *([0] * (count - len(found)))]
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
 def read_sums(path: bytes, block: int, count: int) -> list[int]:
     """Return the sums of some blocks of a file, 0 for each that is not known."""
-    try:
-        fd = os.open(path + SUM, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return [0] * count
-    try:
-        raw = os.pread(fd, count * _BYTES, block * _BYTES)
-    finally:
-        os.close(fd)
-    found = _little(array("I", raw[: len(raw) // _BYTES * _BYTES]))
-    return [*found, *([0] * (count - len(found)))]
+    with contextlib.closing(Sums(path)) as found:
+        return found.of(block, count)
 
 
 def wrong_blocks(data: bytes, sums: Iterable[int]) -> list[int]:

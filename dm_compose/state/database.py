@@ -234,6 +234,15 @@ class Database(Reflog):
         else:
             self._write("INSERT OR REPLACE INTO settings VALUES (?, ?)", name, value)
 
+    def take_setting(self, name: str) -> str | None:
+        """Forget a setting, and return what it was. Of several processes that take it at once, one gets it."""
+        if not self._all("SELECT 1 FROM settings WHERE name = ?", name):
+            return None
+        with self.transaction():
+            rows = self._all("SELECT value FROM settings WHERE name = ?", name)
+            self.set_setting(name, None)
+        return str(rows[0][0]) if rows else None
+
     def volumes(self) -> dict[str, DotName]:
         """Return the dots of the registered volumes, by the name that Docker uses for the volume. Sorted."""
         return {name: DotName(dot) for name, dot in self._all("SELECT name, dot FROM volumes ORDER BY name")}

@@ -41,8 +41,8 @@ def claims(database: Database, parents: Parents, forgotten: Collection[int] = ()
 
     First come the refs of all dots by kind, what the journal names, and the settled forms of all these. Then come the reflog
     entries, the newest first, but for the `forgotten` ones; those that `undo` would go back by are before all others. A commit
-    brings its ancestors along. A clone and a dot that is lent to tests keep all of their commits: tests may go back to any of them
-    that they have put aside, by its id alone.
+    brings its ancestors along. A clone and a dot that is lent to tests keep all of their commits: tests may go back to any that
+    they have put aside, by its id alone.
     """
     dots = {dot: _Reach(known, database.settled(dot)) for dot, known in parents.items()}
     found = _named(database, dots)

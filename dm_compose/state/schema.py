@@ -1,5 +1,10 @@
-"""The tables, as numbered migrations. A released migration is never edited. Each change is a migration of its own."""
+"""The tables, as numbered migrations. A released migration is never edited. Each change is a migration of its own.
 
+The number of migrations is the format of the whole store. So a change of the files beside the database is a migration, too, even
+if no table changes: a version that does not know it then refuses the store.
+"""
+
+OPENED_IN_NEW_FORMAT = "opened-in-new-format"  # the setting that stays until somebody has told the user of the new format
 MIGRATIONS = (
     """
     CREATE TABLE dots (
@@ -104,6 +109,10 @@ MIGRATIONS = (
         PRIMARY KEY (dot, commit_id),
         FOREIGN KEY (dot, commit_id) REFERENCES commits(dot, id) ON DELETE CASCADE
     ) STRICT;
+    """,
+    # Objects may have maps, and their blocks may lie in files of other commits: docs/store.md. Older objects stay as they are.
+    """
+    INSERT OR REPLACE INTO settings SELECT 'opened-in-new-format', '5' WHERE EXISTS (SELECT 1 FROM commits);
     """,
 )
 SCHEMA_VERSION = len(MIGRATIONS)

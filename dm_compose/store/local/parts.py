@@ -28,11 +28,12 @@ from dm_compose.core.names import (
     WorktreeName,
 )
 from dm_compose.core.tree import Manifest, TreeEntry
-from dm_compose.errors import DamagedError, InUseError, StoreError
+from dm_compose.errors import DamagedError, DiskFullError, InUseError, StoreError
 from dm_compose.objects.mapped import StoredObject
 from dm_compose.objects.store import ObjectStore
 from dm_compose.objects.system import file_errors
 from dm_compose.state import Database
+from dm_compose.state.schema import OPENED_IN_NEW_FORMAT
 from dm_compose.storage.beneath import Beneath, Root
 from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree
@@ -58,6 +59,7 @@ class StoreParts:
         self._trees = Trees(root)
         self._database = Database(root / "state.db")
         self._indexes = Indexes(root)
+        self._tell_new_format()
 
     def _refuse_lost_database(self, path: Path) -> None:
         """Raise DamagedError where objects are without a database. A new database would make garbage of all of them."""
@@ -68,6 +70,15 @@ class StoreParts:
                 " but the list of them is not",
                 hint="Put state.db back from a backup, or move the store's directory away to begin anew.",
             )
+
+    def _tell_new_format(self) -> None:
+        """Tell that the store was brought over from an older format: once, and to the first who listens."""
+        if self.listener is ignore:
+            return
+        with contextlib.suppress(DiskFullError):  # then the next command tells it
+            if (number := self._database.take_setting(OPENED_IN_NEW_FORMAT)) is not None:
+                text = f"the store at {self.root} is in format {number} now; an older dm-compose cannot open it any more"
+                self.listener(Event("warning", text))
 
     def close(self) -> None:
         self._database.close()

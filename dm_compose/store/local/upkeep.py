@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from dm_compose.core.names import CommitId, DotName, WorktreeName
 from dm_compose.core.plain import from_plain, to_plain
 from dm_compose.core.upkeep import EntryHeld, Garbage, Held, Holder, Holdings, Space
 from dm_compose.errors import DamagedError
-from dm_compose.objects.extents import ExtentMap
+from dm_compose.objects.extents import ExtentMap, Run
 from dm_compose.objects.space import Spare, give_back, needed, spare
 from dm_compose.objects.staged import staged_maps
 from dm_compose.objects.store import MANIFEST, ObjectStore
@@ -88,6 +88,8 @@ class Upkeep:
                 self._database.forget_moves(going)
                 for dot, commit_id in gone:
                     self._database.remove_commits(dot, [commit_id])
+            trees, leftovers = self._unregistered_trees(), self._leftovers()
+            _remove(leftovers)  # first: what an abandoned transfer has received may need blocks
             freed = self._spare_or_warn(frozenset())
             if freed.objects:
                 self._indexes.forget_objects(freed.objects)
@@ -96,12 +98,10 @@ class Upkeep:
                 if ref.endswith(MANIFEST):
                     self._database.set_setting(mark_of(ref), None)
             give_back(self._objects, freed)
-            trees, leftovers = self._unregistered_trees(), self._leftovers()
             with self._database.transaction():  # a dot and its tree are made in a transaction, too
                 for dot, name in self._unregistered_trees():
                     self._trees.set_aside(dot, name)
-            for leftover in self._leftovers():
-                _remove(leftover)
+            _remove(self._leftovers())
             self._note_collection(held)
         commits = tuple(commit_id for _, commit_id in gone)
         return Garbage(commits, len(freed.objects), len(trees) + len(leftovers), freed.size_bytes, len(going))
@@ -126,7 +126,7 @@ class Upkeep:
         manifests = {state.manifest for commit in commits for state in commit.subdots.values()}
         refs = set(manifests)
         for ref in manifests:
-            refs |= self._objects.read_manifest(ref).objects()
+            refs |= self._objects.objects_of(ref)
         wanted = needed(self._objects, refs, self._staged())
         return spare(self._objects, [batch for batch in batches if batch not in making], wanted)
 
@@ -163,12 +163,13 @@ class Upkeep:
             parents.setdefault(commit.dot, {})[commit.id] = commit.parent
         found = claims(self._database, parents, forgotten)
         seen: set[str] = set()
+        known: set[Run] = set()
         wanted = []
         for claim in found:
             commits = [documents[claim.dot, commit_id] for commit_id in claim.commits]
             manifests = {state.manifest for commit in commits for state in commit.subdots.values()} - seen
-            refs = manifests.union(*(self._objects.read_manifest(ref).objects() for ref in manifests)) - seen
-            wanted.append(needed(self._objects, refs))
+            refs = manifests.union(*(self._objects.objects_of(ref) for ref in manifests)) - seen
+            wanted.append(needed(self._objects, refs, known=known))
             seen |= refs
         being_made = Claim(Holder.RUNNING, DotName(""), ())
         wanted.append(needed(self._objects, (), self._staged()))
@@ -236,7 +237,8 @@ class Upkeep:
 
     def _staged(self) -> Iterator[ExtentMap]:
         for place in self._objects.incoming.glob(f"{STAGING_PREFIX}*"):
-            yield from staged_maps(place)
+            if in_use(place):
+                yield from staged_maps(place)
 
     def _making(self) -> set[str]:
         return {entry.id for entry in self._database.journal()}
@@ -259,9 +261,10 @@ class Upkeep:
         return found
 
 
-def _remove(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # the operation may be alive after all, and end meanwhile
-        if path.is_dir() and not path.is_symlink():
-            remove_tree(path)
-        else:
-            path.unlink()
+def _remove(leftovers: Iterable[Path]) -> None:
+    for path in leftovers:
+        with contextlib.suppress(FileNotFoundError):  # the operation may be alive after all, and end meanwhile
+            if path.is_dir() and not path.is_symlink():
+                remove_tree(path)
+            else:
+                path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 from collections.abc import Iterator
@@ -11,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from dm_compose.core.names import MAIN_WORKTREE, CommitId
-from dm_compose.errors import DamagedError
+from dm_compose.errors import DamagedError, DiskFullError
 from dm_compose.objects.delta import CHUNK_BLOCKS, MAX_EXTENTS
 from dm_compose.objects.extents import BLOCK_BYTES
 from dm_compose.store.local.store import LocalStore
 from tests.support.crashing import stops
+from tests.support.filesystems import Mount, leave_free
 from tests.support.stores import DATA, DOT, Bench
 from tests.support.trees import allocated
 
@@ -257,3 +259,34 @@ def test_a_damaged_map_is_named_and_keeps_gc_from_taking_what_it_may_need(table:
     (found,) = table.bench.store.check({DOT: {MAIN_WORKTREE: table.bench.directories}}, repair=True).damage
     assert found.repaired
     assert table.contents(second) == table.file.read_bytes()
+
+
+@pytest.mark.parametrize("free", range(0, 200 << 10, 24 << 10))
+def test_a_disk_that_fills_up_costs_the_commit_that_it_happens_to_and_no_block_of_another(
+    small: Mount, tmp_path: Path, free: int
+) -> None:
+    (tmp_path / "data").mkdir()
+    file, chance = tmp_path / "data/table", random.Random(free)
+    file.write_bytes(chance.randbytes(SIZE))
+    bench = Bench(LocalStore(small.path / "store"), data=tmp_path / "data")
+    first, old = bench.commit(), file.read_bytes()
+    with open(file, "r+b") as opened:
+        for block in chance.sample(range(SIZE // BLOCK_BYTES), 60):
+            opened.seek(block * BLOCK_BYTES)
+            opened.write(chance.randbytes(BLOCK_BYTES))
+    ballast = leave_free(small.path, free)
+    made = None
+    with contextlib.suppress(DiskFullError):
+        made = bench.commit()
+    ballast.unlink()
+    for entry in bench.store.unfinished(DOT):
+        bench.store.abandon(entry.id)
+    new = file.read_bytes()
+    assert bench.store.check({}, repair=False).sound
+    assert bench.head == (made or first)
+    bench.commit()
+    bench.restore(first)
+    assert file.read_bytes() == old
+    bench.restore(bench.head)
+    assert file.read_bytes() == new
+    bench.store.close()

@@ -12,13 +12,13 @@ import pytest
 
 from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName
 from dm_compose.errors import InUseError
+from dm_compose.objects import staged
 from dm_compose.remotes import Remote
 from dm_compose.store.exchange import NewDot
-from dm_compose.store.local import staging
 from dm_compose.transfer import Fetched
 from dm_compose.transfer.fetch import Download, download
 from tests.support.stores import Stores
-from tests.support.transfers import DOT, SHOP, Side, directory_remote, write_pages
+from tests.support.transfers import DOT, SHOP, Side, change_page, directory_remote, write_pages
 
 JOB1, JOB2 = DotName("job1"), DotName("job2")
 
@@ -94,6 +94,18 @@ def test_ancestors_that_gc_collects_before_the_listing_are_fetched_again(
     assert _whole(theirs, DOT, got.report.head, fast_path / "export", ours)
 
 
+def test_blocks_that_a_received_object_is_built_on_outlive_gc(ours: Side, theirs: Side, remote: Remote, fast_path: Path) -> None:
+    """Nothing names the commits that have them when `gc` runs: only the map of the object that has arrived does."""
+    theirs.fetch(remote)
+    change_page(ours.data / "table", 7, b"third")
+    ours.commit("three")
+    ours.push(remote)
+    with download(remote, SHOP, DEFAULT_BRANCH, theirs.store, DOT) as got:
+        assert theirs.store.collect(datetime.now(UTC)).commits
+        got.publish()
+    assert _whole(theirs, DOT, got.report.head, fast_path / "export", ours)
+
+
 def test_a_fetch_gives_up_when_gc_never_ends(ours: Side, theirs: Side, remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     bring = Download._bring
 
@@ -118,7 +130,7 @@ def test_gc_waits_while_received_objects_are_in_place_and_not_listed_yet(
     collector = local.open(theirs.root / "store")
     ended: list[bool] = []
     threads: list[threading.Thread] = []
-    sync = staging.sync_directory
+    sync = staged.sync_directory
 
     def slowly(path: Any) -> None:
         sync(path)
@@ -128,7 +140,7 @@ def test_gc_waits_while_received_objects_are_in_place_and_not_listed_yet(
             threads[-1].join(0.5)
             ended.append(not threads[-1].is_alive())
 
-    monkeypatch.setattr(staging, "sync_directory", slowly)
+    monkeypatch.setattr(staged, "sync_directory", slowly)
     report = _job(theirs, remote, JOB2)
     for thread in threads:
         thread.join(30)

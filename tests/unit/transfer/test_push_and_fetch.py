@@ -100,6 +100,27 @@ def test_only_pages_that_changed_travel(ours: Side, theirs: Side, remote: Remote
     assert differences(describe(ours.data), describe(theirs.data)) == []
 
 
+def test_a_page_that_changed_is_all_that_the_receivers_store_grows_by(fast_path: Path, remote: Remote) -> None:
+    ours, theirs = Side(fast_path / "from"), Side(fast_path / "to")
+    write_pages(ours.data / "table", 400)
+    ours.commit("one")
+    ours.push(remote)
+    theirs.pull(remote)
+    before = _taken(theirs)
+    change_page(ours.data / "table", 7, b"third")
+    ours.commit("two")
+    ours.push(remote)
+    theirs.pull(remote)
+    assert _taken(theirs) - before < 100_000
+    assert (theirs.data / "table").read_bytes() == (ours.data / "table").read_bytes()
+    theirs.store.check({}, repair=False)
+    assert theirs.store.check({}, repair=False).sound
+
+
+def _taken(side: Side) -> int:
+    return sum(allocated(path) for path in (side.root / "store/objects").rglob("*") if path.is_file())
+
+
 @both_kinds
 def test_a_file_that_grew_shrank_or_became_zeros_arrives_as_it_is(ours: Side, theirs: Side, remote: Remote) -> None:
     for name in ("grew", "shrank", "zeroed", "emptied"):
