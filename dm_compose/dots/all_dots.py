@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dm_compose.core.budget import DEFAULTS, UndoBudget
 from dm_compose.core.commit import SESSION
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import DotName, RefName, WorktreeName
-from dm_compose.core.upkeep import Checkup, Garbage, Holdings
+from dm_compose.core.upkeep import DEFAULTS, Checkup, Garbage, Holdings, UndoBudget
 from dm_compose.core.variables import Variables
 from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.engine import Engine

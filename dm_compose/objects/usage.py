@@ -48,7 +48,7 @@ def batch_sizes(store: ObjectStore) -> dict[str, int]:
 
 
 def disk_usage(path: Path) -> int:
-    """Return the bytes on the disk of a file, or of all files below a directory. What is removed meanwhile does not count."""
+    """Return the bytes on the disk of a file, or of all files below a directory, but for those that are removed meanwhile."""
     with contextlib.suppress(FileNotFoundError):
         if not path.is_dir() or path.is_symlink():
             return path.lstat().st_blocks * 512

@@ -33,7 +33,7 @@ class StoreUpkeep(Protocol):
         commit descends from it or has it as its settled form. Of the reflog only entries since `keep_since` count. A clone,
         and a dot that is lent to tests, keep all of their commits.
 
-        Without `keep_since` those entries count that the budget of the store leaves: see core.budget. When they hold more than
+        Without `keep_since` those entries count that the budget of the store leaves: see core.upkeep. When they hold more than
         it allows, the oldest go, until an eighth of the budget is free. Of each worktree the newest entry stays in any case, and
         the newest that is no commit.
         """

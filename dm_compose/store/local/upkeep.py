@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from dm_compose.core.budget import UndoBudget
 from dm_compose.core.events import Event, Listener
 from dm_compose.core.names import CommitId, DotName, WorktreeName
 from dm_compose.core.plain import from_plain, to_plain
-from dm_compose.core.upkeep import EntryHeld, Garbage, Held, Holder, Holdings, Space
+from dm_compose.core.upkeep import EntryHeld, Garbage, Held, Holder, Holdings, Space, UndoBudget
 from dm_compose.errors import DamagedError
 from dm_compose.objects.extents import ExtentMap, Run
 from dm_compose.objects.space import Spare, give_back, needed, spare
@@ -42,7 +41,7 @@ NOT_RECORDS = ("objects", "incoming", "trees")
 
 @dataclass(frozen=True)
 class _Collection:
-    """What the last collection has left: the bytes of batches of unnamed commits, and of these what the reflog holds."""
+    """The end of the last collection: the bytes of batches of unnamed commits, and of these those that the reflog holds."""
 
     at: datetime
     unnamed_bytes: int

@@ -1,4 +1,4 @@
-"""What undo keeps, and what holds the space of a store, is told and kept within a budget."""
+"""Undo keeps to a budget, and the store tells what holds its space."""
 
 from __future__ import annotations
 

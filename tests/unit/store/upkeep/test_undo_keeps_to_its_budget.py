@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dm_compose.core.budget import UNDO_DAYS, UNDO_SIZE
 from dm_compose.core.commit import CommitDraft
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, RefName
-from dm_compose.core.upkeep import Holder
+from dm_compose.core.upkeep import UNDO_DAYS, UNDO_SIZE, Holder
 from dm_compose.state import Database
 from dm_compose.store.local.store import LocalStore
 from tests.support.crashing import stops

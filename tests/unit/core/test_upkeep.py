@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dm_compose.core.budget import UNDO_DAYS, UNDO_SIZE, UndoBudget
+from dm_compose.core.upkeep import UNDO_DAYS, UNDO_SIZE, UndoBudget
 from dm_compose.errors import UsageError
 
 DISK = 1000 << 30
