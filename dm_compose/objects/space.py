@@ -53,7 +53,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Needed:
-    """The needs of commits: ids of objects and manifests, and the blocks that the objects' maps name."""
+    """Everything that commits need: ids of objects and manifests, and the blocks that the objects' maps name."""
 
     refs: Collection[str]
     blocks: Blocks
@@ -79,7 +79,7 @@ def needed(store: ObjectStore, refs: Collection[str], maps: Iterable[ExtentMap] 
 
 @dataclass
 class Spare:
-    """Files and ranges that can be given back, with the bytes on the disk.
+    """Everything that can be given back, with the bytes on the disk.
 
     `objects` are the ids of objects and manifests that nobody needs. `files` can be removed whole, `set_aside` are objects of
     which others need a part, and `ranges` are the (offset, length) of a file that nobody needs.
