@@ -35,7 +35,8 @@ class SubdotState:
 class Commit:
     """All subdots of a dot at one instant. Immutable.
 
-    `new_bytes` is the size of the files that the parent does not have. `compose_hash` is the digest of the project's compose
+    `new_bytes` counts what no commit before had: new files, and of changed ones the blocks that differ, or all of the file where
+    the file system shares blocks (nobody has compared it then). `compose_hash` is the digest of the project's compose
     model, and `architecture` is the engine's.
 
     A `clean` commit was made while the datastores were shut down. Any other commit holds the files as a crash at that instant

@@ -25,7 +25,7 @@ COMPARE_BUDGET_BYTES = 1 << 30  # `status` reads this much to count the bytes th
 
 @dataclass(frozen=True)
 class Captured:
-    """The extent of a capture. `new_bytes` is the size of the files that the head does not have.
+    """The extent of a capture. `new_bytes` counts what no commit before had: see core.commit.Commit.
 
     `copied_bytes` had to be read and written, because the file systems cannot share blocks.
     """
