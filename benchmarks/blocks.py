@@ -15,7 +15,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from benchmarks.blocks_files import GIB, MIB, Finding, bounds, fragments, large, many, small
+from benchmarks.blocks_bounds import bounds, small
+from benchmarks.blocks_files import GIB, MIB, Finding, fragments, large, many
 from benchmarks.blocks_stack import others, rows
 from benchmarks.common import file_system, headline, table
 from tests.support.projects import Run, sweep_dead_runs
