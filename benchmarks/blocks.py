@@ -15,7 +15,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from benchmarks.blocks_files import GIB, MIB, Finding, bounds, fragments, large, many, small
+from benchmarks.blocks_bounds import bounds, small
+from benchmarks.blocks_files import GIB, MIB, Finding, fragments, large, many
 from benchmarks.blocks_stack import others, rows
 from benchmarks.common import file_system, headline, table
 from tests.support.projects import Run, sweep_dead_runs
@@ -29,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each figure (default 3)")
     parser.add_argument("--postgres-mb", type=int, default=360, help="size of the table in Postgres (default 360)")
     parser.add_argument("--mariadb-mb", type=int, default=150, help="size of the table in MariaDB (default 150)")
+    parser.add_argument("--unsaved", action="store_true", help="in `rows`, have the servers keep the new tables in memory")
     parser.add_argument("--large-mib", type=int, default=4096, help="size of the file of `large` (default 4096)")
     parser.add_argument("--many-mib", type=int, default=1024, help="size of the stack of `many` (default 1024)")
     parser.add_argument("--fragments-mib", type=int, default=1024, help="size of the file of `fragments` (default 1024)")
@@ -69,7 +71,7 @@ def measure(part: str, options: argparse.Namespace, base: Path, run: Run) -> lis
     base.mkdir()
     rounds, count = options.rounds, options.commits
     if part == "rows":
-        return rows(base, run, options.postgres_mb, options.mariadb_mb, rounds)
+        return rows(base, run, options.postgres_mb, options.mariadb_mb, rounds, saved=not options.unsaved)
     if part == "large":
         return large(base, options.large_mib * MIB, rounds)
     if part == "many":

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.common import table, timed
+from benchmarks.common import timed
 from dm_compose.core.commit import CommitDraft, Move
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, SubdotName
-from dm_compose.objects import batch, delta
 from dm_compose.objects.extents import BLOCK_BYTES
 from dm_compose.store.local.store import LocalStore
 
@@ -24,9 +23,6 @@ PIECE = 64 * MIB
 FILES_OF_MANY = 8
 BLOCKS_OF_A_COMMIT = 16  # in each of two files
 LOOKS = 5
-BOUNDS = tuple((extents, chunk) for chunk in (64 << 10, 256 << 10) for extents in (4, 8, 16, 32))
-SMALL_SIZES = (8, 16, 32, 64, 128, 256)  # KiB
-SMALL_FILES = 400
 
 
 class Finding(NamedTuple):
@@ -204,108 +200,24 @@ def _looks(found: Files) -> dict[str, float]:
     return {what: statistics.median(times) for what, times in samples.items()}
 
 
-class Fragments(NamedTuple):
-    """A store after many commits of random blocks, and the seconds of restores of its first and last commit."""
-
-    store_bytes: int
-    extents: int
-    commit_s: float
-    first_cold_s: float
-    last_cold_s: float
-    first_warm_s: float
-    last_warm_s: float
-
-
-def fragmented(base: Path, size: int, count: int, writes: int, rounds: int) -> Fragments:
-    with files(base, "fragments", {"table": size}) as found:
-        first, times = found.commit(), []
-        for _ in range(count):
-            found.change("table", writes)
-            times.append(timed(found.commit))
-        last = found.head
-        (ref,) = (e.ref for e in found.store._objects.read_manifest(f"{last}/data.manifest").entries.values() if e.ref)
-        with found.store._objects.open_object(ref) as opened:
-            extents = len(opened.extent_map().extents)
-        samples: dict[tuple[CommitId, bool], list[float]] = {}
-        for _ in range(rounds):
-            for cold in (True, False):
-                for commit in (first, last):
-                    if not cold:
-                        found.export(commit, cold=False)
-                    samples.setdefault((commit, cold), []).append(found.export(commit, cold=cold))
-        median = {key: statistics.median(found) for key, found in samples.items()}
-        return Fragments(
-            taken(found.home),
-            extents,
-            statistics.median(times[-20:]),
-            median[first, True],
-            median[last, True],
-            median[first, False],
-            median[last, False],
-        )
-
-
 def fragments(base: Path, size: int, count: int, writes: int, rounds: int) -> list[Finding]:
     """Many commits with random writes into one file: a restore of the last one beside one of the first."""
-    done = fragmented(base, size, count, writes, rounds)
     what = f"{count} commits, {writes} random blocks each, in a {size / GIB:g} GiB file"
-    lines = [Finding(f"{what}: store", f"{done.store_bytes / 1e9:.2f} GB, {done.extents} extents in the last map")]
-    for kind, first, last in (
-        ("nothing in memory", done.first_cold_s, done.last_cold_s),
-        ("all in memory", done.first_warm_s, done.last_warm_s),
-    ):
-        ratio = last / first
-        figure = f"{last:.2f} s, the first {first:.2f} s: {ratio:.2f}x"
-        lines.append(Finding(f"- restore of the last into an empty directory, {kind}", figure, "≤ 1.5x", ratio <= 1.5))
+    with files(base, "fragments", {"table": size}) as found:
+        first = found.commit()
+        for _ in range(count):
+            found.change("table", writes)
+            found.commit()
+        lines = [Finding(f"{what}: store", f"{taken(found.home) / 1e9:.2f} GB")]
+        for kind, cold in (("nothing in memory", True), ("all in memory", False)):
+            samples: dict[CommitId, list[float]] = {first: [], found.head: []}
+            for _ in range(rounds):
+                for commit, times in samples.items():
+                    if not cold:
+                        found.export(commit, cold=False)
+                    times.append(found.export(commit, cold=cold))
+            early, late = (statistics.median(times) for times in samples.values())
+            figure = f"{late:.2f} s, the first {early:.2f} s: {late / early:.2f}x"
+            text = f"- restore of the last into an empty directory, {kind}"
+            lines.append(Finding(text, figure, "≤ 1.5x", late / early <= 1.5))
     return lines
-
-
-def bounds(base: Path, size: int, count: int, writes: int, rounds: int) -> None:
-    """Print a table of what other bounds of fragmentation would cost. The values in use are put back at the end."""
-    used = delta.MAX_EXTENTS, delta.CHUNK_BYTES
-    rows = []
-    try:
-        for most, chunk in BOUNDS:
-            _use(most, chunk)
-            done = fragmented(base, size, count, writes, rounds)
-            cold, warm = done.last_cold_s / done.first_cold_s, done.last_warm_s / done.first_warm_s
-            mark = " (in use)" if (most, chunk) == used else ""
-            cells = (f"{done.store_bytes / size:.2f}x", f"{done.extents}", f"{done.commit_s * 1000:.0f} ms")
-            rows.append((f"{chunk >> 10} KiB", f"{most}{mark}", *cells, f"{cold:.2f}x", f"{warm:.2f}x"))
-            print(" ", *rows[-1], flush=True)
-    finally:
-        _use(*used)
-    print(f"\nbounds: {count} commits, {writes} random blocks each, in a file of {size / MIB:g} MiB")
-    header = ("chunk", "extents", "store, to the file", "extents of the last map", "a commit", "restore, cold", "restore, warm")
-    table(header, rows)
-
-
-def _use(most: int, chunk: int) -> None:
-    delta.MAX_EXTENTS, delta.CHUNK_BYTES, delta.CHUNK_BLOCKS = most, chunk, chunk // BLOCK_BYTES  # type: ignore[misc]
-
-
-def small(base: Path, rounds: int) -> None:
-    """Print a table of files that go in whole or with a map, by their size."""
-    used = batch.SMALL_BYTES
-    rows = []
-    try:
-        for kib in SMALL_SIZES:
-            cells = []
-            for line in (0, 1 << 30):  # all with a map, all whole
-                batch.SMALL_BYTES = line  # type: ignore[misc]
-                with files(base, "small", {f"f{number}": kib << 10 for number in range(SMALL_FILES)}) as found:
-                    found.commit()
-                    samples, restores = [], []
-                    for _ in range(rounds):
-                        for name in found.sizes:
-                            found.change(name, 1)
-                        samples.append(found.adds(found.commit))
-                        restores.append(found.export(found.head, cold=True))
-                added = statistics.median(size for _, size in samples) / SMALL_FILES / 1024
-                cells += [f"{added:.1f} KiB", f"{statistics.median(s for s, _ in samples) * 1000:.0f} ms"]
-                cells += [f"{statistics.median(restores) * 1000:.0f} ms"]
-            rows.append((f"{kib} KiB", *cells))
-    finally:
-        batch.SMALL_BYTES = used  # type: ignore[misc]
-    print(f"\n{SMALL_FILES} files, one block of each changed; the line is at {used >> 10} KiB")
-    table(("a file", "map: adds for each", "commit", "restore", "whole: adds for each", "commit", "restore"), rows)

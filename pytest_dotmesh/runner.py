@@ -64,7 +64,7 @@ class Runner:
         self.stack = Stack(config.compose, config.variables, self._listen)
 
     def _listen(self, event: Event) -> None:
-        if event.what in ("wait", "warning", "recover", "carry", "settle", "durability", "spares"):
+        if event.what in ("wait", "warning", "undo", "recover", "carry", "settle", "durability", "spares"):
             self._tell(f"dm: {event.what}: {event.text}")
 
     @property

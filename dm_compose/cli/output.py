@@ -134,6 +134,8 @@ class Narrator:
     def __call__(self, event: Event) -> None:
         if event.what == "warning":
             self._line(click.style("warning: ", fg="yellow") + printable(event.text))
+        elif event.what == "undo":  # something was dropped, which is said in any case
+            self._line(f"undo: {printable(event.text)}")
         elif self._quiet:
             return
         elif event.unit == "bytes":

@@ -65,7 +65,7 @@ def _settle(stack: Stack, store: Store, commit: Commit, options: SettleOptions, 
             killed = running.stop(STOP_TIMEOUT_S)
             with running.opened.live() as live:
                 form = clone.keep(live, commit.message).id if not killed else commit.id
-            store.set_settled(commit.dot, commit.id, form)
+                store.set_settled(commit.dot, commit.id, form)  # under the clone's lock: no collection takes the form before
         if killed:
             why = f"{', '.join(killed)} did not shut down within {STOP_TIMEOUT_S} s"
             stack.listener(Event("warning", f"commit {commit.id.short} is used as it is, from now on: {why}"))

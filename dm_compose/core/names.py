@@ -105,6 +105,8 @@ DEFAULT_BRANCH = RefName("master")
 MAIN_WORKTREE = WorktreeName("main")
 DEFAULT_SUBDOT = SubdotName("__default__")
 ROOT_SUBDOT = SubdotName("__root__")
+FAILED_BRANCHES = "failed"  # the state that a failed test has left is the branch failed/RUN/TEST
+SEED_BRANCHES = "seed"  # a seed is the branch seed/KEY
 
 
 LONGEST_NAME = 100

@@ -7,12 +7,12 @@ import functools
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from dm_compose.core.commit import SESSION
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import DotName, RefName, WorktreeName
-from dm_compose.core.upkeep import Checkup, Garbage
+from dm_compose.core.upkeep import DEFAULTS, Checkup, Garbage, Holdings, UndoBudget
 from dm_compose.core.variables import Variables
 from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.engine import Engine
@@ -27,7 +27,6 @@ from dm_compose.store.history import Directories
 CURRENT_DOT = "current-dot"
 UPSTREAM = "upstream."
 _FIRST = datetime.min.replace(tzinfo=UTC)
-KEEP_DAYS = 30
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class Dots:
             contextlib.suppress(InUseError),
             self._all_locked(timeout_s=0) as store,
         ):  # if it does not happen now, the next gc frees the objects
-            store.collect(_since(None))
+            store.collect(_FIRST)
 
     def _users(self, dot: StoredDot) -> list[str]:
         with dot.live(lock=False) as live:
@@ -218,15 +217,38 @@ class Dots:
 
     # Looking after the store
 
-    def garbage(self, *, keep_days: int) -> Garbage:
+    def holdings(self, *, keep_days: int | None) -> Holdings:
+        """Return what holds the space of the store, and what `collect` would free now. DamagedError. Takes no lock."""
+        with self.store() as store:
+            return store.holdings(_since(keep_days))
+
+    def garbage(self, *, keep_days: int | None) -> Garbage:
         """Return the garbage that `collect` would free now."""
         with self._all_locked() as store:
             return store.garbage(_since(keep_days))
 
-    def collect(self, *, keep_days: int) -> Garbage:
-        """Free everything that no branch, tag, uncommitted state or reflog entry of the last `keep_days` names."""
+    def collect(self, *, keep_days: int | None) -> Garbage:
+        """Free everything that no branch, tag, uncommitted state or reflog entry of the last `keep_days` names.
+
+        Without `keep_days` those entries count that the budget of `undo` leaves.
+        """
         with self._all_locked() as store:
             return store.collect(_since(keep_days))
+
+    def config(self) -> dict[str, str]:
+        """Return the settings of the store that a user may change, those that are not set with what counts for them."""
+        with self.store() as store:
+            found = store.settings()
+        return {name: found.get(name, default) for name, default in DEFAULTS.items()}
+
+    def configure(self, name: str, value: str | None) -> None:
+        """Change a setting of the store, or forget it if `value` is None. NotFoundError, and UsageError for a wrong value."""
+        if name not in DEFAULTS:
+            raise NotFoundError(f"there is no setting {name}", hint=f"There are {', '.join(DEFAULTS)}.")
+        if value is not None:
+            UndoBudget.of({name: value})
+        with self.store() as store:
+            store.set_setting(name, value)
 
     def check(self, *, repair: bool) -> Checkup:
         """Check that everything in the store is as it was written. See Store.check.
@@ -279,10 +301,10 @@ def _current(store: Store) -> DotName | None:
     return names[0] if len(names) == 1 else None
 
 
-def _since(keep_days: int | None) -> datetime:
-    if keep_days is not None and keep_days < 0:
+def _since(keep_days: int | None) -> datetime | None:
+    """Return the instant from which on reflog entries count. None leaves that to the budget."""
+    if keep_days is None:
+        return None
+    if keep_days < 0:
         raise UsageError(f"cannot keep the last {keep_days} days", hint="Use 0 or more.")
-    now = datetime.now(UTC)
-    if keep_days is None or keep_days >= (now - _FIRST).days:
-        return _FIRST
-    return now - timedelta(days=keep_days)
+    return UndoBudget(keep_days).since(datetime.now(UTC))

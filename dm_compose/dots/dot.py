@@ -7,14 +7,17 @@ import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from dm_compose.core.commit import Commit, ReflogEntry, Verification, Worktree
 from dm_compose.core.containers import Container
-from dm_compose.core.events import Listener, ignore
+from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
+from dm_compose.core.upkeep import Space
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
+from dm_compose.errors import DamagedError
 from dm_compose.live.observe import observe_tree
 from dm_compose.live.ready import unready
 from dm_compose.live.worktree import LiveWorktree, Member
@@ -27,6 +30,8 @@ from dm_compose.operations.recovery import Use
 from dm_compose.operations.restore import RestoreReport, move_to, plan_reset
 from dm_compose.operations.uncommitted import Uncommitted, save_uncommitted, uncommitted
 from dm_compose.operations.undo import undo
+
+_FIRST = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -45,13 +50,17 @@ class SubdotStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """A dot now. `head` is None before the first commit. `left` has what is unfinished, also a test run that has the dot now."""
+    """A dot now. `head` is None before the first commit. `left` has what is unfinished, also a test run that has the dot now.
+
+    `space` is that of the whole store.
+    """
 
     dot: DotName
     project: str
     branch: RefName
     head: Commit | None
     subdots: tuple[SubdotStatus, ...]
+    space: Space
     left: tuple[Left, ...] = ()
 
     @property
@@ -175,7 +184,8 @@ class Dot(abc.ABC):
                 for s in live.plan.subdots
                 if (changes := found.get(s.name, nothing))
             )
-            return Status(live.dot, live.plan.project, state.branch, head, subdots, seen_left(live.store, *live.where))
+            left, space = seen_left(live.store, *live.where), live.store.space()
+            return Status(live.dot, live.plan.project, state.branch, head, subdots, space, left)
 
     def diff(self, base: str, other: str | None) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes from `base` to `other`, or to the live state. Every byte is compared."""
@@ -198,10 +208,20 @@ class Dot(abc.ABC):
             verified = live.store.verifications(live.dot)
             return [(commit, verified.get(commit.id)) for commit in live.store.log(live.dot, self._target(live, ref).id)]
 
-    def reflog(self) -> list[ReflogEntry]:
-        """Return the moves of the worktree, newest first."""
+    def reflog(self) -> list[tuple[ReflogEntry, int | None]]:
+        """Return the moves of the worktree, newest first, each with the bytes on the disk that it holds: see EntryHeld.
+
+        They are None, with a warning, if they cannot be told, for example because of damage.
+        """
         with self.live(lock=False) as live:
-            return live.store.reflog(live.dot, live.worktree)
+            entries = live.store.reflog(live.dot, live.worktree)
+            try:
+                found = live.store.holdings(_FIRST).entries if entries else ()
+            except DamagedError as error:
+                self.listener(Event("warning", f"what the entries hold cannot be told: {error.message}; see `dm fsck`"))
+                return [(entry, None) for entry in entries]
+        held = {entry.number: entry.size_bytes for entry in found}
+        return [(entry, held.get(entry.number, 0)) for entry in entries]
 
     @abc.abstractmethod
     def describe(self, container: Container, mounts: Mapping[SubdotName, bool], pinned: bool) -> Member:

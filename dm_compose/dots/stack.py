@@ -23,6 +23,7 @@ from dm_compose.live.facts import StackFacts
 from dm_compose.live.locks import locked
 from dm_compose.live.observe import make_member, observe_tree
 from dm_compose.live.worktree import LiveWorktree, Member, find_places, mounted_subdots
+from dm_compose.operations.budget import keep_to_budget
 from dm_compose.operations.left import Left, seen_left
 from dm_compose.operations.recovery import Use, look, recover
 from dm_compose.operations.trees import add_tree
@@ -176,6 +177,8 @@ class Stack(Dot):
                 self.ensure_dot(opened.store)
             with opened.live(lock=lock, use=use) as live:
                 yield live
+            if lock:
+                keep_to_budget(opened.store, self.listener)
         finally:
             opened.close()
 

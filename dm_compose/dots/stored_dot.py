@@ -19,6 +19,7 @@ from dm_compose.live.access import Access, open_access
 from dm_compose.live.locks import locked
 from dm_compose.live.observe import make_member, observe_tree, subdots_of
 from dm_compose.live.worktree import LiveWorktree, Member, mounted_subdots
+from dm_compose.operations.budget import keep_to_budget
 from dm_compose.operations.recovery import Use, look, recover
 from dm_compose.operations.trees import add_tree
 from dm_compose.store.api import Store
@@ -59,6 +60,7 @@ class StoredDot(Dot):
                 self.require_engine(access.store)
                 with locked(access.store, self.name, self.listener):
                     yield recover(observe(), observe, self.variables, use=use)
+                keep_to_budget(access.store, self.listener)
             else:
                 yield look(observe(), observe)
 

@@ -22,6 +22,9 @@ _COUNTS = struct.Struct("<QII")  # size of the object, number of names, number o
 _EXTENT = struct.Struct("<QQII")  # blocks since the end of the extent before, first block in the file, blocks, name
 
 
+Run = tuple[str, int, int]  # a file, and blocks of it: the first, and the end
+
+
 class Extent(NamedTuple):
     """A run of `blocks` blocks of an object, from block `start` on: those of the file `source` from its block `at` on."""
 
@@ -84,27 +87,42 @@ class ExtentMap:
     @classmethod
     def decode(cls, data: bytes, *, name: str) -> ExtentMap:
         """Return the map that `encode` has written. DamagedError, which names the map, for anything else."""
-        try:
-            magic, checksum = _HEAD.unpack_from(data)
-            packed = data[_HEAD.size :]
-            if magic != _MAGIC or zlib.crc32(packed) != checksum:
-                raise ValueError("it has changed since it was written")
-            body = zlib.decompress(packed)
-            size, names_count, count = _COUNTS.unpack_from(body)
-            position, names = _COUNTS.size, []
-            for _ in range(names_count):
-                (length,) = struct.unpack_from("<H", body, position)
-                names.append(body[position + 2 : position + 2 + length].decode())
-                position += 2 + length
-            extents, end = [], 0
-            for gap, at, blocks, number in _EXTENT.iter_unpack(body[position:]):
-                extents.append(Extent(end + gap, blocks, names[number], at))
-                end += gap + blocks
-            if len(extents) != count:
-                raise ValueError(f"{len(extents)} extents instead of {count}")
-        except (ValueError, IndexError, struct.error, zlib.error) as error:
-            raise DamagedError(f"the map of object {name} cannot be read: {error}") from None
+        size, names, rows = _unpack(data, name)
+        extents, end = [], 0
+        for gap, at, blocks, number in rows:
+            extents.append(Extent(end + gap, blocks, names[number], at))
+            end += gap + blocks
         return cls(size, extents)
+
+
+def named_runs(data: bytes, *, name: str) -> set[Run]:
+    """Return the blocks that an encoded map names, without their places in the object. Quick. DamagedError as for `decode`."""
+    _, names, rows = _unpack(data, name)
+    return {(names[number], at, at + blocks) for _, at, blocks, number in rows}
+
+
+def _unpack(data: bytes, name: str) -> tuple[int, list[str], list[tuple[int, int, int, int]]]:
+    """Return the object's size, the names of files, and the extents as they are stored, each with a number that has a name."""
+    try:
+        magic, checksum = _HEAD.unpack_from(data)
+        packed = data[_HEAD.size :]
+        if magic != _MAGIC or zlib.crc32(packed) != checksum:
+            raise ValueError("it has changed since it was written")
+        body = zlib.decompress(packed)
+        size, names_count, count = _COUNTS.unpack_from(body)
+        position, names = _COUNTS.size, []
+        for _ in range(names_count):
+            (length,) = struct.unpack_from("<H", body, position)
+            names.append(body[position + 2 : position + 2 + length].decode())
+            position += 2 + length
+        rows = list(_EXTENT.iter_unpack(body[position:]))
+        if len(rows) != count:
+            raise ValueError(f"{len(rows)} extents instead of {count}")
+        if any(number >= names_count for *_, number in rows):
+            raise ValueError("a file has no name")
+    except (ValueError, IndexError, struct.error, zlib.error) as error:
+        raise DamagedError(f"the map of object {name} cannot be read: {error}") from None
+    return size, names, rows
 
 
 def blocks_of(size: int) -> int:

@@ -10,13 +10,14 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dm_compose.objects.contents import extents
-from dm_compose.objects.extents import BLOCK_BYTES, Extent, ExtentMap
+from dm_compose.objects.extents import BLOCK_BYTES, Extent, ExtentMap, Run
 from dm_compose.objects.store import DATA, MANIFEST, MAP, PUT_ASIDE, ObjectStore
 from dm_compose.objects.sums import SUM
 from dm_compose.objects.system import punch_hole, sync_filesystem
 
 SUM_ENDING = os.fsdecode(SUM)
 _MERGE_AT = 4096
+_MOST_KNOWN = 1 << 20  # runs: some 200 MB
 
 
 class Blocks:
@@ -27,11 +28,16 @@ class Blocks:
         self._merge_at: dict[str, int] = {}
 
     def add(self, extent: Extent) -> None:
-        runs = self._runs[extent.source]
-        runs.add((extent.at, extent.at + extent.blocks))
-        if len(runs) > self._merge_at.get(extent.source, _MERGE_AT):
-            merged = self._runs[extent.source] = set(self.of(extent.source))
-            self._merge_at[extent.source] = 2 * len(merged) + _MERGE_AT
+        """Add the blocks of an extent."""
+        self.add_run(extent.source, extent.at, extent.at + extent.blocks)
+
+    def add_run(self, source: str, first: int, end: int) -> None:
+        """Add blocks of a file: those from `first` up to `end`."""
+        runs = self._runs[source]
+        runs.add((first, end))
+        if len(runs) > self._merge_at.get(source, _MERGE_AT):
+            merged = self._runs[source] = set(self.of(source))
+            self._merge_at[source] = 2 * len(merged) + _MERGE_AT
 
     def sources(self) -> list[str]:
         """Return the ids of the files, sorted."""
@@ -59,9 +65,12 @@ class Needed:
     blocks: Blocks
 
 
-def needed(store: ObjectStore, refs: Collection[str], maps: Iterable[ExtentMap] = ()) -> Needed:
-    """Return what these objects and manifests need, and some maps. DamagedError when the map of an object cannot be read."""
-    blocks = Blocks()
+def needed(store: ObjectStore, refs: Collection[str], maps: Iterable[ExtentMap] = (), known: set[Run] | None = None) -> Needed:
+    """Return what these objects and manifests need, and some maps. DamagedError when the map of an object cannot be read.
+
+    Blocks that are `known` are left out, and those that are found become known. Maps of one file differ little, so this is quick.
+    """
+    blocks, seen = Blocks(), set() if known is None else known
     for found in maps:
         for extent in found.extents:
             blocks.add(extent)
@@ -69,11 +78,17 @@ def needed(store: ObjectStore, refs: Collection[str], maps: Iterable[ExtentMap] 
     for ref in refs:
         by_batch[ref.partition("/")[0]].add(ref)
     for batch, wanted in by_batch.items():
-        mapped = {f"{batch}/{name.removesuffix(MAP)}" for name in store.files(batch) if name.endswith(MAP)}
-        for ref in wanted & mapped:
-            with store.open_object(ref) as opened:
-                for extent in opened.extent_map().extents:
-                    blocks.add(extent)
+        files = store.files(batch)
+        for ref in wanted:
+            name = ref.partition("/")[2]
+            if name + MAP not in files or name in files:
+                continue
+            fresh = store.named_runs(ref) - seen
+            for source, first, end in fresh:
+                blocks.add_run(source, first, end)
+            if len(seen) > _MOST_KNOWN:
+                seen.clear()  # which costs time and nothing else
+            seen |= fresh
     return Needed(refs, blocks)
 
 
@@ -155,6 +170,7 @@ def give_back(store: ObjectStore, found: Spare) -> None:
         with open(store.path(file + PUT_ASIDE if file in found.set_aside else file), "r+b", buffering=0) as opened:
             if not all(punch_hole(opened.fileno(), offset, length) for offset, length in ranges):
                 break  # the file system cannot, and the space comes back with the file
+        os.utime((store.objects / file).parent)  # by this objects.usage sees that the batch has changed
     for batch in store.batches():
         with contextlib.suppress(OSError):
             (store.objects / batch).rmdir()

@@ -20,11 +20,12 @@ import contextlib
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from dm_compose.core.tree import Manifest
 from dm_compose.errors import DamagedError
-from dm_compose.objects.extents import ExtentMap
+from dm_compose.objects.extents import ExtentMap, Run, named_runs
 from dm_compose.objects.mapped import MappedObject, StoredObject, WholeObject
 from dm_compose.objects.sums import SUM, UNREADABLE, Sums
 from dm_compose.objects.system import sync_directory
@@ -75,6 +76,13 @@ class ObjectStore:
             raise DamagedError(f"object {ref} is missing from the store") from None
         return MappedObject(ref, ExtentMap.decode(encoded, name=ref), self)
 
+    def named_runs(self, ref: str) -> set[Run]:
+        """Return the blocks that the map of a published object names. DamagedError when it is missing or cannot be read."""
+        try:
+            return named_runs((self.objects / (ref + MAP)).read_bytes(), name=ref)
+        except FileNotFoundError:
+            raise DamagedError(f"object {ref} is missing from the store") from None
+
     def open_source(self, ref: str) -> int:
         """Open a file that maps name: see Sources. It may be set aside, and its batch published, at any moment."""
         for directory in (self.objects, self.incoming, self.objects):
@@ -117,19 +125,13 @@ class ObjectStore:
         DamagedError when it is missing or cannot be read.
         """
         path = self.objects / ref
-        try:
+        with _manifest_errors(ref):
             info = path.stat()
             key = ref, info.st_ino, info.st_mtime_ns, info.st_size
             with self._guard:
                 found = self._manifests.pop(key, None)
             if found is None:
                 found = Manifest.decode(path.read_bytes(), name=ref)
-        except FileNotFoundError:
-            raise DamagedError(f"manifest {ref} is missing from the store") from None
-        except OSError as error:
-            if error.errno not in UNREADABLE:
-                raise
-            raise DamagedError(f"manifest {ref} cannot be read: {error.strerror}") from None
         with self._guard:
             self._manifests[key] = found
             while len(self._manifests) > KEPT_MANIFESTS:
@@ -143,6 +145,11 @@ class ObjectStore:
                 return Manifest.is_whole(file)
         except OSError:
             return False
+
+    def objects_of(self, ref: str) -> set[str]:
+        """Return the ids of the objects that a manifest names. Quicker than `read_manifest`, with the same errors."""
+        with _manifest_errors(ref):
+            return Manifest.named((self.objects / ref).read_bytes(), name=ref)
 
     def discard(self, name: str) -> None:
         """Remove an unpublished batch, or a published one that no commit names. Idempotent."""
@@ -172,3 +179,15 @@ class ObjectStore:
             sync_directory(self.objects)
         os.rename(file, path)
         sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _manifest_errors(ref: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise DamagedError(f"manifest {ref} is missing from the store") from None
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        raise DamagedError(f"manifest {ref} cannot be read: {error.strerror}") from None

@@ -7,12 +7,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Commit
-from dm_compose.core.names import DotName, RefName
+from dm_compose.core.names import FAILED_BRANCHES, DotName, RefName
 from dm_compose.core.units import size
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.commit import make_commit
 
-FAILED_BRANCHES = "failed"
 _LONGEST = 110  # characters of a branch's name on a remote, where a slash takes two of the 128 characters of a tag
 
 

@@ -20,6 +20,7 @@ from dm_compose.live.access import open_access
 from dm_compose.live.locks import locked
 from dm_compose.live.ready import await_first_starts
 from dm_compose.live.worktree import LiveWorktree
+from dm_compose.operations.budget import keep_to_budget
 from dm_compose.operations.checks import before_session
 from dm_compose.operations.recovery import Use
 from dm_compose.operations.uncommitted import mark_quiet, save_uncommitted
@@ -48,6 +49,7 @@ def own_stack(stack: Stack, options: SessionOptions) -> Iterator[Session]:
             _brought_up(session),
         ):
             yield session
+        keep_to_budget(opened.store, stack.listener)
 
 
 @contextlib.contextmanager

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dm_compose.core.containers import Image
-from dm_compose.core.names import RefName
+from dm_compose.core.names import SEED_BRANCHES, RefName
 from dm_compose.core.project import ComposeService
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import NotFoundError, UsageError
 from dm_compose.objects.system import file_errors
 
 FORMAT = 1
-SEED_BRANCHES = "seed"
 _DIGITS = 32
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from dm_compose.core.commit import Commit, JournalEntry, ReflogEntry, Verification, Worktree
+from dm_compose.core.commit import Commit, JournalEntry, Verification, Worktree
 from dm_compose.core.names import CommitId, DotName, EntryId, RefName, SubdotName, WorktreeName
 from dm_compose.core.plain import from_plain, to_plain
 from dm_compose.errors import DamagedError, ExistsError, NotFoundError, UsageError
-from dm_compose.state.connection import Connection
+from dm_compose.state.reflog import Reflog
 
 _WORKTREES = """
     SELECT w.dot, w.name, w.branch, b.commit_id, w.places, w.project, w.tree
@@ -20,7 +20,7 @@ _WORKTREES = """
 T = TypeVar("T")
 
 
-class Database(Connection):
+class Database(Reflog):
     """Typed access to the tables. See Connection for threads, transactions and errors."""
 
     # Dots
@@ -99,6 +99,13 @@ class Database(Connection):
         """Return all commits of a dot, or of the whole store, hidden ones included. The oldest comes first."""
         rows = self._all("SELECT document FROM commits WHERE ? IS NULL OR dot = ? ORDER BY created, rowid", dot, dot)
         return [_decoded(Commit, document) for (document,) in rows]
+
+    def parents(self) -> dict[DotName, dict[CommitId, CommitId | None]]:
+        """Return the commits of each dot with their parents. Quicker than `commits`, and checks nothing."""
+        found: dict[DotName, dict[CommitId, CommitId | None]] = {dot: {} for dot in self.dots()}
+        for dot, commit_id, parent in self._all("SELECT dot, id, json_extract(document, '$.parent') FROM commits ORDER BY rowid"):
+            found.setdefault(DotName(dot), {})[CommitId(commit_id)] = None if parent is None else CommitId(parent)
+        return found
 
     def commits_by_prefix(self, dot: DotName, prefix: str) -> list[CommitId]:
         """Return the ids of a dot's commits that begin with `prefix` (hex digits), hidden commits included."""
@@ -191,32 +198,6 @@ class Database(Connection):
         with self.transaction():
             self._write("DELETE FROM worktrees WHERE dot = ? AND name = ?", dot, name)
             self._write("UPDATE reflog SET worktree = '' WHERE dot = ? AND worktree = ?", dot, name)
-
-    # Reflog
-
-    def add_reflog(self, dot: DotName, worktree: WorktreeName, entry: ReflogEntry) -> None:
-        """Append an entry. The database gives it its number."""
-        self._write(
-            "INSERT INTO reflog (dot, worktree, at, action, branch, old, new, saved, left) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(dot, worktree, entry.at.isoformat(), entry.action, entry.branch, entry.old, entry.new, entry.saved, entry.left),
-        )
-
-    def expire_reflog(self, dot: DotName, before: datetime) -> None:
-        """Forget all reflog entries of a dot that are older than an instant."""
-        self._write("DELETE FROM reflog WHERE dot = ? AND at < ?", dot, before.astimezone(UTC).isoformat())
-
-    def reflog(self, dot: DotName, worktree: WorktreeName | None = None) -> list[ReflogEntry]:
-        """Return the reflog entries of a worktree, by default of all of them and of those that were removed.
-
-        The newest comes first.
-        """
-        rows = self._all(
-            "SELECT number, at, action, branch, old, new, saved, left FROM reflog WHERE dot = ? AND (? IS NULL OR worktree = ?)"
-            " ORDER BY number DESC",
-            *(dot, worktree, worktree),
-        )
-        names = ("number", "at", "action", "branch", "old", "new", "saved", "left")
-        return [from_plain(ReflogEntry, dict(zip(names, row, strict=True))) for row in rows]
 
     # Journal
 

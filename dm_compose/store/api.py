@@ -16,9 +16,9 @@ from typing import Protocol
 from dm_compose.core.commit import Commit, CommitDraft, JournalEntry, Move
 from dm_compose.core.names import CommitId, DotName, EntryId, SubdotName, WorktreeName
 from dm_compose.core.tree import Restored, TreeDiff
-from dm_compose.core.upkeep import Checkup, FileSystemProbe, Garbage
 from dm_compose.store.exchange import Exchange
 from dm_compose.store.history import Directories, History
+from dm_compose.store.upkeep import StoreUpkeep
 
 COMPARE_BUDGET_BYTES = 1 << 30  # `status` reads this much to count the bytes that differ, which takes about half a second
 
@@ -34,8 +34,8 @@ class Captured:
     copied_bytes: int
 
 
-class Store(History, Protocol):
-    """One store of dots: their history (see History), their files, and the operations on them."""
+class Store(History, StoreUpkeep, Protocol):
+    """One store of dots: their files, and the operations on them. For their history see History, for gc and fsck StoreUpkeep."""
 
     def close(self) -> None:
         """Give all locks back and close all files. Unfinished operations stay in the journal."""
@@ -243,39 +243,12 @@ class Store(History, Protocol):
         `DOT.session` instead.
         """
 
-    # Upkeep. The caller holds the locks of all dots, unless the method says that it needs none.
-
-    def garbage(self, keep_since: datetime) -> Garbage:
-        """Return the garbage that `collect` would free.
-
-        A commit is kept if a branch, a tag, uncommitted state, an unfinished operation or a reflog entry names it, or if a kept
-        commit descends from it or has it as its settled form. Of the reflog only entries since `keep_since` count. A dot that
-        is lent to tests keeps all of its commits.
-        """
-
-    def collect(self, keep_since: datetime) -> Garbage:
-        """Free the garbage and forget older reflog entries. Return what was freed.
-
-        Not atomic: a crash leaves garbage behind, but never a commit without its objects.
-        """
-
-    def check(self, live: Mapping[DotName, Mapping[WorktreeName, Directories]], *, repair: bool) -> Checkup:
-        """Read every manifest and object, and compare each with its digest. The first check of one records its digest.
-
-        With `repair` a damaged object or manifest is replaced by another one with the same contents, or by a file of a `live`
-        worktree that is proven to have them. Nothing is ever removed.
-        """
+    # Moving files and objects
 
     def export(self, dot: DotName, commit_id: CommitId, directory: str, subdot: SubdotName | None = None) -> None:
         """Write the subdots of a commit as directories below `directory`, or the files of one `subdot` into it.
 
         The directory is made if it is missing. ExistsError if it is not empty. Not atomic. Needs no lock.
-        """
-
-    def probe(self, directories: Directories) -> FileSystemProbe:
-        """Copy a scratch file, to see whether the store's file system can share blocks, and remove it. Needs no lock.
-
-        The answer also says which of the `directories` are on the same file system.
         """
 
     def exchange(self) -> Exchange:

@@ -222,6 +222,7 @@ def status(*, as_json: bool) -> None:
                 "subdots": subdots,
                 "unfinished": [left for left in found.left if not left.in_use],
                 "in_use": next((left for left in found.left if left.in_use), None),
+                "store": {**asdict(found.space), "short": found.space.is_short},
             }
         )
         return
@@ -233,6 +234,10 @@ def status(*, as_json: bool) -> None:
     click.echo()
     rows = [(s.name, s.engine or "-", s.place or "(does not exist)", _dirt(s)) for s in found.subdots]
     table(("SUBDOT", "ENGINE", "WHERE", "STATE"), rows)
+    click.echo(f"\nthe store takes {size(found.space.size_bytes)}, and {size(found.space.free_bytes)} of its disk are free")
+    if found.space.is_short:
+        share = f"{100 * found.space.free_bytes / max(1, found.space.disk_bytes):.1f} %"
+        click.echo(f"{click.style('warning: ', fg='yellow')}only {share} of the store's disk is free; see `dm gc`", err=True)
 
 
 def _dirt(found: SubdotStatus) -> str:
@@ -379,10 +384,13 @@ def print_restore(report: RestoreReport, *, as_json: bool) -> None:
 @click.command()
 @json_option
 def reflog(*, as_json: bool) -> None:
-    """List the operations that have moved the state of this stack, newest first."""
+    """List the operations that have moved the state of this stack, newest first, with the space that each entry holds.
+
+    That much comes free when the entry is forgotten and all older ones are.
+    """
     entries = target().dot(quiet=True).reflog()
     if as_json:
-        print_json(entries)
+        print_json([{**asdict(entry), "held_bytes": held} for entry, held in entries])
         return
     rows = [
         (
@@ -392,10 +400,11 @@ def reflog(*, as_json: bool) -> None:
             e.old.short if e.old else "-",
             e.new.short if e.new else "-",
             e.saved.short if e.saved else "-",
+            "?" if held is None else size(held),
         )
-        for e in entries
+        for e, held in entries
     ]
-    table(("#", "WHEN", "WHAT", "FROM", "TO", "UNCOMMITTED, KEPT AS"), rows)
+    table(("#", "WHEN", "WHAT", "FROM", "TO", "UNCOMMITTED, KEPT AS", "HOLDS"), rows)
 
 
 VERBS: tuple[click.Command, ...] = (plan, commit, log, status, diff, reset, undo, reflog)

@@ -1,4 +1,4 @@
-"""The verbs of `dm` for a whole store: gc, fsck, version, debug."""
+"""The verbs of `dm` for a whole store: gc, config, fsck, version, debug."""
 
 from __future__ import annotations
 
@@ -8,33 +8,77 @@ import click
 
 import dm_compose
 from dm_compose.cli.asking import ask
-from dm_compose.cli.output import print_json, printable
+from dm_compose.cli.output import print_json, printable, table
 from dm_compose.cli.targets import store_target
 from dm_compose.cli.verbs.state import json_option
 from dm_compose.core.units import size
-from dm_compose.errors import DamagedError, DmError
+from dm_compose.core.upkeep import Holdings
+from dm_compose.errors import DamagedError, DmError, NotFoundError, UsageError
 
 
 @click.command()
-@click.option("--keep-days", type=int, default=30, show_default=True, help="Days of the reflog whose states stay.")
+@click.option("--keep-days", type=int, help="Days of the reflog whose states stay, instead of the budget of undo: see config.")
 @click.option("--dry-run", is_flag=True, help="Tell how much would be freed, and free nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
-def gc(*, keep_days: int, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Free all that no branch, tag, uncommitted state or recent reflog entry needs. Tells first how much that is, and asks."""
+def gc(*, keep_days: int | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Free all that no branch, tag, uncommitted state or reflog entry needs. Tells first what holds space, and asks.
+
+    A block counts for the first holder that needs it. Of the reflog those entries count that the budget of undo leaves.
+    """
     dots = store_target().dots(quiet=as_json)
     found = dots.garbage(keep_days=keep_days)
+    try:
+        holdings = dots.holdings(keep_days=keep_days)
+    except DamagedError:  # a warning has said so
+        holdings = None
     if not as_json:
+        if holdings is not None:
+            _print_holdings(holdings)
         what = f"{len(found.commits)} commits, {found.objects} objects and {found.leftovers} leftovers"
         click.echo(f"{what} can go: {size(found.size_bytes)}")
     agreed = bool(found) and not dry_run and (yes or ask("Free them? (enter Y to continue):") in ("Y", "y", "yes"))
     freed = dots.collect(keep_days=keep_days) if agreed else None
     if as_json:
-        print_json({"found": found, "freed": freed})
+        print_json({"found": found, "holds": None if holdings is None else holdings.held, "freed": freed})
     elif freed is not None:
         click.echo(f"freed {size(freed.size_bytes)}")
     elif found and not dry_run:
         click.echo("nothing was freed")
+
+
+def _print_holdings(found: Holdings) -> None:
+    rows = [(held.holder, str(held.commits), size(held.size_bytes)) for held in found.held if held.size_bytes or held.commits]
+    table(("HELD BY", "COMMITS", "ON DISK"), [*rows, ("all", str(sum(h.commits for h in found.held)), size(found.size_bytes))])
+    click.echo()
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.argument("value", required=False)
+@click.option("--unset", is_flag=True, help="Forget the setting, so that the default counts.")
+@json_option
+def config(*, name: str | None, value: str | None, unset: bool, as_json: bool) -> None:
+    """Show the settings of the store, or change one: undo-days (30) and undo-size (10%, or for example 20GiB).
+
+    Undo keeps uncommitted states that long and in so many bytes, or so much of the disk, whichever is less. The oldest entries
+    of the reflog go first, and the newest stays in any case.
+    """
+    dots = store_target().dots(quiet=as_json)
+    if unset and (name is None or value is not None):
+        raise UsageError("--unset goes with the name of a setting alone", hint="For example: dm config --unset undo-size")
+    if name is not None and (value is not None or unset):
+        dots.configure(name, value)
+    found = dots.config()
+    if name is not None:
+        if name not in found:
+            raise NotFoundError(f"there is no setting {name}", hint=f"There are {', '.join(found)}.")
+        found = {name: found[name]}
+    if as_json:
+        print_json(found)
+        return
+    for key, text in found.items():
+        click.echo(f"{key} {printable(text)}")
 
 
 @click.command()
@@ -107,4 +151,4 @@ def debug(*, what: str | None) -> None:
     print_json(everything if what is None else everything[what])
 
 
-VERBS: tuple[click.Command, ...] = (gc, fsck, version, debug)
+VERBS: tuple[click.Command, ...] = (gc, config, fsck, version, debug)

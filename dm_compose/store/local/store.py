@@ -14,7 +14,7 @@ from dm_compose.core.names import (
     DotName,
     WorktreeName,
 )
-from dm_compose.core.upkeep import Checkup, FileSystemProbe, Garbage
+from dm_compose.core.upkeep import Checkup, FileSystemProbe, Garbage, Holdings, Space
 from dm_compose.objects.contents import copy_file
 from dm_compose.objects.system import file_errors
 from dm_compose.store.history import Directories
@@ -63,10 +63,19 @@ class LocalStore(LocalHistory, Looking, Restoring):
     def holder(self, name: str) -> str | None:
         return self._locks.holder(name)
 
-    def garbage(self, keep_since: datetime) -> Garbage:
+    def space(self) -> Space:
+        return self._upkeep.space()
+
+    def holdings(self, keep_since: datetime | None) -> Holdings:
+        return self._upkeep.holdings(keep_since)
+
+    def is_undo_over_budget(self) -> bool:
+        return self._upkeep.is_undo_over_budget()
+
+    def garbage(self, keep_since: datetime | None) -> Garbage:
         return self._upkeep.garbage(keep_since)
 
-    def collect(self, keep_since: datetime) -> Garbage:
+    def collect(self, keep_since: datetime | None) -> Garbage:
         with self._store_lock.collecting():
             found = self._upkeep.collect(keep_since)
         with file_errors("removing garbage"):

@@ -96,6 +96,7 @@ ARGUMENTS = {
     "checkout": "other",
     "log": "other",
     "diff": "other",
+    "config": "undo-size",
     "dot delete": "a",
     "dot set-upstream": "hub a",
     "push": "hub",

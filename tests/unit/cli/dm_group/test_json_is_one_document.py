@@ -43,6 +43,8 @@ PRINTING = [
     ("mount", "--create", "new", "PLACE"),
     ("mount", "--commit", "HEAD", "a", "PLACE"),
     ("gc",),
+    ("config",),
+    ("config", "undo-days", "7"),
     ("fsck",),
     ("version",),
     ("debug",),

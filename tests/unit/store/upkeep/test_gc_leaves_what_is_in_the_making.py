@@ -61,7 +61,7 @@ def test_what_is_in_the_making_is_left_alone(kept: Kept) -> None:
     assert kept.wrong() == set()
 
 
-STEPS = ["batches", "files", "read_manifest", "commits", "journal", "reflog", "remove_digests", "transaction", "dots"]
+STEPS = ["batches", "files", "objects_of", "commits", "journal", "moves", "parents", "remove_digests", "transaction", "dots"]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
