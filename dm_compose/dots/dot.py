@@ -6,7 +6,7 @@ import abc
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dm_compose.core.commit import Commit, ReflogEntry, Verification, Worktree
@@ -52,7 +52,7 @@ class SubdotStatus:
 class Status:
     """A dot now. `head` is None before the first commit. `left` has what is unfinished, also a test run that has the dot now.
 
-    `space` is that of the whole store.
+    `space` is that of the whole store. It makes no difference between two of these, because all that writes changes it.
     """
 
     dot: DotName
@@ -60,7 +60,7 @@ class Status:
     branch: RefName
     head: Commit | None
     subdots: tuple[SubdotStatus, ...]
-    space: Space
+    space: Space = field(compare=False)
     left: tuple[Left, ...] = ()
 
     @property

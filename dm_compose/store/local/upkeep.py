@@ -221,13 +221,16 @@ class Upkeep:
         if total <= allowed:
             return going, total
         taken = left = 0
+        beyond = set()
         for number, size in held:
             taken += size
             if number in always or taken <= allowed - allowed // LEFT_FREE:
                 left += size
             else:
-                going.add(number)
-        return going, left
+                beyond.add(number)
+        if left == total:
+            return going, total  # whatever could go holds nothing
+        return going | beyond, left
 
     def _note_collection(self, held: int | None) -> None:
         unnamed = self._unnamed_bytes()

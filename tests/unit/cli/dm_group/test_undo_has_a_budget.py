@@ -87,7 +87,7 @@ def test_what_goes_is_said_beside_json_too(used: Machine) -> None:
     (used.tree("a") / "__default__" / "big").write_bytes(random.randbytes(BIG))
     ended = used("reset", "--hard", "HEAD", "--json")
     assert ended.json()["saved"]
-    assert re.search(r"undo: 1 reflog entry was forgotten and 3\d\d.\d kiB freed", ended.err)
+    assert re.search(r"undo: 3 reflog entries were forgotten and 3\d\d.\d kiB freed", ended.err)
 
 
 def test_undo_brings_the_newest_state_back_however_small_the_budget(used: Machine) -> None:

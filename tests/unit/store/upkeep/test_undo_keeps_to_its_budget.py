@@ -249,8 +249,21 @@ def test_the_newest_entry_stays_whatever_it_holds_and_however_old_it_is(kept: Ke
     kept.write("one", b"and again")
     kept.commit()
     kept.store.collect(None)
+    assert [e.action for e in kept.store.reflog(DOT, MAIN_WORKTREE)] == ["commit", "commit", "reset"], "they hold nothing"
+    kept.store.set_setting(UNDO_DAYS, "0")
+    kept.store.collect(None)
     assert [e.action for e in kept.store.reflog(DOT, MAIN_WORKTREE)] == ["commit", "reset"], "`undo` would go back by the second"
     assert kept.wrong() == set()
+
+
+def test_entries_that_hold_nothing_stay_while_nothing_would_come_free_with_them(kept: Kept) -> None:
+    newest = reset(kept)
+    before = kept.store.reflog(DOT, MAIN_WORKTREE)
+    assert len(before) == 2
+    kept.store.set_setting(UNDO_SIZE, "0")
+    assert not kept.store.collect(None)
+    assert kept.store.reflog(DOT, MAIN_WORKTREE) == before
+    assert saved(kept) == [newest]
 
 
 def named_by_a_tag(kept: Kept, commit: CommitId) -> None:
