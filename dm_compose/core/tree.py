@@ -90,21 +90,7 @@ class Manifest:
 
         The checksum is that of the text of the entries.
         """
-        return b"".join(self.encoded_parts())
-
-    def encoded_parts(self) -> list[bytes]:
-        """Return what `encode` returns, in parts. A large tree takes half the memory so."""
-        entries = iter(self.entries.values())
-        parts = [b""]
-        crc = 0
-        while rows := [entry_to_row(entry) for entry in itertools.islice(entries, _ROWS_AT_ONCE)]:
-            begin = "," if len(parts) > 1 else "["
-            parts.append((begin + json.dumps(rows, separators=(",", ":"))[1:-1]).encode())
-            crc = zlib.crc32(parts[-1], crc)
-        parts.append(b"]" if len(parts) > 1 else b"[]")
-        crc = zlib.crc32(parts[-1], crc)
-        parts[0] = b'{"format":%d,"crc32":%d%s' % (MANIFEST_FORMAT, crc, _BEFORE_ENTRIES)
-        return [*parts, b"}"]
+        return b"".join(encoded_parts(self.entries.values()))
 
     @staticmethod
     def is_whole(file: IO[bytes]) -> bool:
@@ -145,6 +131,21 @@ class Manifest:
             if not any(row[0] == "" for row in rows):
                 raise ValueError("it has no root directory")
             return {row[7] for row in rows if row[1] == FILE}
+
+
+def encoded_parts(entries: Iterable[TreeEntry]) -> list[bytes]:
+    """Return a manifest as Manifest.encode does, of entries in walk order, in parts. A large tree takes half the memory so."""
+    left = iter(entries)
+    parts = [b""]
+    crc = 0
+    while rows := [entry_to_row(entry) for entry in itertools.islice(left, _ROWS_AT_ONCE)]:
+        begin = "," if len(parts) > 1 else "["
+        parts.append((begin + json.dumps(rows, separators=(",", ":"))[1:-1]).encode())
+        crc = zlib.crc32(parts[-1], crc)
+    parts.append(b"]" if len(parts) > 1 else b"[]")
+    crc = zlib.crc32(parts[-1], crc)
+    parts[0] = b'{"format":%d,"crc32":%d%s' % (MANIFEST_FORMAT, crc, _BEFORE_ENTRIES)
+    return [*parts, b"}"]
 
 
 def _rows(data: bytes) -> list[list[Any]]:

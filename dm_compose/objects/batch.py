@@ -7,8 +7,9 @@ import itertools
 import os
 import shutil
 import threading
+from collections.abc import Iterable
 
-from dm_compose.core.tree import Manifest
+from dm_compose.core.tree import TreeEntry, encoded_parts
 from dm_compose.errors import DamagedError
 from dm_compose.objects.contents import OpenFile, copy_data, differing_bytes
 from dm_compose.objects.delta import DataFile, delta
@@ -146,10 +147,10 @@ class Batch:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
 
-    def add_manifest(self, subdot: str, manifest: Manifest) -> str:
-        """Write the manifest of a subdot, and return its id."""
+    def add_manifest(self, subdot: str, entries: Iterable[TreeEntry]) -> str:
+        """Write the manifest of a subdot with these entries, in walk order, and return its id."""
         with open(self.directory / f"{subdot}{MANIFEST}", "wb") as file:
-            file.writelines(manifest.encoded_parts())
+            file.writelines(encoded_parts(entries))
         return f"{self.name}/{subdot}{MANIFEST}"
 
     def publish(self) -> None:

@@ -82,11 +82,12 @@ class Capture:
                     progress(found.entry.size)
 
             jobs = _without_object(tree)
+            size_bytes = sum(found.entry.size for found in jobs)
             began = time.monotonic()
             _for_all(copy, jobs)
             took = time.monotonic() - began
             self._looked, self._places = tree, Places(tree) if self._dirt is not None else None
-        return CopyRound(sum(found.entry.size for found in jobs), took)
+        return CopyRound(size_bytes, took)
 
     def finish(self) -> Tree:
         """Return the tree as it is now: the index that proves what its files hold, each with its object.
@@ -197,8 +198,12 @@ class Capture:
 
 
 def _for_all(work: Callable[[FoundPath], None], jobs: list[FoundPath]) -> None:
-    for first in range(0, len(jobs), _FILES_AT_ONCE):
-        at_once(work, jobs[first : first + _FILES_AT_ONCE], most=COPY_THREADS)
+    """Do all jobs, and take each off the list. A job that is done needs its memory no more."""
+    jobs.reverse()
+    while jobs:
+        now = jobs[: -_FILES_AT_ONCE - 1 : -1]
+        del jobs[-_FILES_AT_ONCE:]
+        at_once(work, now, most=COPY_THREADS)
 
 
 def _without_object(tree: Mapping[str, FoundPath]) -> list[FoundPath]:

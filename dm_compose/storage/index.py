@@ -132,6 +132,7 @@ def _from_columns(header: dict[str, Any], numbers: dict[str, array[int]], texts:
     columns = zip(texts["path"], numbers["inode"], ctimes, *rest, texts["ref"], strict=proves)
     for path, inode, ctime, links, mtime, size, meta, ref in columns:
         kind, mode, uid, gid, xattrs = metas[meta]
+        mtime = ctime if mtime == ctime else mtime  # one number in memory for both, as of most files
         entry = new(TreeEntry, (path, kind, mode, uid, gid, mtime, size, ref, xattrs))
         tree[path] = new(FoundPath, (entry, inode, ctime, links, 0, 0))
     for number, mtime in header["odd"]:

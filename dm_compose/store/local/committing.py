@@ -24,7 +24,7 @@ from dm_compose.core.names import (
     SubdotName,
     WorktreeName,
 )
-from dm_compose.core.tree import Manifest, TreeEntry
+from dm_compose.core.tree import FILE, TreeEntry
 from dm_compose.errors import StoreError
 from dm_compose.objects.batch import Batch
 from dm_compose.objects.mapped import StoredObject
@@ -217,8 +217,10 @@ class Committing(StoreParts):
         return commit
 
     def _add_manifest(self, pending: _Pending, subdot: SubdotName) -> SubdotState:
-        manifest = Manifest.of(found.entry for found in pending.taken[subdot].values())
-        return SubdotState(pending.batch.add_manifest(subdot, manifest), manifest.files, manifest.size_bytes)
+        tree = pending.taken[subdot]
+        ref = pending.batch.add_manifest(subdot, (found.entry for found in tree.values()))
+        sizes = [found.entry.size for found in tree.values() if found.entry.kind == FILE]
+        return SubdotState(ref, len(sizes), sum(sizes))
 
     def _unchanged(self, pending: _Pending, subdot: SubdotName, parent: Commit | None) -> SubdotState | None:
         """Return the parent's state of a subdot if the captured one is the same, and its manifest can be read."""
