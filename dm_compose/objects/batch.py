@@ -119,6 +119,8 @@ class Batch:
             if reflink(fd, source_fd) or os.fstat(source_fd).st_size <= SMALL_BYTES:
                 if not os.fstat(fd).st_size:
                     copy_data(OpenFile(source_fd), fd)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path + SUM)  # of what the file was before
                 os.rename(aside, path)
                 return ref
         finally:

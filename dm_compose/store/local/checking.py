@@ -12,7 +12,7 @@ from dm_compose.core.names import CommitId, DotName, WorktreeName
 from dm_compose.core.tree import FILE
 from dm_compose.core.upkeep import Checkup, Damage
 from dm_compose.errors import DamagedError, DmError
-from dm_compose.objects.contents import Contents, OpenFile, digest_of_file
+from dm_compose.objects.contents import Contents, OpenFile
 from dm_compose.objects.store import ObjectStore
 from dm_compose.objects.system import sync_file
 from dm_compose.state import Database
@@ -58,7 +58,7 @@ class Checking:
             {ref: size for ref, size in sizes.items() if ref not in in_blocks}, self._database, self._objects, progress
         )
         damage += self._damage(whole, users, live if repair else None)
-        blocks = BlockInspection(in_blocks, self._database, self._objects, progress)
+        blocks = BlockInspection(in_blocks, self._objects, progress)
         for file in blocks.bad:
             for ref in blocks.users(file):
                 users[file] |= users[ref]
@@ -129,8 +129,7 @@ class Checking:
             copy.unlink(missing_ok=True)
             with open(copy, "xb") as file:
                 source.copy_to(file.fileno())
-            size, digest = inspection.sizes[ref], digest_of_file(os.fsencode(copy))
-            if size not in (None, copy.stat().st_size) or inspection.digests.get(ref, digest) != digest or not still():
+            if not inspection.is_right(ref, os.fsencode(copy)) or not still():
                 return False
             sync_file(os.fsencode(copy))
             self._objects.put(ref, copy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -52,11 +52,12 @@ class Table:
         """Return the bytes on the disk of all that is stored."""
         return sum(allocated(path) for path in self.objects().rglob("*") if path.is_file())
 
-    def contents(self, commit: CommitId) -> bytes:
+    def contents(self, commit: CommitId, also: Sequence[str] = ()) -> bytes:
         place = self.home / "export"
         self.bench.store.export(DOT, commit, str(place))
         found = (place / "data/table").read_bytes()
-        (place / "data/table").unlink()
+        for name in ("table", *also):
+            (place / "data" / name).unlink()
         (place / "data").rmdir()
         place.rmdir()
         return found
@@ -239,6 +240,18 @@ def test_a_lost_file_of_blocks_is_named_with_all_commits_that_need_it(table: Tab
         table.bench.restore(first)
     (found,) = table.bench.store.check({}, repair=False).damage
     assert set(found.commits) == {first}
+
+
+def test_a_lost_large_object_is_repaired_by_another_one_with_the_same_contents(table: Table) -> None:
+    table.file.write_bytes(table.random.randbytes(SIZE))
+    (table.home / "data/twin").write_bytes(table.file.read_bytes())
+    (table.home / "data/other").write_bytes(table.random.randbytes(SIZE))
+    commit = table.bench.commit()
+    (table.objects() / commit / "1").unlink()
+    (found,) = table.bench.store.check({}, repair=True).damage
+    assert found.repaired
+    assert table.bench.store.check({}, repair=False).sound
+    assert table.contents(commit, also=("twin", "other")) == table.file.read_bytes()
 
 
 def test_a_damaged_map_is_named_and_keeps_gc_from_taking_what_it_may_need(table: Table) -> None:
