@@ -19,6 +19,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from dm_compose.core.commit import COMMIT
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, ROOT_SUBDOT, CommitId, RefName
+from dm_compose.core.upkeep import Holder
 from dm_compose.objects import batch, delta
 from dm_compose.store.local.store import LocalStore
 from tests.support.stores import DATA, DOT, Bench, TreeBench
@@ -371,8 +372,12 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(reflog=st.booleans())
     def collect(self, reflog: bool) -> None:
         """With the reflog or without. The live state may be a visit to a commit that goes."""
-        now = datetime.now(UTC)
-        found = self.bench.store.collect(now + timedelta(days=-1 if reflog else 1))
+        since = datetime.now(UTC) + timedelta(days=-1 if reflog else 1)
+        self.bench.store.space()  # the index has a file from now on
+        told, takes = self.bench.store.holdings(since), self.bench.store.space().size_bytes
+        found = self.bench.store.collect(since)
+        sizes = {held.holder: held.size_bytes for held in told.held}
+        assert (told.size_bytes, sizes[Holder.NOBODY]) == (takes, found.size_bytes)
         kept = self.history.kept(reflog=reflog)
         if not reflog:
             self.history.mentioned.clear()

@@ -197,6 +197,24 @@ def test_what_the_store_takes_is_told_anew_after_each_change(kept: Kept) -> None
         told_right()
 
 
+def test_a_batch_is_looked_into_once_until_it_changes(own: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So `status` does not walk through the store."""
+    looked: list[str] = []
+    files = own.bench.local._objects.files
+    monkeypatch.setattr(own.bench.local._objects, "files", lambda batch: looked.append(batch) or files(batch))
+    first = own.bench.head
+    for wanted in ([first], [], []):
+        looked.clear()
+        own.store.space()
+        assert not own.store.is_undo_over_budget()
+        assert looked == wanted
+    own.write("big", RANDOM.randbytes(EACH))
+    second = own.commit()
+    looked.clear()
+    own.store.space()
+    assert looked == [second]
+
+
 # What a collection by the budget drops
 
 
