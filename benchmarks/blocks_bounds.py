@@ -8,11 +8,9 @@ from __future__ import annotations
 import os
 import random
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.blocks_files import MIB, files, taken
+from benchmarks.blocks_files import MIB, files, processor, taken
 from benchmarks.common import table
 from dm_compose.objects import batch, delta
 from dm_compose.objects.batch import Batch
@@ -73,13 +71,6 @@ def _bounded(base: Path, size: int, count: int, writes: int, rounds: int) -> tup
         f"{statistics.median(times[-20:]) * 1000:.1f} ms",
         f"{statistics.median(late) / statistics.median(early):.2f}x",
     )
-
-
-def processor(work: Callable[[], object]) -> float:
-    """Do something in this process; return the seconds that the processor worked for it."""
-    began = time.process_time()
-    work()
-    return time.process_time() - began
 
 
 def _read(store: ObjectStore, ref: str, copy: Path) -> float:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -168,12 +169,11 @@ def many(base: Path, size: int, count: int) -> list[Finding]:
                 early = _looks(found)
         late, size_now = _looks(found), taken(found.home)
         assert head in [commit.id for commit in found.store.log(DOT, found.head)]
-    limit = 4e9 * count * size / (1000 * GIB) if size + count * 32 * BLOCK_BYTES > GIB else 4e9
-    lines = [Finding(f"{count} commits of {size / GIB:g} GiB: store", f"{size_now / 1e9:.2f} GB", "≤ 4 GB", size_now <= limit)]
+    lines = [Finding(f"{count} commits of {size / GIB:g} GiB: store", f"{size_now / 1e9:.2f} GB", "≤ 4 GB", size_now <= 4e9)]
     lines.append(Finding("- a commit, the first ten", f"{statistics.median(seconds[:10]) * 1000:.0f} ms"))
     lines.append(Finding("- a commit, the last ten", f"{statistics.median(seconds[-10:]) * 1000:.0f} ms"))
     for what, took in late.items():
-        figure = f"{took * 1000:.2f} ms, after 10 commits {early[what] * 1000:.2f} ms"
+        figure = f"processor {took * 1000:.2f} ms, after 10 commits {early[what] * 1000:.2f} ms"
         lines.append(Finding(f"- {what}", figure, "as after 10 (1.5x)", took <= 1.5 * early[what]))
     return lines
 
@@ -194,10 +194,17 @@ def _looks(found: Files) -> dict[str, float]:
             "`reset --hard` back": lambda: found.reset(head),
         }
         for what, work in measured.items():
-            samples.setdefault(what, []).append(timed(work))
-        took = timed(lambda: store.log(DOT, head))
+            samples.setdefault(what, []).append(processor(work))
+        took = processor(lambda: store.log(DOT, head))
         samples.setdefault("`log`, for each commit that it lists", []).append(took / len(store.log(DOT, head)))
     return {what: statistics.median(times) for what, times in samples.items()}
+
+
+def processor(work: Callable[[], object]) -> float:
+    """Do something in this process; return the seconds that the processor worked for it, which other work changes little."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 def fragments(base: Path, size: int, count: int, writes: int, rounds: int) -> list[Finding]:

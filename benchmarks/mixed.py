@@ -109,7 +109,7 @@ class Worker:
 
     def run(self, until: float) -> None:
         with (self.directory / "ended.jsonl").open("w") as ended:
-            while time.time() < until:
+            while not self.done or time.time() < until:  # one command at least, however slow the machine is
                 dot, words = self._choose()
                 found = run_dm(words, self.directory / "output", self.limit_s)
                 told = found.output.strip() if found.code == 0 and "commit" in words[:3] else ""

@@ -148,7 +148,8 @@ class Batch:
 
     def add_manifest(self, subdot: str, manifest: Manifest) -> str:
         """Write the manifest of a subdot, and return its id."""
-        (self.directory / f"{subdot}{MANIFEST}").write_bytes(manifest.encode())
+        with open(self.directory / f"{subdot}{MANIFEST}", "wb") as file:
+            file.writelines(manifest.encoded_parts())
         return f"{self.name}/{subdot}{MANIFEST}"
 
     def publish(self) -> None:

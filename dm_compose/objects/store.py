@@ -138,6 +138,14 @@ class ObjectStore:
                 del self._manifests[next(iter(self._manifests))]
         return found
 
+    def has_manifest(self, ref: str) -> bool:
+        """Return whether there is a published manifest of that id whose checksum is right. False also if it has no checksum."""
+        try:
+            with (self.objects / ref).open("rb") as file:
+                return Manifest.is_whole(file)
+        except OSError:
+            return False
+
     def objects_of(self, ref: str) -> set[str]:
         """Return the ids of the objects that a manifest names. Quicker than `read_manifest`, with the same errors."""
         with _manifest_errors(ref):

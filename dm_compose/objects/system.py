@@ -197,8 +197,8 @@ def private_directory(path: Path) -> None:
                     os.chmod(file, 0o600)
 
 
-def write_file(path: Path, data: bytes, *, durable: bool, private: bool = False) -> None:
-    """Replace the contents of `path` atomically: a reader sees the old file or the new one.
+def write_file(path: Path, *data: bytes, durable: bool, private: bool = False) -> None:
+    """Replace the contents of `path` atomically, by all of `data` joined: a reader sees the old file or the new one.
 
     With `durable` the new file is on the disk when this returns. A `private` file is for its owner alone.
     """
@@ -208,7 +208,7 @@ def write_file(path: Path, data: bytes, *, durable: bool, private: bool = False)
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
             if private:
                 os.fchmod(file.fileno(), mode)
-            file.write(data)
+            file.writelines(data)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

@@ -4,32 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Container, Iterator
+import time
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dm_compose.core.at_once import at_once
-from dm_compose.core.tree import FILE, UNKNOWN, Manifest, TreeEntry
+from dm_compose.core.tree import FILE, UNKNOWN
 from dm_compose.errors import StoreError
 from dm_compose.objects.batch import Batch
 from dm_compose.objects.store import ObjectStore
 from dm_compose.objects.system import coarse_clock_ns, file_errors, sync_filesystem
+from dm_compose.storage.again import Places, in_walk_order, look_again
 from dm_compose.storage.beneath import Beneath, Root
-from dm_compose.storage.scan import RACY, FoundPath, Tree, scan, scan_synced
+from dm_compose.storage.dirt import Dirt
+from dm_compose.storage.scan import RACY, FoundPath, Tree, scan, scan_synced, synced
 
 COPY_THREADS = 4
 LOOKS = 3
+WATCHED_PATHS = 5000  # looking at so many takes 15 ms, which is less than a watch is worth
+_FILES_AT_ONCE = 1000  # a call that waits takes a kilobyte
+
+
+class CopyRound(NamedTuple):
+    """The extent of a round of copying: the sum of the files' sizes, and the time in seconds."""
+
+    size_bytes: int
+    took_s: float
 
 
 @dataclass
 class Capture:
     """The capture of one subdot into a batch: `prepare` while writers run, and then `finish` while they stand still.
 
-    `known` is the last index of the tree. Paths in `without` are left out: see storage.scan. `early` holds files that were taken
-    in before, by path: the file as it was found, RACY if it was not the same any more when that was done, and its object.
-    `new_bytes` are those that no published object has, once `finish` has ended.
+    `known` is the last index of the tree. Paths in `without` are left out: see storage.scan. `copied` has the object of each file
+    that was copied, by path, with the bytes that no published object has. `new_bytes` is their sum, once `finish` has ended.
 
     A copy is only believed if the descriptor that was read is of the file that the scan has found (FoundPath.is_still), and if
-    the scan in `finish` finds that same file at the path.
+    the look in `finish` finds that same file at the path.
     """
 
     root: Root
@@ -37,38 +49,57 @@ class Capture:
     store: ObjectStore
     batch: Batch
     without: Container[str] = ()
-    early: dict[str, tuple[FoundPath, str]] = field(default_factory=dict)
+    copied: dict[str, tuple[str, int]] = field(default_factory=dict)
     new_bytes: int = 0
+    _looked: Tree | None = None
+    _dirt: Dirt | None = None
+    _places: Places | None = None
+    _is_ordered: bool = True
+    _needless: list[str] = field(default_factory=list)
 
-    def prepare(self, progress: Callable[[int], None] = lambda _: None) -> None:
+    def prepare(self, progress: Callable[[int], None] = lambda _: None) -> CopyRound:
         """Copy the files that have changed so far, so that little is left to copy while the stack stands still.
+
+        It may be called again, for what has changed during the call before. A large tree is watched from here to `finish`, so
+        that only what may have changed is looked at there.
 
         A writer may change a file while it is copied. `finish` notices that by the time stamps and brings the copy up to date.
         `progress` is called with the bytes of each copied file.
         """
+        self.close()
         with self.root.open() as files:
+            self._dirt = Dirt.begin(files.fd) if len(self._last_look) >= WATCHED_PATHS else None
             clock = coarse_clock_ns()
             with file_errors("writing a volume to the disk"):
                 sync_filesystem(files.fd)
-            tree = scan(files, self.known, without=self.without, quiet_since_ns=clock)
+            tree = scan(files, self._last_look, without=self.without, quiet_since_ns=clock)
 
             def copy(found: FoundPath) -> None:
                 with contextlib.suppress(FileNotFoundError), _opened(files, found) as fd:
-                    self._take(found, fd, self._add(found, fd))
+                    ref = self._object_for(found, fd)
+                    if found.ctime_ns != RACY and found.is_still(os.fstat(fd)):
+                        tree[found.entry.path] = _holding(found, ref)
                     progress(found.entry.size)
 
-            at_once(copy, _without_object(tree), most=COPY_THREADS)
+            jobs = _without_object(tree)
+            began = time.monotonic()
+            _for_all(copy, jobs)
+            took = time.monotonic() - began
+            self._looked, self._places = tree, Places(tree) if self._dirt is not None else None
+        return CopyRound(sum(found.entry.size for found in jobs), took)
 
-    def finish(self) -> tuple[Manifest, Tree]:
-        """Return the manifest of the tree as it is now, and the index that proves what its files hold.
+    def finish(self) -> Tree:
+        """Return the tree as it is now: the index that proves what its files hold, each with its object.
 
         Nobody may write to the tree meanwhile. If somebody does all the same, it is looked at again, LOOKS times at most. Files
         that change even then are taken as they are read, and the index proves nothing about them.
         """
         with self.root.open() as files:
             for _ in range(LOOKS):
-                tree = scan_synced(files, self.known, without=self.without)
-                refs, moving = self._name_objects(files, _without_object(tree))
+                tree, jobs = self._look(files)
+                refs, moving = self._name_objects(files, jobs)
+                for path in refs.keys() - moving:
+                    tree[path] = _holding(tree[path], refs[path])
                 if not moving:
                     break
             if gone := sorted(moving - refs.keys()):
@@ -76,57 +107,85 @@ class Capture:
                     f"{files.name(gone[0])} comes and goes while the stack stands still",
                     hint="Something writes there that dm-compose does not know of. Stop it first.",
                 )
-        for path, (_, ref) in self.early.items():
-            if refs.get(path) != ref:
-                self.batch.drop(ref)
-        for path, ref in refs.items():
-            found = tree[path]
-            if path in moving:
-                with self.batch.open_object(ref) as taken:
-                    found = found._replace(entry=found.entry._replace(size=taken.size()), ctime_ns=RACY)
-            tree[path] = found._replace(entry=found.entry._replace(ref=ref))
-            self.new_bytes += self.batch.new_bytes(ref, found.entry.size)
-        return Manifest.of(found.entry for found in tree.values()), tree
+        for path in moving:
+            found, ref = tree[path], refs[path]
+            with self.batch.open_object(ref) as taken:
+                found = found._replace(entry=found.entry._replace(size=taken.size()), ctime_ns=RACY)
+            tree[path] = _holding(found, ref)
+        self.new_bytes = 0
+        for path, (ref, new_bytes) in self.copied.items():
+            if path in tree and tree[path].entry.ref == ref:
+                self.new_bytes += new_bytes
+            else:
+                self._needless.append(ref)
+        return tree
+
+    def _look(self, files: Beneath) -> tuple[Tree, list[FoundPath]]:
+        """Return the tree as it is now, and its files that have no object."""
+        if self._dirt is None or self._places is None:
+            tree = self._looked = scan_synced(files, self._last_look, without=self.without)
+            return tree, _without_object(tree)
+        tree, places, self._places = self._last_look, self._places, None
+        clock = synced(files)
+        last = next(reversed(tree))
+        inodes = self._dirt.inodes(files.fd)
+        seen = None
+        if inodes is not None:
+            seen = look_again(files, tree, places, inodes, without=self.without, quiet_since_ns=clock)
+        if seen is None:
+            tree = self._looked = scan(files, tree, without=self.without, quiet_since_ns=clock)
+            return tree, _without_object(tree)
+        self._is_ordered = self._is_ordered and next(reversed(tree)) == last
+        return tree, _without_object({path: tree[path] for path in seen if path in tree})
+
+    def tidy(self) -> Tree:
+        """Return the tree that `finish` has returned, in the order of a scan. Remove the copies that were found needless.
+
+        Nobody has to stand still for it.
+        """
+        self.close()
+        while self._needless:
+            self.batch.drop(self._needless.pop())
+        if not self._is_ordered:
+            self._looked, self._is_ordered = in_walk_order(self._last_look), True
+        return self._last_look
 
     def drop(self) -> None:
-        """Remove the copies that `prepare` has made."""
-        for _, ref in self.early.values():
+        """Remove all copies."""
+        self.close()
+        for ref, _ in self.copied.values():
             self.batch.drop(ref)
+
+    def close(self) -> None:
+        """End the watch of the tree. Idempotent."""
+        if self._dirt is not None:
+            self._dirt.close()
+            self._dirt = self._places = None
+
+    @property
+    def _last_look(self) -> Tree:
+        return self.known if self._looked is None else self._looked
 
     def _name_objects(self, files: Beneath, jobs: list[FoundPath]) -> tuple[dict[str, str], set[str]]:
         """Return the objects of files by path, and the paths of those that have moved or changed since they were found."""
         refs: dict[str, str] = {}
-        moving: set[str] = set()
+        moving = {found.entry.path for found in jobs}
 
         def name_object(found: FoundPath) -> None:
             path = found.entry.path
-            if (ref := self._copied_early(found)) is not None:
-                refs[path] = ref
-                return
-            moving.add(path)
             with contextlib.suppress(FileNotFoundError), _opened(files, found) as fd:
                 refs[path] = self._object_for(found, fd)
                 if found.is_still(os.fstat(fd)):
                     moving.discard(path)
 
-        at_once(name_object, jobs, most=COPY_THREADS)
+        _for_all(name_object, jobs)
         return refs, moving
-
-    def _copied_early(self, found: FoundPath) -> str | None:
-        """Return the copy of a file that is provably the one that was copied."""
-        if (copied := self.early.get(found.entry.path)) is None:
-            return None
-        early, ref = copied
-        return ref if early.ctime_ns != RACY and _stamp(early) == _stamp(found) else None
 
     def _object_for(self, found: FoundPath, fd: int) -> str:
         """Return the object of a file, made or brought up to date."""
-        if (taken := self.early.get(found.entry.path)) is not None:
-            return self._take(found, fd, self.batch.update(taken[1], fd))
-        return self._take(found, fd, self._add(found, fd))
-
-    def _take(self, found: FoundPath, fd: int, ref: str) -> str:
-        self.early[found.entry.path] = (found if found.is_still(os.fstat(fd)) else found._replace(ctime_ns=RACY)), ref
+        path = found.entry.path
+        ref = self.batch.update(self.copied[path][0], fd) if path in self.copied else self._add(found, fd)
+        self.copied[path] = ref, self.batch.new_bytes(ref, os.fstat(fd).st_size)
         return ref
 
     def _add(self, found: FoundPath, fd: int) -> str:
@@ -137,8 +196,17 @@ class Capture:
         return self.batch.add(fd, old.entry.ref, perhaps_same=racy)
 
 
-def _without_object(tree: Tree) -> list[FoundPath]:
+def _for_all(work: Callable[[FoundPath], None], jobs: list[FoundPath]) -> None:
+    for first in range(0, len(jobs), _FILES_AT_ONCE):
+        at_once(work, jobs[first : first + _FILES_AT_ONCE], most=COPY_THREADS)
+
+
+def _without_object(tree: Mapping[str, FoundPath]) -> list[FoundPath]:
     return [found for found in tree.values() if found.entry.kind == FILE and found.entry.ref == UNKNOWN]
+
+
+def _holding(found: FoundPath, ref: str) -> FoundPath:
+    return found._replace(entry=found.entry._replace(ref=ref))
 
 
 @contextlib.contextmanager
@@ -149,7 +217,3 @@ def _opened(files: Beneath, found: FoundPath) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-def _stamp(found: FoundPath) -> tuple[int, int, int, TreeEntry]:
-    return found.device, found.inode, found.ctime_ns, found.entry

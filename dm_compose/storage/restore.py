@@ -192,7 +192,7 @@ def _new_index(files: Beneath, tree: Tree, target: Manifest, touched: set[str], 
     if infos:
         wait_for_clock_past(max(info.st_ctime_ns for info in infos.values()))
     clock = coarse_clock_ns()
-    index: Tree = {}
+    index = Tree()
     for path, entry in target.entries.items():
         if (info := infos.get(path)) is None:
             index[path] = tree[path]

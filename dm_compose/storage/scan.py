@@ -1,17 +1,15 @@
 """Scanning a tree: the metadata of every path, and which files still hold what they held at the last scan.
 
-The result of a scan is also the *index* of a tree: it proves the contents of a file for as long as its time stamps stay.
+The result of a scan is also the *index* of a tree: it proves the contents of a file for as long as its time stamps stay. Its file
+is in storage.index. storage.again looks at some paths of a tree only.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import time
-import zlib
 from collections.abc import Container, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from dm_compose.core.tree import (
@@ -24,22 +22,11 @@ from dm_compose.core.tree import (
     SYMLINK,
     UNKNOWN,
     TreeEntry,
-    entry_from_row,
-    entry_to_row,
 )
-from dm_compose.objects.system import (
-    boot_id,
-    coarse_clock_ns,
-    file_errors,
-    read_xattrs,
-    sync_filesystem,
-    wait_for_clock_past,
-    write_file,
-)
+from dm_compose.objects.system import coarse_clock_ns, file_errors, read_xattrs, sync_filesystem, wait_for_clock_past
 from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, in_proc, to_bytes, to_text
 from dm_compose.storage.walk import walk
 
-INDEX_FORMAT = 1
 RACY = 0
 
 
@@ -63,7 +50,31 @@ class FoundPath(NamedTuple):
         return now == (self.device, self.inode, self.entry.size, self.changed_ns)
 
 
-Tree = dict[str, FoundPath]
+class Tree(dict[str, FoundPath]):
+    """The paths of a tree, as a scan has found them.
+
+    `manifest` is the id of a manifest that has exactly these entries, '' if no such manifest is known. Code that changes a
+    tree sets it to ''. `mounts` are the directories on which other file systems are mounted.
+    """
+
+    manifest: str = ""
+    mounts: tuple[str, ...] = ()
+
+    def differing_from(self, before: Tree) -> list[str]:
+        """Return the paths that are not in both trees with equal entries, in no order that means anything."""
+        changed = [
+            path
+            for path, found in self.items()
+            if (old := before.get(path)) is not found and (old is None or old.entry != found.entry)
+        ]
+        changed += [path for path in before if path not in self]
+        return changed
+
+    def is_all_of(self, before: Tree) -> bool:
+        """Return whether the paths are those of an earlier scan, not one changed, and none a file with names elsewhere."""
+        return len(self) == len(before) and all(
+            before.get(path) is found and (found.links == 1 or found.entry.kind != FILE) for path, found in self.items()
+        )
 
 
 def scan(
@@ -83,7 +94,8 @@ def scan(
     """
     clock = coarse_clock_ns() if quiet_since_ns is None else quiet_since_ns
     top = os.fstat(files.fd)
-    tree: Tree = {"": _found("", files.fd, ".", top, known, clock, {})}
+    tree = Tree()
+    tree[""] = found_path("", files.fd, ".", top, known, clock, {})
     first_names: dict[int, str] = {}
     for prefix, fd, items, enter in walk(files):
         for name, item in items:
@@ -92,16 +104,23 @@ def scan(
                 continue
             try:
                 info = item.stat(follow_symlinks=False)
+                old = known.get(path)
+                if old is not None and old.entry.kind == FILE and old.ctime_ns == info.st_ctime_ns and _is_same(old, info):
+                    tree[path] = old  # as found_path would do; nearly all paths end here
+                    continue
                 if stat.S_ISSOCK(info.st_mode):
                     continue
-                tree[path] = _found(path, fd, name, info, known, clock, first_names)
+                tree[path] = found_path(path, fd, name, info, known, clock, first_names)
             except OSError as error:
                 if error.errno not in BECAME_ANOTHER:
                     error.filename = files.name(path)
                     raise
                 continue
-            if stat.S_ISDIR(info.st_mode) and info.st_dev == top.st_dev:
-                enter.append(name)
+            if stat.S_ISDIR(info.st_mode):
+                if info.st_dev == top.st_dev:
+                    enter.append(name)
+                else:
+                    tree.mounts = (*tree.mounts, path)
     return tree
 
 
@@ -118,17 +137,25 @@ def proving(ctime_ns: int, clock_ns: int) -> int:
 def scan_synced(files: Beneath, known: Mapping[str, FoundPath], *, without: Container[str] = ()) -> Tree:
     """Scan a tree so that the result proves contents: every later write changes a time stamp, even one to a mapped page.
 
-    It waits a tick of the file clock, so that writes before the call are not RACY, except on file systems that count whole
-    seconds. Files that are written to during the call are RACY.
+    See `synced`. Files that are written to during the call are RACY.
+    """
+    clock = synced(files)
+    return scan(files, known, without=without, quiet_since_ns=clock)
+
+
+def synced(files: Beneath) -> int:
+    """Write a tree's file system to the disk. Return the time (ns) of the file clock before that, for `quiet_since_ns`.
+
+    It waits a tick of that clock, so that writes before the call are not RACY, except on file systems that count whole seconds.
     """
     wait_for_clock_past(time.time_ns())  # kernels from 6.13 stamp files with this fine clock, which is ahead of the coarse one
     clock = coarse_clock_ns()
     with file_errors("writing a volume to the disk"):
         sync_filesystem(files.fd)
-    return scan(files, known, without=without, quiet_since_ns=clock)
+    return clock
 
 
-def _found(
+def found_path(
     path: str,
     directory: int,
     name: str,
@@ -137,6 +164,10 @@ def _found(
     clock: int,
     first_names: dict[int, str],
 ) -> FoundPath:
+    """Return a path as it is now, by its stat and its name in an open directory. If it is as in `known`, that object is returned.
+
+    `clock` is the `quiet_since_ns` of a scan. `first_names` collects the first path of each file with several names.
+    """
     old = known.get(path)
     if old is not None and old.ctime_ns == info.st_ctime_ns and _is_same(old, info):
         return old
@@ -159,9 +190,7 @@ def _found(
 
 
 def _is_same(old: FoundPath, info: os.stat_result) -> bool:
-    """Return whether a file or directory with a proven and unchanged ctime is as it was. This is the fast path: nearly all paths
-    of a tree are.
-    """
+    """Return whether a file or directory with a proven and unchanged ctime is as it was."""
     entry = old.entry
     if old.inode != info.st_ino or old.links != info.st_nlink or entry.mtime_ns != info.st_mtime_ns:
         return False
@@ -185,36 +214,3 @@ def _kind(path: str, directory: int, name: str, info: os.stat_result, first_name
     if stat.S_ISFIFO(mode):
         return FIFO, ""
     return (CHAR if stat.S_ISCHR(mode) else BLOCK), f"{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}"
-
-
-def save_index(path: Path, tree: Tree) -> None:
-    """Save the index of a tree whose files all have an object, for the next scan. Atomic, not durable.
-
-    The caller has made sure that the tree's contents are on the disk. After a power cut a file system may have kept the time
-    stamps of a write and lost its contents, and the index would prove the wrong ones. A checksum guards against garbled files.
-    """
-    rows = [[*entry_to_row(f.entry), f.inode, f.ctime_ns, f.links] for f in tree.values()]
-    data = json.dumps({"format": INDEX_FORMAT, "boot": boot_id(), "rows": rows}, separators=(",", ":")).encode()
-    write_file(path, b"%08x\n" % zlib.crc32(data) + data, durable=False)
-
-
-def load_index(path: Path) -> Tree:
-    """Return the index that `save_index` has saved. It is empty if the file is missing, unreadable, garbled or of another format;
-    then all contents will be compared.
-
-    If the kernel has been booted since then, all of it is RACY. fdatasync and O_DIRECT bring contents to the disk, and the time
-    stamps follow seconds later. After a power cut in between, a file has new contents and the old time stamps.
-    """
-    try:
-        checksum, _, data = path.read_bytes().partition(b"\n")
-        if checksum != b"%08x" % zlib.crc32(data):
-            return {}
-        document = json.loads(data)
-        if document["format"] != INDEX_FORMAT:
-            return {}
-        proves = bool(document.get("boot")) and document["boot"] == boot_id()
-        return {
-            row[0]: FoundPath(entry_from_row(row[:-3]), row[-3], row[-2] if proves else RACY, row[-1]) for row in document["rows"]
-        }
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
-        return {}

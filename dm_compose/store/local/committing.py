@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from dm_compose.core.commit import (
     Origin,
     SubdotState,
 )
-from dm_compose.core.events import Listener, ignore
+from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import (
     CommitId,
     DotName,
@@ -29,22 +29,25 @@ from dm_compose.errors import StoreError
 from dm_compose.objects.batch import Batch
 from dm_compose.objects.mapped import StoredObject
 from dm_compose.objects.system import file_errors, sync_filesystem
-from dm_compose.storage.capture import Capture
+from dm_compose.storage.capture import Capture, CopyRound
 from dm_compose.storage.diff import diff_trees
 from dm_compose.storage.scan import Tree
 from dm_compose.store.api import COMPARE_BUDGET_BYTES, Captured
 from dm_compose.store.history import Directories
-from dm_compose.store.local.parts import StoreParts
+from dm_compose.store.local.parts import Entries, StoreParts
+
+ROUNDS = 5  # of copying while writers run
+LITTLE_S = 0.5  # after a round that copied no longer there is no other: the copying in the freeze will not take longer either
 
 
 @dataclass
 class _Pending:
-    """A commit between `prepare_commit` and `publish`. `taken` is filled by `capture`: manifest and index of each subdot."""
+    """A commit between `prepare_commit` and `publish`. `taken` is filled by `capture`: the index of each subdot."""
 
     entry: JournalEntry
     batch: Batch
     captures: dict[SubdotName, Capture]
-    taken: dict[SubdotName, tuple[Manifest, Tree]]
+    taken: dict[SubdotName, Tree]
     is_tree: bool
 
 
@@ -78,23 +81,38 @@ class Committing(StoreParts):
             if subdot not in captures:
                 known = self._known(entry.dot, entry.worktree, subdot)
                 captures[subdot] = Capture(area.root, known, self._objects, pending.batch)
-            captures[subdot].without = area.without
+            if captures[subdot].without != area.without:
+                captures[subdot].close()  # other paths belong to the subdot now, so all of them have to be looked at
+                captures[subdot].without = area.without
 
     def _copy_early(self, pending: _Pending) -> None:
-        def copy(subdot: SubdotName, directory: str) -> None:
+        """Copy while writers run, until the last round had little to copy, so that the stack stands still for little."""
+        with self._counting("copy") as progress:
+            for _ in range(ROUNDS):
+                copied, took_s = self._copy_round(pending, progress)
+                if not copied or took_s < LITTLE_S:
+                    return
+        text = f"{copied >> 20} MiB had changed again after each of {ROUNDS} copies; the stack stands still for the next one"
+        self.listener(Event("warning", text))
+
+    def _copy_round(self, pending: _Pending, progress: Callable[[int], None]) -> CopyRound:
+        """Copy all that has changed since the last round."""
+
+        def copy(subdot: SubdotName, directory: str) -> CopyRound:
             try:
-                pending.captures[subdot].prepare(progress)
+                return pending.captures[subdot].prepare(progress)
             except (OSError, StoreError):
                 if not pending.is_tree or os.path.isdir(directory):
                     raise
+                return CopyRound(0, 0)
 
-        with self._counting("copy") as progress:
-            self._each(
-                {subdot: capture.root.path for subdot, capture in pending.captures.items()}, copy, "copying into the store"
-            )
-        if pending.batch.copied_bytes:  # otherwise the sync inside the freeze would have to write them to the disk
+        before = pending.batch.copied_bytes
+        directories = {subdot: capture.root.path for subdot, capture in pending.captures.items()}
+        rounds = self._each(directories, copy, "copying into the store").values()
+        if pending.batch.copied_bytes > before:  # otherwise the sync inside the freeze would have to write them to the disk
             with file_errors("copying into the store"):
                 sync_filesystem(pending.batch.directory)
+        return CopyRound(sum(one.size_bytes for one in rounds), max((one.took_s for one in rounds), default=0))
 
     def will_disturb(self, entry_id: EntryId, paused: Sequence[str], stopped: Sequence[str]) -> None:
         pending = self._in_the_making(entry_id)
@@ -118,9 +136,7 @@ class Committing(StoreParts):
         head = self._database.commit(pending.entry.dot, worktree.head) if worktree.head else None
 
         def changed(subdot: SubdotName, _: str) -> bool:
-            old = self._readable(head, subdot)
-            before = old.entries if old is not None else {}
-            after = pending.taken[subdot][0].entries
+            before, after = self._differing(pending, subdot, head)
             return bool(diff_trees(before, after, ignore=ignore.get(subdot, ())))
 
         answers = self._each(dict.fromkeys(pending.taken, ""), changed)
@@ -137,7 +153,7 @@ class Committing(StoreParts):
             return pending.batch.open_object(entry.ref)
 
         def has_news(subdot: SubdotName, _: str) -> bool:
-            now = pending.taken[subdot][0].entries
+            now = {path: found.entry for path, found in pending.taken[subdot].items()}
             news: set[str] | None = None
             for commit in commits:
                 found = self._readable(commit, subdot)
@@ -156,6 +172,8 @@ class Committing(StoreParts):
     def publish(self, entry_id: EntryId, draft: CommitDraft) -> Commit:
         pending = self._in_the_making(entry_id)
         del self._pending[entry_id]
+        for capture in pending.captures.values():
+            capture.close()
         commit_id = pending.entry.makes
         assert commit_id is not None
         dot, name = pending.entry.dot, pending.entry.worktree
@@ -163,10 +181,11 @@ class Committing(StoreParts):
         parent = self._database.commit(dot, worktree.head) if worktree.head else None
         states = {}
         with file_errors("writing a commit to the store"):
-            for subdot, (manifest, _) in pending.taken.items():
-                origin = draft.origins.get(subdot, Origin())
-                ref = self._reusable(parent, subdot, manifest) or pending.batch.add_manifest(subdot, manifest)
-                states[subdot] = SubdotState(ref, manifest.files, manifest.size_bytes, **vars(origin))
+            for subdot in pending.taken:
+                tree = pending.taken[subdot] = pending.captures[subdot].tidy()
+                state = self._unchanged(pending, subdot, parent) or self._add_manifest(pending, subdot)
+                states[subdot] = replace(state, **vars(draft.origins.get(subdot, Origin())))
+                tree.manifest = state.manifest
         commit = Commit(
             id=commit_id,
             dot=dot,
@@ -193,12 +212,27 @@ class Committing(StoreParts):
                 self._database.set_ref(dot, "branch", worktree.branch, commit_id)
                 self._log(worktree, "commit", commit_id, None)
                 self._database.remove_journal(entry_id)
-        for subdot, (_, tree) in pending.taken.items():
+        for subdot, tree in pending.taken.items():
             self._remember((dot, name, subdot), tree)
         return commit
 
-    def _reusable(self, parent: Commit | None, subdot: SubdotName, manifest: Manifest) -> str | None:
-        return parent.subdots[subdot].manifest if parent is not None and self._readable(parent, subdot) == manifest else None
+    def _add_manifest(self, pending: _Pending, subdot: SubdotName) -> SubdotState:
+        manifest = Manifest.of(found.entry for found in pending.taken[subdot].values())
+        return SubdotState(pending.batch.add_manifest(subdot, manifest), manifest.files, manifest.size_bytes)
+
+    def _unchanged(self, pending: _Pending, subdot: SubdotName, parent: Commit | None) -> SubdotState | None:
+        """Return the parent's state of a subdot if the captured one is the same, and its manifest can be read."""
+        before, after = self._differing(pending, subdot, parent)
+        return parent.subdots[subdot] if parent is not None and not before and not after else None
+
+    def _differing(self, pending: _Pending, subdot: SubdotName, commit: Commit | None) -> tuple[Entries, Entries]:
+        """Return the entries of a commit, and those captured, of all paths in which they differ.
+
+        A commit whose manifest cannot be read counts as empty.
+        """
+        state = commit.subdots.get(subdot) if commit is not None else None
+        known, now = pending.captures[subdot].known, pending.taken[subdot]
+        return self._differences(known, now, state, lambda: self._readable(commit, subdot))
 
     def note(self, dot: DotName, worktree: WorktreeName, action: str, saved: CommitId) -> None:
         found = self.worktree(dot, worktree)
@@ -212,7 +246,9 @@ class Committing(StoreParts):
 
     def _discard_unpublished(self, entry: JournalEntry) -> None:
         """Remove the objects of a commit that has not been published; others may share those of one that has."""
-        self._pending.pop(entry.id, None)
+        pending = self._pending.pop(entry.id, None)
+        for capture in pending.captures.values() if pending is not None else ():
+            capture.close()
         if entry.makes is not None and not self._database.has_commit(entry.makes):
             self._objects.discard(entry.makes)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from dm_compose.core.names import DotName, SubdotName, WorktreeName
 from dm_compose.core.tree import FILE, Manifest
 from dm_compose.objects.system import sync_filesystem
-from dm_compose.storage.scan import RACY, FoundPath, Tree, load_index, save_index
+from dm_compose.storage.index import load_index, save_index
+from dm_compose.storage.scan import RACY, FoundPath, Tree
 
 IndexKey = tuple[DotName, WorktreeName, SubdotName]
 
@@ -35,7 +36,7 @@ class Indexes:
         try:
             info = os.stat(path)
         except OSError:
-            return {}
+            return Tree()
         stamp = info.st_ino, info.st_mtime_ns
         cached = self._cache.get(path)
         if cached is None or cached[0] != stamp:
@@ -78,7 +79,7 @@ class Indexes:
         """
         for path in self._root.glob("*/*/*.index"):
             tree = load_index(path)
-            kept = {name: found for name, found in tree.items() if found.entry.kind != FILE or found.entry.ref not in gone}
+            kept = Tree((name, found) for name, found in tree.items() if found.entry.kind != FILE or found.entry.ref not in gone)
             if len(kept) < len(tree):
                 try:
                     save_index(path, kept)
@@ -95,4 +96,4 @@ class Indexes:
         tree = self.load(key)
         if tree or head is None:
             return tree
-        return {path: FoundPath(entry, 0, RACY, 0) for path, entry in head.entries.items()}
+        return Tree((path, FoundPath(entry, 0, RACY, 0)) for path, entry in head.entries.items())

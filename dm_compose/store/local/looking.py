@@ -37,18 +37,22 @@ class Looking(StoreParts):
 
     def differing(self, dot: DotName, worktree: WorktreeName, directories: Directories, target: CommitId) -> list[SubdotName]:
         commit = self._database.commit(dot, target)
-        wanted = self._manifests(commit)
         is_tree = self._is_tree(dot, worktree)
-        extra = sorted(directories.keys() - wanted.keys()) if is_tree else []
+        extra = sorted(directories.keys() - commit.subdots.keys()) if is_tree else []
         directories = self._directories(dot, worktree, directories, commit)
         where = self._areas(dot, worktree, directories)
 
         def differs(subdot: SubdotName, directory: str) -> bool:
             if is_tree and (os.path.islink(directory) or not os.path.isdir(directory)):
                 return True
+            known = self._known(dot, worktree, subdot)
             with where[subdot].open() as files:
-                tree = scan(files, self._known(dot, worktree, subdot), without=where[subdot].without)
-            return subdot in wanted and bool(plan_tree(tree, wanted[subdot], where[subdot].without))
+                tree = scan(files, known, without=where[subdot].without)
+            if (state := commit.subdots.get(subdot)) is None:
+                return False
+            if known.manifest == state.manifest and tree.is_all_of(known) and self._objects.has_manifest(state.manifest):
+                return False
+            return bool(plan_tree(tree, self._objects.read_manifest(state.manifest), where[subdot].without))
 
         answers = self._each(directories, differs)
         return [*(subdot for subdot, answer in answers.items() if answer), *extra]
@@ -62,14 +66,17 @@ class Looking(StoreParts):
         ignore: Mapping[SubdotName, Sequence[str]],
         budget_bytes: int | None,
     ) -> dict[SubdotName, TreeDiff]:
-        wanted = self._manifests(self._database.commit(dot, base)) if base else {}
+        commit = self._database.commit(dot, base) if base else None
+        wanted = commit.subdots if commit is not None else {}
         where = self._areas(dot, worktree, directories)
 
         def changes(subdot: SubdotName, directory: str) -> TreeDiff:
+            known = self._known(dot, worktree, subdot)
             with where[subdot].open() as files:
-                tree = scan(files, self._known(dot, worktree, subdot), without=where[subdot].without)
-                old = wanted[subdot].entries if subdot in wanted else {}
-                new = {path: found.entry for path, found in tree.items()}
+                tree = scan(files, known, without=where[subdot].without)
+                state = wanted.get(subdot)
+                read = (lambda: self._objects.read_manifest(state.manifest)) if state is not None else (lambda: None)
+                old, new = self._differences(known, tree, state, read)
 
                 @contextlib.contextmanager
                 def open_live(entry: TreeEntry) -> Iterator[OpenFile]:
@@ -85,7 +92,8 @@ class Looking(StoreParts):
 
         found = self._each(directories, changes)
         for subdot in wanted.keys() - directories.keys():
-            found[subdot] = diff_trees(wanted[subdot].entries, {}, self._open_object, self._open_object)
+            before = self._objects.read_manifest(wanted[subdot].manifest)
+            found[subdot] = diff_trees(before.entries, {}, self._open_object, self._open_object)
         return found
 
     def diff_commits(

@@ -15,6 +15,7 @@ from dm_compose.core.commit import (
     Commit,
     JournalEntry,
     ReflogEntry,
+    SubdotState,
     Worktree,
 )
 from dm_compose.core.events import Event, Listener, ignore
@@ -42,6 +43,7 @@ from dm_compose.store.local.indexes import Indexes, IndexKey
 from dm_compose.store.local.trees import Trees
 
 SUBDOTS_AT_ONCE = 8
+Entries = dict[str, TreeEntry]
 T = TypeVar("T")
 
 
@@ -154,6 +156,23 @@ class StoreParts:
         except DamagedError:
             return None
 
+    def _differences(
+        self, known: Tree, now: Tree, state: SubdotState | None, read: Callable[[], Manifest | None]
+    ) -> tuple[Entries, Entries]:
+        """Return the entries of a commit's subdot, and those of the tree now, of all paths in which the two differ.
+
+        `known` is the tree's index. It often is that of the commit, and then the commit's manifest need not be decoded. Otherwise
+        `read` returns it, or None if the subdot is to count as empty.
+        """
+        if state is not None and known.manifest == state.manifest and self._objects.has_manifest(state.manifest):
+            paths = now.differing_from(known)
+            old = {path: known[path].entry for path in paths if path in known}
+            return old, {path: now[path].entry for path in paths if path in now}
+        manifest = read() if state is not None else None
+        before = manifest.entries if manifest is not None else {}
+        new = {path: found.entry for path, found in now.items() if before.get(path) != found.entry}
+        return {path: entry for path, entry in before.items() if path in new or path not in now}, new
+
     def _is_tree(self, dot: DotName, name: WorktreeName) -> bool:
         worktree = self._database.find_worktree(dot, name)
         return worktree is not None and worktree.tree
@@ -182,7 +201,8 @@ class StoreParts:
         for subdot, area in areas(places).items():
             target = self._objects.read_manifest(commit.subdots[subdot].manifest)
             with area.open() as files:
-                trees[subdot], _ = restore_tree(files, {}, target, self._objects, without=area.without)
+                trees[subdot], _ = restore_tree(files, Tree(), target, self._objects, without=area.without)
+            trees[subdot].manifest = "" if area.without else commit.subdots[subdot].manifest
         return trees
 
     def _open_object(self, entry: TreeEntry) -> StoredObject:

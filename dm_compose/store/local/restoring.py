@@ -92,6 +92,7 @@ class Restoring(Committing):
             )
             with area.open() as files:
                 tree, restored = restore_tree(files, known, target, self._objects, without=area.without)
+            tree.manifest = "" if area.without else state.manifest  # entries at paths of other subdots are not restored
         self._restored.setdefault(entry_id, {})[subdot] = area, tree
         return restored
 
@@ -174,4 +175,4 @@ class Restoring(Committing):
                 self._write_out(directory, commit)
             else:
                 with Root(directory).open() as files:
-                    restore_tree(files, {}, self._objects.read_manifest(commit.subdots[subdot].manifest), self._objects)
+                    restore_tree(files, Tree(), self._objects.read_manifest(commit.subdots[subdot].manifest), self._objects)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from dm_compose.storage.beneath import Root
 from dm_compose.storage.scan import RACY, scan
 from tests.support.places import OLD_NS, Place, needs_root, survives
 from tests.support.processes import child
 from tests.support.stores import DATA
 
-pytestmark = needs_root
+pytestmark = [needs_root, pytest.mark.usefixtures("look")]
 
 
 def test_a_change_of_the_same_size_and_time_is_found(place: Place) -> None:
@@ -92,6 +94,49 @@ def test_a_writer_that_keeps_a_page_mapped_is_found_by_every_commit(anywhere: Pl
         bench.restore(commit)
         seen.append((tree / "file").read_bytes()[100:108])
     assert seen == [bytes(8), b"write000", b"again001", b"write002", b"again003", b"write004", b"again005"]
+
+
+# Writes of libaio, which MariaDB uses. The kernel reports them to nobody who watches the file system.
+_ASYNCHRONOUS = """
+import ctypes, os, platform, struct, sys
+setup, submit, events = {"x86_64": (206, 209, 208), "aarch64": (0, 2, 4)}[platform.machine()]
+syscall = ctypes.CDLL(None, use_errno=True).syscall
+context = ctypes.c_ulong()
+assert syscall(setup, 8, ctypes.byref(context)) == 0
+fd = os.open(sys.argv[1], os.O_RDWR)
+print("open", flush=True)
+for line in sys.stdin:
+    data = ctypes.create_string_buffer(line.strip().encode(), 8)
+    request = ctypes.create_string_buffer(
+        struct.pack("=QIiHhIQQqQII", 0, 0, 0, 1, 0, fd, ctypes.addressof(data), 8, 100, 0, 0, 0)
+    )
+    requests = (ctypes.c_void_p * 1)(ctypes.addressof(request))
+    assert syscall(submit, context, ctypes.c_long(1), requests) == 1
+    answer = ctypes.create_string_buffer(32)
+    assert syscall(events, context, ctypes.c_long(1), ctypes.c_long(1), answer, None) == 1
+    print("written", flush=True)
+"""
+
+
+@pytest.mark.parametrize("program", [_MAPPER, _ASYNCHRONOUS], ids=["mapped", "asynchronous"])
+def test_a_write_that_the_kernel_does_not_report_is_found_in_a_file_that_was_open_already(anywhere: Place, program: str) -> None:
+    tree = anywhere.tree()
+    (tree / "file").write_bytes(bytes(64 * 1024))
+    bench = anywhere.bench(data=tree)
+    bench.commit()
+    commits = []
+    with child(program, str(tree / "file")) as writer:
+        assert writer.read() in ("mapped", "open")
+        for number in range(3):
+            entry = bench.prepare()
+            assert writer.ask(f"write{number:03}") == "written"
+            bench.store.capture(entry)
+            commits.append(bench.publish(entry))
+    seen = []
+    for commit in commits:
+        bench.restore(commit)
+        seen.append((tree / "file").read_bytes()[100:108])
+    assert seen == [b"write000", b"write001", b"write002"]
 
 
 _BUSY_MAPPER = """

@@ -8,6 +8,8 @@ import shutil
 import threading
 from pathlib import Path
 
+import pytest
+
 from dm_compose.errors import DmError
 from tests.support.places import MIB, Place, check, needs_root
 from tests.support.trees import (
@@ -15,7 +17,7 @@ from tests.support.trees import (
     describe,
 )
 
-pytestmark = needs_root
+pytestmark = [needs_root, pytest.mark.usefixtures("look")]
 
 
 def test_a_change_between_prepare_and_capture_is_in_the_commit(anywhere: Place) -> None:

@@ -110,7 +110,7 @@ def test_after_a_power_cut_the_index_proves_nothing_about_contents_that_outran_t
     os.fdatasync(fd)  # the contents are on the disk, and the ctime will be with the next transaction of the journal
     os.close(fd)
     with filesystems.mounted(disk.power_cut()) as after:
-        monkeypatch.setattr("dm_compose.storage.scan.boot_id", lambda: "another boot", raising=False)
+        monkeypatch.setattr("dm_compose.storage.index.boot_id", lambda: "another boot")
         assert b"B" * 4096 in (after.path / "data/table").read_bytes()
         revived = local.bench(after.path / "store", data=after.path / "data")
         assert revived.store.changed_since_quiet(DOT, MAIN_WORKTREE, revived.directories, {}) == [DATA]

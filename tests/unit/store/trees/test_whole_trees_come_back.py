@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, EntryId, SubdotName
-from dm_compose.storage.capture import Capture
+from dm_compose.storage.capture import Capture, CopyRound
 from tests.support.stores import DOT, Stores, TreeBench
 from tests.support.trees import describe, differences
 from tests.support.worktrees import DB, ROOT, X, live, remove, same, state, told
@@ -199,10 +199,10 @@ def test_subdots_that_come_and_go_while_a_commit_is_prepared_are_in_it_as_they_a
     elif step == "copy":
         original = Capture.prepare
 
-        def prepare(capture: Capture, progress: Callable[[int], None]) -> None:
+        def prepare(capture: Capture, progress: Callable[[int], None]) -> CopyRound:
             if Path(capture.root.path).name == "db":
                 change(bench.top)
-            original(capture, progress)
+            return original(capture, progress)
 
         monkeypatch.setattr(Capture, "prepare", prepare)
     entry = bench.store.prepare_commit(DOT, MAIN_WORKTREE, directories)

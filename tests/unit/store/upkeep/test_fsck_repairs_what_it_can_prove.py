@@ -15,6 +15,7 @@ from dm_compose.core.names import MAIN_WORKTREE, CommitId, SubdotName
 from dm_compose.core.upkeep import Checkup, Damage, Garbage
 from dm_compose.errors import NotFoundError
 from dm_compose.objects.contents import OpenFile
+from dm_compose.storage.scan import Tree
 from tests.support.keeping import LONG_AGO, OTHER, TAG, Kept, Shelf, flip, lose, soon, truncate
 from tests.support.stores import DATA, DOT, Stores
 from tests.support.subdots import LOGS
@@ -70,7 +71,7 @@ def test_nothing_is_repaired_with_a_file_that_its_index_is_wrong_about(shelf: Sh
     path = Path(shelf.kept.bench.directories[LOGS]) / "one"
     path.write_bytes(content * live.entry.size)
     info = path.stat()
-    tree = dict(shelf.kept.bench.local._indexes.load((DOT, MAIN_WORKTREE, LOGS)))
+    tree = Tree(shelf.kept.bench.local._indexes.load((DOT, MAIN_WORKTREE, LOGS)))
     entry = live.entry._replace(mtime_ns=info.st_mtime_ns, size=info.st_size)
     tree["one"] = live._replace(entry=entry, inode=info.st_ino, ctime_ns=info.st_ctime_ns)
     shelf.kept.bench.local._indexes.save((DOT, MAIN_WORKTREE, LOGS), tree)
@@ -103,7 +104,7 @@ def test_after_a_boot_a_digest_proves_what_the_index_does_not(shelf: Shelf, monk
     shelf.check()
     lose(shelf.root / live.entry.ref)
     shelf.kept.bench.local._indexes._cache.clear()
-    monkeypatch.setattr("dm_compose.storage.scan.boot_id", lambda: "another boot")
+    monkeypatch.setattr("dm_compose.storage.index.boot_id", lambda: "another boot")
     (found,) = shelf.check(repair=True).damage
     assert found.repaired
 
