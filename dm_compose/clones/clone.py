@@ -32,6 +32,7 @@ from dm_compose.live.access import open_access
 from dm_compose.live.facts import StackFacts
 from dm_compose.live.locks import locked
 from dm_compose.live.worktree import LiveWorktree
+from dm_compose.operations.budget import keep_to_budget
 from dm_compose.operations.fill import fill_volumes
 from dm_compose.store.api import Store
 from dm_compose.up.run import get_images
@@ -159,6 +160,7 @@ def made(clone: Clone, ref: str) -> Iterator[Commit]:
             finally:
                 mine = engine.labelled(f"{CLONE_LABEL}={clone.name}")
                 remove_clone(engine, store, clone.variables, clone.listener, clone.name, mine)
+        keep_to_budget(store, clone.listener)
     finally:
         store.close()
 

@@ -42,7 +42,7 @@ def claims(database: Database, parents: Parents, forgotten: Collection[int] = ()
     First come the refs of all dots by kind, what the journal names, and the settled forms of all these. Then come the reflog
     entries, the newest first, but for the `forgotten` ones; those that `undo` would go back by are before all others. A commit
     brings its ancestors along. A clone and a dot that is lent to tests keep all of their commits: tests may go back to any that
-    they have put aside, by its id alone.
+    they have put aside, by its id alone. The commits of a clone stay in other dots too, where further clones find them.
     """
     dots = {dot: _Reach(known, database.settled(dot)) for dot, known in parents.items()}
     found = _named(database, dots)
@@ -50,8 +50,13 @@ def claims(database: Database, parents: Parents, forgotten: Collection[int] = ()
         if dot in dots and entry.number not in forgotten:
             commits = [commit for commit in (entry.saved, entry.old, entry.new) if commit is not None]
             found.append(Claim(Holder.UNDO, dot, (*dots[dot].reach(commits), *dots[dot].settle()), entry.number))
-    lent = {*database.owners(), *(entry.dot for entry in database.journal() if entry.operation == SESSION)} & dots.keys()
-    return [*found, *(Claim(Holder.RUNNING, dot, dots[dot].reach(parents[dot])) for dot in sorted(lent))]
+    clones = dots.keys() & database.owners()
+    lent = {entry.dot for entry in database.journal() if entry.operation == SESSION} & dots.keys()
+    borrowed = {commit for clone in clones for commit in parents[clone]}
+    for dot, reach in dots.items():
+        kept = parents[dot] if dot in lent else [commit for commit in parents[dot] if commit in borrowed]
+        found.append(Claim(Holder.RUNNING, dot, reach.reach(kept)))
+    return found
 
 
 def _named(database: Database, dots: Mapping[DotName, _Reach]) -> list[Claim]:

@@ -31,7 +31,7 @@ class StoreUpkeep(Protocol):
 
         A commit is kept if a branch, a tag, uncommitted state, an unfinished operation or a reflog entry names it, or if a kept
         commit descends from it or has it as its settled form. Of the reflog only entries since `keep_since` count. A clone,
-        and a dot that is lent to tests, keep all of their commits.
+        and a dot that is lent to tests, keep all of their commits; those of a clone stay in other dots too.
 
         Without `keep_since` those entries count that the budget of the store leaves: see core.upkeep. When they hold more than
         it allows, the oldest go, until an eighth of the budget is free. Of each worktree the newest entry stays in any case, and

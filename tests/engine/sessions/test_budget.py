@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from dm_compose.clones.clone import Clone, clone_name
 from dm_compose.core.upkeep import UNDO_SIZE
 from dm_compose.dots.all_dots import Dots
-from dm_compose.sessions.leases import own_stack
+from dm_compose.errors import NotFoundError
+from dm_compose.sessions.leases import on_clone, own_stack
 from dm_compose.sessions.options import SessionOptions
 from tests.support.projects import TestProject
 
@@ -43,6 +45,20 @@ def test_the_states_that_a_test_run_put_aside_come_free_when_it_ends(
     assert "0 reflog entries were forgotten and " in told(cache_only)[0]
     assert dots.garbage(keep_days=None).commits == ()
     assert cache_only.redis().get("note") == "seed"
+
+
+def test_the_states_that_a_run_on_a_clone_put_aside_come_free_when_the_clone_goes(cache_only: TestProject) -> None:
+    stack = cache_only.stack()
+    dots = Dots(stack.variables)
+    dots.configure(UNDO_SIZE, "1k")
+    clone = Clone(stack, clone_name(cache_only.name, "budget", "gw0"), "budget")
+    with on_clone(clone, SessionOptions()) as session:
+        cache_only.in_project(clone.name).redis().set("note", "a seed")
+        aside = session.keep("a seed of one test")
+        assert dots.garbage(keep_days=0).commits == ()
+    assert len(told(cache_only)) == 1
+    with dots.store() as store, pytest.raises(NotFoundError):
+        store.commit(stack.identity(store)[0], aside.id)
 
 
 def test_resets_of_a_running_stack_keep_to_the_budget_and_the_newest_can_be_undone(cache_only: TestProject) -> None:

@@ -336,6 +336,16 @@ def test_what_anything_else_names_stays_whatever_the_budget(kept: Kept, name: Ca
     assert kept.store.check({}, repair=False).sound
 
 
+def test_a_commit_of_a_clone_stays_in_its_original_where_further_clones_find_it(kept: Kept) -> None:
+    kept.store.create_dot(OTHER, owner="a test run")
+    aside = kept.aside()
+    kept.store.share_commit(DOT, aside, OTHER)
+    assert kept.store.collect(soon()).commits == ()
+    assert kept.store.commit(DOT, aside).id == aside
+    kept.store.delete_dot(OTHER)
+    assert kept.store.collect(soon()).commits == (aside,)
+
+
 def test_the_uncommitted_state_of_a_branch_stays_whatever_the_budget(kept: Kept) -> None:
     kept.write("big", RANDOM.randbytes(EACH))
     kept.bench.checkout(FEATURE, kept.bench.head)
