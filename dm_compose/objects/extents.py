@@ -59,7 +59,7 @@ class ExtentMap:
         """Yield the extents of a range of blocks, cut to it."""
         for number in range(bisect.bisect_right(self._ends, first), len(self.extents)):
             extent = self.extents[number]
-            if extent.start >= end:
+            if extent.start >= end or first >= end:
                 return
             yield extent if extent.start >= first and extent.end <= end else extent.cut(first, end)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dm_compose.errors import DamagedError
@@ -64,6 +64,7 @@ def test_a_map_with_a_changed_byte_is_refused(found: ExtentMap, data: st.DataObj
 @given(maps(), st.integers(0, 30), st.integers(0, 30))
 def test_the_part_of_a_map_between_two_blocks_is_what_it_says_of_them(found: ExtentMap, first: int, end: int) -> None:
     part = ExtentMap(found.size, found.between(first, end))
+    assert all(extent.blocks > 0 for extent in part.extents)
     assert by_block(part) == {block: place for block, place in by_block(found).items() if first <= block < end}
 
 
@@ -167,6 +168,7 @@ STEPS = st.lists(
 
 @PROPERTY
 @given(old=SIZES, size=SIZES, steps=STEPS)
+@example(old=4097, size=4098, steps=[("clear", 0, 4097)])
 def test_an_overlay_is_its_base_with_what_was_written(
     files: Files, old: int, size: int, steps: list[tuple[str, int, int]]
 ) -> None:
