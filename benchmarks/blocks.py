@@ -22,6 +22,7 @@ from benchmarks.common import file_system, headline, table
 from tests.support.projects import Run, sweep_dead_runs
 
 PARTS = ("rows", "large", "many", "fragments", "bounds", "others")
+WITH_ENGINE = {"rows", "others"}
 
 
 def arguments() -> argparse.Namespace:
@@ -49,9 +50,11 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     headline("A commit costs the blocks that changed")
-    sweep_dead_runs()
     findings: list[Finding] = []
-    run = Run()
+    run = None
+    if WITH_ENGINE.intersection(options.only):
+        sweep_dead_runs()
+        run = Run()
     try:
         with tempfile.TemporaryDirectory(prefix="dm-bench-", dir=options.scratch) as directory:
             base = Path(directory)
@@ -59,17 +62,19 @@ def main() -> None:
             for part in options.only:
                 findings += measure(part, options, base / part, run)
     finally:
-        run.finish()
+        if run is not None:
+            run.finish()
     table(("what", "figure", "target", ""), [finding.cells() for finding in findings])
     load = os.getloadavg()[0]
     print(f"load of the machine at the end: {load:.1f} on {os.cpu_count()} cores" + (" (noisy)" if load > 2.5 else ""))
 
 
-def measure(part: str, options: argparse.Namespace, base: Path, run: Run) -> list[Finding]:
+def measure(part: str, options: argparse.Namespace, base: Path, run: Run | None) -> list[Finding]:
     """Do one part in a directory of its own."""
     print(f"{part} (load {os.getloadavg()[0]:.1f})", flush=True)
     base.mkdir()
     rounds, count = options.rounds, options.commits
+    assert run is not None or part not in WITH_ENGINE
     if part == "rows":
         return rows(base, run, options.postgres_mb, options.mariadb_mb, rounds, saved=not options.unsaved)
     if part == "large":

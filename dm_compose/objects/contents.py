@@ -99,7 +99,7 @@ def copy_open(source_fd: int, destination_fd: int) -> bool:
     """Copy an open file to an open empty one. Return whether they share blocks now."""
     if reflink(destination_fd, source_fd):
         return True
-    copy_extents(source_fd, destination_fd)
+    copy_data(OpenFile(source_fd), destination_fd)
     return False
 
 
@@ -121,18 +121,6 @@ def reflink_onto(fd: int, object_fd: int) -> bool:
     _reflinking.add(pair)
     os.ftruncate(fd, os.fstat(object_fd).st_size)
     return True
-
-
-def copy_extents(source_fd: int, destination_fd: int) -> None:
-    """Copy all data of an open file into an empty one. Holes stay holes."""
-    size = os.fstat(source_fd).st_size
-    for is_data, start, end in extents(source_fd, 0, size):
-        while is_data and start < end:
-            done = _copy_range(source_fd, destination_fd, start, end - start)
-            if done == 0:  # a writer has truncated the file meanwhile, and the caller will look at it again
-                break
-            start += done
-    os.truncate(destination_fd, size)
 
 
 def copy_data(source: Contents, fd: int, seen: Callable[[int, bytes], None] = lambda _, __: None) -> int:
@@ -165,16 +153,6 @@ def _between_zeros(data: bytes) -> Iterator[tuple[int, int]]:
             first = position + ZEROS_BYTES
     if first < len(data):
         yield first, len(data)
-
-
-def _copy_range(source_fd: int, destination_fd: int, offset: int, count: int) -> int:
-    try:
-        return os.copy_file_range(source_fd, destination_fd, count, offset, offset)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
-            raise
-    data = os.pread(source_fd, min(count, CHUNK_BYTES), offset)
-    return os.pwrite(destination_fd, data, offset) if data else 0
 
 
 def extents(fd: int, start: int, size: int) -> Iterator[tuple[bool, int, int]]:

@@ -116,7 +116,7 @@ class StagedObjects:
     # Sources, for the objects here: blocks lie here or in the store
 
     def open_source(self, ref: str) -> int:
-        """See storage.mapped.Sources."""
+        """See objects.mapped.Sources."""
         for overlay in list(self._overlays.values()):
             if overlay.own == ref:
                 return os.open(overlay.path, os.O_RDONLY | os.O_CLOEXEC)

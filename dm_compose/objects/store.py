@@ -92,9 +92,9 @@ class ObjectStore:
         raise DamagedError(f"{ref}, in which parts of objects lie, is missing from the store")
 
     def source_path(self, ref: str) -> bytes:
-        """Return the path of a published file that maps name. It need not exist."""
-        aside = self.path(ref + PUT_ASIDE)
-        return aside if os.path.exists(aside) else self.path(ref)
+        """Return the path of a published file that maps name: the one that `open_source` opens. It need not exist."""
+        path, aside = self.path(ref), self.path(ref + PUT_ASIDE)
+        return aside if os.path.exists(aside) and not os.path.exists(path) else path
 
     def is_in_blocks(self, ref: str) -> bool:
         """Return whether an object has a map, or checksums of its blocks."""

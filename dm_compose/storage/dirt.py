@@ -4,8 +4,8 @@ The kernel reports every open, write, change of metadata and of names on a file 
 whichever path. It reports neither writes to a mapped page nor those of libaio, which MariaDB uses. Both need a file that is open
 for writing. So each file counts that was open or mapped when the watch began (/proc tells), or that was opened since then.
 
-That takes root with all capabilities in the first PID namespace, Linux 5.14, and ext4 or xfs. Elsewhere, or when the kernel has
-lost reports, nothing is known, and everything has to be looked at.
+A watch takes root with all capabilities in the first PID namespace, Linux 5.14, and ext4 or xfs. Elsewhere, or when the kernel
+has lost reports, nothing is known, and everything has to be looked at.
 """
 
 from __future__ import annotations

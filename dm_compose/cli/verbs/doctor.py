@@ -6,9 +6,9 @@ from typing import cast
 
 import click
 
+from dm_compose.cli.options import json_option
 from dm_compose.cli.output import print_json, printable, table
 from dm_compose.cli.targets import ComposeTarget, target
-from dm_compose.cli.verbs.state import json_option
 from dm_compose.core.units import seconds, size
 
 

@@ -9,17 +9,11 @@ import click
 
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
+from dm_compose.cli.options import json_option, message_option, privileged_option, timeout_option, unready_option
+from dm_compose.cli.outcomes import print_restore
 from dm_compose.cli.output import age, as_commit, as_verified, doubts, indented, print_json, printable, table
 from dm_compose.cli.targets import store_target
-from dm_compose.cli.verbs.state import (
-    json_option,
-    message_option,
-    parse_metadata,
-    print_restore,
-    privileged_option,
-    timeout_option,
-    unready_option,
-)
+from dm_compose.cli.verbs.state import parse_metadata
 from dm_compose.core.names import DotName
 from dm_compose.core.volumes import VolumeName
 

@@ -6,9 +6,9 @@ from collections import Counter
 
 import click
 
+from dm_compose.cli.options import json_option
 from dm_compose.cli.output import print_json
 from dm_compose.cli.targets import target
-from dm_compose.cli.verbs.state import json_option
 from dm_compose.errors import EngineError
 
 

@@ -6,9 +6,9 @@ import re
 
 import click
 
+from dm_compose.cli.options import json_option
 from dm_compose.cli.output import print_json
 from dm_compose.cli.verbs.remote import add_remote
-from dm_compose.cli.verbs.state import json_option
 from dm_compose.errors import UsageError
 
 _KEY_AND_SECRET = re.compile(r"[^/:]+:[^@]+(?:@(?P<endpoint>.*))?")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
+from dm_compose.cli.options import json_option, privileged_option, timeout_option
 from dm_compose.cli.output import as_commit, output_kept_for_json, print_json
 from dm_compose.cli.targets import ComposeTarget, target
-from dm_compose.cli.verbs.state import json_option, privileged_option, timeout_option
 from dm_compose.core.units import seconds, size
 from dm_compose.errors import NotFoundError, UsageError
 

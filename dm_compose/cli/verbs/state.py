@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from dm_compose.cli.completion import complete_ref
-from dm_compose.cli.environment import read_variables
+from dm_compose.cli.options import json_option, message_option, privileged_option, timeout_option, unready_option
+from dm_compose.cli.outcomes import print_arrival, print_restore
 from dm_compose.cli.output import (
     age,
     as_commit,
@@ -28,43 +29,11 @@ from dm_compose.core.units import seconds, size
 from dm_compose.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from dm_compose.dots.dot import SubdotStatus
     from dm_compose.dots.stack import Stack
-    from dm_compose.live.executor import Done
-    from dm_compose.operations.branches import Arrival
     from dm_compose.operations.commit import CommitReport
-    from dm_compose.operations.restore import RestoreReport
 
 
-def _default_timeout_s() -> float:
-    return read_variables().timeout_s
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-privileged_option = click.option(
-    "--privileged", is_flag=True, help="Accept set-id programs and the like from a remote in a directory of the host."
-)
-timeout_option = click.option(
-    "--timeout",
-    type=float,
-    default=_default_timeout_s,
-    show_default="DM_TIMEOUT, or 120",
-    help="Seconds to wait for each datastore to answer.",
-)
-unready_option = click.option(
-    "--unready", is_flag=True, help="Commit at once, also if a datastore does not answer yet; the commit notes that."
-)
-
-
-def _not_empty(_: click.Context, __: click.Parameter, message: str) -> str:
-    if not message.strip():
-        raise UsageError("please provide a commit message", hint='For example: commit -m "seed"')
-    return message
-
-
-message_option = click.option("-m", "--message", required=True, callback=_not_empty, help="A description of this state.")
 MAX_LISTED = 10
 LINE_END = "\n"
 
@@ -317,76 +286,12 @@ def undo(*, hard: bool, timeout: float, as_json: bool) -> None:
         print_restore(done, as_json=as_json)
 
 
-def steps(done: Iterable[Done]) -> list[dict[str, Any]]:
-    """Return steps that were taken, as plain data."""
-    return [
-        {"action": d.step.action, "on": d.step.label, "cause": d.step.cause, "began_s": d.began_s, "ended_s": d.ended_s}
-        for d in done
-    ]
-
-
-def print_arrival(arrival: Arrival, *, as_json: bool) -> None:
-    """Print that a branch was checked out."""
-    if as_json:
-        print_json(
-            {
-                "branch": arrival.branch,
-                "left": arrival.left,
-                "created": arrival.created,
-                "head": as_commit(arrival.head) if arrival.head else None,
-                "saved": arrival.saved,
-                "total_s": arrival.total_s,
-                "steps": steps(arrival.done),
-            }
-        )
-        return
-    if arrival.branch == arrival.left or arrival.head is None:
-        click.echo(f"already on branch {arrival.branch}")
-        return
-    new = "new " if arrival.created else ""
-    click.echo(
-        f"on {new}branch {arrival.branch} at {arrival.head.id.short} {subject(arrival.head.message)}, {seconds(arrival.total_s)}"
-    )
-    if arrival.saved:
-        click.echo(f"uncommitted changes of {arrival.left} are kept: checking it out brings them back")
-
-
-def print_restore(report: RestoreReport, *, as_json: bool) -> None:
-    restored = report.restored()
-    if as_json:
-        print_json(
-            {
-                "target": as_commit(report.target),
-                "saved": report.saved,
-                "total_s": report.total_s,
-                "restored": restored,
-                "steps": steps(report.done),
-                **({"head": as_commit(report.head), "undone": report.undone} if report.head is not None else {}),
-            }
-        )
-        return
-    changed = sum(r.changed_bytes for r in restored.values())
-    at = report.head or report.target
-    what = f"at {at.id.short} {subject(at.message)}"
-    if report.undone is not None:
-        what += f", as before the {report.undone.action.removeprefix('before ')} of {age(report.undone.at)}"
-        what += ", with what was uncommitted" if report.target.hidden else ""
-    elif report.target.hidden:
-        what = "at the state before"
-    click.echo(f"{what}: {size(changed)} put back, ready after {seconds(report.total_s)}")
-    program = click.get_current_context().find_root().info_name
-    if report.undone is not None:
-        click.echo(f"`{program} undo` takes this back")
-    elif report.saved:
-        click.echo(f"uncommitted changes are kept: `{program} undo` brings them back")
-
-
 @click.command()
 @json_option
 def reflog(*, as_json: bool) -> None:
     """List the operations that have moved the state of this stack, newest first, with the space that each entry holds.
 
-    That much comes free when the entry is forgotten and all older ones are.
+    An entry holds as much as comes free when it is forgotten and all older ones are.
     """
     entries = target().dot(quiet=True).reflog()
     if as_json:

@@ -8,9 +8,9 @@ import click
 
 import dm_compose
 from dm_compose.cli.asking import ask
+from dm_compose.cli.options import json_option
 from dm_compose.cli.output import print_json, printable, table
 from dm_compose.cli.targets import store_target
-from dm_compose.cli.verbs.state import json_option
 from dm_compose.core.units import size
 from dm_compose.core.upkeep import Holdings
 from dm_compose.errors import DamagedError, DmError, NotFoundError, UsageError

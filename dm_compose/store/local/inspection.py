@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import hashlib
 import os
@@ -24,7 +25,7 @@ from dm_compose.storage.scan import FoundPath, Tree
 THREADS = 4
 
 
-class Inspection:
+class Inspection(abc.ABC):
     """The damage of some objects and manifests.
 
     `sizes` names them and says which size each should have, None for a manifest. `bad` are those that are damaged, each with
@@ -39,16 +40,20 @@ class Inspection:
         self.bad: dict[str, str] = {}
         self.digests: dict[str, str] = {}
 
+    @abc.abstractmethod
     def is_right(self, ref: str, copy: bytes) -> bool:
         """Return whether the file at a path has the contents of an object or manifest, as far as is known."""
-        raise NotImplementedError
 
     def wants(self, known: Tree) -> bool:
         """Return whether a live tree with this index may have the contents of something damaged."""
         return any(found.entry.ref in self.bad for found in known.values())
 
+    @abc.abstractmethod
     def repair_blocks(self, files: Beneath, known: Tree, tree: Tree) -> None:
-        """Repair single blocks with those of live files. `known` is the index of the tree, and `tree` the tree now."""
+        """Repair single blocks with those of live files, where an inspection knows of blocks.
+
+        `known` is the index of the tree, and `tree` the tree now.
+        """
 
 
 class WholeInspection(Inspection):
@@ -76,6 +81,9 @@ class WholeInspection(Inspection):
     def is_right(self, ref: str, copy: bytes) -> bool:
         digest = digest_of_file(copy)
         return self.sizes[ref] in (None, os.stat(copy).st_size) and self.digests.get(ref, digest) == digest
+
+    def repair_blocks(self, files: Beneath, known: Tree, tree: Tree) -> None:
+        pass
 
     def _read(self, ref: str) -> tuple[str, str]:
         """Return the digest of an object's contents, and the damage that shows without comparing digests ("" for none)."""

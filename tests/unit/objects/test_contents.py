@@ -17,7 +17,7 @@ from dm_compose.objects.contents import (
     BLOCK_BYTES,
     CHUNK_BYTES,
     OpenFile,
-    copy_extents,
+    copy_data,
     copy_file,
     differing_bytes,
     extents,
@@ -137,11 +137,11 @@ def test_differing_bytes_counts_the_blocks_that_differ(fast_path: Path, a: Layou
 
 @PROPERTY
 @given(layout=LAYOUTS)
-def test_copy_extents_copies_everything_and_keeps_holes(fast_path: Path, layout: Layout) -> None:
+def test_copy_data_copies_everything_and_keeps_holes(fast_path: Path, layout: Layout) -> None:
     wanted = lay_out(fast_path / "source", layout)
     (fast_path / "copy").unlink(missing_ok=True)
     with opened(fast_path / "source", fast_path / "copy") as (source_fd, copy_fd):
-        copy_extents(source_fd, copy_fd)
+        copy_data(OpenFile(source_fd), copy_fd)
     assert (fast_path / "copy").read_bytes() == wanted
     assert allocated(fast_path / "copy") <= allocated(fast_path / "source")
 

@@ -242,6 +242,21 @@ def test_a_lost_file_of_blocks_is_named_with_all_commits_that_need_it(table: Tab
     assert set(found.commits) == {first}
 
 
+def test_a_file_that_was_set_aside_and_received_again_is_repaired_where_it_is_read(table: Table) -> None:
+    commit, contents = halves(table)
+    table.collect()
+    (aside,) = table.objects().glob("*/1.data")
+    again = aside.with_suffix("")
+    again.write_bytes(aside.read_bytes())  # received whole once more, and damaged since
+    with open(again, "r+b") as file:
+        file.seek(300 * BLOCK_BYTES)
+        file.write(b"damage")
+    (found,) = table.bench.store.check({DOT: {MAIN_WORKTREE: table.bench.directories}}, repair=True).damage
+    assert found.repaired
+    assert table.bench.store.check({}, repair=False).sound
+    assert table.contents(commit) == contents
+
+
 def test_a_lost_large_object_is_repaired_by_another_one_with_the_same_contents(table: Table) -> None:
     table.file.write_bytes(table.random.randbytes(SIZE))
     (table.home / "data/twin").write_bytes(table.file.read_bytes())

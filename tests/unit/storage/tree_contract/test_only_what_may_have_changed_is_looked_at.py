@@ -16,10 +16,10 @@ from dm_compose.storage import capture
 from dm_compose.storage.beneath import Root
 from dm_compose.storage.dirt import Dirt
 from dm_compose.storage.scan import Tree, scan
+from tests.support.capabilities import why_no_watch
 from tests.support.places import Place, check, needs_root, zoo
 from tests.support.stores import DATA, DOT
 from tests.support.trees import describe
-from tests.unit.storage.tree_contract.conftest import can_watch
 
 pytestmark = needs_root
 
@@ -27,8 +27,8 @@ pytestmark = needs_root
 @pytest.fixture
 def watched(place: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """Return a place where every tree counts as large."""
-    if not can_watch(place.trees):
-        pytest.skip("needs root in the first PID namespace, and ext4 or xfs")
+    if (reason := why_no_watch(place.trees)) is not None:
+        pytest.skip(reason)
     monkeypatch.setattr(capture, "WATCHED_PATHS", 0)
     return place
 
@@ -184,8 +184,8 @@ def test_a_second_name_of_a_file_is_found(watched: Place) -> None:
 @pytest.fixture
 def dirt(tmp_path: Path) -> Iterator[tuple[Dirt, int]]:
     """Give a watch of a directory, and a descriptor of it."""
-    if not can_watch(tmp_path):
-        pytest.skip("needs root in the first PID namespace, and ext4 or xfs")
+    if (reason := why_no_watch(tmp_path)) is not None:
+        pytest.skip(reason)
     (tmp_path / "a \\tree").mkdir()  # characters that the kernel's list of mounts escapes
     fd = os.open(tmp_path / "a \\tree", os.O_RDONLY | os.O_DIRECTORY)
     found = Dirt.begin(fd)

@@ -1,0 +1,82 @@
+"""How the verbs that put a state in place tell of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dm_compose.cli.output import age, as_commit, print_json, subject
+from dm_compose.core.units import seconds, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dm_compose.live.executor import Done
+    from dm_compose.operations.branches import Arrival
+    from dm_compose.operations.restore import RestoreReport
+
+
+def steps(done: Iterable[Done]) -> list[dict[str, Any]]:
+    """Return steps that were taken, as plain data."""
+    return [
+        {"action": d.step.action, "on": d.step.label, "cause": d.step.cause, "began_s": d.began_s, "ended_s": d.ended_s}
+        for d in done
+    ]
+
+
+def print_arrival(arrival: Arrival, *, as_json: bool) -> None:
+    """Print that a branch was checked out."""
+    if as_json:
+        print_json(
+            {
+                "branch": arrival.branch,
+                "left": arrival.left,
+                "created": arrival.created,
+                "head": as_commit(arrival.head) if arrival.head else None,
+                "saved": arrival.saved,
+                "total_s": arrival.total_s,
+                "steps": steps(arrival.done),
+            }
+        )
+        return
+    if arrival.branch == arrival.left or arrival.head is None:
+        click.echo(f"already on branch {arrival.branch}")
+        return
+    new = "new " if arrival.created else ""
+    click.echo(
+        f"on {new}branch {arrival.branch} at {arrival.head.id.short} {subject(arrival.head.message)}, {seconds(arrival.total_s)}"
+    )
+    if arrival.saved:
+        click.echo(f"uncommitted changes of {arrival.left} are kept: checking it out brings them back")
+
+
+def print_restore(report: RestoreReport, *, as_json: bool) -> None:
+    """Print that a state was put in place, and how to have the one before back."""
+    restored = report.restored()
+    if as_json:
+        print_json(
+            {
+                "target": as_commit(report.target),
+                "saved": report.saved,
+                "total_s": report.total_s,
+                "restored": restored,
+                "steps": steps(report.done),
+                **({"head": as_commit(report.head), "undone": report.undone} if report.head is not None else {}),
+            }
+        )
+        return
+    changed = sum(r.changed_bytes for r in restored.values())
+    at = report.head or report.target
+    what = f"at {at.id.short} {subject(at.message)}"
+    if report.undone is not None:
+        what += f", as before the {report.undone.action.removeprefix('before ')} of {age(report.undone.at)}"
+        what += ", with what was uncommitted" if report.target.hidden else ""
+    elif report.target.hidden:
+        what = "at the state before"
+    click.echo(f"{what}: {size(changed)} put back, ready after {seconds(report.total_s)}")
+    program = click.get_current_context().find_root().info_name
+    if report.undone is not None:
+        click.echo(f"`{program} undo` takes this back")
+    elif report.saved:
+        click.echo(f"uncommitted changes are kept: `{program} undo` brings them back")
