@@ -15,28 +15,42 @@ from tests.support.projects import TestProject, eventually
 pytestmark = pytest.mark.engine
 
 REDIS = {"image": "dm-example/redis:7.0", "pull_policy": "never"}
-SLOW = {**REDIS, "command": ["sh", "-c", "sleep 4; exec redis-server --protected-mode no"]}
+GATED = {
+    **REDIS,
+    "command": ["sh", "-c", "until [ -e /gate/open ]; do sleep 0.1; done; exec redis-server --protected-mode no"],
+    "volumes": ["./gate:/gate:ro"],
+}
+"""Starts when the file `open` is in its directory `gate`: the test decides when, not the machine's load."""
 
 
 def test_what_a_datastore_acknowledged_before_the_state_of_before_came_back_is_in_the_reflog(
     new_project: Callable[[Mapping[str, Any]], TestProject],
 ) -> None:
-    project = new_project({"services": {"cache": REDIS, "slow": SLOW}})
+    project = new_project({"services": {"cache": REDIS, "slow": GATED}})
+    gate = project.file.parent / "gate" / "open"
+    gate.parent.mkdir()
+    gate.touch()
     project.dm("up", "-d")
     for service in ("cache", "slow"):
         eventually(lambda: project.redis(service).set("note", "seed"), "redis")  # noqa: B023 (used at once)
     seed = project.json("commit", "-m", "seed")["id"]
     for service in ("cache", "slow"):
         project.redis(service).set("note", "uncommitted")
+    gate.unlink()
     words = ["dm-compose", "-f", str(project.file), "-p", project.name, "reset", "--hard", seed]
     environment = {**os.environ, **project.environment}
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         eventually(lambda: project.redis().get("note") == "seed", "cache to be back")
         project.redis().set("written", "while slow was waited for")
         child.send_signal(signal.SIGINT)
-        _, said = child.communicate(timeout=120)
+        assert child.stderr
+        said = ""
+        for line in child.stderr:
+            said += line
+            if "putting the state of before back" in line:
+                gate.touch()
     assert child.returncode == 130, said
-    assert "putting the state of before back" in said
+    assert gate.exists(), said
     for service in ("cache", "slow"):
         assert eventually(lambda: project.redis(service).get("note"), "redis") == "uncommitted"  # noqa: B023
     assert project.redis().get("written") is None
