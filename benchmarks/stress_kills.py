@@ -23,6 +23,7 @@ from benchmarks.stressed import stores
 from dm_compose.dots.all_dots import Dots
 from tests.support.leftovers import engine_view, leftovers, processes_with
 from tests.support.projects import Run, TestProject, eventually, project_in
+from tests.support.watching import Watch, watched
 
 REDIS = {"image": "dm-example/redis:7.0", "pull_policy": "never"}
 IDLE = {"image": "dm-example/python", "pull_policy": "never", "command": ["sleep", "infinity"], "stop_signal": "SIGKILL"}
@@ -89,8 +90,8 @@ class _Run:
 class Victim:
     """A user's stack, up or down, with uncommitted work in it, whose test runs are killed."""
 
-    def __init__(self, project: TestProject, directory: Path, *, up: bool) -> None:
-        self.project, self.up = project, up
+    def __init__(self, project: TestProject, directory: Path, watch: Watch, *, up: bool) -> None:
+        self.project, self.watch, self.up = project, watch, up
         self.directory = directory
         self.marker = f"STRESS={uuid.uuid4().hex}"
         self.temporary = directory / "tmp"
@@ -125,7 +126,10 @@ class Victim:
         client.close()
         if not self.up:
             project.dm("down")
-        self._engine, self._history = engine_view(project), self._told()
+        self._engine, self._history = self._seen(), self._told()
+
+    def _seen(self) -> dict[str, list[str]]:
+        return {**engine_view(self.project), "without a name": self.watch.without_a_name()}
 
     def _told(self) -> list[Any]:
         return [self.project.json(*words) for words in (("log",), ("branch",))]
@@ -195,7 +199,7 @@ class Victim:
         self._expect([], left, "left of clones after `prune`")
         self.check_run(self.start(PLAIN), "not killed, at the end")
         self.await_ends()
-        self._expect(self._engine, engine_view(self.project), "on the engine")
+        self._expect(self._engine, self._seen(), "on the engine")
         self._expect(
             [], [p.name for p in self.temporary.iterdir() if p.name != f"pytest-of-{getpass.getuser()}"], "temporary files"
         )
@@ -233,11 +237,12 @@ class Victim:
 def victims(directory: Path, run: Run) -> Iterator[list[Victim]]:
     """Make a stack that is up and one that is down, each with a seed and uncommitted work."""
     with contextlib.ExitStack() as made:
+        watch = made.enter_context(watched(run))
         found = []
         for name, document in (("up", UP), ("down", DOWN)):
             place = directory / name
             project = made.enter_context(contextlib.contextmanager(project_in)(place, run, name, document))
-            victim = Victim(project, place / "tests", up=name == "up")
+            victim = Victim(project, place / "tests", watch, up=name == "up")
             victim.work("0")
             found.append(victim)
         yield found

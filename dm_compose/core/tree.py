@@ -14,7 +14,7 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from dm_compose.errors import DamagedError
 
@@ -60,6 +60,12 @@ def entry_to_row(entry: TreeEntry) -> list[Any]:
     return [*entry[:-1], [list(pair) for pair in entry.xattrs]]
 
 
+class Readable(Protocol):
+    """Anything that is read from its beginning to its end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A whole tree: its entries by path, in walk order. The root comes first, and a directory before its contents."""
@@ -86,14 +92,14 @@ class Manifest:
         return {e.ref for e in self.entries.values() if e.kind == FILE}
 
     def encode(self) -> bytes:
-        """Return the manifest as it is stored: a JSON object with `format`, `crc32` and `entries` (an array of arrays).
+        """Return the manifest as text: a JSON object with `format`, `crc32` and `entries` (an array of arrays).
 
         The checksum is that of the text of the entries.
         """
         return b"".join(encoded_parts(self.entries.values()))
 
     @staticmethod
-    def is_whole(file: IO[bytes]) -> bool:
+    def is_whole(file: Readable) -> bool:
         """Return whether an open file is a manifest as `encode` has written it, by its checksum. Quicker than `decode`.
 
         False for a manifest without a checksum.

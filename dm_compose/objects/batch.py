@@ -14,6 +14,7 @@ from dm_compose.errors import DamagedError
 from dm_compose.objects.contents import OpenFile, copy_data, differing_bytes
 from dm_compose.objects.delta import DataFile, delta
 from dm_compose.objects.extents import BLOCK_BYTES
+from dm_compose.objects.manifests import compressed
 from dm_compose.objects.mapped import StoredObject, WholeObject
 from dm_compose.objects.store import DATA, MANIFEST, MAP, PUT_ASIDE, ObjectStore
 from dm_compose.objects.sums import SUM, opened_sums, write_sums
@@ -150,7 +151,7 @@ class Batch:
     def add_manifest(self, subdot: str, entries: Iterable[TreeEntry]) -> str:
         """Write the manifest of a subdot with these entries, in walk order, and return its id."""
         with open(self.directory / f"{subdot}{MANIFEST}", "wb") as file:
-            file.writelines(encoded_parts(entries))
+            file.writelines(compressed(encoded_parts(entries)))
         return f"{self.name}/{subdot}{MANIFEST}"
 
     def publish(self) -> None:

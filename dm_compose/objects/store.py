@@ -8,7 +8,7 @@ while it is being made, and one rename publishes it as `objects/<batch>/`, so a 
     data              the blocks that are new in this batch, for maps of this batch and of later ones
     NUMBER.data       a file that was an object once; maps name blocks of it, as blocks of `<batch>/NUMBER`
     data.sum, NUMBER.sum  checksums of the blocks of these files: see objects.sums
-    SUBDOT.manifest   a manifest
+    SUBDOT.manifest   a manifest: see objects.manifests
 
 Objects that no commit in the database needs are garbage. Nothing is hashed here. A new file costs a copy while a commit is made,
 and a changed one a look at it and a copy of the blocks that differ. Where the file system can share blocks both are one reflink.
@@ -26,6 +26,7 @@ from pathlib import Path
 from dm_compose.core.tree import Manifest
 from dm_compose.errors import DamagedError
 from dm_compose.objects.extents import ExtentMap, Run, named_runs
+from dm_compose.objects.manifests import is_whole, text_of
 from dm_compose.objects.mapped import MappedObject, StoredObject, WholeObject
 from dm_compose.objects.sums import SUM, UNREADABLE, Sums
 from dm_compose.objects.system import sync_directory
@@ -131,7 +132,7 @@ class ObjectStore:
             with self._guard:
                 found = self._manifests.pop(key, None)
             if found is None:
-                found = Manifest.decode(path.read_bytes(), name=ref)
+                found = Manifest.decode(text_of(path.read_bytes(), name=ref), name=ref)
         with self._guard:
             self._manifests[key] = found
             while len(self._manifests) > KEPT_MANIFESTS:
@@ -142,14 +143,18 @@ class ObjectStore:
         """Return whether there is a published manifest of that id whose checksum is right. False also if it has no checksum."""
         try:
             with (self.objects / ref).open("rb") as file:
-                return Manifest.is_whole(file)
+                return is_whole(file)
         except OSError:
             return False
 
     def objects_of(self, ref: str) -> set[str]:
         """Return the ids of the objects that a manifest names. Quicker than `read_manifest`, with the same errors."""
+        return Manifest.named(self.manifest_text(ref), name=ref)
+
+    def manifest_text(self, ref: str) -> bytes:
+        """Return a published manifest as `Manifest.encode` has made it. DamagedError when it is missing or cannot be read."""
         with _manifest_errors(ref):
-            return Manifest.named((self.objects / ref).read_bytes(), name=ref)
+            return text_of((self.objects / ref).read_bytes(), name=ref)
 
     def discard(self, name: str) -> None:
         """Remove an unpublished batch, or a published one that no commit names. Idempotent."""

@@ -12,6 +12,7 @@ from typing import Any
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, DotName, RefName, SubdotName
 from dm_compose.core.upkeep import Checkup, Garbage
 from dm_compose.errors import DamagedError
+from dm_compose.objects.manifests import text_of
 from dm_compose.state import Database
 from dm_compose.store.api import Store
 from tests.support.stores import DATA, DOT, Bench, Stores
@@ -90,7 +91,7 @@ class Kept:
         database = Database(self.home / "store/state.db")
         manifests = {subdot.manifest for commit in database.commits() for subdot in commit.subdots.values()}
         database.close()
-        entries = [e for ref in manifests for e in json.loads((self.home / "store/objects" / ref).read_bytes())["entries"]]
+        entries = [e for ref in manifests for e in json.loads(text_of(self.files()[ref], name=ref))["entries"]]
         return manifests | {entry[7] for entry in entries if entry[1] == "f"}
 
     def collect(self, keep_since: datetime | None = None) -> Garbage:

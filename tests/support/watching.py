@@ -19,6 +19,7 @@ import docker
 from dm_compose.engine import OWNER_LABEL, Owner
 from tests.support.projects import LABEL, Run
 
+PROJECT = "com.docker.compose.project"
 MARKER = "DM_TEST_RUN"  # in the environment of a run's processes
 SETTLE_S = 10.0  # containers that are being removed may take so long
 
@@ -48,6 +49,15 @@ class Watch:
             time.sleep(0.1)
         return found
 
+    def without_a_name(self) -> list[str]:
+        """Return the containers of no project, and the volumes without a name, that are the run's."""
+        containers = self._client.containers.list(all=True, ignore_removed=True)
+        volumes = {v.name for v in self._client.volumes.list()} & self._created & self._mounted.keys()
+        return [
+            *sorted(f"container {c.name}" for c in containers if c.id in self._containers and PROJECT not in c.labels),
+            *sorted(f"volume {name}{self._where(name)}" for name in volumes if len(name) == 64 and name.isalnum()),
+        ]
+
     def _left(self) -> list[str]:
         client = self._client
         containers = client.containers.list(all=True, ignore_removed=True)
@@ -59,7 +69,7 @@ class Watch:
         ]
 
     def _is_ours(self, labels: Mapping[str, str]) -> bool:
-        project = labels.get("com.docker.compose.project", "")  # of a clone too: its name begins with the stack's
+        project = labels.get(PROJECT, "")  # of a clone too: its name begins with the stack's
         return labels.get(LABEL) == self._run.id or project.startswith(self._run.prefix)
 
     def _is_ours_volume(self, volume: Any) -> bool:

@@ -9,11 +9,13 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from dm_compose.core.tree import FILE, Manifest
 from dm_compose.errors import DamagedError
 from dm_compose.objects.contents import CHUNK_BYTES, digest_of, digest_of_file
 from dm_compose.objects.extents import BLOCK_BYTES, Extent, ExtentMap, blocks_of
+from dm_compose.objects.manifests import text_of
 from dm_compose.objects.space import Blocks
 from dm_compose.objects.store import ObjectStore
 from dm_compose.objects.sums import Check, Sums, padded, wrong_blocks
@@ -79,7 +81,10 @@ class WholeInspection(Inspection):
         self.first_seen = len(new)
 
     def is_right(self, ref: str, copy: bytes) -> bool:
-        digest = digest_of_file(copy)
+        if self.sizes[ref] is None:
+            digest = hashlib.sha256(text_of(Path(os.fsdecode(copy)).read_bytes(), name=ref)).hexdigest()
+        else:
+            digest = digest_of_file(copy)
         return self.sizes[ref] in (None, os.stat(copy).st_size) and self.digests.get(ref, digest) == digest
 
     def repair_blocks(self, files: Beneath, known: Tree, tree: Tree) -> None:
@@ -94,9 +99,9 @@ class WholeInspection(Inspection):
                 with self._objects.open_object(ref) as found:
                     return digest_of(found, self._progress), ""
             with open(path, "rb") as file:
-                data = file.read()
-            Manifest.decode(data, name=ref)
-            return hashlib.sha256(data).hexdigest(), ""
+                text = text_of(file.read(), name=ref)
+            Manifest.decode(text, name=ref)
+            return hashlib.sha256(text).hexdigest(), ""
         except DamagedError as error:
             return "", error.message
         except FileNotFoundError:

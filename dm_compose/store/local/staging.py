@@ -11,6 +11,7 @@ from pathlib import Path
 from dm_compose.core.commit import RESTORE, Commit, JournalEntry, Move
 from dm_compose.core.names import MAIN_WORKTREE, DotName, EntryId
 from dm_compose.errors import InUseError
+from dm_compose.objects.manifests import compressed
 from dm_compose.objects.staged import StagedObjects
 from dm_compose.objects.store import ObjectStore
 from dm_compose.objects.system import file_errors, sync_filesystem
@@ -82,7 +83,7 @@ class LocalStaging:
 
     def append_blob(self, name: str, data: bytes) -> None:
         with file_errors("receiving into the store"), open(self._blob(name), "ab") as file:
-            file.write(data)
+            file.writelines(compressed([data]))
 
     def read_blob(self, name: str) -> bytes:
         with file_errors("receiving into the store"):
@@ -124,7 +125,7 @@ class LocalStaging:
             for number, (ref, data) in enumerate(manifests.items()):
                 path = os.fsencode(self.directory / f"manifest.{number}")
                 with open(path, "wb") as file:
-                    file.write(data)
+                    file.writelines(compressed([data]))
                 pending[ref] = path
             sync_filesystem(self.directory)
         with self._store_lock.listing():

@@ -125,16 +125,10 @@ def test_tests_on_a_stack_that_is_down_make_it_and_take_it_away(shop: Shop, tmp_
     shop.calls()
 
 
-def view_of(shop: Shop) -> dict[str, list[str]]:
-    """Return what the engine has that is named after the project: things without a name may be those of tests beside this one."""
-    found = engine_view(shop.project)
-    return {kind: found[kind] for kind in ("containers", "networks", "volumes")}
-
-
 def test_each_clone_has_one_of_its_own_and_takes_it_away(shop: Shop, tmp_path: Path) -> None:
-    before = view_of(shop)
+    before = engine_view(shop.project)
     run_two_tests(shop, tmp_path / "tests", "--dm-isolate")
-    assert view_of(shop) == before
+    assert engine_view(shop.project) == before
     calls = shop.calls()
     projects = {call.split()[1].removeprefix("--project-name=") for call in calls}
     assert shop.project.name not in projects

@@ -15,6 +15,7 @@ import pytest
 from dm_compose.core.commit import Move, ReflogEntry, Worktree
 from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, RefName, WorktreeName
 from dm_compose.errors import DamagedError
+from dm_compose.objects.manifests import text_of
 from dm_compose.state.schema import MIGRATIONS, SCHEMA_VERSION
 from dm_compose.store.api import Store
 from dm_compose.store.local.store import LocalStore
@@ -103,7 +104,7 @@ def make_old(store: Path) -> None:
         old.execute("PRAGMA user_version = 1")
         old.commit()
     for manifest in store.rglob("*.manifest"):
-        entries = json.loads(manifest.read_bytes())["entries"]
+        entries = json.loads(text_of(manifest.read_bytes(), name=manifest.name))["entries"]
         manifest.write_bytes(OLD_MANIFEST + json.dumps(entries, separators=(",", ":")).encode() + b"}")
 
 
