@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from dm_compose.errors import DamagedError
@@ -15,6 +17,7 @@ from dm_compose.objects.system import reflink
 
 OPEN_SOURCES = 8  # of one object that is being read, and as many checksums; 8 subdots with 4 threads each are restored at once
 _PIECE_BLOCKS = CHUNK_BYTES // BLOCK_BYTES
+_SUMS_AT_ONCE = 4096  # checksums, of 16 MiB
 
 
 class Sources(Protocol):
@@ -154,15 +157,34 @@ class MappedObject:
         return found
 
     def copy_to(self, fd: int) -> bool:
-        size = self._map.size
-        for extent in by_place(self._map.extents):  # each file is opened once
-            for start in range(extent.start, extent.end, _PIECE_BLOCKS):
-                offset = start * BLOCK_BYTES
-                data = self.read(min(_PIECE_BLOCKS, extent.end - start) * BLOCK_BYTES, offset)
-                self.check(data, offset)
-                write_all(fd, data, offset)
-        os.truncate(fd, size)
+        for source, extents in itertools.groupby(by_place(self._map.extents), operator.attrgetter("source")):
+            with self._lock:
+                self._copy_from(source, list(extents), fd)
+        os.truncate(fd, self._map.size)
         return False
+
+    def _copy_from(self, source: str, extents: Sequence[Extent], fd: int) -> None:
+        """Copy extents of one file, in the order in which they lie there, each to its place in an open file.
+
+        A map may have thousands of extents of a block each, so nothing is looked up for each of them.
+        """
+        source_fd, sums = self._source(source), self._sums_of(source)
+        first = known_end = 0
+        known: list[int] = []
+        for extent in extents:
+            for start in range(0, extent.blocks, _PIECE_BLOCKS):
+                at, count = extent.at + start, min(_PIECE_BLOCKS, extent.blocks - start)
+                offset = (extent.start + start) * BLOCK_BYTES
+                length = min(count * BLOCK_BYTES, self._map.size - offset)
+                data = os.pread(source_fd, length, at * BLOCK_BYTES)
+                if len(data) < length:  # the last block of a file of the store may be cut short
+                    data += bytes(length - len(data))
+                if at + count > known_end:
+                    first, known_end = at, at + max(count, _SUMS_AT_ONCE)
+                    known = sums.of(first, known_end - first)
+                if wrong_blocks(data, known[at - first : at - first + count]):
+                    raise _damaged(self.ref, source)
+                write_all(fd, data, offset)
 
     def clone_onto(self, fd: int) -> bool:
         return False
@@ -211,4 +233,8 @@ def _whole_blocks(data: bytes, offset: int, size: Callable[[], int]) -> tuple[by
 def _check(ref: str, source: str, sums: Sums, block: int, data: bytes) -> None:
     """Raise DamagedError if blocks of a file of the store, which an object's contents are of, are not as they were written."""
     if wrong_blocks(data, sums.of(block, blocks_of(len(data)))):
-        raise DamagedError(f"object {ref} is damaged: {source}, in which its contents lie, has changed since it was written")
+        raise _damaged(ref, source)
+
+
+def _damaged(ref: str, source: str) -> DamagedError:
+    return DamagedError(f"object {ref} is damaged: {source}, in which its contents lie, has changed since it was written")

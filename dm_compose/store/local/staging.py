@@ -83,7 +83,7 @@ class LocalStaging:
 
     def append_blob(self, name: str, data: bytes) -> None:
         with file_errors("receiving into the store"), open(self._blob(name), "ab") as file:
-            file.writelines(compressed([data]))
+            file.write(data)
 
     def read_blob(self, name: str) -> bytes:
         with file_errors("receiving into the store"):
