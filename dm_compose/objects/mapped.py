@@ -179,7 +179,7 @@ class MappedObject:
                 data = os.pread(source_fd, length, at * BLOCK_BYTES)
                 if len(data) < length:  # the last block of a file of the store may be cut short
                     data += bytes(length - len(data))
-                if at + count > known_end:
+                if at < first or at + count > known_end:  # a map may name a block twice
                     first, known_end = at, at + max(count, _SUMS_AT_ONCE)
                     known = sums.of(first, known_end - first)
                 if wrong_blocks(data, known[at - first : at - first + count]):
