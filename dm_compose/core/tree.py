@@ -96,7 +96,8 @@ class Manifest:
 
         The checksum is that of the text of the entries.
         """
-        return b"".join(encoded_parts(self.entries.values()))
+        text = b"".join(encoded_entries(self.entries.values()))
+        return b"".join((encoded_head(zlib.crc32(text)), text, b"}"))
 
     @staticmethod
     def is_whole(file: Readable) -> bool:
@@ -139,19 +140,19 @@ class Manifest:
             return {row[7] for row in rows if row[1] == FILE}
 
 
-def encoded_parts(entries: Iterable[TreeEntry]) -> list[bytes]:
-    """Return a manifest as Manifest.encode does, of entries in walk order, in parts. A large tree takes half the memory so."""
+def encoded_entries(entries: Iterable[TreeEntry]) -> Iterator[bytes]:
+    """Yield the text of a manifest's entries, which are in walk order, in parts: `encode` without its head and its last byte."""
     left = iter(entries)
-    parts = [b""]
-    crc = 0
+    begin = b"["
     while rows := [entry_to_row(entry) for entry in itertools.islice(left, _ROWS_AT_ONCE)]:
-        begin = "," if len(parts) > 1 else "["
-        parts.append((begin + json.dumps(rows, separators=(",", ":"))[1:-1]).encode())
-        crc = zlib.crc32(parts[-1], crc)
-    parts.append(b"]" if len(parts) > 1 else b"[]")
-    crc = zlib.crc32(parts[-1], crc)
-    parts[0] = b'{"format":%d,"crc32":%d%s' % (MANIFEST_FORMAT, crc, _BEFORE_ENTRIES)
-    return [*parts, b"}"]
+        yield begin + json.dumps(rows, separators=(",", ":"))[1:-1].encode()
+        begin = b","
+    yield b"]" if begin == b"," else b"[]"
+
+
+def encoded_head(crc: int) -> bytes:
+    """Return the text of a manifest up to its entries, whose text has that CRC-32."""
+    return b'{"format":%d,"crc32":%d%s' % (MANIFEST_FORMAT, crc, _BEFORE_ENTRIES)
 
 
 def _rows(data: bytes) -> list[list[Any]]:

@@ -9,12 +9,12 @@ import shutil
 import threading
 from collections.abc import Iterable
 
-from dm_compose.core.tree import TreeEntry, encoded_parts
+from dm_compose.core.tree import TreeEntry
 from dm_compose.errors import DamagedError
 from dm_compose.objects.contents import OpenFile, copy_data, differing_bytes
 from dm_compose.objects.delta import DataFile, delta
 from dm_compose.objects.extents import BLOCK_BYTES
-from dm_compose.objects.manifests import compressed
+from dm_compose.objects.manifests import compressed_entries
 from dm_compose.objects.mapped import StoredObject, WholeObject
 from dm_compose.objects.store import DATA, MANIFEST, MAP, PUT_ASIDE, ObjectStore
 from dm_compose.objects.sums import SUM, opened_sums, write_sums
@@ -151,7 +151,7 @@ class Batch:
     def add_manifest(self, subdot: str, entries: Iterable[TreeEntry]) -> str:
         """Write the manifest of a subdot with these entries, in walk order, and return its id."""
         with open(self.directory / f"{subdot}{MANIFEST}", "wb") as file:
-            file.writelines(compressed(encoded_parts(entries)))
+            file.writelines(compressed_entries(entries))
         return f"{self.name}/{subdot}{MANIFEST}"
 
     def publish(self) -> None:

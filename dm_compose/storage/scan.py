@@ -6,10 +6,12 @@ is in storage.index. storage.again looks at some paths of a tree only.
 
 from __future__ import annotations
 
+import operator
 import os
 import stat
 import time
 from collections.abc import Container, Mapping
+from itertools import compress
 from typing import NamedTuple
 
 from dm_compose.core.tree import (
@@ -62,13 +64,9 @@ class Tree(dict[str, FoundPath]):
 
     def differing_from(self, before: Tree) -> list[str]:
         """Return the paths that are not in both trees with equal entries, in no order that means anything."""
-        changed = [
-            path
-            for path, found in self.items()
-            if (old := before.get(path)) is not found and (old is None or old.entry != found.entry)
-        ]
-        changed += [path for path in before if path not in self]
-        return changed
+        others = compress(self.items(), map(operator.is_not, self.values(), map(before.get, self)))  # a loop of Python's own
+        changed = [path for path, found in others if (old := before.get(path)) is None or old.entry != found.entry]
+        return [*changed, *(before.keys() - self.keys())]
 
     def is_all_of(self, before: Tree) -> bool:
         """Return whether the paths are those of an earlier scan, not one changed, and none a file with names elsewhere."""
@@ -105,7 +103,7 @@ def scan(
             try:
                 info = item.stat(follow_symlinks=False)
                 old = known.get(path)
-                if old is not None and old.entry.kind == FILE and old.ctime_ns == info.st_ctime_ns and _is_same(old, info):
+                if old is not None and old.ctime_ns == info.st_ctime_ns and old.entry.kind == FILE and _is_same_file(old, info):
                     tree[path] = old  # as found_path would do; nearly all paths end here
                     continue
                 if stat.S_ISSOCK(info.st_mode):
@@ -191,12 +189,21 @@ def found_path(
 
 def _is_same(old: FoundPath, info: os.stat_result) -> bool:
     """Return whether a file or directory with a proven and unchanged ctime is as it was."""
-    entry = old.entry
-    if old.inode != info.st_ino or old.links != info.st_nlink or entry.mtime_ns != info.st_mtime_ns:
-        return False
-    if entry.kind == FILE:
-        return stat.S_ISREG(info.st_mode) and info.st_nlink == 1 and entry.size == info.st_size
-    return entry.kind == DIRECTORY and stat.S_ISDIR(info.st_mode)
+    if old.entry.kind == FILE:
+        return _is_same_file(old, info)
+    same = old.inode == info.st_ino and old.links == info.st_nlink and old.entry.mtime_ns == info.st_mtime_ns
+    return same and old.entry.kind == DIRECTORY and stat.S_ISDIR(info.st_mode)
+
+
+def _is_same_file(old: FoundPath, info: os.stat_result) -> bool:
+    """Return whether a file with a proven and unchanged ctime is as it was. One chain, because a scan asks it for each file."""
+    return (
+        old.inode == info.st_ino
+        and info.st_nlink == 1 == old.links
+        and old.entry.mtime_ns == info.st_mtime_ns
+        and old.entry.size == info.st_size
+        and stat.S_ISREG(info.st_mode)
+    )
 
 
 def _kind(path: str, directory: int, name: str, info: os.stat_result, first_names: dict[int, str]) -> tuple[str, str]:

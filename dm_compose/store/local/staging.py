@@ -125,7 +125,7 @@ class LocalStaging:
             for number, (ref, data) in enumerate(manifests.items()):
                 path = os.fsencode(self.directory / f"manifest.{number}")
                 with open(path, "wb") as file:
-                    file.writelines(compressed([data]))
+                    file.write(compressed(data))
                 pending[ref] = path
             sync_filesystem(self.directory)
         with self._store_lock.listing():
