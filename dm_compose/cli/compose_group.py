@@ -32,6 +32,7 @@ _VERBS = {
     "doctor": ("doctor",),
     "remote": ("remote",),
     "seed": ("seed",),
+    "stash": ("stash",),
 }
 """The verbs that each module in `cli/verbs` brings. A module is imported when one of its verbs is wanted: this saves 20 ms."""
 

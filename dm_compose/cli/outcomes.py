@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dm_compose.live.executor import Done
     from dm_compose.operations.branches import Arrival
     from dm_compose.operations.restore import RestoreReport
+    from dm_compose.operations.undo import TakenBack
 
 
 def steps(done: Iterable[Done]) -> list[dict[str, Any]]:
@@ -35,6 +36,7 @@ def print_arrival(arrival: Arrival, *, as_json: bool) -> None:
                 "created": arrival.created,
                 "head": as_commit(arrival.head) if arrival.head else None,
                 "saved": arrival.saved,
+                "carried": arrival.carried,
                 "total_s": arrival.total_s,
                 "steps": steps(arrival.done),
             }
@@ -49,10 +51,28 @@ def print_arrival(arrival: Arrival, *, as_json: bool) -> None:
     )
     if arrival.saved:
         click.echo(f"uncommitted changes of {arrival.left} are kept: checking it out brings them back")
+    if arrival.carried:
+        click.echo(f"uncommitted changes came along: {', '.join(arrival.carried)}")
 
 
-def print_restore(report: RestoreReport, *, as_json: bool) -> None:
-    """Print that a state was put in place, and how to have the one before back."""
+def print_taken_back(done: TakenBack, *, as_json: bool) -> None:
+    """Print that a commit was taken back, or is there again."""
+    if as_json:
+        print_json({"head": as_commit(done.head), "commit": as_commit(done.commit), "again": done.again})
+        return
+    program = click.get_current_context().find_root().info_name
+    click.echo(f"at {done.head.id.short} {subject(done.head.message)}")
+    taken = f"commit {done.commit.id.short} {subject(done.commit.message)}"
+    click.echo(
+        "the commit is back; no file has changed"
+        if done.again
+        else f"{taken} is taken back; its state stays, as uncommitted changes"
+    )
+    click.echo(f"`{program} undo` takes this back")
+
+
+def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = None) -> None:
+    """Print that a state was put in place, and how to have the one before back. `stash` names the one that it is about."""
     restored = report.restored()
     if as_json:
         print_json(
@@ -62,7 +82,8 @@ def print_restore(report: RestoreReport, *, as_json: bool) -> None:
                 "total_s": report.total_s,
                 "restored": restored,
                 "steps": steps(report.done),
-                **({"head": as_commit(report.head), "undone": report.undone} if report.head is not None else {}),
+                **_as_undo(report),
+                **({} if stash is None else {"stash": stash}),
             }
         )
         return
@@ -76,7 +97,17 @@ def print_restore(report: RestoreReport, *, as_json: bool) -> None:
         what = "at the state before"
     click.echo(f"{what}: {size(changed)} put back, ready after {seconds(report.total_s)}")
     program = click.get_current_context().find_root().info_name
+    if report.left_behind:
+        listed = ", ".join(f"{c.id.short} {subject(c.message)}" for c in report.left_behind)
+        click.echo(f"left behind: {listed}")
     if report.undone is not None:
         click.echo(f"`{program} undo` takes this back")
     elif report.saved:
         click.echo(f"uncommitted changes are kept: `{program} undo` brings them back")
+
+
+def _as_undo(report: RestoreReport) -> dict[str, Any]:
+    if report.head is None:
+        return {}
+    left = [as_commit(commit) for commit in report.left_behind]
+    return {"head": as_commit(report.head), "undone": report.undone, "left_behind": left}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 import click
 
@@ -42,12 +42,15 @@ class Target(Protocol):
 
     named_branch: RefName | None
     variables: Variables
+    carries: ClassVar[bool]
+    """Whether `checkout -b` at the head takes uncommitted changes along, as in git. The ancestor left them behind."""
 
 
 @dataclass
 class ComposeTarget:
     """The project that Compose's own options choose."""
 
+    carries: ClassVar[bool] = True
     options: ComposeOptions
     named_branch: RefName | None = None
     variables: Variables = field(default_factory=read_variables)
@@ -80,6 +83,7 @@ class StoreTarget:
     Without them the dot is, in this order: that of DM_DOT, of this directory's Compose project, or the current one.
     """
 
+    carries: ClassVar[bool] = False
     named_dot: DotName | None = None
     named_branch: RefName | None = None
     variables: Variables = field(default_factory=read_variables)

@@ -9,6 +9,9 @@ from datetime import datetime
 from dm_compose.core.names import CommitId, DotName, EntryId, RefName, SubdotName, WorktreeName
 from dm_compose.errors import UsageError
 
+WRITTEN = (
+    "written"  # metadata of a hidden commit: the subdots that somebody had written to; the others have an engine's own writes
+)
 COMMIT, RESTORE, SWITCH, SESSION = "commit", "restore", "switch", "session"  # operations of the journal
 
 

@@ -21,6 +21,7 @@ from dm_compose.errors import DamagedError
 from dm_compose.live.observe import observe_tree
 from dm_compose.live.ready import unready
 from dm_compose.live.worktree import LiveWorktree, Member
+from dm_compose.operations import stash as stashing
 from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, arrive, drop_branch
 from dm_compose.operations.checks import before_commit, before_reset, before_save
@@ -29,8 +30,9 @@ from dm_compose.operations.left import Left, seen_left
 from dm_compose.operations.recovery import Use
 from dm_compose.operations.restore import RestoreReport, move_to, plan_reset
 from dm_compose.operations.uncommitted import Uncommitted, save_uncommitted, uncommitted
-from dm_compose.operations.undo import undo
+from dm_compose.operations.undo import TakenBack, undo
 
+CLEAN, HOUSEKEEPING, WRITTEN_TO = "clean", "housekeeping only", "written to"
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
@@ -38,7 +40,8 @@ _FIRST = datetime.min.replace(tzinfo=UTC)
 class SubdotStatus:
     """One subdot now. `place` is its volume or host path, None if it does not exist. `diff` is against the head.
 
-    `dirty` is false if there is no difference, and if the engine's own start after a restore wrote all of it.
+    `dirty` is false if there is no difference, and if the engine's own start after a restore wrote all of it. `word` says it
+    in a word.
     """
 
     name: SubdotName
@@ -46,6 +49,12 @@ class SubdotStatus:
     place: str | None
     diff: TreeDiff
     dirty: bool
+
+    @property
+    def word(self) -> str:
+        if self.dirty:
+            return WRITTEN_TO
+        return HOUSEKEEPING if self.diff else CLEAN
 
 
 @dataclass(frozen=True)
@@ -164,13 +173,42 @@ class Dot(abc.ABC):
             before_save(live)
             return save_uncommitted(live, why)
 
-    def undo(self, *, hard: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> RestoreReport | Arrival:
+    def undo(
+        self, *, hard: bool = False, only_commit: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> RestoreReport | Arrival | TakenBack:
         """Go back to the state before the last reset, checkout, pull or `up --from`, uncommitted changes included.
 
-        The undo of an undo brings the later state back. Without `hard`, UncommittedError if commits were made since. See undo.
+        The undo of an undo brings the later state back. Without `hard`, UncommittedError if commits were made since. With
+        `only_commit` the last commit is taken back, and its state stays. See undo.
         """
+        with self.live(lock=True, use=Use.RESTORE, make_volumes=not only_commit) as live:
+            return undo(live, hard=hard, only_commit=only_commit, timeout_s=timeout_s)
+
+    # Stashes
+
+    def stash(
+        self, message: str | None = None, *, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> tuple[stashing.Stashed, RestoreReport] | None:
+        """Put uncommitted changes aside, and put the head's state in place. None if there are none. See operations.stash."""
+        with self.live(lock=True, use=Use.RESTORE) as live:
+            return stashing.stash(live, message, timeout_s=timeout_s)
+
+    def stashes(self) -> list[stashing.Stashed]:
+        """Return all stashes. The newest comes first."""
+        with self.live(lock=False) as live:
+            return stashing.stashes(live) if live.store.has_dot(live.dot) else []
+
+    def pop(
+        self, number: int | None = None, *, any_version: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
+    ) -> tuple[stashing.Stashed, RestoreReport]:
+        """Put a stash back as uncommitted changes, and forget it. See operations.stash."""
         with self.live(lock=True, use=Use.RESTORE, make_volumes=True) as live:
-            return undo(live, hard=hard, timeout_s=timeout_s)
+            return stashing.pop(live, number, any_version=any_version, timeout_s=timeout_s)
+
+    def drop(self, number: int) -> stashing.Stashed:
+        """Forget a stash, and return it. The reflog names its commit. NotFoundError."""
+        with self.live(lock=True, use=Use.RECORD) as live:
+            return stashing.drop(live, number)
 
     def status(self) -> Status:
         """Return the differences from the head. Nothing is stopped. Sizes of large changes are upper bounds (`exact`)."""
@@ -254,11 +292,19 @@ class Dot(abc.ABC):
         create: RefName | None = None,
         any_version: bool = False,
         privileged: bool = False,
+        carry: bool | None = False,
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> Arrival:
-        """Check out a branch, or a new one (`create`) at a commit. See branches.arrive."""
+        """Check out a branch, or a new one (`create`) at a commit. With `carry` uncommitted changes come along.
+
+        None for `carry` is for a new branch at the head, where nothing has to move. See branches.arrive.
+        """
         with self.live(lock=True, use=Use.RESTORE, make_volumes=True) as live:
-            return arrive(live, ref, create=create, any_version=any_version, privileged=privileged, timeout_s=timeout_s)
+            if carry is None:
+                carry = create is not None and not live.tree and live.state().head == self._target(live, ref).id
+            return arrive(
+                live, ref, create=create, any_version=any_version, privileged=privileged, carry=carry, timeout_s=timeout_s
+            )
 
     def add_branch(self, name: RefName, ref: str = "HEAD") -> Commit:
         """Make a branch at a commit. The worktree stays on its own branch. ExistsError."""

@@ -205,6 +205,15 @@ def before_removing_volumes(live: LiveWorktree) -> None:
 # Single refusals that several verbs share
 
 
+def refuse_unfinished(live: LiveWorktree) -> None:
+    """Raise InUseError if a restore is unfinished, before a move that changes no file and so could not take its place."""
+    if live.left:
+        raise InUseError(
+            f"an earlier operation on dot {live.dot} was interrupted",
+            hint="`reset --hard HEAD` ends it; `undo` then brings all back.",
+        )
+
+
 def require_places(live: LiveWorktree) -> None:
     """Raise NotFoundError for a subdot without files, EngineError if only an engine could tell.
 

@@ -34,7 +34,7 @@ class RestoreReport:
 
     `saved` is the commit with the state before, if that was kept. `touched` has the services that may have been changed, with the
     reason, as far as that was known. `handed_out` says that another stack was taken instead, and that this one is put back later.
-    An undo names the move that it has `undone`, and the `head` that the branch is on since.
+    An undo names the move that it has `undone`, the `head` that the branch is on since, and the commits that it has left behind.
     """
 
     target: Commit
@@ -46,6 +46,7 @@ class RestoreReport:
     handed_out: bool = False
     undone: ReflogEntry | None = None
     head: Commit | None = None
+    left_behind: tuple[Commit, ...] = ()
 
     def restored(self) -> dict[SubdotName, Restored]:
         """Return the changes to the files of each subdot. Subdots whose files needed none are left out."""
@@ -59,6 +60,7 @@ def move_to(
     *,
     head: CommitId | None = None,
     branch: RefName | None = None,
+    carry: Collection[SubdotName] = (),
     timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> RestoreReport:
     """Put a commit's files in place, keep uncommitted changes as a hidden commit, and stand on `head` of `branch`.
@@ -67,16 +69,23 @@ def move_to(
     containers that may hold something in memory only go down, because that has to be forgotten. On the way to another branch
     nothing has to be forgotten, so a container whose files are the same there stays up.
 
+    Subdots in `carry` stay as they are, so that their uncommitted changes are on the way to the other branch too, and on no
+    other. The caller has seen to it that the commit has the same in them as the head.
+
     All or nothing. If a datastore does not come back, the state before is put back and the error raised. If this process dies,
     the next command finishes the restore. The caller holds the dot's lock.
     """
     began = time.monotonic()
     tell_doubts(live, target)
     state = live.state()
+    head = head or target.id
     with Freeze(live, lenient=bool(live.left)) as freeze:
         captured, saved = capture(live, f"before {action} to {target.id.short}", freeze)
         try:
-            move = Move(action, branch or state.branch, head or target.id, _kept_by_superseded(live, saved))
+            if carry and saved is not None:
+                target = live.store.combine(*live.where, target.id, saved, list(carry))
+            kept = _kept_by_superseded(live, saved)
+            move = Move(action, branch or state.branch, head, None if carry else kept)
             leaves = branch is not None and branch != state.branch
             plan = plan_to(live, target, live.differing(target.id), files_are_proof=leaves)
             plan = with_fallen(live, plan, live.left)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from dm_compose.core.commit import Commit
+from dm_compose.core.commit import WRITTEN, Commit, CommitDraft
 from dm_compose.core.names import CommitId, EntryId, SubdotName
 from dm_compose.core.tree import TreeDiff
 from dm_compose.live.freeze import Freeze, promptly
@@ -52,11 +52,14 @@ def mark_quiet(live: LiveWorktree, target: Commit) -> None:
     """Note that engines wrote the present differences from `target` by their own start, so that these count as no user's change.
 
     Call this right after `target` was put in place and the engines are up. Subdots in which head and `target` differ get no such
-    note: they count as uncommitted. The caller holds the dot's lock.
+    note, because they count as uncommitted; unless `target` says that nobody had written there. The caller holds the dot's lock.
     """
     head_id = live.state().head
     head = live.store.commit(live.dot, head_id).subdots if head_id is not None else {}
-    live.mark_quiet(but={s for s, state in target.subdots.items() if s not in head or head[s].manifest != state.manifest})
+    differing = {s for s, state in target.subdots.items() if s not in head or head[s].manifest != state.manifest}
+    if target.hidden and (written := target.metadata.get(WRITTEN)) is not None:
+        differing &= {*written.split(",")}
+    live.mark_quiet(but=differing)
 
 
 def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
@@ -70,6 +73,15 @@ def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
         live.store.note(*live.where, why, saved)
     live.store.abandon(captured)
     return saved
+
+
+def _hidden_draft(live: LiveWorktree, why: str, changed: Sequence[SubdotName]) -> CommitDraft:
+    """Return the draft of a hidden commit that says in which of its `changed` subdots somebody has written."""
+    directories = {s: live.directories[s] for s in changed if s in live.places}
+    written = live.store.changed_since_quiet(*live.where, directories, live.ignore_patterns()) if directories else []
+    return replace(
+        hidden_draft(live, why), metadata={WRITTEN: ",".join(s for s in changed if s in written or s not in directories)}
+    )
 
 
 def keep_aside(live: LiveWorktree, message: str) -> Commit:
@@ -105,11 +117,8 @@ def capture(
         freeze.freeze()
         promptly(lambda: store.capture(entry))
         patterns = live.ignore_patterns()
-        if known is not None:
-            changed = bool(store.captured_news(entry, known, patterns))
-        else:
-            changed = always or bool(store.captured_changes(entry, patterns))
-        saved = store.publish(entry, hidden_draft(live, why)).id if changed else None
+        found = store.captured_changes(entry, patterns) if known is None else store.captured_news(entry, known, patterns)
+        saved = store.publish(entry, _hidden_draft(live, why, found)).id if found or always else None
     except BaseException:
         freeze.thaw()
         store.abandon(entry)

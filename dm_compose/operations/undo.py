@@ -1,51 +1,88 @@
-"""Undo: back to the state before the last operation that replaced the live one."""
+"""Undo: back to the state before the last operation that replaced the live one, or to the commit before the last one."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from dm_compose.core.commit import ReflogEntry
+from dm_compose.core.commit import COMMIT, Commit, Move, ReflogEntry
 from dm_compose.errors import NotFoundError, UncommittedError
 from dm_compose.live.worktree import LiveWorktree
-from dm_compose.operations.branches import Arrival, arrive
-from dm_compose.operations.checks import before_undo
+from dm_compose.operations.branches import CARRY, Arrival, arrive
+from dm_compose.operations.checks import before_undo, refuse_unfinished
 from dm_compose.operations.left import BEFORE_RECOVERY
 from dm_compose.operations.restore import RestoreReport, move_to
+from dm_compose.operations.stash import POP, STASH
 from dm_compose.operations.uncommitted import DOWN
 
-UNDOABLE = ("reset", "checkout", "pull", "undo", "up", DOWN, BEFORE_RECOVERY)
+TAKE_BACK = "undo --commit"  # the reflog's word for a move to the parent commit that leaves the files as they are
+UNDOABLE = ("reset", "checkout", CARRY, "pull", "undo", "up", STASH, POP, DOWN, BEFORE_RECOVERY)
 
 
-def undo(live: LiveWorktree, *, hard: bool, timeout_s: float) -> RestoreReport | Arrival:
-    """Go back to the state before the last reset, checkout, pull, `up --from`, `down -v` or recovery.
+@dataclass(frozen=True)
+class TakenBack:
+    """A move of the branch from a commit to another one, `head`, while the files stay as they are.
+
+    With `again` a commit that was taken back is the head again.
+    """
+
+    commit: Commit
+    head: Commit
+    again: bool
+
+
+def undo(
+    live: LiveWorktree, *, hard: bool = False, only_commit: bool = False, timeout_s: float
+) -> RestoreReport | Arrival | TakenBack:
+    """Go back to the state before the last reset, checkout, pull, stash, `up --from`, `down -v` or recovery.
 
     Uncommitted changes come back too, and the undo of an undo brings the later state back. NotFoundError if there is nothing to
     undo. Without `hard`, UncommittedError if commits were made since, because the branch would leave them. All or nothing; the
     caller holds the dot's lock.
+
+    With `only_commit`, or if nothing but commits was made, the last commit is taken back: the branch goes to its parent, and its
+    state stays as uncommitted changes. The undo of that makes the commit the head again.
     """
     entries = live.store.reflog(live.dot, live.worktree)
-    position, last = next(((n, e) for n, e in enumerate(entries) if e.action in UNDOABLE), (0, None))
+    moves = [e for e in entries if e.action in (*UNDOABLE, TAKE_BACK, COMMIT)]
+    position, last = next(((n, e) for n, e in enumerate(moves) if e.action in UNDOABLE), (len(moves), None))
+    if only_commit or (moves and (moves[0].action == TAKE_BACK or last is None)):
+        return _take_back(live, moves)
     if last is None or last.old is None:
         raise NotFoundError("there is nothing to undo", hint="`reflog` lists what has happened.")
     if last.left != last.branch:
-        return arrive(live, last.left, action="undo", timeout_s=timeout_s)
-    if not hard:
-        _refuse_to_leave_commits(entries[:position], last)
+        carry = last.action == CARRY
+        return arrive(live, last.left, action="undo", carry=carry, timeout_s=timeout_s)
+    since = [
+        live.store.commit(live.dot, e.new) for e in moves[:position] if e.branch == last.branch and e.new and e.action == COMMIT
+    ]
+    if since and not hard:
+        _refuse_to_leave(since, last)
     before_undo(live)
     target = live.store.commit(live.dot, last.saved or last.old)
     report = move_to(live, target, "undo", head=last.old, timeout_s=timeout_s)
-    return replace(report, undone=last, head=live.store.commit(live.dot, last.old))
+    return replace(report, undone=last, head=live.store.commit(live.dot, last.old), left_behind=tuple(since))
 
 
-def _refuse_to_leave_commits(since: list[ReflogEntry], undone: ReflogEntry) -> None:
-    made = [entry for entry in since if entry.action == "commit" and entry.branch == undone.branch]
-    if not made:
-        return
-    commits = "1 commit was" if len(made) == 1 else f"{len(made)} commits were"
-    first = made[0].old
+def _take_back(live: LiveWorktree, moves: Sequence[ReflogEntry]) -> TakenBack:
+    if not moves or moves[0].action not in (COMMIT, TAKE_BACK):
+        what = f"the last move was no commit but {moves[0].action}" if moves else "there is no commit"
+        raise NotFoundError(f"there is nothing to undo: {what}", hint="`undo` takes the last move back; `reflog` lists all.")
+    last, state = moves[0], live.state()
+    if last.old is None or last.new is None:
+        raise NotFoundError("there is nothing to undo: the first commit stays", hint="`reflog` lists what has happened.")
+    if (last.branch, last.new) != (state.branch, state.head):
+        raise NotFoundError(f"commit {last.new.short} is not the head any more", hint="`reflog` lists what has happened.")
+    refuse_unfinished(live)
+    live.store.stand_on(*live.where, Move(TAKE_BACK, state.branch, last.old))
+    commit, head = (live.store.commit(live.dot, commit_id) for commit_id in (last.new, last.old))
+    return TakenBack(commit, head, last.action == TAKE_BACK and head.parent == commit.id)
+
+
+def _refuse_to_leave(since: Sequence[Commit], undone: ReflogEntry) -> None:
+    commits = "1 commit was" if len(since) == 1 else f"{len(since)} commits were"
     what = f"{undone.action.removeprefix('before ')} of {undone.at.astimezone():%H:%M:%S}"
-    only_last = f" The last commit alone: `reset {first.short}`." if first is not None else ""
     raise UncommittedError(
         f"{commits} made since the {what}, which `undo` would take back",
-        hint=f"To leave them all the same: `undo --hard`; a second `undo` brings them back.{only_last}",
+        hint="The last commit alone: `undo --commit`. To leave all of them: `undo --hard`; a second `undo` brings them back.",
     )

@@ -168,6 +168,22 @@ class Store(History, StoreUpkeep, Protocol):
     def note(self, dot: DotName, worktree: WorktreeName, action: str, saved: CommitId) -> None:
         """Add a reflog entry without a move, so that the commit `saved` can be found again."""
 
+    def combine(
+        self, dot: DotName, worktree: WorktreeName, base: CommitId, other: CommitId, subdots: Sequence[SubdotName]
+    ) -> Commit:
+        """Return a new hidden commit with the files of `base`, but in these subdots with those of `other`. No file is copied.
+
+        The reflog names the commit, as `note` would. NotFoundError for a commit or a subdot that does not exist.
+        """
+
+    def stand_on(self, dot: DotName, worktree: WorktreeName, move: Move) -> None:
+        """Make a move of a worktree at once, while its files stay as they are. Atomic and durable.
+
+        The branch is made if there is none. The marks of `mark_quiet` are removed if the head becomes another commit. Neither
+        branch has an uncommitted state afterwards, except for what the move says. InUseError for a branch that another worktree
+        has checked out.
+        """
+
     def abandon(self, entry_id: EntryId) -> None:
         """Close the entry of a commit. If the commit has not been published, remove what was captured. Idempotent."""
 

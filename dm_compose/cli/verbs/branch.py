@@ -58,17 +58,29 @@ def _notes(found: Branch) -> str:
 @click.argument("ref", shell_complete=complete_ref)
 @click.argument("start", required=False, shell_complete=complete_ref)
 @click.option("-b", "--branch", "create", is_flag=True, help="Make the branch REF, at START (the head), and go there.")
+@click.option("--carry/--leave", default=None, help="Take uncommitted changes along, or leave them on the branch that you leave.")
 @click.option("--any-version", is_flag=True, help="Accept a state made by another version of an engine.")
 @privileged_option
 @timeout_option
 @json_option
 def checkout(
-    *, ref: str, start: str | None, create: bool, any_version: bool, privileged: bool, timeout: float, as_json: bool
+    *,
+    ref: str,
+    start: str | None,
+    create: bool,
+    carry: bool | None,
+    any_version: bool,
+    privileged: bool,
+    timeout: float,
+    as_json: bool,
 ) -> None:
-    """Go to the branch REF. A commit or a tag is checked out as a new branch.
+    """Go to the branch REF, or with `-` to the branch before this one. A commit or a tag is checked out as a new branch.
 
-    The branch that you leave keeps its uncommitted changes, and you find them when you come back. Only containers whose state
-    differs between the two branches go down. The command returns when they answer.
+    The branch that you leave keeps its uncommitted changes, and you find them when you come back. With --carry they come along;
+    this needs the same state on both branches in the subdots that they are in. Only containers whose state differs between the
+    two branches go down. The command returns when they answer.
+
+    `dm-compose checkout -b NAME` at the head carries, restarts nothing, and --leave is the other way. `dm checkout -b` leaves.
     """
     if start is not None and not create:
         raise UsageError(f"unexpected {start!r}", hint="To make a branch there: checkout -b NAME START.")
@@ -76,7 +88,9 @@ def checkout(
     name = RefName.parse(ref) if create else None
     start = target().default_ref() if start is None else start
     ref = start if create else ref
-    arrival = dot.checkout(ref, create=name, any_version=any_version, privileged=privileged, timeout_s=timeout)
+    if carry is None and not target().carries:
+        carry = False
+    arrival = dot.checkout(ref, create=name, any_version=any_version, privileged=privileged, carry=carry, timeout_s=timeout)
     print_arrival(arrival, as_json=as_json)
 
 

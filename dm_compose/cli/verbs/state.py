@@ -10,7 +10,7 @@ import click
 
 from dm_compose.cli.completion import complete_ref
 from dm_compose.cli.options import json_option, message_option, privileged_option, timeout_option, unready_option
-from dm_compose.cli.outcomes import print_arrival, print_restore
+from dm_compose.cli.outcomes import print_arrival, print_restore, print_taken_back
 from dm_compose.cli.output import (
     age,
     as_commit,
@@ -174,6 +174,7 @@ def status(*, as_json: bool) -> None:
                 "engine": s.engine,
                 "place": s.place,
                 "dirty": s.dirty,
+                "state": s.word,
                 "changed_files": len(s.diff.changes),
                 "changed_bytes": s.diff.changed_bytes,
                 "exact": s.diff.exact,
@@ -213,10 +214,10 @@ def _dirt(found: SubdotStatus) -> str:
     if found.place is None and not found.dirty:
         return "-"
     if not found.diff:
-        return "clean"
+        return found.word
     about = "" if found.diff.exact else "at most "
     amount = f"{about}{size(found.diff.changed_bytes)} in {len(found.diff.changes)} files"
-    return f"dirty: {amount}" if found.dirty else f"clean (the engine's own start wrote {amount})"
+    return f"{found.word}: {amount}"
 
 
 @click.command()
@@ -273,14 +274,24 @@ def reset(*, ref: str, hard: bool, any_version: bool, privileged: bool, dry_run:
 
 @click.command()
 @click.option("--hard", is_flag=True, help="Leave commits that were made since; a second `undo` brings them back.")
+@click.option("--commit", "only_commit", is_flag=True, help="Take back the last commit alone; its state stays, as uncommitted.")
 @timeout_option
 @json_option
-def undo(*, hard: bool, timeout: float, as_json: bool) -> None:
-    """Take back the last reset, checkout or pull, with the uncommitted changes of then. A second `undo` takes back the first."""
-    from dm_compose.operations.branches import Arrival
+def undo(*, hard: bool, only_commit: bool, timeout: float, as_json: bool) -> None:
+    """Take back the last reset, checkout, pull or stash, with the uncommitted changes of then.
 
-    done = target().dot(quiet=as_json).undo(hard=hard, timeout_s=timeout)
-    if isinstance(done, Arrival):
+    A second `undo` takes back the first. If nothing but commits was made, the last commit is taken back, and its state stays.
+    Otherwise `undo` refuses over commits that were made since, and names both ways on: --commit and --hard.
+    """
+    from dm_compose.operations.branches import Arrival
+    from dm_compose.operations.undo import TakenBack
+
+    if hard and only_commit:
+        raise UsageError("--hard and --commit exclude each other", hint="--commit takes back the last commit, --hard leaves all.")
+    done = target().dot(quiet=as_json).undo(hard=hard, only_commit=only_commit, timeout_s=timeout)
+    if isinstance(done, TakenBack):
+        print_taken_back(done, as_json=as_json)
+    elif isinstance(done, Arrival):
         print_arrival(done, as_json=as_json)
     else:
         print_restore(done, as_json=as_json)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dm_compose.core.commit import (
     COMMIT,
+    WRITTEN,
     Commit,
     CommitDraft,
     JournalEntry,
@@ -25,7 +26,7 @@ from dm_compose.core.names import (
     WorktreeName,
 )
 from dm_compose.core.tree import FILE, TreeEntry
-from dm_compose.errors import StoreError
+from dm_compose.errors import NotFoundError, StoreError
 from dm_compose.objects.batch import Batch
 from dm_compose.objects.mapped import StoredObject
 from dm_compose.objects.system import file_errors, sync_filesystem
@@ -239,6 +240,31 @@ class Committing(StoreParts):
     def note(self, dot: DotName, worktree: WorktreeName, action: str, saved: CommitId) -> None:
         found = self.worktree(dot, worktree)
         self._log(found, action, found.head, saved)
+
+    def combine(
+        self, dot: DotName, worktree: WorktreeName, base: CommitId, other: CommitId, subdots: Sequence[SubdotName]
+    ) -> Commit:
+        first, second = self._database.commit(dot, base), self._database.commit(dot, other)
+        if missing := sorted(set(subdots) - second.subdots.keys()):
+            raise NotFoundError(f"commit {other.short} has no subdot {', '.join(missing)}")
+        combined = replace(
+            first,
+            id=CommitId(EntryId.new()),
+            parent=base,
+            message=f"{first.id.short} with {', '.join(sorted(subdots))} of {other.short}",
+            created=datetime.now(UTC),
+            subdots={**first.subdots, **{name: second.subdots[name] for name in subdots}},
+            metadata={WRITTEN: ",".join(sorted(subdots))},
+            new_bytes=0,
+            clean=False,
+            hidden=True,
+            shallow=False,
+            unready={**first.unready, **second.unready},
+        )
+        with self._database.transaction():
+            self._database.add_commit(combined)
+            self.note(dot, worktree, f"combine {', '.join(sorted(subdots))}", combined.id)
+        return combined
 
     def abandon(self, entry_id: EntryId) -> None:
         entry = self._database.journal_entry(entry_id)

@@ -120,6 +120,15 @@ class Restoring(Committing):
             self._database.remove_journal(entry_id)
         self._restored.pop(entry_id, None)
 
+    def stand_on(self, dot: DotName, worktree: WorktreeName, move: Move) -> None:
+        self._refuse_branch_in_use(dot, move.branch, but_for=worktree)
+        found = self.worktree(dot, worktree)
+        if move.head != found.head:  # the marks belong to another commit
+            with file_errors("writing to the store"):
+                self._indexes.forget_quiet(dot, worktree)
+        with self._database.transaction():
+            self._arrive(found, move)
+
     def _arrive(self, worktree: Worktree, move: Move) -> None:
         dot = worktree.dot
         self._log(worktree, move.action, move.head, move.saved, branch=move.branch)

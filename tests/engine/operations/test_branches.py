@@ -35,7 +35,7 @@ def _at_seed(webapp: TestProject) -> None:
 def test_each_branch_keeps_what_is_uncommitted(webapp: TestProject) -> None:
     webapp.sql("insert into notes values ('on master')")
     webapp.redis().set("note", "on master")
-    webapp.dm("checkout", "-b", "other")
+    webapp.dm("checkout", "-b", "other", "--leave")
     assert state(webapp) == (["seed"], "seed")
     webapp.sql("insert into notes values ('on other')")
     webapp.redis().set("note", "on other")
@@ -56,19 +56,85 @@ def test_commits_go_to_the_branch_and_the_other_one_does_not_see_them(webapp: Te
     assert state(webapp) == (["seed"], "seed")
 
 
-def test_a_new_branch_of_a_clean_stack_takes_nothing_down(webapp: TestProject) -> None:
-    for number in range(5):
-        webapp.dm("commit", "-m", "as it is")
-        before = webapp.started_at("db"), webapp.started_at("cache")
-        arrived = webapp.json("checkout", "-b", f"same{number}")
-        assert arrived["branch"] == f"same{number}"
-        assert arrived["created"] is True
-        if not any(branch["uncommitted"] for branch in webapp.json("branch")):
-            break
-        webapp.dm("checkout", "master")  # Postgres has written something by itself since the commit, so it was not clean
-    else:
-        raise AssertionError("the stack was never clean")
-    assert (webapp.started_at("db"), webapp.started_at("cache")) == before
+def started(project: TestProject) -> tuple[str, str]:
+    return project.started_at("db"), project.started_at("cache")
+
+
+def test_a_new_branch_at_the_head_takes_uncommitted_changes_along_and_nothing_down(webapp: TestProject) -> None:
+    webapp.sql("insert into notes values ('work')")
+    webapp.redis().set("note", "work")
+    webapp.dm("status")
+    before = started(webapp)
+    arrived = webapp.json("checkout", "-b", "other")
+    assert (arrived["branch"], arrived["created"], arrived["steps"], arrived["saved"]) == ("other", True, [], None)
+    assert set(arrived["carried"]) <= {"db", "cache"}
+    assert "db" in arrived["carried"]
+    assert started(webapp) == before
+    assert state(webapp) == (["seed", "work"], "work")
+    assert [b["name"] for b in webapp.json("branch") if b["uncommitted"]] == []
+    made = webapp.json("commit", "-m", "on other")["id"]
+    webapp.dm("checkout", "-")
+    assert (webapp.json("status")["branch"], state(webapp)) == ("master", (["seed"], "seed"))
+    webapp.dm("checkout", "-")
+    assert webapp.json("log")[0]["id"] == made
+    assert state(webapp) == (["seed", "work"], "work")
+
+
+def test_carried_changes_go_where_their_subdots_are_the_same_and_nowhere_else(webapp: TestProject) -> None:
+    webapp.dm("checkout", "-b", "other", "--leave")
+    webapp.redis().set("note", "other")
+    webapp.dm("commit", "-m", "another cache")
+    webapp.dm("checkout", "master")
+    webapp.stack().reset(webapp.seed, hard=True)
+    webapp.redis().set("note", "work")
+    refused = webapp.dm("checkout", "--carry", "other", check=False)
+    assert refused.returncode == 7
+    assert "uncommitted changes in" in refused.stderr
+    assert "cache" in refused.stderr
+    assert state(webapp) == (["seed"], "work")
+    webapp.stack().reset(webapp.seed, hard=True)
+    other = webapp.json("log", "other")[0]
+    same = other["subdots"]["db"]["manifest"] == webapp.json("log")[0]["subdots"]["db"]["manifest"]
+    webapp.sql("insert into notes values ('work')")
+    carried = webapp.dm("checkout", "--carry", "other", check=False)
+    if not same:  # Postgres has written something by itself before the other commit
+        assert carried.returncode == 7
+        return
+    assert (carried.returncode, state(webapp)) == (0, (["seed", "work"], "other"))
+    assert [s["name"] for s in webapp.json("status")["subdots"] if s["dirty"]] == ["db"]
+    webapp.dm("undo")
+    assert (webapp.json("status")["branch"], state(webapp)) == ("master", (["seed", "work"], "seed"))
+
+
+def test_a_stash_goes_to_another_branch_and_an_undo_takes_it_back(webapp: TestProject) -> None:
+    webapp.sql("insert into notes values ('work')")
+    assert webapp.json("stash", "-m", "half done")["stash"] == "stash/1"
+    assert state(webapp) == (["seed"], "seed")
+    webapp.dm("checkout", "-b", "other")
+    webapp.dm("stash", "pop")
+    assert state(webapp) == (["seed", "work"], "seed")
+    webapp.dm("undo")
+    assert state(webapp) == (["seed"], "seed")
+
+
+def test_an_undo_of_a_commit_stops_nothing_and_leaves_its_state(webapp: TestProject) -> None:
+    webapp.sql("insert into notes values ('work')")
+    webapp.dm("commit", "-m", "too early")
+    before = started(webapp)
+    webapp.dm("undo", "--commit")
+    assert started(webapp) == before
+    assert [c["message"] for c in webapp.json("log")] == ["seed"]
+    assert (notes(webapp), webapp.json("status")["dirty"]) == (["seed", "work"], True)
+
+
+def test_an_undo_to_a_state_that_nobody_had_written_to_is_no_reason_to_refuse(webapp: TestProject) -> None:
+    assert webapp.json("status")["dirty"] is False
+    webapp.dm("reset", "--hard")
+    webapp.dm("undo")
+    found = webapp.json("status")
+    assert found["dirty"] is False
+    assert {s["state"] for s in found["subdots"]} <= {"clean", "housekeeping only"}
+    webapp.dm("reset")
 
 
 def test_only_containers_whose_state_differs_go_down(webapp: TestProject) -> None:
@@ -87,7 +153,7 @@ def test_only_containers_whose_state_differs_go_down(webapp: TestProject) -> Non
 
 def test_undo_of_a_checkout_goes_back_with_what_was_uncommitted(webapp: TestProject) -> None:
     webapp.redis().set("note", "uncommitted")
-    webapp.dm("checkout", "-b", "other")
+    webapp.dm("checkout", "-b", "other", "--leave")
     webapp.dm("undo")
     assert webapp.json("status")["branch"] == "master"
     assert webapp.redis().get("note") == "uncommitted"

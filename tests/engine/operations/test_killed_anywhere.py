@@ -211,7 +211,7 @@ def test_checkout_killed_anywhere(killed: Killed) -> None:
     project, seen = killed.project, set()
     wanted = {"master": "on master", "other": "on other"}
     project.redis().set("note", wanted["master"])
-    project.dm("checkout", "-b", "other")
+    project.dm("checkout", "-b", "other", "--leave")
 
     def prepare() -> None:
         for branch in ("master", "other"):

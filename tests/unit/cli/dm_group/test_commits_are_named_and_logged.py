@@ -132,7 +132,7 @@ def test_status_and_diff_tell_what_is_not_committed(dm: Machine) -> None:
     assert dm("diff").out == "no difference\n"
     dm.write("a", "file", "two")
     dm.write("a", "new", "12345")
-    assert "dirty: 8 B in 2 files" in dm("status").out
+    assert "written to: 8 B in 2 files" in dm("status").out
     assert [line.split()[0] for line in dm("diff").lines] == ["__default__:", "added", "changed"]
     changes = dm("diff", "--json").json()["__default__"]["changes"]
     assert {c["path"]: (c["how"], c["changed_bytes"]) for c in changes} == {"file": ("changed", 3), "new": ("added", 5)}

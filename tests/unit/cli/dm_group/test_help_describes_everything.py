@@ -84,6 +84,7 @@ FLAGS = [
     if isinstance(parameter, click.Option) and parameter.is_flag and words != ("s3", "clone-subset")  # which only refuses
     if words[0] != "cluster"  # which is the engine's
     for option in parameter.opts
+    if option != "--carry"  # which a dot of trees refuses
 ]
 ARGUMENTS = {
     "commit": "-m c",
@@ -94,6 +95,7 @@ ARGUMENTS = {
     "worktree remove": "side",
     "reset": "other",
     "checkout": "other",
+    "stash drop": "1",
     "log": "other",
     "diff": "other",
     "config": "undo-size",
@@ -116,8 +118,12 @@ def test_every_flag_of_every_verb_works_without_an_engine(
     used("commit", "-m", "so that nothing is refused")
     if words[0] == "worktree":
         used("worktree", "add", "side")
-    if words[0] == "undo":
+    if words[0] == "undo" and option != "--commit":
         used("checkout", "other")
+    if words[0] == "stash":
+        used.write("a", "file", "work")
+    if words[0] == "stash" and len(words) > 1:
+        used("stash")
     if "hub" in ARGUMENTS.get(" ".join(words), ""):
         used("remote", "add", "hub", str(tmp_path / "hub"))
         used("push", "hub")

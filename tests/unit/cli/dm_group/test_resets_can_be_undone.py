@@ -138,6 +138,54 @@ def test_an_undo_keeps_what_came_after_the_reset(dm: Machine) -> None:
     assert dm.messages() == ["one", "three"]
 
 
+def test_an_undo_over_commits_names_both_ways_and_says_where_they_lead(dm: Machine) -> None:
+    _, two = dm.chain("one", "two")
+    dm("reset", "HEAD^")
+    three, four = dm.chain("three", "four")
+    told = dm("undo", code=UNCOMMITTED).err
+    assert "2 commits were made since the reset of" in told
+    assert "`undo --commit`" in told
+    assert "`undo --hard`" in told
+    assert dm.messages() == ["one", "three", "four"]
+    told = dm("undo", "--hard").out
+    assert f"at {two[:12]} two, as before the reset of" in told
+    assert f"left behind: {four[:12]} four, {three[:12]} three" in told
+    assert "`dm undo` takes this back" in told
+    dm("undo")
+    assert dm.messages() == ["one", "three", "four"]
+
+
+def test_an_undo_of_a_commit_leaves_its_state_as_uncommitted_and_a_second_one_brings_the_commit_back(dm: Machine) -> None:
+    one, two = dm.chain("one", "two")
+    for _ in range(2):
+        told = dm("undo").out
+        assert f"at {one[:12]} one" in told
+        assert f"commit {two[:12]} two is taken back; its state stays, as uncommitted changes" in told
+        assert (dm.messages(), dm.read("a", "file"), dm.is_dirty()) == (["one"], "two", True)
+        assert "the commit is back" in dm("undo").out
+        assert (dm.messages(), dm.read("a", "file"), dm.is_dirty()) == (["one", "two"], "two", False)
+
+
+def test_of_several_commits_after_a_reset_the_last_one_alone_can_be_taken_back(dm: Machine) -> None:
+    dm.chain("one")
+    dm("reset", "HEAD")
+    dm.chain("two", "three")
+    dm("undo", "--commit")
+    assert (dm.messages(), dm.read("a", "file")) == (["one", "two"], "three")
+    dm.write("a", "file", "more")
+    dm("undo")
+    assert (dm.messages(), dm.read("a", "file")) == (["one", "two", "three"], "more")
+    dm("undo", "--commit", "--hard", code=USAGE)
+    dm("reset", "--hard", "HEAD^")
+    assert "the last move was no commit but reset" in dm("undo", "--commit", code=NOT_FOUND).err
+
+
+def test_a_first_commit_cannot_be_taken_back(dm: Machine) -> None:
+    dm.chain("one")
+    assert "the first commit stays" in dm("undo", "--commit", code=NOT_FOUND).err
+    assert dm.messages() == ["one"]
+
+
 def test_an_undo_takes_a_checkout_back_and_a_second_one_the_first(dm: Machine) -> None:
     dm.chain("one")
     dm.write("a", "file", "uncommitted on master")

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from dm_compose.core.commit import CommitDraft, Move, Origin, Verification
-from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, SubdotName, WorktreeName
+from dm_compose.core.commit import CommitDraft, Move, Origin, Verification, Worktree
+from dm_compose.core.names import DEFAULT_BRANCH, MAIN_WORKTREE, CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.errors import (
     ExistsError,
+    InUseError,
     NotFoundError,
 )
 from dm_compose.store.api import Store
 from tests.support.stores import DATA, DOT, Bench, Stores, entry_of
-from tests.support.subdots import LOGS, NONE, directories
+from tests.support.subdots import LOGS, NONE, change_everything, check, directories, trees, where
 
 # Dots and worktrees
 
@@ -223,3 +224,51 @@ def test_a_commit_notes_who_was_not_ready(bench: Bench) -> None:
     bench.store.capture(entry)
     made = bench.store.publish(entry, CommitDraft("half made", "tester", unready={"db": "it does not answer"}))
     assert bench.store.commit(DOT, made.id).unready == {"db": "it does not answer"}
+
+
+# Moves without files
+
+
+def test_a_worktree_stands_on_another_branch_or_commit_while_its_files_stay(bench: Bench, chain: list[CommitId]) -> None:
+    store, new = bench.store, RefName("new")
+    change_everything(bench)
+    before = trees(bench)
+    for branch, head in ((new, chain[3]), (new, chain[1]), (DEFAULT_BRANCH, chain[3])):
+        store.stand_on(DOT, MAIN_WORKTREE, Move("move", branch, head))
+        assert (bench.branch, bench.head, store.branches(DOT)[branch]) == (branch, head, head)
+        assert store.reflog(DOT, MAIN_WORKTREE)[0].new == head
+        check(bench, before)
+    assert store.branches(DOT) == {DEFAULT_BRANCH: chain[3], new: chain[1]}
+    assert store.unfinished(DOT) == []
+
+
+def test_a_branch_that_another_worktree_has_is_not_stood_on(bench: Bench, chain: list[CommitId]) -> None:
+    store, taken = bench.store, RefName("taken")
+    store.add_worktree(Worktree(DOT, WorktreeName("beside"), taken, None, places={DATA: "/nowhere"}), chain[0])
+    with pytest.raises(InUseError, match="taken"):
+        store.stand_on(DOT, MAIN_WORKTREE, Move("move", taken, chain[0]))
+    assert (bench.branch, bench.head) == (DEFAULT_BRANCH, chain[3])
+
+
+def test_marks_of_quiet_outlive_a_move_to_the_same_commit_only(bench: Bench, chain: list[CommitId]) -> None:
+    store = bench.store
+    store.mark_quiet(*where(bench))
+    store.stand_on(DOT, MAIN_WORKTREE, Move("move", RefName("new"), chain[3]))
+    assert store.changed_since_quiet(*where(bench), {}) == []
+    store.stand_on(DOT, MAIN_WORKTREE, Move("move", RefName("new"), chain[2]))
+    assert sorted(store.changed_since_quiet(*where(bench), {})) == [DATA, LOGS]
+
+
+def test_a_combined_commit_has_the_files_of_each_and_can_be_found_and_restored(bench: Bench) -> None:
+    first = bench.commit()
+    before = trees(bench)
+    change_everything(bench)
+    second = bench.commit()
+    after = trees(bench)
+    made = bench.store.combine(DOT, MAIN_WORKTREE, first, second, [LOGS])
+    assert (made.hidden, made.parent, bench.head) == (True, first, second)
+    assert bench.store.reflog(DOT, MAIN_WORKTREE)[0].saved == made.id
+    bench.restore(made.id)
+    check(bench, {DATA: before[DATA], LOGS: after[LOGS]})
+    with pytest.raises(NotFoundError, match="no subdot nothing"):
+        bench.store.combine(DOT, MAIN_WORKTREE, first, second, [SubdotName("nothing")])
