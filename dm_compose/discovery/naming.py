@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from dm_compose.core.commit import SubdotState
 from dm_compose.core.names import LONGEST_NAME, DotName, SubdotName, free_name
 from dm_compose.core.project import Project
 from dm_compose.core.volumes import DRIVER
@@ -38,14 +39,63 @@ def subdot_name(text: str) -> SubdotName:
     return SubdotName.parse(re.sub(r"^[^A-Za-z0-9]+", "", text)[:LONGEST_NAME] or "data")
 
 
-def unique(project: Project, subdots: list[Subdot], names: Mapping[str, SubdotName]) -> list[Subdot]:
+def as_told(subdots: Sequence[Subdot], told: Mapping[str, SubdotName]) -> list[Subdot]:
+    """Give subdots the names that `x-dotmesh.subdot` of their services says: the data of a datastore, or the only subdot.
+
+    UsageError where that is not one.
+    """
+    found = list(subdots)
+    for service, name in told.items():
+        mine = [s for s in found if s.services[0] == service]
+        named = [s for s in mine if s.engine is not None] or mine
+        if len(named) != 1:
+            many = f"has several subdots ({', '.join(sorted(s.path for s in named))})" if named else "has no subdot"
+            raise UsageError(f"services.{service}.x-dotmesh.subdot: service {service} {many}", hint="It names the one subdot.")
+        found[found.index(named[0])] = replace(named[0], name=name)
+    if twice := [name for name, count in Counter(told.values()).items() if count > 1]:
+        raise UsageError(f"x-dotmesh.subdot names several subdots {twice[0]}", hint="Each subdot has a name of its own.")
+    return found
+
+
+def renamed(subdots: Iterable[Subdot], committed: Mapping[SubdotName, SubdotState]) -> dict[SubdotName, Subdot]:
+    """Return subdots whose service seems to have another name since a commit, by the name that the subdot has there. Pure.
+
+    The commit has a subdot that is not here, of the same datastore and at the same path, and there is one such pair only.
+    """
+
+    def kind(subdot: Subdot | SubdotState) -> tuple[str | None, str | None]:
+        return subdot.engine, subdot.path
+
+    here = [s for s in subdots if s.engine is not None]
+    new = [s for s in here if s.name not in committed]
+    old = {name: state for name, state in committed.items() if name not in {s.name for s in here}}
+    found = {}
+    for name, state in old.items():
+        same = [s for s in new if kind(s) == kind(state)]
+        if len(same) == 1 and sum(kind(other) == kind(state) for other in old.values()) == 1:
+            found[name] = same[0]
+    return found
+
+
+def how_to_tell(name: SubdotName, subdot: Subdot) -> str:
+    """Return the sentence that says how to tell that a service has another name."""
+    service = subdot.services[0]
+    line = f"services.{service}.x-dotmesh.subdot: {name}"
+    return f"if {service} is another name of what was {name}, say so in the compose file: {line}"
+
+
+def unique(
+    project: Project, subdots: list[Subdot], names: Mapping[str, SubdotName], told: Mapping[str, SubdotName]
+) -> list[Subdot]:
     """Give every subdot a name of its own, and one that has no volume yet the name of the volume that `up` will make.
 
-    A named volume keeps its name. A datastore's data is called after its service. Any other mount is called after its service
-    too, with its path appended if several would have that name.
+    A subdot that was `told` its name keeps that, and so does a named volume. A datastore's data is called after its service. Any
+    other mount is called after its service too, with its path appended if several would have that name.
     """
 
     def rank(subdot: Subdot) -> int:
+        if told.get(subdot.services[0]) == subdot.name:
+            return -1
         if subdot.kind is Kind.NAMED:
             return 0 if subdot.source in names else 1
         return 2 if subdot.engine is not None else 3

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import TypeVar
 
-from dm_compose.core.names import DotName
+from dm_compose.core.names import DotName, SubdotName
 from dm_compose.core.project import Project
 from dm_compose.errors import UsageError
 
+N = TypeVar("N", DotName, SubdotName)
 _TOP = ("dot", "include", "exclude")
-_SERVICE = ("include", "exclude", "engine", "port")
+_SERVICE = ("include", "exclude", "engine", "port", "subdot")
 _VOLUME = ("include", "exclude")
 
 
@@ -19,7 +21,8 @@ _VOLUME = ("include", "exclude")
 class Settings:
     """The `x-dotmesh` settings of a compose file.
 
-    `include` and `exclude` hold volume keys and `service:/path` pairs; `engines` and `ports` are by service.
+    `include` and `exclude` hold volume keys and `service:/path` pairs. `engines`, `ports` and `subdots` are by service; the last
+    has the name of the service's data.
     """
 
     dot: DotName | None = None
@@ -27,15 +30,18 @@ class Settings:
     exclude: frozenset[str] = frozenset()
     engines: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, int] = field(default_factory=dict)
+    subdots: Mapping[str, SubdotName] = field(default_factory=dict)
 
 
 def read_settings(project: Project, engine_names: list[str]) -> Settings:
     """Collect the settings of a project. UsageError names a key, volume, service or engine that does not exist."""
     _check_keys("x-dotmesh", project.settings, _TOP)
-    dot = _dot(project.settings.get("dot"))
+    given = project.settings.get("dot")
+    dot = None if given is None else _name("x-dotmesh.dot", given, DotName)
     marked: dict[str, set[str]] = {"include": set(), "exclude": set()}
     engines: dict[str, str] = {}
     ports: dict[str, int] = {}
+    subdots: dict[str, SubdotName] = {}
     for word, items in marked.items():
         for item in _list("x-dotmesh", word, project.settings):
             items.update(_expand(project, word, item))
@@ -68,13 +74,9 @@ def read_settings(project: Project, engine_names: list[str]) -> Settings:
             if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
                 raise UsageError(f"{where}: port {text!r} is not a port number")
             ports[name] = int(text)
-    return Settings(
-        dot,
-        frozenset(marked["include"]),
-        frozenset(marked["exclude"]),
-        engines,
-        ports,
-    )
+        if "subdot" in service.settings:
+            subdots[name] = _name(f"{where}.subdot", service.settings["subdot"], SubdotName)
+    return Settings(dot, frozenset(marked["include"]), frozenset(marked["exclude"]), engines, ports, subdots)
 
 
 def _check_keys(where: str, found: Mapping[str, object], known: tuple[str, ...]) -> None:
@@ -91,13 +93,11 @@ def _suggestion(word: str, known: Iterable[str]) -> str | None:
     return f"Did you mean {near[0]!r}?" if near else None
 
 
-def _dot(value: object) -> DotName | None:
-    if value is None:
-        return None
+def _name(where: str, value: object, kind: type[N]) -> N:
     try:
-        return DotName.parse(value)  # type: ignore[arg-type]
+        return kind.parse(value)  # type: ignore[arg-type]
     except UsageError as error:
-        raise UsageError(f"x-dotmesh.dot: {error.message}", hint=error.hint) from None
+        raise UsageError(f"{where}: {error.message}", hint=error.hint) from None
 
 
 def _path(where: str, path: str) -> str:

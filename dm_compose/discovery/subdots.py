@@ -14,7 +14,7 @@ from dm_compose.datastores import Datastore, ServiceFacts
 from dm_compose.datastores.registry import Registry
 from dm_compose.discovery.client_services import awaited_to_end, other_program, task_of
 from dm_compose.discovery.mount_rules import NEVER_STATE, bind_reason, is_aside, related, tidy, volume_reason
-from dm_compose.discovery.naming import ancestor_names, subdot_name, unique
+from dm_compose.discovery.naming import ancestor_names, as_told, subdot_name, unique
 from dm_compose.discovery.settings import Settings, read_settings
 from dm_compose.discovery.stack_plan import Kind, PlannedService, Skipped, StackPlan, Subdot
 from dm_compose.errors import UsageError
@@ -93,7 +93,7 @@ def make_plan(
     return StackPlan(
         dot=settings.dot or dot or DotName.parse(project.name),
         project=project.name,
-        subdots=tuple(sorted(unique(project, subdots, names), key=lambda s: s.name)),
+        subdots=tuple(sorted(unique(project, as_told(subdots, settings.subdots), names, settings.subdots), key=lambda s: s.name)),
         skipped=tuple(sorted(skipped, key=lambda s: (s.service, s.path))),
         services=services,
     )

@@ -10,7 +10,7 @@ from typing import Any
 from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.core.commit import Commit, Worktree
 from dm_compose.core.containers import Container
-from dm_compose.core.events import Listener, ignore
+from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import MAIN_WORKTREE, DotName, SubdotName, WorktreeName
 from dm_compose.core.variables import Variables
 from dm_compose.core.volumes import DRIVER
@@ -125,7 +125,13 @@ class Stack(Dot):
         with self.live(lock=True, use=Use.RECORD) as live:
             if live.tree:
                 return add_tree(live, name, ref)
-            return add_volumes(live, self.facts.engine, self.variables, self.facts.plan, name, ref)
+            made = add_volumes(live, self.facts.engine, self.variables, self.facts.plan, name, ref)
+        if ports := self.facts.fixed_ports():
+            listed = ", ".join(f"{service} {', '.join(fixed)}" for service, fixed in ports.items())
+            text = f"the compose file fixes ports of the host ({listed}), so only one of the two stacks can run at a time"
+            how = "a further file that gives this project other ones changes that: `ports: !override [...]`"
+            self.listener(Event("warning", f"{text}; {how}"))
+        return made
 
     def recorded_places(self) -> Mapping[SubdotName, str]:
         """Return the recorded places of the worktree. The store is asked only if the plan has an anonymous volume.

@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 from dm_compose.compose import Compose
 from dm_compose.core.containers import Image
@@ -58,6 +59,16 @@ class StackFacts:
         binds = {m.source for s in self.project.services.values() for m in s.mounts if m.kind == "bind"}
         files = {source for source in binds if os.path.exists(source) and not os.path.isdir(source)}
         return make_plan(self.project, self.images, registry(), files)
+
+    def fixed_ports(self) -> dict[str, list[str]]:
+        """Return the ports of the host that services publish, by service. Two stacks that run at once cannot both have them."""
+        found: dict[str, list[str]] = {}
+        services = cast(Mapping[str, Mapping[str, Any]], self.project.document.get("services") or {})
+        for name, service in services.items():
+            ports = [str(port["published"]) for port in service.get("ports") or [] if str(port.get("published") or "0") != "0"]
+            if ports:
+                found[name] = ports
+        return found
 
     def look_at_images_again(self) -> None:
         """Forget the images and the plan made of them, because images have been pulled or built."""

@@ -12,6 +12,7 @@ from dm_compose.core.names import DEFAULT_BRANCH, ROOT_SUBDOT, CommitId, DotName
 from dm_compose.core.overlap import reaches, within
 from dm_compose.core.tree import TreeDiff
 from dm_compose.datastores import Datastore, ServiceFacts
+from dm_compose.discovery.naming import how_to_tell, renamed
 from dm_compose.discovery.stack_plan import StackPlan
 from dm_compose.engine import Engine
 from dm_compose.live.access import Access
@@ -116,10 +117,10 @@ class LiveWorktree:
         if not self.tree:
             self.store.set_places(self.dot, self.worktree, self.places)
 
-    def mark_quiet(self, *, but: Collection[SubdotName] = ()) -> None:
+    def mark_quiet(self, *, but: Collection[SubdotName] = (), kept: Sequence[SubdotName] = ()) -> None:
         """Tell the store that the files of all subdots `but` some are as a restore left them. See Store.mark_quiet."""
         directories = self.store.tree(self.dot, self.worktree) if self.tree else self.directories
-        self.store.mark_quiet(self.dot, self.worktree, {s: d for s, d in directories.items() if s not in but})
+        self.store.mark_quiet(self.dot, self.worktree, {s: d for s, d in directories.items() if s not in but}, kept)
 
     def wanted(self, target: Commit) -> list[SubdotName]:
         """Return the subdots that a restore of `target` will touch.
@@ -131,7 +132,8 @@ class LiveWorktree:
         left_out = sorted((self.places.keys() ^ target.subdots.keys()) - {ROOT_SUBDOT})
         if left_out:
             text = f"not in both the commit and the stack, left as they are: {', '.join(left_out)}"
-            self.listener(Event("warning", text))
+            told = [how_to_tell(name, subdot) for name, subdot in renamed(self.plan.subdots, target.subdots).items()]
+            self.listener(Event("warning", "; ".join([text, *told])))
         return [s for s in self.places if s in target.subdots]
 
     def inner(self) -> dict[SubdotName, set[SubdotName]]:

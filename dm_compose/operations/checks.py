@@ -193,7 +193,8 @@ def before_removing_tree(live: LiveWorktree, *, force: bool) -> bool:
 
 
 def before_removing_volumes(live: LiveWorktree) -> None:
-    """Raise InUseError for a worktree of volumes that still has containers."""
+    """Raise InUseError for the main or current worktree, and for one of volumes that still has containers."""
+    _refuse_fixed(live, live.state())
     if containers := [m.container.name for m in live.members]:
         project = live.store.worktree(live.dot, live.worktree).project
         raise InUseError(

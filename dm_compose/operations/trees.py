@@ -107,16 +107,26 @@ class Start:
 def start_of(live: LiveWorktree, name: WorktreeName, ref: str | None) -> Start:
     """Return the start of a worktree at the branch `ref`, or at a new branch of the worktree's name at the commit `ref`.
 
-    The commit is by default the head. ExistsError for a branch of that name, NotFoundError.
+    The commit is by default the head. ExistsError for a worktree or branch of that name, NotFoundError; InUseError for a branch
+    that is checked out.
     """
     store, dot = live.store, live.dot
-    branches = store.branches(dot)
+    branches, worktrees = store.branches(dot), store.worktrees(dot)
+    if name in worktrees:
+        raise ExistsError(f"dot {dot} has a worktree {name} already", hint="Choose another name.")
+    where = {worktree.branch: worktree.name for worktree in worktrees.values()}
     if ref is not None and ref in branches:
         branch = RefName.parse(ref)
+        if branch in where:
+            raise InUseError(
+                f"branch {branch} of dot {dot} is checked out in worktree {where[branch]}",
+                hint=f"For a new branch at the same commit: worktree add NAME {branches[branch].short}",
+            )
         return Start(branch, branches[branch], store.uncommitted(dot).get(branch, branches[branch]))
     branch = RefName.parse(name)
     if branch in branches:
-        raise ExistsError(f"branch {branch} of dot {dot} exists already", hint=f"To check it out: worktree add {name} {branch}")
+        to_do = "Choose another name." if branch in where else f"To check it out: worktree add {name} {branch}"
+        raise ExistsError(f"branch {branch} of dot {dot} exists already", hint=to_do)
     head = store.resolve(dot, live.worktree, "HEAD" if ref is None else ref)
     return Start(branch, head, head)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from dm_compose.core.commit import Move, Worktree
 from dm_compose.core.labels import PROJECT_LABEL, SUBDOT_LABEL, VOLUME_LABEL, WORKTREE_LABEL
 from dm_compose.core.names import SubdotName, WorktreeName
 from dm_compose.core.variables import Variables
 from dm_compose.discovery.stack_plan import Kind, StackPlan
 from dm_compose.engine import Engine
-from dm_compose.errors import ExistsError, NotFoundError, UsageError
+from dm_compose.errors import DmError, ExistsError, NotFoundError, UsageError
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.checks import before_removing_volumes
 from dm_compose.operations.fill import fill_volumes
@@ -20,9 +22,10 @@ def add_volumes(
 ) -> Worktree:
     """Add a worktree that is a set of volumes for the Compose project `PROJECT-NAME`, filled from its commit.
 
-    If it is killed, the next attempt uses the volumes that it has made; or, if the worktree is there already, the first command
-    that works with it fills it. ExistsError for a volume of somebody else, a branch or a worktree that exists. UsageError for a
-    subdot that would be at the same place in any project. The caller holds the dot's lock.
+    If it fails before the worktree is there, no volume stays. If it is killed, the next attempt uses the volumes that it has
+    made; or, if the worktree is there already, the first command that works with it fills it. ExistsError for a volume of
+    somebody else, a branch or a worktree that exists. UsageError for a subdot that would be at the same place in any project.
+    The caller holds the dot's lock.
     """
     start = start_of(live, name, ref)
     project = f"{plan.project}-{name}".lower()
@@ -32,11 +35,18 @@ def add_volumes(
         found = engine.volume(volume)
         if found is not None and found.labels.get(WORKTREE_LABEL) != mark:
             raise ExistsError(f"there is a volume {volume} already", hint="Choose another name for the worktree.")
-    for subdot, volume in volumes.items():
-        key = volume.removeprefix(f"{project}_")
-        labels = {PROJECT_LABEL: project, VOLUME_LABEL: key, WORKTREE_LABEL: mark}
-        engine.create_volume(volume, {**labels, SUBDOT_LABEL: subdot})
-    live.store.add_worktree(Worktree(live.dot, name, start.branch, None, places=volumes, project=project), start.head)
+    try:
+        for subdot, volume in volumes.items():
+            key = volume.removeprefix(f"{project}_")
+            labels = {PROJECT_LABEL: project, VOLUME_LABEL: key, WORKTREE_LABEL: mark}
+            engine.create_volume(volume, {**labels, SUBDOT_LABEL: subdot})
+        live.store.add_worktree(Worktree(live.dot, name, start.branch, None, places=volumes, project=project), start.head)
+    except BaseException:  # the store does not know them, so nobody else would remove them
+        for volume in volumes.values():
+            with contextlib.suppress(DmError):
+                if (made := engine.volume(volume)) is not None and made.labels.get(WORKTREE_LABEL) == mark:
+                    engine.remove_volume(volume)
+        raise
     move = Move("worktree add", start.branch, start.head)
     fill_volumes(engine, variables, live.listener, (live.dot, name), volumes, start.files, move)
     return live.store.worktree(live.dot, name)

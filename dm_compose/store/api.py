@@ -87,12 +87,12 @@ class Store(History, StoreUpkeep, Protocol):
     ) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes from one commit to another. All contents that may differ are compared."""
 
-    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories) -> None:
+    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories, kept: Sequence[SubdotName] = ()) -> None:
         """Remember the time stamps of all files, for `changed_since_quiet`.
 
         Call this after a restore, when the engines are up. Differences from the restored commit were then written by the
         engines' own start, and not by a user. The next commit or restore of a subdot removes its mark, and so does this method
-        for subdots that are not among the `directories`.
+        for subdots that are neither among the `directories` nor among the `kept` ones, which keep their earlier marks.
         """
 
     def changed_since_quiet(

@@ -149,6 +149,14 @@ def generated_file(state: Path, project: str, directory: Path) -> Path:
     return state / f"{project}-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]}" / "compose.yaml"
 
 
+def generated_projects(state: Path) -> dict[str, list[Path]]:
+    """Return the directories of all generated files, by project."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(state.glob(f"*-{'[0-9a-f]' * 12}/compose.yaml")):
+        found.setdefault(file.parent.name[:-13], []).append(file.parent)
+    return found
+
+
 def forget_generated_files(state: Path, project: str) -> None:
     """Remove the generated files of a project, whatever its directory. Idempotent."""
     for directory in state.glob(f"{project}-{'?' * 12}"):

@@ -10,6 +10,8 @@ from dm_compose.core.commit import SESSION
 from dm_compose.core.events import Event
 from dm_compose.core.names import DotName, SubdotName, WorktreeName
 from dm_compose.core.units import size
+from dm_compose.discovery.naming import how_to_tell, renamed
+from dm_compose.discovery.stack_plan import Subdot
 from dm_compose.dots.stack import OpenStack, Stack
 from dm_compose.errors import DmError, NotFoundError
 from dm_compose.live.access import open_access, store_exists
@@ -21,6 +23,7 @@ from dm_compose.operations.recovery import Use
 from dm_compose.operations.uncommitted import DOWN, capture, uncommitted
 from dm_compose.store.api import Store
 from dm_compose.up.layers import Layer, carried_over, refuse_to_overwrite
+from dm_compose.up.quietly import datastores_first
 from dm_compose.up.run import compose_with_state, layers_of
 from dm_compose.up.waiting import up_and_wait
 
@@ -46,9 +49,15 @@ def create(stack: Stack, words: Sequence[str], tell: Tell) -> int:
         if unfinished:
             with stack.live(lock=True, use=Use.RECORD):
                 pass
-        if known and (lost := _lost_subdots(stack)):
+        if known:
             with _store(stack) as store:
-                _tell_of_lost(store, dot, worktree, lost, tell)
+                _tell_of_renamed(store, dot, worktree, stack.facts.plan.subdots, tell)
+        lost = _lost_subdots(stack) if known else []
+        if lost:
+            with _store(stack) as store:
+                _tell_of_lost(store, dot, worktree, lost, stack.facts.plan.subdots, tell)
+        elif known and verb.verb == "up" and (code := datastores_first(stack, words)):
+            return code
     if verb.verb == "up" and verb.asks("wait") and not dry_run:
         return up_and_wait(stack, words)
     return compose_with_state(stack, words, creates=True)
@@ -62,13 +71,25 @@ def _lost_subdots(stack: Stack) -> list[SubdotName]:
     return sorted(s.name for s in subdots if s.name not in there and s.services[0] not in in_containers)
 
 
-def _tell_of_lost(store: Store, dot: DotName, worktree: WorktreeName, lost: Sequence[SubdotName], tell: Tell) -> None:
+def _tell_of_renamed(store: Store, dot: DotName, worktree: WorktreeName, subdots: Sequence[Subdot], tell: Tell) -> None:
+    head = store.worktree(dot, worktree).head
+    for name, subdot in renamed(subdots, store.commit(dot, head).subdots).items() if head is not None else ():
+        tell(f"the last commit has a subdot {name}, and this stack has none; {how_to_tell(name, subdot)}")
+
+
+def _tell_of_lost(
+    store: Store, dot: DotName, worktree: WorktreeName, lost: Sequence[SubdotName], subdots: Sequence[Subdot], tell: Tell
+) -> None:
     head = store.worktree(dot, worktree).head
     if head is None or not (names := [name for name in lost if name in store.commit(dot, head).subdots]):
         return
     last = store.commit(dot, head)
     what = f"the volume of {names[0]} is" if len(names) == 1 else f"the volumes of {', '.join(names)} are"
     text = f"{what} gone: `dm-compose reset --hard` brings the last commit back ({last.id.short} {last.message.splitlines()[0]})"
+    if old := sorted(s.name for s in subdots if s.name not in lost):
+        has = "has its" if len(old) == 1 else "have their"
+        anew = "to begin with nothing, `dm-compose down -v` and then `up`"
+        tell(f"only half of the state is gone: {', '.join(old)} still {has} old one; {anew}")
     newest = next(iter(store.reflog(dot, worktree)), None)
     tell(f"{text}, `dm-compose undo` what `down -v` has kept" if newest is not None and newest.action == DOWN else text)
 

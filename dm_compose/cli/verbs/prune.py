@@ -19,21 +19,29 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
     """Remove the clones that killed test runs have left, of any stack, with containers, networks, volumes and files in the store.
 
     A clone whose test run is alive stays, and so does everything that is not a clone. The next test run on clones removes them
-    too.
+    too. Project files that dm-compose has generated for stacks of which nothing is left on the engine go as well.
     """
-    from dm_compose.clones.sweep import sweep
+    from dm_compose.clones.sweep import gone_projects, sweep
+    from dm_compose.up.run import forget_generated_files
 
     dots = target().dots(quiet=as_json)
     if dots.engine is None:
         raise EngineError("no Docker Engine answers", hint="Start Docker, or check DOCKER_HOST.")
     with dots.store() as store:
         found = sweep(dots.engine, store, dots.variables, dots.listener, thorough=True, dry_run=dry_run)
+    gone = gone_projects(dots.engine, dots.variables)
+    for project in [] if dry_run else gone:
+        forget_generated_files(dots.variables.state_directory, project)
     if as_json:
-        print_json({"dry_run": dry_run, "clones": found})
+        print_json({"dry_run": dry_run, "clones": found, "projects": gone})
         return
     for leftover in found:
         kinds = Counter(resource.kind for resource in leftover.resources)
         what = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items()) or "its state in the store"
         click.echo(f"{'would remove' if dry_run else 'removed'} {leftover.name}: {what}")
-    if not found:
+    for project in gone:
+        click.echo(
+            f"{'would remove' if dry_run else 'removed'} the generated project file of {project}, of which nothing is left"
+        )
+    if not found and not gone:
         click.echo("no test run has left anything")

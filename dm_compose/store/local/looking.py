@@ -118,7 +118,7 @@ class Looking(StoreParts):
                 self._indexes.save((dot, worktree, subdot), tree, "quiet")
 
         with file_errors("writing to the store"):
-            self._indexes.forget_others(dot, worktree, directories, "quiet")
+            self._indexes.forget_others(dot, worktree, {*directories, *kept}, "quiet")
         self._each(directories, mark)
 
     def changed_since_quiet(

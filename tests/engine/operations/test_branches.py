@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import docker
 import pytest
 
 from tests.support.projects import TestProject, eventually, remove_leftovers
 
 pytestmark = pytest.mark.engine
+
+
+NewProject = Callable[[Mapping[str, Any]], TestProject]
+
+
+def engine_volumes() -> list[dict[str, Any]]:
+    client = docker.from_env()
+    try:
+        return [v.attrs for v in client.volumes.list()]
+    finally:
+        client.close()
 
 
 def notes(project: TestProject) -> list[str]:
@@ -197,3 +211,68 @@ def test_a_worktree_is_a_second_stack_on_the_same_dot(webapp: TestProject) -> No
         assert [w["name"] for w in webapp.json("worktree", "list")] == ["main"]
     finally:
         remove_leftovers(None, [made["project"]])
+
+
+def worktree_volumes(project: TestProject, name: str) -> list[str]:
+    return [v["Name"] for v in engine_volumes() if v["Name"].startswith(f"{project.name}-{name}_")]
+
+
+def test_a_worktree_that_cannot_be_added_leaves_nothing_and_the_hint_leads_on(webapp: TestProject) -> None:
+    refused = webapp.dm("worktree", "add", "second", "master", check=False)
+    assert refused.returncode == 8
+    assert f"hint: For a new branch at the same commit: worktree add NAME {webapp.json('log')[0]['id'][:12]}" in refused.stderr
+    taken = webapp.dm("worktree", "add", "master", check=False)
+    assert (taken.returncode, "hint: Choose another name." in taken.stderr) == (15, True)
+    assert worktree_volumes(webapp, "second") + worktree_volumes(webapp, "master") == []
+    assert [w["name"] for w in webapp.json("worktree", "list")] == ["main"]
+
+
+def test_the_main_worktree_stays_and_no_hint_says_how_to_remove_it(webapp: TestProject) -> None:
+    refused = webapp.dm("worktree", "remove", "main", check=False)
+    assert refused.returncode == 8
+    assert "is the main one, which cannot be removed" in refused.stderr
+    assert "None" not in refused.stderr
+
+
+def test_fixed_ports_are_told_when_a_worktree_is_added(new_project: NewProject) -> None:
+    cache = {"image": "dm-example/redis:7.0", "pull_policy": "never", "ports": ["127.0.0.1:16379:6379"]}
+    project = new_project({"services": {"cache": cache}})
+    project.dm("up", "-d", "--wait")
+    project.dm("commit", "-m", "seed")
+    added = project.dm("worktree", "add", "second")
+    assert "fixes ports of the host (cache 16379)" in added.stderr
+    assert "ports: !override" in added.stderr
+    project.dm("worktree", "remove", "second")
+    assert worktree_volumes(project, "second") == []
+
+
+def test_prune_removes_the_generated_file_of_a_stack_of_which_nothing_is_left(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": {"image": "dm-example/redis:7.0", "pull_policy": "never"}}})
+    project.dm("up", "-d")
+    state = project.directory.parent / "state" / "dm-compose"
+    assert list(state.glob(f"{project.name}-*/compose.yaml"))
+    assert project.name not in project.json("prune")["projects"]
+    project.dm("down", "-v")
+    assert project.json("prune", "--dry-run")["projects"] == [project.name]
+    assert f"removed the generated project file of {project.name}" in project.dm("prune").stdout
+    assert list(state.glob(f"{project.name}-*")) == []
+
+
+def test_a_renamed_service_is_told_and_keeps_its_state_with_one_line(new_project: NewProject) -> None:
+    cache = {"image": "dm-example/redis:7.0", "pull_policy": "never"}
+    project = new_project({"services": {"cache": cache}})
+    project.dm("up", "-d", "--wait")
+    project.redis().set("note", "seed")
+    project.dm("commit", "-m", "seed")
+    project.dm("down")
+    project.write({"services": {"store": cache}})
+    line = "services.store.x-dotmesh.subdot: cache"
+    assert line in project.dm("up", "-d", "--wait").stderr
+    assert line in project.dm("reset", "--hard").stderr
+    project.dm("down")
+    project.write({"services": {"store": {**cache, "x-dotmesh": {"subdot": "cache"}}}})
+    assert line not in project.dm("up", "-d", "--wait").stderr
+    assert project.redis("store").get("note") == "seed"
+    project.redis("store").set("note", "later")
+    project.dm("reset", "--hard")
+    assert project.redis("store").get("note") == "seed"

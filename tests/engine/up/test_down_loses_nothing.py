@@ -60,6 +60,24 @@ def test_down_with_volumes_has_datastores_save_what_is_in_their_memory_only(cach
     assert cache_only.redis().get("note") == "seed"
 
 
+def test_up_after_a_plain_down_of_half_the_volumes_says_so_and_names_both_ways(new_project: NewProject) -> None:
+    """Compose does not know the volume that `dm-compose up` has given to `cache`, so its own `down -v` leaves that."""
+    project = new_project(
+        {"services": {"cache": REDIS, "queue": {**REDIS, "volumes": ["queue:/data"]}}, "volumes": {"queue": {}}}
+    )
+    project.dm("up", "-d", "--wait")
+    for service in ("cache", "queue"):
+        project.redis(service).set("note", "seed")
+    project.dm("commit", "-m", "seed")
+    project.compose("down", "-v")
+    told = project.dm("up", "-d", "--wait").stderr
+    assert "only half of the state is gone: cache still has its old one; to begin with nothing, `dm-compose down -v`" in told
+    assert "the volume of queue is gone: `dm-compose reset --hard` brings the last commit back" in told
+    assert [project.redis(service).get("note") for service in ("cache", "queue")] == ["seed", None]
+    project.dm("reset", "--hard")
+    assert [project.redis(service).get("note") for service in ("cache", "queue")] == ["seed", "seed"]
+
+
 def test_an_undo_takes_down_with_volumes_back(cache_only: TestProject) -> None:
     cache_only.redis().set("note", "in memory")
     cache_only.dm("down", "-v")

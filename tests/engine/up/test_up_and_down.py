@@ -247,3 +247,31 @@ def test_reset_dry_run_prints_steps_with_causes_and_does_nothing(cache_only: Tes
     assert [line.split()[1] for line in lines] == ["kill", "restore", "sync", "start", "await"]
     assert cache_only.started_at("cache") == before
     assert cache_only.redis().get("note") == "x"
+
+
+def test_engines_own_writes_at_an_up_are_no_reason_to_refuse_and_a_users_are(webapp: TestProject) -> None:
+    webapp.dm("down")
+    webapp.dm("reset", "--hard")
+    webapp.dm("up", "-d")
+    words = {s["name"]: s["state"] for s in webapp.json("status")["subdots"]}
+    assert words == dict.fromkeys(("db", "cache"), "housekeeping only") | {n: w for n, w in words.items() if w == "clean"}
+    webapp.dm("reset")
+    webapp.dm("down")
+    webapp.dm("up", "-d")
+    webapp.sql("insert into notes values ('mine')")
+    assert {s["name"]: s["state"] for s in webapp.json("status")["subdots"]}["db"] == "written to"
+    assert webapp.dm("reset", check=False).returncode == 7
+    webapp.dm("down")
+    webapp.dm("up", "-d", "--wait")
+    assert {s["name"]: s["state"] for s in webapp.json("status")["subdots"]}["db"] == "written to"
+    webapp.dm("reset", "--hard")
+
+
+def test_an_up_that_is_told_to_do_more_runs_once(webapp: TestProject) -> None:
+    webapp.dm("down")
+    webapp.dm("reset", "--hard")
+    webapp.dm("up", "-d", "--force-recreate")
+    webapp.wait_ready()
+    first = webapp.started_at("db")
+    webapp.dm("up", "-d")
+    assert webapp.started_at("db") == first

@@ -108,6 +108,10 @@ def test_engine_and_port_belong_to_their_service() -> None:
     assert read(service={"engine": "none"}).engines == {"web": "none"}
 
 
+def test_the_name_of_a_subdot_belongs_to_its_service() -> None:
+    assert read(service={"subdot": "cache"}).subdots == {"web": "cache"}
+
+
 # What is wrong is named, with where it stands and what was meant.
 
 
@@ -156,8 +160,13 @@ def test_engine_and_port_belong_to_their_service() -> None:
         ({"service": {"port": "-1"}}, "port '-1' is not a port number", None),
         ({"service": {"port": "²"}}, "port '²' is not a port number", None),
         ({"top": {"": "uploads"}}, "x-dotmesh must be a mapping; found 'uploads'", "Known keys: dot, include, exclude."),
-        ({"service": {"": ["a"]}}, "services.web.x-dotmesh must be a mapping", "Known keys: include, exclude, engine, port."),
+        (
+            {"service": {"": ["a"]}},
+            "services.web.x-dotmesh must be a mapping",
+            "Known keys: include, exclude, engine, port, subdot.",
+        ),
         ({"volume": {"": "true"}}, "volumes.uploads.x-dotmesh must be a mapping", "Known keys: include, exclude."),
+        ({"service": {"subdot": "my cache"}}, "services.web.x-dotmesh.subdot: invalid subdot name 'my cache'", "letters, digits"),
         # A service that has no state.
         ({"provider": {"engine": "postgres"}}, "services.cloud.x-dotmesh: a provider makes this service", None),
         # The dot's name.

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dm_compose.core.commit import SubdotState
 from dm_compose.core.names import DotName, SubdotName
+from dm_compose.discovery.naming import renamed
 from dm_compose.errors import UsageError
 from tests.support.capabilities import needs_compose
 from tests.support.plans import plan_of
@@ -121,3 +123,54 @@ def test_names_and_volumes_of_subdots_are_unique_whatever_things_are_called(tmp_
 
 def test_the_dot_is_named_after_the_project(tmp_path: Path) -> None:
     assert plan_of(tmp_path, "services: {a: {image: a}}", name="my-shop_2").dot == DotName("my-shop_2")
+
+
+# A service with another name
+
+
+def test_a_subdot_that_is_told_its_name_has_it_and_the_volume_of_that_name(tmp_path: Path) -> None:
+    text = "services: {redis: {image: 'redis:7', x-dotmesh: {subdot: cache}}, cache: {image: 'redis:7'}}"
+    found = {s.services[0]: (s.name, s.volume) for s in plan_of(tmp_path, text).subdots}
+    assert found == {"redis": ("cache", "shop_dm-cache"), "cache": ("cache-data", "shop_dm-cache-data")}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("services: {web: {image: nothing, x-dotmesh: {subdot: a}}}", "service web has no subdot"),
+        ("services: {web: {image: nothing, volumes: [/a, /b], x-dotmesh: {subdot: a}}}", "several subdots (/a, /b)"),
+        (
+            "services: {a: {image: 'redis:7', x-dotmesh: {subdot: c}}, b: {image: 'redis:7', x-dotmesh: {subdot: c}}}",
+            "names several subdots c",
+        ),
+    ],
+)
+def test_a_name_that_is_told_names_one_subdot(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        plan_of(tmp_path, text)
+    assert message in raised.value.message
+
+
+def state(service: str, engine: str = "redis", path: str = "/data") -> SubdotState:
+    return SubdotState("m", 1, 1, service=service, path=path, engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("committed", "found"),
+    [
+        ({"cache": state("cache")}, {"cache": "redis"}),
+        ({"cache": state("cache"), "db": state("db", "postgres")}, {"cache": "redis"}),
+        ({"cache": state("cache"), "queue": state("queue")}, {}),  # either may be it
+        ({"redis": state("redis"), "cache": state("cache")}, {}),  # one was removed
+        ({"cache": state("cache", "valkey")}, {}),
+        ({"cache": state("cache", path="/other")}, {}),
+        ({"redis": state("redis")}, {}),
+        ({}, {}),
+    ],
+)
+def test_a_renamed_service_is_recognised_where_it_can_only_be_that(
+    tmp_path: Path, committed: dict[str, SubdotState], found: dict[str, str]
+) -> None:
+    subdots = plan_of(tmp_path, "services: {redis: {image: 'redis:7'}}").subdots
+    told = renamed(subdots, {SubdotName(name): was for name, was in committed.items()})
+    assert {name: subdot.name for name, subdot in told.items()} == found
