@@ -81,8 +81,8 @@ def test_a_new_branch_at_the_head_takes_uncommitted_changes_along_and_nothing_do
     before = started(webapp)
     arrived = webapp.json("checkout", "-b", "other")
     assert (arrived["branch"], arrived["created"], arrived["steps"], arrived["saved"]) == ("other", True, [], None)
-    assert set(arrived["carried"]) <= {"db", "cache"}
-    assert "db" in arrived["carried"]
+    assert set(arrived["carried"]) <= {"db-data", "cache"}
+    assert "db-data" in arrived["carried"]
     assert started(webapp) == before
     assert state(webapp) == (["seed", "work"], "work")
     assert [b["name"] for b in webapp.json("branch") if b["uncommitted"]] == []
@@ -108,14 +108,14 @@ def test_carried_changes_go_where_their_subdots_are_the_same_and_nowhere_else(we
     assert state(webapp) == (["seed"], "work")
     webapp.stack().reset(webapp.seed, hard=True)
     other = webapp.json("log", "other")[0]
-    same = other["subdots"]["db"]["manifest"] == webapp.json("log")[0]["subdots"]["db"]["manifest"]
+    same = other["subdots"]["db-data"]["manifest"] == webapp.json("log")[0]["subdots"]["db-data"]["manifest"]
     webapp.sql("insert into notes values ('work')")
     carried = webapp.dm("checkout", "--carry", "other", check=False)
     if not same:  # Postgres has written something by itself before the other commit
         assert carried.returncode == 7
         return
     assert (carried.returncode, state(webapp)) == (0, (["seed", "work"], "other"))
-    assert [s["name"] for s in webapp.json("status")["subdots"] if s["dirty"]] == ["db"]
+    assert [s["name"] for s in webapp.json("status")["subdots"] if s["dirty"]] == ["db-data"]
     webapp.dm("undo")
     assert (webapp.json("status")["branch"], state(webapp)) == ("master", (["seed", "work"], "seed"))
 

@@ -254,16 +254,16 @@ def test_engines_own_writes_at_an_up_are_no_reason_to_refuse_and_a_users_are(web
     webapp.dm("reset", "--hard")
     webapp.dm("up", "-d")
     words = {s["name"]: s["state"] for s in webapp.json("status")["subdots"]}
-    assert words == dict.fromkeys(("db", "cache"), "housekeeping only") | {n: w for n, w in words.items() if w == "clean"}
+    assert words == dict.fromkeys(("db-data", "cache"), "housekeeping only") | {n: w for n, w in words.items() if w == "clean"}
     webapp.dm("reset")
     webapp.dm("down")
     webapp.dm("up", "-d")
     webapp.sql("insert into notes values ('mine')")
-    assert {s["name"]: s["state"] for s in webapp.json("status")["subdots"]}["db"] == "written to"
+    assert {s["name"]: s["state"] for s in webapp.json("status")["subdots"]}["db-data"] == "written to"
     assert webapp.dm("reset", check=False).returncode == 7
     webapp.dm("down")
     webapp.dm("up", "-d", "--wait")
-    assert {s["name"]: s["state"] for s in webapp.json("status")["subdots"]}["db"] == "written to"
+    assert {s["name"]: s["state"] for s in webapp.json("status")["subdots"]}["db-data"] == "written to"
     webapp.dm("reset", "--hard")
 
 
