@@ -206,8 +206,11 @@ def _put_back(
 
     Datastores that answer already may have acknowledged writes since. Those are kept as a hidden commit, which the reflog names.
     """
-    live.listener(Event("warning", f"the restore failed; putting the state of before back ({error.__class__.__name__})"))
-    if not isinstance(error, Exception):  # a signal ends every wait, also this one
+    if isinstance(error, Exception):
+        reason = error.message.partition("\n")[0] if isinstance(error, DmError) else repr(error)
+        live.listener(Event("warning", f"{reason}; the state before is put back"))
+    else:  # a signal ends every wait, also this one
+        live.listener(Event("warning", "interrupted; the state before is put back"))
         plan = without_waiting(plan)
     killed = plan.targets(Action.KILL)
     now = _as_it_is(live)

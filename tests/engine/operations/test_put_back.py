@@ -47,7 +47,7 @@ def test_what_a_datastore_acknowledged_before_the_state_of_before_came_back_is_i
         said = ""
         for line in child.stderr:
             said += line
-            if "putting the state of before back" in line:
+            if "the state before is put back" in line:
                 gate.touch()
     assert child.returncode == 130, said
     assert gate.exists(), said
