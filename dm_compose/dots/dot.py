@@ -23,7 +23,7 @@ from dm_compose.live.ready import unready
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations import stash as stashing
 from dm_compose.operations import worktrees
-from dm_compose.operations.branches import Arrival, arrive, drop_branch
+from dm_compose.operations.branches import Arrival, Forgotten, arrive, drop_branch
 from dm_compose.operations.checks import before_commit, before_reset, before_save
 from dm_compose.operations.commit import CommitReport, await_to_commit, make_commit
 from dm_compose.operations.left import Left, seen_left
@@ -313,8 +313,8 @@ class Dot(abc.ABC):
             live.store.add_branch(live.dot, name, target.id)
             return target
 
-    def remove_branch(self, name: RefName, *, force: bool = False) -> CommitId:
-        """Forget a branch and return the commit with its last state. The reflog names that commit as well.
+    def remove_branch(self, name: RefName, *, force: bool = False) -> Forgotten:
+        """Forget a branch. The reflog names the commit with its last state.
 
         Without `force`, UncommittedError if the branch has commits that no other branch and no tag leads to, or an uncommitted
         state. If the branch has a tree of its own, the tree is removed, and its uncommitted changes are kept as a hidden commit.
@@ -354,11 +354,11 @@ class Dot(abc.ABC):
         with self.live(lock=False) as live:
             return live.store.tags(live.dot)
 
-    def add_tag(self, name: RefName, ref: str = "HEAD") -> Commit:
-        """Name a commit. ExistsError."""
+    def add_tag(self, name: RefName, ref: str = "HEAD", *, move: bool = False) -> Commit:
+        """Name a commit. ExistsError, unless the tag may `move`."""
         with self.live(lock=True, use=Use.RECORD) as live:
             target = self._target(live, ref)
-            live.store.set_tag(live.dot, name, target.id)
+            live.store.set_tag(live.dot, name, target.id, move=move)
             return target
 
     def remove_tag(self, name: RefName) -> None:

@@ -24,6 +24,14 @@ CARRY = "checkout --carry"  # the reflog's word for a move to another branch tha
 
 
 @dataclass(frozen=True)
+class Forgotten:
+    """A branch that was forgotten: its head, and the commit with its uncommitted state, None if it had none."""
+
+    head: Commit
+    saved: CommitId | None
+
+
+@dataclass(frozen=True)
 class Arrival:
     """A branch that was checked out.
 
@@ -157,16 +165,18 @@ def _branch_for(live: LiveWorktree, ref: str) -> RefName:
         error.hint = f"`branch` lists what there is; `checkout -b {ref}` makes a branch."
         raise
     taken = live.store.branches(live.dot)
-    named = f"at-{ref}" if ref in live.store.tags(live.dot) else f"at-{commit_id.short}"
+    is_tag = ref in live.store.tags(live.dot)
+    named = f"at-{ref}" if is_tag else f"at-{commit_id.short}"
     found = next(name for name in (named, *(f"{named}-{n}" for n in range(2, 10_000))) if name not in taken)
-    live.listener(Event("note", f"{ref} is a commit; checking it out as the new branch {found}"))
+    kind = "tag" if is_tag else "commit"
+    live.listener(Event("note", f"{ref} is a {kind}; checking it out as the new branch {found}"))
     return RefName.parse(found)
 
 
 def drop_branch(
     live: LiveWorktree, observe: Callable[[LiveWorktree, Worktree], LiveWorktree], name: RefName, *, force: bool
-) -> CommitId:
-    """Forget a branch and the tree that it has of its own. Return the commit with its last state. See Dot.remove_branch."""
+) -> Forgotten:
+    """Forget a branch and the tree that it has of its own. See Dot.remove_branch."""
     store, dot = live.store, live.dot
     tree = next((w for w in store.worktrees(dot).values() if w.branch == name), None)
     before_removing_branch(live, name, tree, force=force)
@@ -175,4 +185,4 @@ def drop_branch(
         saved = remove_tree(observe(live, tree), force=force)
     store.remove_branch(dot, name)
     assert head is not None
-    return saved or head
+    return Forgotten(store.commit(dot, head), saved)

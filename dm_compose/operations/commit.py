@@ -15,6 +15,7 @@ from dm_compose.live.freeze import Freeze, promptly
 from dm_compose.live.locks import user_name
 from dm_compose.live.ready import await_members, await_ready, to_await
 from dm_compose.live.worktree import LiveWorktree, Member
+from dm_compose.operations.carry import changed_subdots
 from dm_compose.operations.checks import before_commit
 from dm_compose.store.api import Captured
 
@@ -25,7 +26,8 @@ NOT_NOW = "A longer wait: --timeout SECONDS (or DM_TIMEOUT). `commit --unready` 
 class CommitReport:
     """A commit that was made, and its cost.
 
-    `frozen_s` is the time from the first pause to the last thaw. It is 0 for a stack that was down.
+    `frozen_s` is the time from the first pause to the last thaw. It is 0 for a stack that was down. `unchanged` says that all
+    files are as in the commit before.
     """
 
     commit: Commit
@@ -33,6 +35,7 @@ class CommitReport:
     frozen_s: float
     total_s: float
     stopped: bool
+    unchanged: bool = False
 
 
 def await_to_commit(live: LiveWorktree, timeout_s: float) -> None:
@@ -77,7 +80,9 @@ def make_commit(
         except BaseException:
             live.store.abandon(entry)
             raise
-    return CommitReport(commit, captured, freeze.frozen_s, time.monotonic() - began, stop)
+    before = live.store.commit(live.dot, commit.parent) if commit.parent is not None else None
+    unchanged = before is not None and before.subdots.keys() == commit.subdots.keys() and not changed_subdots(before, commit)
+    return CommitReport(commit, captured, freeze.frozen_s, time.monotonic() - began, stop, unchanged)
 
 
 def _capture_frozen(live: LiveWorktree, entry: EntryId, freeze: Freeze) -> Captured:

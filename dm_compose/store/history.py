@@ -167,8 +167,8 @@ class History(Protocol):
         NotFoundError. InUseError while it is checked out.
         """
 
-    def set_tag(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
-        """Give a commit a name. ExistsError when the name is taken."""
+    def set_tag(self, dot: DotName, name: RefName, commit_id: CommitId, *, move: bool = False) -> None:
+        """Give a commit a name. ExistsError when the name is taken, unless the tag may `move`; the reflog names both then."""
 
     def remove_tag(self, dot: DotName, name: RefName) -> None:
         """Forget a tag. NotFoundError."""

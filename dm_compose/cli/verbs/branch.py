@@ -9,7 +9,7 @@ import click
 from dm_compose.cli.completion import complete_branch, complete_ref, complete_tag, complete_worktree
 from dm_compose.cli.options import json_option, privileged_option, timeout_option
 from dm_compose.cli.outcomes import print_arrival
-from dm_compose.cli.output import as_commit, print_json, table
+from dm_compose.cli.output import as_commit, print_json, subject, table
 from dm_compose.cli.targets import target
 from dm_compose.core.names import RefName, WorktreeName
 from dm_compose.errors import UsageError
@@ -32,8 +32,12 @@ def branch(*, name: str | None, ref: str | None, delete: bool, force_delete: boo
     if delete or force_delete:
         if name is None or ref is not None:
             raise UsageError("name the one branch to forget", hint="For example: branch -d experiment")
-        held = dot.remove_branch(RefName.parse(name), force=force_delete)
-        print_json({"branch": name, "held": held}) if as_json else click.echo(f"forgot branch {name}; it held {held.short}")
+        gone = dot.remove_branch(RefName.parse(name), force=force_delete)
+        if as_json:
+            print_json({"branch": name, "head": as_commit(gone.head), "held": gone.saved or gone.head.id})
+            return
+        kept = f"; its uncommitted changes are kept as {gone.saved.short}" if gone.saved is not None else ""
+        click.echo(f"forgot branch {name}; its head was {gone.head.id.short} {subject(gone.head.message)}{kept}")
     elif name is not None:
         made = dot.add_branch(RefName.parse(name), target().default_ref() if ref is None else ref)
         print_json({"branch": name, "head": as_commit(made)}) if as_json else click.echo(f"branch {name} at {made.id.short}")
@@ -98,8 +102,9 @@ def checkout(
 @click.argument("name", required=False, shell_complete=complete_tag)
 @click.argument("ref", required=False, shell_complete=complete_ref)
 @click.option("-d", "--delete", is_flag=True, help="Forget the tag NAME; the commit stays.")
+@click.option("-f", "--force", is_flag=True, help="Move the tag NAME if there is one; the reflog names the commit of before.")
 @json_option
-def tag(*, name: str | None, ref: str | None, delete: bool, as_json: bool) -> None:
+def tag(*, name: str | None, ref: str | None, delete: bool, force: bool, as_json: bool) -> None:
     """List tags, name the commit REF (the head) NAME, or forget a tag."""
     dot = target().dot(quiet=as_json, for_ref=True)
     if name is None:
@@ -117,7 +122,7 @@ def tag(*, name: str | None, ref: str | None, delete: bool, as_json: bool) -> No
         if as_json:
             print_json({"tag": name})
     else:
-        made = dot.add_tag(RefName.parse(name), target().default_ref() if ref is None else ref)
+        made = dot.add_tag(RefName.parse(name), target().default_ref() if ref is None else ref, move=force)
         print_json({"tag": name, "commit": as_commit(made)}) if as_json else click.echo(f"tag {name} is {made.id.short}")
 
 

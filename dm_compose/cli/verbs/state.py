@@ -93,6 +93,8 @@ def commit(
         copied = f"{size(report.captured.new_bytes)} new of {size(made.size_bytes)}"
         click.echo(f"{made.id.short} {subject(message)}")
         click.echo(f"{copied} in {len(made.subdots)} subdots, {how}, {seconds(report.total_s)} in all")
+        if report.unchanged:
+            click.echo("nothing has changed since the commit before")
         for line in doubts(made, None):
             click.echo(line)
     if verify:

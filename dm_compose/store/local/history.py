@@ -213,10 +213,13 @@ class LocalHistory(StoreParts):
             self._database.add_commit(shared)
         return shared
 
-    def set_tag(self, dot: DotName, name: RefName, commit_id: CommitId) -> None:
+    def set_tag(self, dot: DotName, name: RefName, commit_id: CommitId, *, move: bool = False) -> None:
         with self._database.transaction():
-            if self._database.ref(dot, "tag", name) is not None:
-                raise ExistsError(f"tag {name} of dot {dot} exists already", hint="`tag -d` removes it.")
+            if (before := self._database.ref(dot, "tag", name)) is not None:
+                if not move:
+                    raise ExistsError(f"tag {name} of dot {dot} exists already", hint="`tag -f` moves it, `tag -d` removes it.")
+                worktree = self.worktree(dot, self._database.current(dot))
+                self._log(worktree, f"tag -f {name}", worktree.head, before)
             self._database.set_ref(dot, "tag", name, self._database.commit(dot, commit_id).id)
 
     def remove_tag(self, dot: DotName, name: RefName) -> None:

@@ -176,3 +176,10 @@ def test_the_helper_container_does_the_same_work(webapp: TestProject) -> None:
     assert webapp.redis().get("note") == "by helper"
     webapp.dm("undo", **helper)
     assert notes(webapp) == ["by helper", "later", "seed"]
+
+
+def test_a_commit_of_a_stack_that_has_not_changed_says_so(cache_only: TestProject) -> None:
+    cache_only.dm("commit", "-m", "once more")
+    assert "nothing has changed since the commit before" in cache_only.dm("commit", "-m", "and again").stdout
+    cache_only.redis().set("note", "changed")
+    assert "nothing has changed" not in cache_only.dm("commit", "-m", "changed").stdout

@@ -347,6 +347,19 @@ def test_a_tag_is_made_once(bench: Bench) -> None:
     assert bench.store.tags(DOT)["v1"] != second
 
 
+def test_a_tag_moves_only_where_that_is_wanted_and_the_reflog_names_its_commit_of_before(bench: Bench) -> None:
+    first = bench.head
+    assert first is not None
+    bench.store.set_tag(DOT, RefName("v1"), first)
+    second = bench.commit()
+    bench.store.set_tag(DOT, RefName("v1"), second, move=True)
+    assert bench.store.tags(DOT)["v1"] == second
+    noted = bench.store.reflog(DOT, MAIN_WORKTREE)[0]
+    assert (noted.action, noted.saved, noted.old, noted.new) == ("tag -f v1", first, second, second)
+    bench.store.set_tag(DOT, RefName("v2"), second, move=True)
+    assert bench.store.tags(DOT)["v2"] == second
+
+
 def test_a_removed_tag_is_gone_and_its_name_is_free(bench: Bench) -> None:
     bench.store.set_tag(DOT, RefName("v1"), bench.head)
     bench.store.remove_tag(DOT, RefName("v1"))
