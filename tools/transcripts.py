@@ -29,7 +29,7 @@ def test_an_order_is_kept(dm_stack):
     host, port = dm_stack.address("db", 5432)
     with psycopg.connect(host=host, port=port, user="postgres", password="webapp") as db:
         db.execute("insert into orders values ('a test was here')")
-        assert db.execute("select count(*) from orders").fetchone() == (1,)
+        assert db.execute("select count(*) from orders").fetchone() == (2,)
 """
 
 
@@ -68,8 +68,15 @@ WEBAPP = (
     Scene("A mistyped verb", "It is not handed to Compose.", ("dm-compose stauts",)),
     Scene(
         "A reset that times out",
-        "The wait is far too short here. The state before is put back.",
-        ("dm-compose reset --hard orders --timeout 0.05",),
+        "This commit has a Postgres that waits for a primary server. The state before is put back.",
+        ("dm-compose reset --hard waits --timeout 5", "dm-compose status"),
+        first=(
+            "docker compose exec -u postgres db touch /var/lib/postgresql/data/standby.signal",
+            SQL.format("alter system set hot_standby = off"),
+            "dm-compose checkout -b waits",
+            'dm-compose commit -m "a standby without a primary"',
+            "dm-compose checkout -",
+        ),
     ),
     Scene(
         "A failing test",
@@ -97,6 +104,7 @@ class Tmux:
         shell = "bash --norc --noprofile"
         self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(COLUMNS), "-y", str(LINES), "-c", str(directory), shell)
         self._ready()
+        self.run("PS1='$ '")
 
     def run(self, command: str) -> None:
         """Type a command and return when the shell waits again."""
@@ -170,13 +178,13 @@ def main() -> None:
             "DM_HOME": f"{home}/store",
             "XDG_STATE_HOME": f"{home}/state",
             "LANG": "C.UTF-8",
-            "PS1": "$ ",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
         directory = Path(home) / "webapp"
         directory.mkdir()
         shutil.copy(ROOT / "examples" / "webapp" / "compose.yaml", directory)
         (directory / "test_orders.py").write_text(FAILING)
+        (directory / "pytest.ini").write_text("[pytest]\naddopts = -p no:asyncio\n")  # a plugin of this environment that warns
         try:
             parts += play(directory, {**env, "COMPOSE_PROJECT_NAME": "transcripts"}, WEBAPP)
         finally:

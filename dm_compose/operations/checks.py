@@ -25,7 +25,7 @@ from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.uncommitted import dirty_subdots, save_from_memory, uncommitted
 from dm_compose.store.privileges import mark_of
 
-KEEP_IT = "Commit them, or use --hard (`undo` brings them back); `diff` shows them."
+KEEP_IT = "Commit or `stash` them, or use --hard: `undo` brings them back. `diff` shows them."
 
 
 def before_commit(live: LiveWorktree) -> None:
@@ -44,7 +44,7 @@ def before_save(live: LiveWorktree) -> None:
 
 
 def before_reset(live: LiveWorktree, target: Commit, *, hard: bool, any_version: bool, privileged: bool = False) -> None:
-    """Raise the errors of `before_checkout`. Without `hard` also raise UncommittedError if changes would be lost."""
+    """Raise the errors of `before_checkout`. Without `hard` also raise UncommittedError for uncommitted changes."""
     before_checkout(live, target, any_version=any_version, privileged=privileged)
     if not hard:
         refuse_to_lose(live)
@@ -287,7 +287,7 @@ def refuse_to_lose(live: LiveWorktree, *, hint: str = KEEP_IT) -> None:
 
 def would_be_lost(subdots: Collection[SubdotName], *, hint: str = KEEP_IT) -> UncommittedError:
     """Return the error for uncommitted changes in these subdots."""
-    return UncommittedError(f"uncommitted changes in {', '.join(sorted(subdots))} would be lost", hint=hint)
+    return UncommittedError(f"there are uncommitted changes in {', '.join(sorted(subdots))}", hint=hint)
 
 
 def _refuse_strangers(live: LiveWorktree, *, readers_too: bool) -> None:
