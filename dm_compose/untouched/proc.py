@@ -11,7 +11,16 @@ from collections.abc import Iterable
 
 from dm_compose.core.at_once import at_once
 from dm_compose.core.containers import Container
-from dm_compose.untouched.traffic import Traffic, any_socket, closing, hears_datagrams, parse_frames, parse_snmp6, traffic
+from dm_compose.untouched.traffic import (
+    Traffic,
+    any_socket,
+    closing,
+    hears_datagrams,
+    hears_frames,
+    parse_frames,
+    parse_snmp6,
+    traffic,
+)
 
 _MAX_LINKS = 40
 
@@ -100,7 +109,7 @@ def heard_by_raw_sockets(pid: int, before: Traffic, now: Traffic) -> bool:
     """Whether packets that no transport protocol counts have come, and a raw or packet socket may have received them."""
     icmp = (now.icmp4, now.icmp6) != (before.icmp4, before.icmp6)
     return (icmp and (any_socket(net_text(pid, "raw")) or any_socket(net_text(pid, "raw6")))) or (
-        now.frames != before.frames and any_socket(net_text(pid, "packet"))
+        now.frames != before.frames and hears_frames(net_text(pid, "packet"))
     )
 
 

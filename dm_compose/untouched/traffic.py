@@ -144,8 +144,17 @@ def _is_loopback(address: str) -> bool:
 
 
 def any_socket(text: str) -> bool:
-    """Whether /proc/PID/net/raw, raw6 or packet lists a socket."""
+    """Whether /proc/PID/net/raw or raw6 lists a socket."""
     return len(text.splitlines()) > 1
+
+
+def hears_frames(text: str) -> bool:
+    """Whether /proc/PID/net/packet lists a socket that frames may be handed to.
+
+    The kernel hands none to a socket with protocol 0, which can only send (packet(7)). The engine has such a socket in each
+    container's namespace for the first two seconds, to announce the container's address (from Engine 28 on).
+    """
+    return any(int(line.split()[3], 16) for line in text.splitlines()[1:])
 
 
 def traffic(snmp: str, snmp6: str | None, frames: Mapping[str, int], frames6: int) -> Traffic:

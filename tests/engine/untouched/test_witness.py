@@ -345,6 +345,31 @@ arp.send(b'\\xff' * 6 + mac + b'\\x08\\x06' + ask)
     assert cause(keeper, send) is None
 
 
+LISTENER = """
+import socket, time
+link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons({}))
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(("protocol", "expected"), [(0, None), (3, "it listens to raw packets, and some came")])
+def test_frames_are_a_touch_only_if_a_packet_socket_may_take_them(
+    bench: Bench, peer: Handle, cause: Callable[..., str | None], protocol: int, expected: str | None
+) -> None:
+    made = bench.start(PYTHON, ["python3", "-c", LISTENER.format(protocol)])
+    eventually(lambda: b"ready" in made.logs(), "listener")
+    container = bench.look(made)
+
+    def ask_for_its_address() -> None:
+        before = frames(container.pid)
+        ask = f"import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1).sendto(bytes(8), ('{bench.address(made)}', 0))"
+        assert peer.exec_run(["python3", "-c", ask]).exit_code == 0
+        eventually(lambda: frames(container.pid) != before, "frames")
+
+    assert cause(made, ask_for_its_address) == expected
+
+
 def frames(pid: int) -> str:
     return next(line for line in Path(f"/proc/{pid}/net/dev").read_text().splitlines() if "eth0" in line).split()[2]
 

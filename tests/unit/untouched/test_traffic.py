@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +16,7 @@ from dm_compose.untouched.traffic import (
     closing,
     foreign_connection,
     hears_datagrams,
+    hears_frames,
     parse_bound,
     parse_frames,
     parse_snmp,
@@ -93,6 +98,55 @@ def test_a_listed_raw_socket_is_found() -> None:
     assert any_socket(
         RAW + "    1: 00000000:0001 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 7 2 0 0\n"
     )
+
+
+ETH_P_ALL = 3
+
+
+@pytest.fixture
+def packet_socket() -> Iterator[Callable[[int, int], socket.socket]]:
+    """Return a function that opens a packet socket on the loopback interface."""
+    made: list[socket.socket] = []
+
+    def opened(kind: int, protocol: int) -> socket.socket:
+        try:
+            made.append(socket.socket(socket.AF_PACKET, kind, socket.htons(protocol)))
+        except PermissionError:
+            pytest.skip("not root with CAP_NET_RAW")
+        made[-1].bind(("lo", 0))
+        made[-1].settimeout(5)
+        return made[-1]
+
+    yield opened
+    for found in made:
+        found.close()
+
+
+def listed(found: socket.socket) -> str:
+    """Return the kernel's list of packet sockets, with this one only."""
+    header, *lines = Path("/proc/self/net/packet").read_text().splitlines(keepends=True)
+    inode = str(os.fstat(found.fileno()).st_ino)
+    (line,) = [line for line in lines if line.split()[-1] == inode]
+    return header + line
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_RAW])
+def test_a_packet_socket_without_a_protocol_receives_nothing_and_one_for_all_of_them_does(
+    packet_socket: Callable[[int, int], socket.socket], kind: int
+) -> None:
+    deaf, hearing = packet_socket(kind, 0), packet_socket(kind, ETH_P_ALL)
+    assert not hears_frames(listed(deaf))
+    assert hears_frames(listed(hearing))
+    words = os.urandom(32)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(words, ("127.0.0.1", 9))
+    while words not in hearing.recv(65536):
+        pass
+    deaf.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        deaf.recv(65536)
+    deaf.bind(("lo", ETH_P_ALL))  # from now on it hears, and the kernel's list says so
+    assert hears_frames(listed(deaf))
 
 
 @pytest.mark.parametrize(
