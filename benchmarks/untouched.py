@@ -33,7 +33,7 @@ def own_cpu(since_s: float, rounds: int) -> str:
     return f"{(time.process_time() - since_s) / rounds * 1000:.1f} ms"
 
 
-def answers(engine: Engine, containers: list[Handle]) -> bool:
+def all_answer(engine: Engine, containers: list[Handle]) -> bool:
     return all(engine.run(str(c.id), ["redis-cli", "ping"])[1].startswith("PONG") for c in containers)
 
 
@@ -41,7 +41,7 @@ def restart_and_look(engine: Engine, made: list[Handle]) -> list[str]:
     """Restart containers, remember them when they answer, and return why they are called touched in the seconds after."""
     for handle in made:
         handle.restart(timeout=0)
-    eventually(lambda: answers(engine, made), "redis")
+    eventually(lambda: all_answer(engine, made), "redis")
     witness = Witness(engine)
     containers = [engine.container(str(c.id)) for c in made]
     witness.remember(containers)
@@ -68,7 +68,7 @@ def main() -> None:
             client.containers.run("dm-example/redis:7.0", detach=True, network=name, labels={LABEL: run.id}, healthcheck=check)
             for _ in range(max(COUNTS))
         ]
-        eventually(lambda: answers(engine, made), "redis")
+        eventually(lambda: all_answer(engine, made), "redis")
         witness = Witness(engine)
         for count in COUNTS:
             containers = [engine.container(c.id) for c in made[:count]]
