@@ -18,6 +18,10 @@ class DmError(Exception):
         self.message = message
         self.hint = hint
 
+    def __str__(self) -> str:
+        """Return message and hint, for places that print an exception as it is, such as pytest's traceback."""
+        return f"{self.message}\nhint: {self.hint}" if self.hint else self.message
+
 
 class UsageError(DmError):
     """The words of a command, or a setting in a file, are wrong."""

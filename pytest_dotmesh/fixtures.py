@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import pytest
 
 from dm_compose.compose import ComposeOptions
 from dm_compose.errors import DmError
 from pytest_dotmesh.keeping import failed_in_teardown
+from pytest_dotmesh.marker import commit_of
 from pytest_dotmesh.run import Run
 from pytest_dotmesh.runner import Runner
 from pytest_dotmesh.stack import DmStack
@@ -73,8 +74,8 @@ def _shown(request: pytest.FixtureRequest, runner: Runner, scope: ScopeName, com
     if scope == "session":
         return _for_session(runner)
     if scope == "function":
-        marker = request.node.get_closest_marker("dm") if request.fixturename == "dm_stack" else None
-        return for_test(runner, request.node, marker.kwargs.get("commit") if marker else commit)
+        named = commit_of(request.node) if request.fixturename == "dm_stack" else None
+        return for_test(runner, request.node, named or commit)
     return _for_several(runner, request.node.nodeid, commit)
 
 
@@ -116,11 +117,10 @@ def _for_session(runner: Runner) -> Iterator[DmStack]:
     runner.close()
 
 
-def fail(error: DmError) -> Any:
+class NotGivenError(pytest.fail.Exception):  # type: ignore[name-defined, misc]  # it is made by a decorator
+    """A stack cannot be given to a test, or not be put back after it. The test itself is not to blame."""
+
+
+def fail(error: DmError) -> NoReturn:
     """Fail the test with an error's message, without a traceback."""
-    pytest.fail(text(error), pytrace=False)
-
-
-def text(error: DmError) -> str:
-    """Return an error's message and hint, for people."""
-    return f"dm: {error.message}" + (f"\nhint: {error.hint}" if error.hint else "")
+    raise NotGivenError(f"dm: {error}", pytrace=False) from None

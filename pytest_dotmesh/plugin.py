@@ -12,7 +12,7 @@ from dm_compose.errors import DmError
 from pytest_dotmesh import hookspecs
 from pytest_dotmesh.config import add_options, read_config
 from pytest_dotmesh.ending import ended_by_signals
-from pytest_dotmesh.fixtures import fail, stack_fixture, text
+from pytest_dotmesh.fixtures import NotGivenError, fail, stack_fixture
 from pytest_dotmesh.keeping import watch_teardown
 from pytest_dotmesh.reporting import Reports, attach
 from pytest_dotmesh.run import Run, run_key
@@ -35,11 +35,26 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the settings. A wrong one ends the run before it begins."""
-    config.addinivalue_line("markers", "dm(commit=REF): restore the stack before this test, to another commit if one is named.")
+    config.addinivalue_line("markers", "dm(commit): restore the stack before this test, to another commit if one is named.")
     settings = read_config(config)
     config.stash[run_key] = Run(config, settings)
     path = settings.report_json if getattr(config, "workerinput", None) is None else None
     config.pluginmanager.register(Reports(wanted=settings.report, path=path), "dm-reports")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """End the run before its first test if a marker is wrong, or if there is no such stack or commit.
+
+    A worker of pytest-xdist hands the reason to the controller, which ends the run.
+    """
+    run = Run.of(session.config)
+    problem = run.problem(session.items, markers_only=session.config.option.collectonly or bool(session.testsfailed))
+    if problem is None:
+        return
+    if getattr(session.config, "workerinput", None) is None:
+        raise pytest.UsageError(problem)
+    pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
@@ -66,13 +81,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep the state after a failed test before anybody cleans up, and put the test's cost on its last report."""
     report = yield
     run = Run.of(item.config)
     if report.when == "teardown":
         attach(report, *run.taken())
-    elif report.failed:
+    elif report.failed and not (call.excinfo and isinstance(call.excinfo.value, NotGivenError)):
         run.keep(item, "failed" if report.when == "call" else "failed in setup")
     return report
 
@@ -88,7 +105,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     stash[run_key].close()
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output[KEY] = {"told": stash[run_key].told}
+        output[KEY] = {"told": stash[run_key].told, "refused": stash[run_key].refused}
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -102,7 +119,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[object]) -> N
     try:
         config.stash[_shared_key] = lent.enter_context(run.main.lent())
     except DmError as error:
-        pytest.exit(text(error), returncode=pytest.ExitCode.USAGE_ERROR)
+        raise pytest.UsageError(f"dm: {error}") from None
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -113,10 +130,12 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """In the controller: take over a worker's messages."""
+    """In the controller: take over a worker's messages. pytest.UsageError if the worker found that the run cannot begin."""
     found = getattr(node, "workeroutput", {}).get(KEY)
     if found is not None:
         node.config.stash.setdefault(_told_key, []).extend(found["told"])
+        if found["refused"]:
+            raise pytest.UsageError(found["refused"])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 import pytest
 
 from dm_compose.compose import ComposeOptions
+from dm_compose.errors import DmError
 from pytest_dotmesh.config import DmConfig
 from pytest_dotmesh.environment import Environment
+from pytest_dotmesh.marker import check_markers
 from pytest_dotmesh.reporting import KeptState, TestCost
 from pytest_dotmesh.runner import Hooks, Runner
 from pytest_dotmesh.workers import Worker
@@ -36,6 +38,7 @@ class Run:
     def __init__(self, config: pytest.Config, settings: DmConfig) -> None:
         self.settings = settings
         self.told: list[str] = []
+        self.refused: str | None = None
         self._config = config
         self._worker = Worker.of(config)
         self._runners: dict[ComposeOptions, Runner] = {}
@@ -76,6 +79,21 @@ class Run:
             runner.close()
 
     # Tests
+
+    def problem(self, items: Sequence[pytest.Item], *, markers_only: bool) -> str | None:
+        """Return why these tests cannot be run, None if nothing is known against it. It is in `refused` from then on.
+
+        A marker may be wrong. Unless `markers_only`, the stack of the settings is looked for, if a test wants it.
+        """
+        try:
+            check_markers(items)
+            if not markers_only and any(map(self.wants_main, items)):
+                self.main.check()
+        except pytest.UsageError as error:
+            self.refused = str(error)
+        except DmError as error:
+            self.refused = f"dm: {error}"
+        return self.refused
 
     def shows(self, fixture: str, runner: Runner, *, per_test: bool) -> None:
         """Note the stack that a fixture gives to tests."""

@@ -14,7 +14,7 @@ from dm_compose.core.events import Event
 from dm_compose.core.names import DotName
 from dm_compose.dots.stack import Stack
 from dm_compose.operations.restore import RestoreReport
-from dm_compose.sessions.leases import in_turn, on_clone, own_stack
+from dm_compose.sessions.leases import find_commit, in_turn, on_clone, own_stack
 from dm_compose.sessions.options import SessionOptions
 from dm_compose.sessions.session import Lease
 from dm_compose.sessions.spares import with_spares
@@ -77,6 +77,16 @@ class Runner:
             if self._turns is None:  # with turns the stack may be down just now, for another worker's test
                 self.config.environment.set(self._lease.endpoint)
         return self._lease
+
+    def check(self) -> None:
+        """Raise DmError if there is no such stack or commit, or no engine. Nothing is taken, and nothing is fetched."""
+        if not self.worker.shared:
+            facts = self.stack.facts
+            _ = facts.project  # before the engine, because a wrong compose file is the nearer cause
+            facts.engine.facts()
+            _ = facts.plan
+            if self.config.source is None:
+                find_commit(self.stack, self.config.session.commit)
 
     def _options(self) -> SessionOptions:
         """Return the session's options. The commit is fetched from a remote if one is named, and settled if that is wanted."""

@@ -113,8 +113,10 @@ class Clone(Stack):
         dot, worktree = self.original.identity(store)
         try:
             return store.share_commit(dot, store.resolve(dot, worktree, ref), self._name)
-        except NotFoundError:
-            return super().find(store, ref)
+        except NotFoundError as unknown:
+            with contextlib.suppress(NotFoundError):
+                return super().find(store, ref)
+            raise unknown from None  # it names the dot that people know
 
     def keep(self, live: LiveWorktree, message: str) -> Commit:
         """Commit the live state without moving a branch or the reflog. The original's dot gets the commit too."""

@@ -62,7 +62,8 @@ class Container:
 
     `project` and `service` are Compose's labels, '' for a container that Compose did not make. `state` is one of the engine's
     words: created, running, paused, restarting, exited, dead or removing. `ports` maps a container port to the host's
-    (address, port) pairs. `network_mode` is `host`, `container:ID` or a network; `pid_mode` and `ipc_mode` have the same form.
+    (address, port) pairs. `exposed` has the ports, of any protocol, that the image or the compose file names. `network_mode` is
+    `host`, `container:ID` or a network; `pid_mode` and `ipc_mode` have the same form.
 
     `one_off` marks a container that is not its service's own: one of `docker compose run`, or of a hook, whose name is then
     `hook`. `stdin_open` says that somebody may be attached to its standard input.
@@ -80,6 +81,7 @@ class Container:
     mounts: tuple[Mount, ...] = ()
     addresses: tuple[str, ...] = ()
     ports: Mapping[int, tuple[tuple[str, int], ...]] = field(default_factory=dict)
+    exposed: frozenset[int] = frozenset()
     environment: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     healthcheck: tuple[str, ...] = ()

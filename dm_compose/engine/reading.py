@@ -82,6 +82,7 @@ def read_container(found: Mapping[str, Any]) -> Container:
         mounts=read_mounts(found["Mounts"]),
         addresses=tuple(a for n in networks.values() if (a := n.get("IPAddress") or n.get("GlobalIPv6Address"))),
         ports=ports,
+        exposed=frozenset(int(name.partition("/")[0]) for name in config.get("ExposedPorts") or {}),
         environment=environment,
         command=_command(found, respawns=RESPAWN_LABEL in labels),
         respawns=RESPAWN_LABEL in labels,

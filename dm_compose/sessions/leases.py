@@ -38,7 +38,7 @@ def own_stack(stack: Stack, options: SessionOptions) -> Iterator[Session]:
     the next command or session puts it back. Two leases of one dot exclude each other by a kernel lock. InUseError if another
     session does not end in time, NotFoundError if there is no such commit, NotReadyError if a first start does not end in time.
     """
-    commit = _find(stack, options.commit)
+    commit = find_commit(stack, options.commit)
     volumes_are_new = not stack.places(make_volumes=False)
     with contextlib.closing(stack.open(make_volumes=True)) as opened:
         lock = session_lock(commit.dot)
@@ -92,12 +92,13 @@ def in_turn(stack: Stack, options: SessionOptions) -> Iterator[Session]:
         if not any(e.operation == SESSION and e.worktree == live.worktree for e in entries):
             raise InUseError("the test run that had this stack has ended", hint="Run the tests again.")
 
-    commit = _find(stack, options.commit)
+    commit = find_commit(stack, options.commit)
     with contextlib.closing(stack.open(make_volumes=True)) as opened:
         yield Session(opened, commit, options, SessionContainers(stack, options), check)
 
 
-def _find(stack: Stack, ref: str) -> Commit:
+def find_commit(stack: Stack, ref: str) -> Commit:
+    """Return the commit that REF means, for a session to start from. Nothing is lent. NotFoundError."""
     access = open_access(stack.facts.engine, [], stack.variables, stack.listener)
     with contextlib.closing(access.store) as store:
         return stack.find(store, ref)

@@ -26,6 +26,7 @@ from dm_compose.sessions.evidence import Evidence, Failure, Limits, keep_evidenc
 from dm_compose.sessions.options import SessionOptions
 from dm_compose.sessions.visit import throw_away_and_restore
 from dm_compose.untouched.last_restore import EVERYTHING, LastRestore, Touched, written_subdots
+from dm_compose.untouched.proc import listening_ports
 
 
 class Lease(Protocol):
@@ -175,7 +176,7 @@ class Session:
 
     def keep(self, message: str) -> Commit:
         """Commit the live state without moving any branch."""
-        with self.live() as live:
+        with self.live() as live, self.last_restore.visit():
             return self.stack.keep(live, message)
 
     def keep_evidence(self, start: Commit, failure: Failure, limits: Limits) -> Evidence:
@@ -186,7 +187,8 @@ class Session:
             if lasting != self.stack.identity(store)[0]:
                 locks.enter_context(locked(store, lasting, self.stack.listener))
             live = locks.enter_context(self.live())
-            return keep_evidence(live, lasting, start, failure, limits)
+            with self.last_restore.visit():
+                return keep_evidence(live, lasting, start, failure, limits)
 
     def touched_services(self) -> Mapping[str, str]:
         """Return the services with state that anything may have reached since the last restore, with the reason."""
@@ -211,9 +213,16 @@ class Session:
     def endpoint(self, service: str, port: int) -> tuple[str, int]:
         """Return (host, port) by which a port of a service can be reached from here. NotFoundError if it cannot.
 
-        It is the address on this host if the port is published there, else the one of the container.
+        It is the address on this host if the port is published there, else the one of the container. A port that neither the
+        image nor the compose file names is refused if they name others, unless a program listens there.
         """
-        found = endpoints(self.stack.facts.engine, self.container(service), port)
+        container = self.container(service)
+        found = endpoints(self.stack.facts.engine, container, port)
+        if container.exposed and port not in container.exposed and port not in (listening := listening_ports(container)):
+            known = ", ".join(map(str, sorted(container.exposed | listening)))
+            raise NotFoundError(
+                f"{service} has no port {port}", hint=f"Its ports are: {known}. `expose:` in the compose file adds one."
+            )
         if not found:
             raise NotFoundError(f"port {port} of {service} cannot be reached from here", hint="Publish it in the compose file.")
         return found[-1]

@@ -9,7 +9,8 @@ A subdot is left alone if both of these hold:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Set
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -147,6 +148,18 @@ class LastRestore:
         Call it now and then during a long test, so that no event of the engine is lost.
         """
         return self._witness.touches(self._watched)
+
+    @contextlib.contextmanager
+    def visit(self) -> Iterator[None]:
+        """Say that in the block we ask datastores to save, and pause and unpause containers. Nothing of that is a touch.
+
+        A container that somebody else may have reached meanwhile counts as touched.
+        """
+        self._witness.visiting(self._watched)
+        try:
+            yield
+        finally:
+            self._witness.visited()
 
     def paused(self) -> Mapping[str, str]:
         """Say that we have just paused all containers. Return those (ids) that may have been touched by anything else."""

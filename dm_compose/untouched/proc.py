@@ -17,6 +17,7 @@ from dm_compose.untouched.traffic import (
     closing,
     hears_datagrams,
     hears_frames,
+    listened_at,
     parse_frames,
     parse_snmp6,
     traffic,
@@ -50,6 +51,16 @@ def heard_datagrams(pid: int, before: Traffic, now: Traffic) -> bool:
     if now.datagrams == before.datagrams:
         return False
     return any(map(hears_datagrams, (net_text(pid, "udp"), *_optional(pid, "udp6"))))
+
+
+def listening_ports(container: Container) -> set[int]:
+    """Return the TCP ports at which the container's processes listen for others. Empty if that cannot be seen from here."""
+    try:
+        if container.pid and is_process_of(container):
+            return set().union(*map(listened_at, (net_text(container.pid, "tcp"), *_optional(container.pid, "tcp6"))))
+    except OSError:
+        pass
+    return set()
 
 
 def _optional(pid: int, name: str) -> list[str]:

@@ -127,6 +127,13 @@ def foreign_connection(text: str) -> bool:
     )
 
 
+def listened_at(text: str) -> set[int]:
+    """Return the TCP ports at which /proc/PID/net/tcp or tcp6 lists a listener for others than the container itself."""
+    rows = [line.split()[1:4] for line in text.splitlines()[1:]]
+    places = [local.rpartition(":")[::2] for local, _, state in rows if state == _LISTEN]
+    return {int(port, 16) for address, port in places if not _is_loopback(address)}
+
+
 def hears_datagrams(text: str) -> bool:
     """Whether /proc/PID/net/udp or udp6 lists a socket at which datagrams from outside can arrive from anybody."""
     rows = [line.split()[1:3] for line in text.splitlines()[1:]]

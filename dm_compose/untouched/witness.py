@@ -41,7 +41,8 @@ _HURRIED_S = 0.01
 UNKNOWN = "nothing is known of it"
 _LOST = "the engine may have forgotten what happened to it"
 _ELSEWHERE = "the engine is not on this machine, so nothing can be proven"
-_EARLY = "something connected to it before its restore had ended"
+_EARLY = "something connected to it while dm-compose was at work on it"
+_RAW = "it listens to raw packets, and some came"
 _UNSEEN = "its processes cannot be seen from here"
 
 
@@ -84,6 +85,7 @@ class Witness:
         self._seen: frozenset[EngineEvent] = frozenset()
         self._newest: EngineEvent | None = None
         self._before: _Before | None = None
+        self._visited: list[Container] = []
         self._commands: dict[str, str] = {}  # run by exec since `restoring`, by container
         self._clock_ns = _clock_offset_ns()
         if self._local:
@@ -127,6 +129,39 @@ class Witness:
         if self._local:
             self._look()
         self._ours = set()
+
+    def visiting(self, containers: Iterable[Container]) -> None:
+        """Say that a visit of ours begins, in which we ask datastores to save, and pause and unpause containers. See `visited`.
+
+        Those that somebody else is connected to cannot be told from us, and are not left out of the watch.
+        """
+        containers = list(containers)
+        touched = self.touches(containers)
+        quiet = [c for c in containers if c.id not in touched and c.pid]
+        tables = await_last_packets((c.pid for c in quiet), _HURRIED_S)
+        self._visited = [c for c in quiet if not any(map(foreign_connection, tables[c.pid]))]
+        self._before, self._commands = _Before({c.id: self._baselines[c.id] for c in self._visited}, connections()), {}
+
+    def visited(self) -> None:
+        """Say that our visit has ended. A container is as untouched as before, unless somebody else may have reached it since."""
+        visited, self._visited = self._visited, []
+        tables = await_last_packets((c.pid for c in visited), _LAST_PACKETS_S)
+        self._ours = {(action, c.id) for c in visited for action in ("pause", "unpause")}
+        if self._local:
+            self._look()
+        self._ours = set()
+        for container in visited:
+            try:
+                before, now = self._baselines[container.id].traffic, read_baseline(container.pid)
+                self._baselines[container.id] = _Baseline(container.pid, now)
+                cause = self._reached(container, started=True, tables=tables[container.pid])
+                if cause is None and heard_by_raw_sockets(container.pid, before, now):
+                    cause = _RAW
+            except (OSError, ValueError, LookupError):
+                cause = _UNSEEN
+            if cause:
+                self._blame(container.id, cause)
+        self._before = None
 
     def thawed(self, containers: Iterable[Container]) -> None:
         """Say that we have just unpaused these, which we had paused, and asked them whether they answer. This is no touch.
@@ -213,7 +248,7 @@ class Witness:
             if cause := now.touch_since(before.traffic):
                 return cause
             if heard_by_raw_sockets(before.pid, before.traffic, now):
-                return "it listens to raw packets, and some came"
+                return _RAW
             return self._open_socket(container)
         except (OSError, ValueError, LookupError):
             return _UNSEEN

@@ -161,6 +161,43 @@ def test_what_a_failed_test_left_is_pushed_and_what_cannot_be_kept_hides_no_fail
     assert "not kept: its" in small.stdout
 
 
+def test_keeping_a_failed_state_reaches_no_datastore_and_a_test_that_could_not_begin_is_not_kept(tests: Tests) -> None:
+    tests.write(
+        """
+def test_fails_and_touches_one(dm_stack):
+    sql(dm_stack, "insert into notes values ('scribble')")
+    assert 0
+
+@pytest.mark.dm("nosuch")
+def test_cannot_begin(dm_stack):
+    pass
+
+def test_asks_for_what_is_not_there(dm_stack):
+    dm_stack.address("bd", 5432)
+
+def test_asks_for_a_port_that_is_not_there(dm_stack):
+    dm_stack.address("db", 5433)
+"""
+    )
+    done = tests.run("--dm-keep-failed", "--dm-report", "--dm-report-json=dm.json")
+    assert "3 failed, 1 error" in outcome(done), done.stdout
+    report = json.loads((tests.directory / "dm.json").read_text())
+    cost = report["tests"][0]
+    assert cost["touched"].keys() == cost["restarted"].keys() == {"db"}, cost
+    assert "docker" not in cost["touched"]["db"]
+    assert [kept["test"].partition("::")[2] for kept in report["kept"]] == [
+        "test_fails_and_touches_one",
+        "test_asks_for_what_is_not_there",
+        "test_asks_for_a_port_that_is_not_there",
+    ]
+    assert done.stdout.count("has no branch, tag or commit 'nosuch'") == 2  # in the report, and in pytest's summary
+    assert "During handling" not in done.stdout
+    assert "dm_compose/" not in done.stdout
+    assert "E       hint: The services are:" in done.stdout
+    assert "db has no port 5433" in done.stdout
+    assert "Its ports are: 5432." in done.stdout
+
+
 @pytest.mark.slow
 def test_while_the_debugger_is_open_the_state_stays_as_it_is(tests: Tests) -> None:
     tests.write(

@@ -150,7 +150,7 @@ def test_a_marker_chooses_another_commit_and_autouse_restores_for_every_test(tes
     tests.project.dm("reset", "--hard", tests.project.seed)
     tests.write(
         f"""
-@pytest.mark.dm(commit="{other[:10]}")
+@pytest.mark.dm("{other[:10]}")
 def test_other(dm_stack):
     assert cache(dm_stack).get("note") == "other"
     scribble(dm_stack)
@@ -355,15 +355,17 @@ def test_a_stack_that_is_down_and_has_lost_its_volumes_is_seeded_from_the_commit
 
 
 def test_problems_are_told_in_a_line_with_a_hint(tests: Tests) -> None:
-    tests.write("def test_it(dm_stack):\n    pass\n")
-    unknown = tests.run("--dm-commit", "nonsense")
-    assert "has no branch, tag or commit 'nonsense'" in unknown.stdout
-    assert "hint:" in unknown.stdout
-    nothing = tests.run("--dm-file", "nowhere.yaml")
-    assert "nowhere.yaml" in nothing.stdout
-    assert "Traceback" not in unknown.stdout + nothing.stdout
-    other = tests.run(DM_PROJECT_NAME="never-committed")
-    assert "has no commit to test from" in other.stdout
+    tests.write("@pytest.mark.parametrize('n', range(3))\ndef test_it(dm_stack, n):\n    pass\n")
+    runs = {
+        f"dot {tests.project.name} has no branch, tag or commit 'nonsense'": tests.run("--dm-commit", "nonsense", "-n", "2"),
+        "nowhere.yaml": tests.run("--dm-file", "nowhere.yaml"),
+        "has no commit to test from": tests.run(DM_PROJECT_NAME="never-committed"),
+    }
+    for told, done in runs.items():
+        assert done.returncode == pytest.ExitCode.USAGE_ERROR, told
+        assert done.stderr.count(told) == 1
+        assert done.stderr.count("hint:") == 1
+        assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_tests_without_the_stack_pay_nothing_and_see_no_header(tests: Tests) -> None:

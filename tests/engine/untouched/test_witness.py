@@ -16,6 +16,7 @@ import redis
 from docker.models.containers import Container as Handle
 
 from dm_compose.core.containers import Container
+from dm_compose.datastores.protocols import exchange
 from dm_compose.engine import EVENTS_KEPT, Engine
 from dm_compose.untouched.reach import way_in
 from dm_compose.untouched.witness import Witness
@@ -224,6 +225,31 @@ def test_a_pause_of_our_own_is_no_touch_and_a_further_one_is(bench: Bench, keepe
     keeper.unpause()
     witness.thawed([container])
     assert witness.touches([container]) == {container.id: "docker unpause"}
+
+
+def test_a_visit_of_ours_is_no_touch_and_a_visitor_beside_us_is(bench: Bench, cache: Handle) -> None:
+    witness, container = Witness(bench.engine), bench.look(cache)
+
+    def visit(*beside: Callable[[], object]) -> dict[str, str]:
+        witness.visiting([container])
+        assert exchange(bench.address(cache), 6379, 5, b"PING\r\n") == b"+PONG\r\n"  # as hooks and probes ask
+        cache.pause()
+        cache.unpause()
+        for work in beside:
+            work()
+        witness.visited()
+        return witness.touches([container])
+
+    eventually(lambda: (witness.remember([container]), witness.touches([container]) == {})[1], "an idle container")
+    assert visit() == {}
+    assert visit() == {}
+    assert list(visit(lambda: bench.redis(cache).set("note", "beside"))) == [container.id]
+    witness.remember([container])
+    assert visit(lambda: (cache.pause(), cache.unpause())) == {container.id: "docker pause"}
+    with bench.redis(cache) as client:
+        client.ping()
+        witness.remember([container])
+        assert list(visit(lambda: client.set("note", "over a connection that was open before"))) == [container.id]
 
 
 def test_a_network_is_seen_while_it_comes_and_goes(bench: Bench, keeper: Handle, cause: Callable[..., str | None]) -> None:
