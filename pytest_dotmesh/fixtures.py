@@ -120,6 +120,8 @@ def _for_session(runner: Runner) -> Iterator[DmStack]:
 class NotGivenError(pytest.fail.Exception):  # type: ignore[name-defined, misc]  # it is made by a decorator
     """A stack cannot be given to a test, or not be put back after it. The test itself is not to blame."""
 
+    __module__ = "builtins"  # so that pytest's summary has the short name, as of its own outcomes
+
 
 def fail(error: DmError) -> NoReturn:
     """Fail the test with an error's message, without a traceback."""

@@ -27,6 +27,8 @@ from pytest_dotmesh.reporting import KeptState, TestCost
 from pytest_dotmesh.stack import DmStack
 from pytest_dotmesh.workers import Turns, Worker
 
+TELL_EVERY_S = 10  # that a datastore is still waited for
+
 
 @dataclass(frozen=True)
 class Hooks:
@@ -60,10 +62,16 @@ class Runner:
         self._resources = contextlib.ExitStack()
         self._lease: Lease | None = None
         self._pristine: Commit | None = None
+        self._waits: dict[str, int] = {}
         self._turns = Turns(worker.shared["turns"]) if worker.shared else None
         self.stack = Stack(config.compose, config.variables, self._listen)
 
     def _listen(self, event: Event) -> None:
+        if event.what == "waiting":
+            tens = event.done // TELL_EVERY_S
+            if tens > self._waits.get(event.text, 0):
+                self._tell(f"dm: waiting for {event.text}: {event.done} s of at most {event.total} s")
+            self._waits[event.text] = tens
         if event.what in ("wait", "warning", "undo", "recover", "carry", "settle", "durability", "spares"):
             self._tell(f"dm: {event.what}: {event.text}")
 

@@ -35,7 +35,7 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e0fff]"
 )
-_QUIET = {"sync", "copy", "calculate"}
+_QUIET = {"sync", "copy", "calculate", "waiting"}
 BAR_EVERY_S, LINE_EVERY_S, JSON_EVERY_S = 0.1, 10.0, 0.5
 BAR_CELLS = 20
 MAX_LINES = 5  # of a checker's complaint; JSON has all

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Event:
     """One step of progress. `what` is a verb such as "copy", "pause", "restore" or "ready", and `text` says of what.
 
-    `done` of `total` units are done. `unit` is "bytes" or "" (pieces). A `total` of 0 means that it is not known.
+    `done` of `total` units are done. `unit` is "bytes", "s" (seconds) or "" (pieces). A `total` of 0 means that it is not known.
     """
 
     what: str

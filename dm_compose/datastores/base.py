@@ -127,6 +127,8 @@ class Datastore:
         paragraph of its docstring stands in docs/datastores.md.
     port, ready: the port, and the probe that asks there whether the server answers. The port is a function of the service if
         settings decide. Port 0 means that nothing can be asked.
+    probe_lines: a regular expression for the lines that this probe leaves in the server's log, '' if it leaves none. They are not
+        shown when the end of the log is.
     set_up: tells whether the first set-up has ended. It is asked if the probe raises NotSetUpError. Without it that answer means
         that the set-up has not ended.
     entrypoint_ends: whether the image's entrypoint script becomes the server (`exec`) when it is done. Such a script may set the
@@ -157,6 +159,7 @@ class Datastore:
     data: tuple[str, ...] | Callable[[ServiceFacts], tuple[str, ...]]
     port: int | Callable[[ServiceFacts], int] = 0
     ready: ReadinessProbe | None = None
+    probe_lines: str = ""
     set_up: Callable[[Running], bool] | None = None
     entrypoint_ends: bool = False
     volatile: tuple[str, ...] = ()

@@ -9,13 +9,14 @@ from concurrent.futures import FIRST_EXCEPTION
 from functools import partial
 
 from dm_compose.core.at_once import at_once, await_calls, begun
-from dm_compose.core.events import Event, Listener
+from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.datastores.base import NotSetUpError
 from dm_compose.engine import Engine
 from dm_compose.engine.endpoints import endpoints
 from dm_compose.engine.first_process import in_entrypoint
 from dm_compose.errors import EngineError, NotFoundError, NotReadyError
 from dm_compose.live.hooks import RunningMember
+from dm_compose.live.logs import told_log
 from dm_compose.live.worktree import LiveWorktree, Member
 
 POLL_S = 0.01
@@ -25,7 +26,8 @@ PROBE_TIMEOUT_S = 2.0
 COMMAND_POLL_S = 0.2
 STATE_CHECK_S = 0.25
 TELL_AFTER_S = 0.3
-LOG_LINES = 12
+TELL_EVERY_S = 1.0
+REFUSED_S = 20.0  # a server that turns everybody away for so long, with its set-up over, does so for good
 LONGER = "A longer wait: --timeout SECONDS (or DM_TIMEOUT)."
 HALF_MADE = "Its files are those of a first start that never ended: go to another commit, or remove its volume and start it anew."
 
@@ -35,11 +37,14 @@ def await_ready(engine: Engine, member: Member, listener: Listener, timeout_s: f
 
     A known datastore is asked in its own protocol, on the container's address: every 10 ms at first, and less often the longer it
     takes. Of any other container the health check is run, if it has one. This is done at once and not at the check's interval.
-    NotReadyError, with the end of the container's log, after `timeout_s`, or as soon as the container has ended.
+    The listener gets an event `waiting` each second, with the seconds so far and the most there may be.
+
+    NotReadyError, with the end of the container's log, after `timeout_s`, as soon as the container has ended, and after REFUSED_S
+    if the server answers and turns everybody away.
     """
-    waiting = _Waiting(engine, member, timeout_s, first_start=False)
+    waiting = _Waiting(engine, member, timeout_s, listener, first_start=False)
     waiting.look_again()
-    waiting.warn(listener)
+    waiting.warn()
     return waiting.wait(threading.Event())
 
 
@@ -51,11 +56,11 @@ def await_members(engine: Engine, members: Sequence[Member], listener: Listener,
     listener is told once for whom we wait. Otherwise see `await_ready`; `hint` is that of the error when time is over.
     """
     stop = threading.Event()
-    waits = [_Waiting(engine, member, timeout_s, first_start=True, hint=hint) for member in members]
+    waits = [_Waiting(engine, member, timeout_s, listener, first_start=True, hint=hint) for member in members]
 
     def until_ready(waiting: _Waiting) -> None:
         waiting.look_again()
-        waiting.warn(listener)
+        waiting.warn()
         waiting.wait(stop)
 
     if not waits:
@@ -85,7 +90,7 @@ def await_first_starts(live: LiveWorktree, timeout_s: float) -> None:
     """Return when no datastore with state is in its first start any more. Others are not asked. See `await_members`."""
     if live.engine is not None:
         engine = live.engine
-        members = [m for m in to_await(live) if _Waiting(engine, m, timeout_s, first_start=True).script()]
+        members = [m for m in to_await(live) if _Waiting(engine, m, timeout_s, ignore, first_start=True).script()]
         await_members(engine, members, live.listener, timeout_s)
 
 
@@ -106,16 +111,25 @@ def unready(live: LiveWorktree) -> list[tuple[Member, str]]:
     engine = live.engine
     if engine is None:
         return []
-    waits = [_Waiting(engine, member, PROBE_TIMEOUT_S, first_start=True) for member in to_await(live)]
+    waits = [_Waiting(engine, member, PROBE_TIMEOUT_S, ignore, first_start=True) for member in to_await(live)]
     reasons = at_once(lambda waiting: waiting.not_ready() and waiting.told(), waits)
     return [(waiting.member, reason) for waiting, reason in zip(waits, reasons, strict=True) if reason]
+
+
+def pause_s(waited_s: float, *, by_command: bool) -> float:
+    """Return how long to wait until the next question, having waited so long. A command is a dearer question."""
+    return min(LONGEST_POLL_S, max(COMMAND_POLL_S if by_command else POLL_S, SLOWER * waited_s))
 
 
 class _Waiting:
     """A container that is waited for. With `first_start` it must also have its first start behind it."""
 
-    def __init__(self, engine: Engine, member: Member, timeout_s: float, *, first_start: bool, hint: str = LONGER) -> None:
+    def __init__(
+        self, engine: Engine, member: Member, timeout_s: float, listener: Listener, *, first_start: bool, hint: str = LONGER
+    ) -> None:
         self.member = member
+        self._listener = listener
+        self._timeout_s = timeout_s
         self._engine = engine
         self._container = member.container  # as it was last seen
         self._began = time.monotonic()
@@ -123,27 +137,31 @@ class _Waiting:
         self._first_start = first_start
         self._hint = hint
         self._reason = ""  # why it was not ready when it was last asked
-        self._half_made = False
+        self._refused_since: float | None = None  # it has answered since, and turned everybody away each time
         self._by_command = False
         self._asked_inside = 0.0
 
     def wait(self, stop: threading.Event) -> float:
         """Return the seconds until the container was ready, or until somebody said `stop`. NotReadyError."""
-        checked = time.monotonic()
+        checked = told = time.monotonic()
         while self.not_ready() and not stop.is_set():
             now = time.monotonic()
+            waited_s = now - self._began
             if now >= self._deadline or now - checked > STATE_CHECK_S:
                 checked = now
                 self.look_again()
-            shortest = COMMAND_POLL_S if self._by_command else POLL_S
-            stop.wait(min(LONGEST_POLL_S, max(shortest, SLOWER * (now - self._began)), max(POLL_S, self._deadline - now)))
+                self._give_up_if_refused(now)
+            if now - told >= TELL_EVERY_S:
+                told = now
+                self._listener(Event("waiting", self._container.label, int(waited_s), int(self._timeout_s), "s"))
+            stop.wait(min(pause_s(waited_s, by_command=self._by_command), max(POLL_S, self._deadline - now)))
         return time.monotonic() - self._began
 
     def not_ready(self) -> str:
         """Return why the container is not ready now, '' if it is."""
         self._by_command = False
         if self._container.state == "restarting":
-            self._reason = "it is restarting"
+            self._reason, self._refused_since = "it is restarting", None
         else:
             self._reason = self._unanswered() or (self._starting() if self._first_start else "")
         return self._reason
@@ -152,33 +170,43 @@ class _Waiting:
         """Return the reason for people: a script of the entrypoint that runs explains why nothing answers."""
         return (self.script() if self._first_start else "") or self._reason
 
-    def warn(self, listener: Listener) -> None:
+    def warn(self) -> None:
         """Tell if nothing can be asked: the datastore has no address here, and the container has no health check."""
         datastore = self.member.datastore
         asked = datastore is None or datastore.ready is None or self._container.health_command or self._endpoints()
         if not asked and self._container.state == "running":
             text = f"{self._container.label} cannot be asked from here whether it is ready: no address, no health check"
-            listener(Event("warning", text))
+            self._listener(Event("warning", text))
 
     def look_again(self) -> None:
         """Look at the container as it is now; its address may have changed. NotReadyError if it has ended or time is over."""
         expired = time.monotonic() >= self._deadline
-        label, datastore = self._container.label, self.member.datastore
+        label = self._container.label
         try:
             self._container = self._engine.container(self._container.id)
         except NotFoundError:
             raise NotReadyError(f"{label} is gone") from None
         if self._container.state in ("running", "restarting") and not expired:
             return
+        raise self._failed("did not answer in time" if self._container.state == "running" else f"is {self._container.state}")
+
+    def _give_up_if_refused(self, now: float) -> None:
+        """NotReadyError if the server is one whose set-up is over, and has turned everybody away for REFUSED_S."""
+        datastore = self.member.datastore
+        refused = self._refused_since is not None and now - self._refused_since >= REFUSED_S
+        if refused and datastore is not None and datastore.entrypoint_ends and not self.script():
+            raise self._failed("answers, and turns everybody away")
+
+    def _failed(self, state: str) -> NotReadyError:
+        """Return the error, with the reason, the end of the container's log, and what to do."""
+        datastore = self.member.datastore
         what = f"{datastore.name} on port {self.member.port}" if datastore is not None else "it to come up"
-        state = "did not answer in time" if self._container.state == "running" else f"is {self._container.state}"
         told = self.told() if self._container.state == "running" else ""
-        tail = self._engine.logs(self._container.id, LOG_LINES).rstrip()
-        raise NotReadyError(
-            f"{label} {state}: waited for {what}"
+        return NotReadyError(
+            f"{self._container.label} {state}: waited for {what}"
             + (f"; {told}" if told else "")
-            + (f"\nlast lines of its log:\n{tail}" if tail else ""),
-            hint=HALF_MADE if self._half_made and not self.script() else self._hint,
+            + told_log(self._engine, self._container.id, datastore),
+            hint=HALF_MADE if self._refused_since is not None and not self.script() else self._hint,
         )
 
     def _endpoints(self) -> list[tuple[str, int]]:
@@ -189,7 +217,7 @@ class _Waiting:
         datastore = self.member.datastore
         if datastore is None or datastore.ready is None or not (found := self._endpoints()):
             return "" if self._healthy() else "its health check fails"
-        self._half_made = False
+        refused_since, self._refused_since = self._refused_since, None
         for host, port in found:
             try:
                 if datastore.ready(host, port, max(0.05, min(PROBE_TIMEOUT_S, self._deadline - time.monotonic()))):
@@ -197,7 +225,7 @@ class _Waiting:
             except NotSetUpError as error:
                 if self._set_up(host, port):
                     return ""
-                self._half_made = True
+                self._refused_since = refused_since or time.monotonic()
                 return f"it is not set up: {error}"
             except OSError:
                 continue

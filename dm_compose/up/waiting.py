@@ -8,7 +8,8 @@ from dm_compose.compose.words import read_words
 from dm_compose.core.containers import Container
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import NotReadyError
-from dm_compose.live.ready import LOG_LINES, await_members
+from dm_compose.live.logs import told_log
+from dm_compose.live.ready import await_members
 from dm_compose.up.run import INTERRUPTED, compose_with_state
 
 LONGER = "A longer wait: --wait-timeout SECONDS (or DM_TIMEOUT)."
@@ -43,9 +44,8 @@ def _blame_health(stack: Stack, containers: Sequence[Container]) -> None:
     waited = all(container.state != "created" for container in containers)
     for container in containers:
         if container.state == "running" and container.health in ("unhealthy", *(("starting",) if waited else ())):
-            tail = stack.facts.engine.logs(container.id, LOG_LINES).rstrip()
             raise NotReadyError(
                 f"{container.label} is not ready: its health check is {container.health}"
-                + (f"\nlast lines of its log:\n{tail}" if tail else ""),
+                + told_log(stack.facts.engine, container.id, stack.describe(container, {}, False).datastore),
                 hint=LONGER,
             )

@@ -19,6 +19,7 @@ _OWN_FILES = (
     "multi-master.info",
 )
 _RELAXED = Relaxed(programs=("mariadbd", "mysqld"), words=("--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"))
+_PROBE_LINES = r"Aborted connection \d+ to db: 'unconnected' user: 'unauthenticated'"
 COMMAND_MISSING = 127
 NO_ACCOUNT = b"\xff" + (1130).to_bytes(2, "little")  # ER_HOST_NOT_PRIVILEGED
 
@@ -90,6 +91,7 @@ MARIADB = Datastore(
     data=data_paths,
     port=3306,
     ready=greeting,
+    probe_lines=_PROBE_LINES,
     entrypoint_ends=True,
     volatile=_VOLATILE,
     own_files=_OWN_FILES,
@@ -115,6 +117,7 @@ MYSQL = Datastore(
     data=data_paths,
     port=3306,
     ready=greeting,
+    probe_lines=_PROBE_LINES,
     entrypoint_ends=True,
     volatile=_VOLATILE,
     own_files=_OWN_FILES,

@@ -133,6 +133,7 @@ DATASTORE = Datastore(
     data=data_paths,
     port=5432,
     ready=postgres_startup,
+    probe_lines=r"dm_ready|the database system is starting up",
     set_up=lets_network_in,
     entrypoint_ends=True,
     own_files=tuple(p for name in _OWN_DIRECTORIES for p in (name, f"{name}/*")),

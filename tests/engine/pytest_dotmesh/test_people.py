@@ -190,7 +190,9 @@ def test_asks_for_a_port_that_is_not_there(dm_stack):
         "test_asks_for_what_is_not_there",
         "test_asks_for_a_port_that_is_not_there",
     ]
-    assert done.stdout.count("has no branch, tag or commit 'nosuch'") == 2  # in the report, and in pytest's summary
+    told = [line for line in done.stdout.splitlines() if line.endswith("has no branch, tag or commit 'nosuch'")]
+    assert told[:1] == [f"dm: dot {tests.project.name} has no branch, tag or commit 'nosuch'"], done.stdout
+    assert all(line.startswith("ERROR ") for line in told[1:])  # in pytest's summary
     assert "During handling" not in done.stdout
     assert "dm_compose/" not in done.stdout
     assert "E       hint: The services are:" in done.stdout

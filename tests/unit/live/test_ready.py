@@ -13,6 +13,7 @@ from dm_compose.core.names import MAIN_WORKTREE, CommitId, DotName, EntryId
 from dm_compose.core.variables import Variables
 from dm_compose.dots.stack import Stack
 from dm_compose.errors import DmError
+from dm_compose.live.ready import pause_s
 from dm_compose.operations.recovery import recover
 
 
@@ -49,3 +50,17 @@ def test_recovery_waits_as_long_as_the_variable_says(monkeypatch: pytest.MonkeyP
     live = cast(Any, SimpleNamespace(**known, listener=lambda _: None))
     recover(live, lambda: live, Variables({"DM_TIMEOUT": "7"}))
     assert waited == [7.0]
+
+
+def test_questions_become_rarer_the_longer_it_takes() -> None:
+    asked, waited_s = 0, 0.0
+    seconds = []
+    while waited_s < 120:
+        asked += 1
+        waited_s += pause_s(waited_s, by_command=False)
+        seconds.append(waited_s)
+    first = sum(second <= 1 for second in seconds)
+    assert 60 <= first <= 100
+    assert asked < 500, "two minutes leave so many lines in a server's log"
+    assert pause_s(1000, by_command=False) == pause_s(1000, by_command=True) == 1.0
+    assert pause_s(0, by_command=True) > pause_s(0, by_command=False)
