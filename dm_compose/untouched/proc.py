@@ -18,6 +18,7 @@ from dm_compose.untouched.traffic import (
     hears_datagrams,
     hears_frames,
     listened_at,
+    over_loopback,
     parse_frames,
     parse_snmp6,
     traffic,
@@ -84,18 +85,19 @@ def is_process_of(container: Container) -> bool:
 
 def read_baseline(pid: int) -> Traffic:
     """Read a baseline, in an order by which a later comparison misses nothing that arrives between two of these reads."""
-    frames = parse_frames(net_text(pid, "dev"))
-    return traffic(net_text(pid, "snmp"), _snmp6(pid), frames, _frames6(pid, frames))
+    inside6, frames = _inside6(pid), parse_frames(net_text(pid, "dev"))
+    snmp, snmp6 = net_text(pid, "snmp"), _snmp6(pid)
+    return traffic(snmp, snmp6, frames, over_loopback(net_text(pid, "dev")) - inside6)
 
 
 def read_again(pid: int, before: Traffic) -> Traffic:
     """Read the counters to compare with a baseline, in the opposite order."""
     snmp, snmp6, frames = net_text(pid, "snmp"), _snmp6(pid), parse_frames(net_text(pid, "dev"))
-    now = traffic(snmp, snmp6, frames, before.frames6)
-    if now.payload == before.payload:
-        return now
-    frames6 = _frames6(pid, frames)
-    return traffic(net_text(pid, "snmp"), _snmp6(pid), parse_frames(net_text(pid, "dev")), frames6)
+    if (now := traffic(snmp, snmp6, frames, 0)).payload == before.payload:
+        return now  # `outside4` is not needed then
+    inside = over_loopback(net_text(pid, "dev"))
+    snmp, snmp6, frames = net_text(pid, "snmp"), _snmp6(pid), parse_frames(net_text(pid, "dev"))
+    return traffic(snmp, snmp6, frames, inside - _inside6(pid))
 
 
 def _snmp6(pid: int) -> str | None:
@@ -106,14 +108,13 @@ def _snmp6(pid: int) -> str | None:
         return None
 
 
-def _frames6(pid: int, interfaces: Iterable[str]) -> int:
-    found = 0
-    for name in interfaces:
-        try:
-            found += parse_snmp6(net_text(pid, f"dev_snmp6/{name}"))["Ip6InReceives"]
-        except FileNotFoundError:  # an interface without IPv6
-            continue
-    return found
+def _inside6(pid: int) -> int:
+    """Return the IPv6 packets that came over loopback."""
+    try:
+        return parse_snmp6(net_text(pid, "dev_snmp6/lo"))["Ip6InReceives"]
+    except FileNotFoundError:  # loopback without IPv6
+        os.stat(f"/proc/{pid}/net/snmp")  # the process is there
+        return 0
 
 
 def heard_by_raw_sockets(pid: int, before: Traffic, now: Traffic) -> bool:

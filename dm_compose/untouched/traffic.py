@@ -24,8 +24,8 @@ class Traffic:
     `payload4` and `payload6` count the packets that IPv4 and IPv6 handed to a transport protocol other than ICMP. `segments`
     counts those of TCP and `datagrams` those of UDP, over either. Loopback is in all of these. `icmp4` and `icmp6` count ICMP
     messages, which include neighbour discovery and MLD. `frames` counts the packets that each interface but loopback has
-    received, and `frames6` the IPv6 packets among them. `accepted` counts the TCP connections that were opened to its processes,
-    and `opened` those that they have opened. A connection within the namespace is in both.
+    received, and `outside4` those of IPv4 that have not come over loopback. `accepted` counts the TCP connections that were
+    opened to its processes, and `opened` those that they have opened. A connection within the namespace is in both.
     """
 
     payload4: int = 0
@@ -35,7 +35,7 @@ class Traffic:
     icmp4: int = 0
     icmp6: int = 0
     frames: Mapping[str, int] = field(default_factory=dict)
-    frames6: int = 0
+    outside4: int = 0
     accepted: int = 0
     opened: int = 0
 
@@ -47,7 +47,8 @@ class Traffic:
     def touch_since(self, before: Traffic) -> str | None:
         """Say why a process may have received something from outside. None means that none has.
 
-        The answer is sound only if `before.frames6` was read after `before.frames`, and `frames6` before `frames`.
+        The answer is sound only if the loopback interface was read last for `before.outside4`, and first for `outside4`: what
+        comes over it meanwhile then looks like a packet from outside.
         """
         if self.frames.keys() != before.frames.keys():
             return "its network interfaces have changed"
@@ -57,9 +58,9 @@ class Traffic:
             return None
         if self.frames == before.frames:
             return None  # loopback only
-        # Everything that processes have received was IPv4, and everything from outside was IPv6 that nobody took. So the IPv4 was
-        # loopback. A container that starts on the same network sends such IPv6.
-        if (self.payload6, self.icmp6) == (before.payload6, before.icmp6) and self._other_frames <= before._other_frames:
+        # All that processes have received was IPv4, and all IPv4 was loopback. So only ARP came from outside, and IPv6 that
+        # nobody took. A container that starts on the same network sends both.
+        if (self.payload6, self.icmp6, self.outside4) == (before.payload6, before.icmp6, before.outside4):
             return None
         return "something was sent to it over the network"
 
@@ -73,11 +74,7 @@ class Traffic:
 
     @property
     def _counters(self) -> tuple[int, ...]:
-        return *self.payload, self.icmp4, self.icmp6, self.frames6, *(self.frames[name] for name in sorted(self.frames))
-
-    @property
-    def _other_frames(self) -> int:
-        return sum(self.frames.values()) - self.frames6
+        return *self.payload, self.icmp4, self.icmp6, *(self.frames[name] for name in sorted(self.frames))
 
 
 @functools.lru_cache(maxsize=64)  # the files of idle containers do not change
@@ -99,8 +96,17 @@ def parse_snmp6(text: str) -> Mapping[str, int]:
 
 def parse_frames(text: str) -> dict[str, int]:
     """Read /proc/PID/net/dev into the packets received by each interface but loopback."""
+    return {name: count for name, count in _received(text).items() if name != _LOOPBACK}
+
+
+def over_loopback(text: str) -> int:
+    """Read from /proc/PID/net/dev the packets that came over loopback."""
+    return _received(text)[_LOOPBACK]
+
+
+def _received(text: str) -> dict[str, int]:
     rows = (line.partition(":")[::2] for line in text.splitlines()[2:])
-    return {name.strip(): int(numbers.split()[1]) for name, numbers in rows if name.strip() != _LOOPBACK}
+    return {name.strip(): int(numbers.split()[1]) for name, numbers in rows}
 
 
 def parse_bound(text: str) -> list[str]:
@@ -164,8 +170,11 @@ def hears_frames(text: str) -> bool:
     return any(int(line.split()[3], 16) for line in text.splitlines()[1:])
 
 
-def traffic(snmp: str, snmp6: str | None, frames: Mapping[str, int], frames6: int) -> Traffic:
-    """Make Traffic of the texts of snmp and snmp6 and of the frames. `snmp6` is None where the kernel has no IPv6."""
+def traffic(snmp: str, snmp6: str | None, frames: Mapping[str, int], inside4: int) -> Traffic:
+    """Make Traffic of the texts of snmp and snmp6, of the frames, and of the IPv4 packets that came over loopback.
+
+    `snmp6` is None where the kernel has no IPv6.
+    """
     four = parse_snmp(snmp)
     six = parse_snmp6(snmp6) if snmp6 is not None else dict.fromkeys(("Ip6InDelivers", "Icmp6InMsgs"), 0)
     return Traffic(
@@ -177,7 +186,7 @@ def traffic(snmp: str, snmp6: str | None, frames: Mapping[str, int], frames6: in
         icmp4=four["Icmp.InMsgs"],
         icmp6=six["Icmp6InMsgs"],
         frames=dict(frames),
-        frames6=frames6,
+        outside4=four["Ip.InReceives"] - inside4,
         accepted=four["Tcp.PassiveOpens"],
         opened=four["Tcp.ActiveOpens"],
     )

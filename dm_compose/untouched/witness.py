@@ -223,18 +223,17 @@ class Witness:
             return cause
         now = self._baselines[container.id].traffic
         before = self._before.baselines.get(container.id)
-        if before is None or before.pid != container.pid:  # its network namespace began with it
-            then = Traffic()
-        elif started:
-            then = before.traffic
-        else:
-            return now.touch_since(before.traffic)
+        if before is not None and before.pid != container.pid:  # its network namespace began with it
+            before = None
+        then = before.traffic if before is not None else Traffic()
         made = connections()
         ours = sum(made[address] - self._before.connections[address] for address in container.addresses)
         try:
+            if before is not None and not started:
+                return read_again(container.pid, then).touch_since(then)
             reached = any(map(foreign_connection, tables)) or now.accepted_since(then, ours)
             return _EARLY if reached or heard_datagrams(container.pid, then, now) else None
-        except OSError:
+        except (OSError, ValueError, LookupError):
             return _UNSEEN
 
     def _changed(self, container: Container) -> str | None:

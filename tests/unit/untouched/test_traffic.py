@@ -17,10 +17,11 @@ from dm_compose.untouched.traffic import (
     foreign_connection,
     hears_datagrams,
     hears_frames,
+    listened_at,
+    over_loopback,
     parse_bound,
     parse_frames,
     parse_snmp,
-    parse_snmp6,
     traffic,
 )
 
@@ -65,7 +66,7 @@ BEFORE = Traffic(
     icmp4=3,
     icmp6=5,
     frames={"eth0": 42, "eth1": 7},
-    frames6=17,
+    outside4=21,
     accepted=1,
     opened=2,
 )
@@ -74,11 +75,11 @@ OUTSIDE = "something was sent to it over the network"
 
 def test_the_kernels_files_are_read() -> None:
     frames = parse_frames(DEV)
-    assert traffic(SNMP, SNMP6, frames, parse_snmp6(SNMP6)["Ip6InReceives"]) == BEFORE
+    assert traffic(SNMP, SNMP6, frames, over_loopback(DEV)) == BEFORE
 
 
 def test_a_kernel_without_ipv6_is_read() -> None:
-    found = traffic(SNMP, None, parse_frames(DEV), 0)
+    found = traffic(SNMP, None, parse_frames(DEV), over_loopback(DEV))
     assert (found.payload4, found.payload6, found.icmp6) == (25, 0, 0)
 
 
@@ -154,17 +155,17 @@ def test_a_packet_socket_without_a_protocol_receives_nothing_and_one_for_all_of_
     [
         ({}, None),
         ({"icmp4": 9, "frames": {"eth0": 50, "eth1": 7}}, None),  # pings, or ARP
-        ({"icmp6": 9, "frames": {"eth0": 50, "eth1": 7}, "frames6": 25}, None),  # neighbour discovery
+        ({"icmp6": 9, "frames": {"eth0": 50, "eth1": 7}}, None),  # neighbour discovery
         ({"payload4": 30, "segments": 29}, None),  # loopback
         ({"payload6": 30, "segments": 53}, None),
-        ({"payload4": 30, "segments": 29, "frames": {"eth0": 45, "eth1": 7}, "frames6": 20}, None),  # and a neighbour's start
-        ({"payload4": 26, "frames": {"eth0": 43, "eth1": 7}}, OUTSIDE),
-        ({"payload6": 2, "frames": {"eth0": 43, "eth1": 7}, "frames6": 18}, OUTSIDE),
-        ({"payload4": 30, "frames": {"eth0": 46, "eth1": 7}, "frames6": 20}, OUTSIDE),  # one more than were IPv6
-        ({"payload4": 30, "payload6": 2, "frames": {"eth0": 45, "eth1": 7}, "frames6": 20}, OUTSIDE),
-        ({"payload4": 30, "icmp6": 6, "frames": {"eth0": 45, "eth1": 7}, "frames6": 20}, OUTSIDE),  # unclear
-        ({"segments": 25, "frames": {"eth0": 43, "eth1": 7}}, OUTSIDE),  # hidden in the sum by a ping counted late
-        ({"datagrams": 3, "frames": {"eth0": 42, "eth1": 8}}, OUTSIDE),
+        ({"payload4": 30, "segments": 29, "frames": {"eth0": 45, "eth1": 7}}, None),  # and a neighbour's start
+        ({"payload4": 26, "outside4": 22, "frames": {"eth0": 43, "eth1": 7}}, OUTSIDE),
+        ({"payload6": 2, "frames": {"eth0": 43, "eth1": 7}}, OUTSIDE),
+        ({"payload4": 30, "outside4": 22, "frames": {"eth0": 46, "eth1": 7}}, OUTSIDE),  # loopback, and a packet beside it
+        ({"payload4": 30, "payload6": 2, "frames": {"eth0": 45, "eth1": 7}}, OUTSIDE),
+        ({"payload4": 30, "icmp6": 6, "frames": {"eth0": 45, "eth1": 7}}, OUTSIDE),  # unclear
+        ({"segments": 25, "outside4": 22, "frames": {"eth0": 43, "eth1": 7}}, OUTSIDE),  # hidden in the sum by a late ping
+        ({"datagrams": 3, "outside4": 22, "frames": {"eth0": 42, "eth1": 8}}, OUTSIDE),
         ({"payload4": 24}, "its network counters went backwards"),
         ({"frames": {"eth0": 42, "eth1": 6}}, "its network counters went backwards"),
         ({"frames": {"eth0": 42}}, "its network interfaces have changed"),
@@ -233,3 +234,10 @@ def test_a_connection_from_outside_is_found(line: str, expected: bool) -> None:
 def test_a_socket_for_datagrams_from_anybody_is_found(line: str, expected: bool) -> None:
     assert hears_datagrams(f"{TCP}  {line} 0 0 0 0 0 2 1 0\n") is expected
     assert not hears_datagrams(TCP)
+
+
+def test_ports_at_which_others_can_reach_a_program_are_found() -> None:
+    header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+    rows = ["00000000:1538 00000000:0000 0A", "0100007F:18EB 00000000:0000 0A", "0B00007F:9F2D 00000000:0000 0A"]
+    rows += ["020012AC:0050 010012AC:D2F4 01", "00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A"]
+    assert listened_at(header + "".join(f"   {n}: {row} 00000000:00000000\n" for n, row in enumerate(rows))) == {5432, 8080}
