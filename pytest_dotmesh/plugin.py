@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -14,13 +15,14 @@ from pytest_dotmesh.config import add_options, read_config
 from pytest_dotmesh.ending import ended_by_signals
 from pytest_dotmesh.fixtures import NotGivenError, fail, stack_fixture
 from pytest_dotmesh.keeping import watch_teardown
-from pytest_dotmesh.reporting import Reports, attach
+from pytest_dotmesh.reporting import Reports, Spent, attach
 from pytest_dotmesh.run import Run, run_key
 from pytest_dotmesh.workers import KEY
 
 _told_key = pytest.StashKey[list[str]]()
 _lent_key = pytest.StashKey[contextlib.ExitStack]()
 _shared_key = pytest.StashKey[dict[str, str]]()
+_reports_key = pytest.StashKey[Reports]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,7 +41,8 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = read_config(config)
     config.stash[run_key] = Run(config, settings)
     path = settings.report_json if getattr(config, "workerinput", None) is None else None
-    config.pluginmanager.register(Reports(wanted=settings.report, path=path), "dm-reports")
+    reports = config.stash[_reports_key] = Reports(wanted=settings.report, path=path)
+    config.pluginmanager.register(reports, "dm-reports")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -94,18 +97,30 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Give back the stacks that no fixture has given back. A worker hands its messages to the controller."""
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """Give back the stacks that no fixture has given back. A worker hands its messages and times to the controller.
+
+    A second ^C ends what fixtures do at their end, and the stacks are given back at once. A further one leaves that to the next
+    command.
+    """
     stash = session.config.stash
+    run = stash.get(run_key, None)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run is None or not run.has_taken:
+            raise
+        run.tell("dm: interrupted: the stack is given back at once; a further ^C leaves that to the next command")
     if _lent_key in stash:  # workers have ended
         stash[_lent_key].close()
-    if run_key not in stash:
-        return
-    stash[run_key].close()
-    output = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output[KEY] = {"told": stash[run_key].told, "refused": stash[run_key].refused}
+    if run is not None:
+        run.close()
+        output = getattr(session.config, "workeroutput", None)
+        if output is not None:
+            output[KEY] = {"told": run.told, "refused": run.refused, "spent": [asdict(spent) for spent in run.spent]}
+        else:
+            session.config.stash[_reports_key].spent += run.spent
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -134,6 +149,7 @@ def pytest_testnodedown(node: Any) -> None:
     found = getattr(node, "workeroutput", {}).get(KEY)
     if found is not None:
         node.config.stash.setdefault(_told_key, []).extend(found["told"])
+        node.config.stash[_reports_key].spent += [Spent(**spent) for spent in found["spent"]]
         if found["refused"]:
             raise pytest.UsageError(found["refused"])
 

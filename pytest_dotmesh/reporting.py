@@ -54,6 +54,19 @@ class TestCost:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Seconds that a stack took beside the restores around tests. `worker` is empty without pytest-xdist.
+
+    `what` says for what: bringing the stack up, giving it back, and so on.
+    """
+
+    stack: str
+    worker: str
+    what: str
+    s: float
+
+
+@dataclass(frozen=True)
 class KeptState:
     """The state after a failed test: the command that brings it back, or the reason why it was not kept or not pushed."""
 
@@ -86,6 +99,7 @@ class Reports:
     def __init__(self, *, wanted: bool, path: str | None) -> None:
         self._wanted, self._path = wanted, path
         self.costs: list[TestCost] = []
+        self.spent: list[Spent] = []
         self.kept: list[KeptState] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -98,9 +112,9 @@ class Reports:
         """Write the JSON file, print the report if it is wanted, and print how to bring back the states of failed tests."""
         if self._path and (problem := self._write(Path(self._path))):
             terminalreporter.write_line(f"dm: {problem}")
-        if self._wanted and self.costs:
+        if self._wanted and (self.costs or self.spent):
             terminalreporter.section("dm: touched by tests, and the cost of putting it back")
-            for line in cost_lines(self.costs):
+            for line in cost_lines(self.costs, self.spent):
                 terminalreporter.write_line(line)
         if self.kept:
             terminalreporter.section("dm: states of failed tests")
@@ -113,6 +127,7 @@ class Reports:
         document = {
             "format": JSON_FORMAT,
             "restore_s": sum(cost.restore_s for cost in self.costs),
+            "run": [asdict(spent) for spent in self.spent],
             "tests": [asdict(cost) for cost in self.costs],
             "kept": [asdict(kept) for kept in self.kept],
         }
@@ -124,8 +139,8 @@ class Reports:
         return None
 
 
-def cost_lines(costs: Sequence[TestCost]) -> Iterable[str]:
-    """Yield the lines of the report for people: each test with the reasons below it, the slowest tests, the total."""
+def cost_lines(costs: Sequence[TestCost], spent: Sequence[Spent]) -> Iterable[str]:
+    """Yield the lines of the report for people: each test with the reasons below it, the slowest tests, the times of the run."""
     stacks = {cost.stack for cost in costs}
     for cost in costs:
         dirtied = ", ".join(f"{name} {size(count)}" for name, count in sorted(cost.dirtied.items())) or "no file"
@@ -134,7 +149,15 @@ def cost_lines(costs: Sequence[TestCost]) -> Iterable[str]:
         what = "put back in the background" if cost.handed_out else f"{dirtied}; restarted {restarted}"
         yield f"{seconds(cost.restore_s):>8}  {cost.test}{where}: {what}"
         yield from (f"{'':10}{name}: {why}" for name, why in sorted(cost.touched.items()))
-    slowest = sorted(costs, key=lambda cost: -cost.restore_s)[:_SLOWEST]
-    yield f"slowest: {', '.join(f'{c.test} {seconds(c.restore_s)}' for c in slowest)}"
+    if costs:
+        slowest = sorted(costs, key=lambda cost: -cost.restore_s)[:_SLOWEST]
+        yield f"slowest: {', '.join(f'{c.test} {seconds(c.restore_s)}' for c in slowest)}"
+    restores_s = sum(c.restore_s for c in costs)
     tests = len({cost.test for cost in costs})
-    yield f"{seconds(sum(c.restore_s for c in costs)):>8}  in all, {tests} tests"
+    yield f"{seconds(restores_s):>8}  restores around {tests} test{'s' * (tests != 1)}"
+    for what in dict.fromkeys(s.what for s in spent):
+        mine = [s.s for s in spent if s.what == what]
+        workers = len({s.worker for s in spent if s.what == what})
+        beside = f" ({workers} workers, the longest {seconds(max(mine))})" if workers > 1 else ""
+        yield f"{seconds(sum(mine)):>8}  {what}{beside}"
+    yield f"{seconds(restores_s + sum(s.s for s in spent)):>8}  in all"

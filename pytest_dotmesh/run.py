@@ -12,7 +12,7 @@ from dm_compose.errors import DmError
 from pytest_dotmesh.config import DmConfig
 from pytest_dotmesh.environment import Environment
 from pytest_dotmesh.marker import check_markers
-from pytest_dotmesh.reporting import KeptState, TestCost
+from pytest_dotmesh.reporting import KeptState, Spent, TestCost
 from pytest_dotmesh.runner import Hooks, Runner
 from pytest_dotmesh.workers import Worker
 
@@ -74,9 +74,29 @@ class Run:
         return found
 
     def close(self) -> None:
-        """Give all stacks back, in the reverse order of taking."""
-        for runner in reversed(self._runners.values()):
-            runner.close()
+        """Give all stacks back, in the reverse order of taking.
+
+        An interrupt (^C) ends that, and then the next command does it. This is told.
+        """
+        try:
+            for runner in reversed(self._runners.values()):
+                runner.close()
+        except KeyboardInterrupt:
+            left = [runner.left_behind for runner in self._runners.values() if runner.left_behind]
+            if not left:
+                raise
+            for text in dict.fromkeys(left):
+                self.tell(f"dm: interrupted: {text}")
+
+    @property
+    def has_taken(self) -> bool:
+        """Whether a stack was taken, and not given back."""
+        return any(runner.left_behind for runner in self._runners.values())
+
+    @property
+    def spent(self) -> list[Spent]:
+        """The times that stacks took beside the restores around tests."""
+        return [spent for runner in self._runners.values() for spent in runner.spent]
 
     # Tests
 

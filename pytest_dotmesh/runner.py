@@ -23,7 +23,7 @@ from dm_compose.untouched.last_restore import Touched
 from pytest_dotmesh.config import DmConfig
 from pytest_dotmesh.ending import ended_by_signals
 from pytest_dotmesh.keeping import keep
-from pytest_dotmesh.reporting import KeptState, TestCost
+from pytest_dotmesh.reporting import KeptState, Spent, TestCost
 from pytest_dotmesh.stack import DmStack
 from pytest_dotmesh.workers import Turns, Worker
 
@@ -63,6 +63,8 @@ class Runner:
         self._lease: Lease | None = None
         self._pristine: Commit | None = None
         self._waits: dict[str, int] = {}
+        self.spent: list[Spent] = []
+        self._has_taken = False
         self._turns = Turns(worker.shared["turns"]) if worker.shared else None
         self.stack = Stack(config.compose, config.variables, self._listen)
 
@@ -80,7 +82,14 @@ class Runner:
         """The stack as this process has it, taken on first use."""
         if self._lease is None:
             self._resources.enter_context(ended_by_signals())
-            self._lease = self._resources.enter_context(self._new_lease())
+            options = self._options()
+            self._has_taken = not self.worker.shared
+            try:
+                with self._spending("bringing the stack up"):
+                    self._lease = self._resources.enter_context(self._new_lease(options))
+            except Exception:
+                self._has_taken = False
+                raise
             self._starts = [_ScopeStart(self._lease.commit)]
             if self._turns is None:  # with turns the stack may be down just now, for another worker's test
                 self.config.environment.set(self._lease.endpoint)
@@ -100,14 +109,16 @@ class Runner:
         """Return the session's options. The commit is fetched from a remote if one is named, and settled if that is wanted."""
         options = self.config.session
         if self.config.source is not None:
-            options = replace(options, commit=commit_for_tests(self.stack, self.config.source))
+            with self._spending("fetching the commit"):
+                options = replace(options, commit=commit_for_tests(self.stack, self.config.source))
         if self.config.settle and not self.worker.shared:
             settling = SettleOptions(options.commit, options.any_version, options.ready_timeout_s)
-            options = replace(options, commit=settled(self.stack, settling, self.worker.run))
+            with self._spending("settling the commit"):
+                options = replace(options, commit=settled(self.stack, settling, self.worker.run))
         return options
 
-    def _new_lease(self) -> contextlib.AbstractContextManager[Lease]:
-        worker, options = self.worker, self._options()
+    def _new_lease(self, options: SessionOptions) -> contextlib.AbstractContextManager[Lease]:
+        worker = self.worker
         if shared := worker.shared:
             stack = Clone(self.stack, DotName(shared["clone"]), worker.run) if shared["clone"] else self.stack
             return in_turn(stack, replace(options, commit=shared["commit"]))
@@ -121,8 +132,30 @@ class Runner:
     def close(self) -> None:
         """Give the stack back, if it was taken."""
         self.config.environment.restore()
-        self._lease = None
-        self._resources.close()
+        taken, self._lease = self._lease is not None, None
+        with self._spending("giving the stack back") if taken else contextlib.nullcontext():
+            self._resources.close()
+        self._has_taken = False
+
+    @property
+    def left_behind(self) -> str | None:
+        """The consequence for people, if an interrupt has kept `close` from giving the stack back. None if there is none."""
+        if not self._has_taken:
+            return None
+        if self.config.isolate or self.config.spares or self.worker.count > 1:
+            return "a clone of the stack is left; the next run on clones, or `dm-compose prune`, removes it"
+        does = "keeps what is live now and puts back the state of before the tests"
+        return f"the stack was not given back; the next test run, or the next dm-compose command that writes, {does}"
+
+    @contextlib.contextmanager
+    def _spending(self, what: str) -> Iterator[None]:
+        """Note the time of the block for the report."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            spent_s = time.monotonic() - began
+            self.spent.append(Spent(self.stack.facts.project.name, self.worker.name, what, spent_s))
 
     # One stack for several workers
 
@@ -226,4 +259,5 @@ class Runner:
 
     def keep(self, test: str, what: str) -> KeptState:
         """Keep the state after a failed test."""
-        return keep(self.lease.session, self.start, self.config.keep_failed, self.worker.run, test, what)
+        with self._spending("keeping states of failed tests"):
+            return keep(self.lease.session, self.start, self.config.keep_failed, self.worker.run, test, what)

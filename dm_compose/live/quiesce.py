@@ -124,7 +124,7 @@ class Quiesced:
         try:
             in_time(resume, RESUME_TIMEOUT_S)
         except Exception as error:  # the containers run again, and an error of a plugin's hook must not hide that
-            why = str(error) or f"waited {RESUME_TIMEOUT_S:.0f} s for it"
+            why = (error.message if isinstance(error, DmError) else str(error)) or f"waited {RESUME_TIMEOUT_S:.0f} s for it"
             self._live.listener(Event("warning", f"a datastore could not be told to go on: {why}"))
 
 

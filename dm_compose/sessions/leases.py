@@ -27,6 +27,7 @@ from dm_compose.operations.uncommitted import mark_quiet, save_uncommitted
 from dm_compose.sessions.containers import SessionContainers
 from dm_compose.sessions.options import SessionOptions
 from dm_compose.sessions.session import Session
+from dm_compose.untouched.last_restore import EVERYTHING
 from dm_compose.up.run import require_compose
 
 
@@ -106,21 +107,26 @@ def find_commit(stack: Stack, ref: str) -> Commit:
 
 @contextlib.contextmanager
 def _state_kept(session: Session, *, volumes_are_new: bool) -> Iterator[None]:
-    """Keep the state of the stack, put the stack to the session's commit, and put the kept state back at the end."""
+    """Keep the state of the stack, put the stack to the session's commit, and put the kept state back at the end.
+
+    A stack that is up and clean at that commit has nothing to keep. Its datastores stay up until a test touches them.
+    """
     commit = session.commit
     with session.live(use=Use.NEW_SESSION) as live:
         before_session(live, commit, any_version=session.options.any_version)
-        found = commit.id
         await_first_starts(live, session.options.ready_timeout_s)  # else the state to give back would be half made
+        clean = not volumes_are_new and session.found_at_commit(live)
+        changed = session.changed_in_memory(live) if clean else EVERYTHING
+        found = commit.id
         if not volumes_are_new:
-            found = save_uncommitted(live, "before tests") or live.state().head or found
+            found = (None if clean else save_uncommitted(live, "before tests")) or live.state().head or found
         entry = live.store.begin_session(*live.where, found, live.store.holder(session_lock(live.dot)))
         to_give_back = live.store.commit(live.dot, found)
     try:
-        session.restore(commit)
+        session.restore(commit, changed)
         yield
     finally:
-        session.restore(to_give_back)
+        session.restore(commit if clean else to_give_back)
         with session.live() as live:
             mark_quiet(live, to_give_back)
             live.store.close_entry(entry)

@@ -17,10 +17,11 @@ from dm_compose.dots.stack import OpenStack
 from dm_compose.engine.endpoints import endpoints
 from dm_compose.errors import NotFoundError
 from dm_compose.live.locks import locked
-from dm_compose.live.ready import await_all
+from dm_compose.live.ready import await_all, unready
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.recovery import Use
 from dm_compose.operations.restore import RestoreReport
+from dm_compose.operations.uncommitted import dirty_subdots, save_from_memory
 from dm_compose.sessions.containers import SessionContainers
 from dm_compose.sessions.evidence import Evidence, Failure, Limits, keep_evidence
 from dm_compose.sessions.options import SessionOptions
@@ -100,6 +101,28 @@ class Session:
         if not project.providers and project.services.keys() == self.stack.facts.plan.stateful_services():
             with self.live() as live:
                 self.last_restore.arrived(live, self.commit, EVERYTHING, Plan(()))
+
+    def found_at_commit(self, live: LiveWorktree) -> bool:
+        """Whether the stack is up, was found at the session's commit or at one that this is the settled form of, and is watched.
+
+        Files tell that, once datastores have saved what they hold in memory. Nothing else reaches any of them meanwhile.
+        """
+        head = live.state().head
+        forms = {head, live.store.settled(live.dot, head)} if head is not None else ()
+        up = {m.container.service for m in live.members if m.container.state == "running" and m.container.project == live.project}
+        if self.commit.id not in forms or live.left or not self.stack.facts.plan.stateful_services() <= up or unready(live):
+            return False
+        self.last_restore.arrived(live, self.commit, EVERYTHING, Plan(()))
+        with self.last_restore.visit():
+            save_from_memory(live)
+            clean = not dirty_subdots(live)
+        return clean and not self.last_restore.touched()
+
+    def changed_in_memory(self, live: LiveWorktree) -> Touched:
+        """Return what may differ from the commit although files do not: the datastores that have all data in memory."""
+        running = [m.container.id for m in live.members if m.container.running]
+        in_memory = {m.container.id: "" for m in live.members if m.in_memory and m.container.running}
+        return Touched(containers=in_memory, known=frozenset(running))
 
     # Between tests
 

@@ -161,7 +161,7 @@ def test_what_quiesce_returns_is_told_likewise(installed: Installed) -> None:
     assert found.quiesce is not None
     resume = found.quiesce(None)  # type: ignore[arg-type]
     assert resume is not None
-    with pytest.raises(PluginError, match=r"^plugin acme: the end of quiesce of datastore acmedb raised ValueError: no idea$"):
+    with pytest.raises(PluginError, match=r"^plugin acme: the end of quiesce of datastore acmedb raised ValueError: no idea\n"):
         resume()
 
 

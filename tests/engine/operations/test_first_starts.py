@@ -194,9 +194,19 @@ def test_a_postgres_that_lets_only_others_in_is_ready_and_one_that_lets_nobody_i
     hba(project, "host all all 10.255.255.254/32 trust")
     project.dm("commit", "-m", "seed")
     hba(project)
-    done = project.dm("commit", "-m", "half made", "--timeout", "2", check=False)
+    done = project.dm("commit", "-m", "half made", "--timeout", "3", "--json", check=False)
     assert done.returncode == NOT_READY
     assert "it is not set up" in done.stderr
+    told = [json.loads(line) for line in done.stderr.splitlines() if '"waiting"' in line]
+    assert [(event["text"], event["total"], event["unit"]) for event in told][:1] == [("db", 3, "s")]
+    assert [event["done"] for event in told] == sorted({event["done"] for event in told})
+    for_good = project.dm("commit", "-m", "half made", "--timeout", "3600", check=False)
+    assert for_good.returncode == NOT_READY
+    assert "db answers, and turns everybody away" in for_good.stderr
+    assert "go to another commit, or remove its volume" in for_good.stderr
+    tail = for_good.stderr.partition("last lines of its log:")[2]
+    assert tail.strip()
+    assert "dm_ready" not in tail
 
 
 def test_up_with_wait_returns_when_the_first_start_has_ended(new_project: NewProject) -> None:

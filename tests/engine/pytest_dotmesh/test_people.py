@@ -64,7 +64,10 @@ def test_touches_nothing(dm_stack):
     assert "restarted cache, db" in done.stdout[first:].splitlines()[0]
     assert "          db: " in done.stdout[first:]
     assert "slowest: test_it.py::" in done.stdout
-    assert "in all, 3 tests" in done.stdout
+    assert "restores around 3 tests" in done.stdout
+    times = {spent["what"]: spent["s"] for spent in json.loads((tests.directory / "out" / "dm.json").read_text())["run"]}
+    assert {"settling the commit", "bringing the stack up", "giving the stack back"} == times.keys()
+    assert all(f"  {what}" in done.stdout for what in times)
     assert "after ['cache', 'db']" in done.stdout
     report = json.loads((tests.directory / "out" / "dm.json").read_text())
     one, other, nothing = report["tests"]

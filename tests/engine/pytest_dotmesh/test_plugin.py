@@ -144,6 +144,34 @@ def test_what_was_uncommitted_before_the_run_is_there_after_it(tests: Tests) -> 
     assert tests.project.redis().get("note") == "my work"
 
 
+def test_of_a_clean_stack_only_what_a_test_touches_goes_down(tests: Tests) -> None:
+    def started(service: str) -> str:
+        return str(tests.project.container(service)["State"]["StartedAt"])
+
+    db, cache = started("db"), started("cache")
+    tests.write(
+        """
+def test_touches_one(dm_stack):
+    assert cache(dm_stack).get("note") == "seed"
+    cache(dm_stack).set("note", "scribble")
+
+def test_sees_the_seed(dm_stack):
+    assert cache(dm_stack).get("note") == "seed"
+"""
+    )
+    for _ in range(2):  # the first run settles the commit
+        done = tests.run()
+        assert "2 passed" in outcome(done), done.stdout
+        assert tests.project.json("status")["dirty"] is False
+        assert (started("db"), started("cache") != cache) == (db, True)
+    assert is_seed(tests.project)
+    tests.project.redis().set("note", "my work")  # in memory only
+    done = tests.run()
+    assert "2 passed" in outcome(done), done.stdout
+    assert started("db") != db
+    assert tests.project.redis().get("note") == "my work"
+
+
 def test_a_marker_chooses_another_commit_and_autouse_restores_for_every_test(tests: Tests) -> None:
     tests.project.redis().set("note", "other")
     other = tests.project.json("commit", "-m", "other")["id"]
@@ -265,6 +293,43 @@ def test_is_interrupted(dm_stack):
     done = tests.run()
     assert done.returncode == 2, done.stdout
     assert is_seed(tests.project)
+
+
+INTERRUPTED_TWICE = """
+import os, signal
+from dm_compose.sessions.session import Session
+
+restore, calls = Session.restore, []
+
+def interrupted(self, commit, changed=None):  # at the begin, before the test, after it, and at the end
+    calls.append(commit)
+    if len(calls) in {calls}:
+        os.kill(os.getpid(), signal.SIGINT)
+    return restore(self, commit, changed)
+
+Session.restore = interrupted
+
+def test_is_interrupted(dm_stack):
+    scribble(dm_stack)
+    os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize("given_back", [True, False])
+def test_a_second_interrupt_ends_the_run_calmly(tests: Tests, given_back: bool) -> None:
+    tests.project.redis().set("note", "my work")
+    tests.write(INTERRUPTED_TWICE.replace("{calls}", "{3}" if given_back else "{3, 4}"))
+    done = tests.run()
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+    assert len(said.splitlines()) < 30, said
+    assert ("the next test run, or the next dm-compose command that writes, keeps what is live" in said) is not given_back
+    if not given_back:
+        assert tests.project.json("status")["unfinished"]
+        tests.project.dm("commit", "-m", "recovers")
+    assert tests.project.redis().get("note") == "my work"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
