@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from dm_compose.engine import Engine
+from dm_compose.errors import NotReadyError
 from dm_compose.live.observe import make_member
 from dm_compose.sessions.leases import own_stack
 from dm_compose.sessions.options import SessionOptions
@@ -194,12 +195,12 @@ def test_a_postgres_that_lets_only_others_in_is_ready_and_one_that_lets_nobody_i
     hba(project, "host all all 10.255.255.254/32 trust")
     project.dm("commit", "-m", "seed")
     hba(project)
-    done = project.dm("commit", "-m", "half made", "--timeout", "3", "--json", check=False)
-    assert done.returncode == NOT_READY
-    assert "it is not set up" in done.stderr
-    told = [json.loads(line) for line in done.stderr.splitlines() if '"waiting"' in line]
-    assert [(event["text"], event["total"], event["unit"]) for event in told][:1] == [("db", 3, "s")]
-    assert [event["done"] for event in told] == sorted({event["done"] for event in told})
+    with pytest.raises(NotReadyError, match="it is not set up"):
+        project.stack().commit("half made", {}, timeout_s=3)
+    waiting = [event for event in project.events if event.what == "waiting"]
+    assert waiting
+    assert {(event.text, event.total, event.unit) for event in waiting} == {("db", 3, "s")}
+    assert [event.done for event in waiting] == sorted({event.done for event in waiting})
     for_good = project.dm("commit", "-m", "half made", "--timeout", "3600", check=False)
     assert for_good.returncode == NOT_READY
     assert "db answers, and turns everybody away" in for_good.stderr
