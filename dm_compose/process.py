@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ def pass_through(command: Sequence[str], changes: Mapping[str, str] | None = Non
     delivers them to the main thread only.
     """
     environment = {**os.environ, **(changes or {})}
+    for stream in (sys.stdout, sys.stderr):  # all that we have printed comes first, and progress that is shown ends
+        stream.flush()
     if threading.current_thread() is not threading.main_thread():
         code = subprocess.run(command, env=environment, check=False).returncode
         return code if code >= 0 else 128 - code

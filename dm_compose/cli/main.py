@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 import click
 
 from dm_compose.cli.environment import read_variables
-from dm_compose.cli.output import colour, print_error
+from dm_compose.cli.output import print_error
+from dm_compose.cli.screen import colour
 from dm_compose.errors import DmError, PluginError
 from dm_compose.process import let_go_of_terminal
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import click
 
 from dm_compose.cli.environment import read_variables
+from dm_compose.cli.progress import be_quiet
 from dm_compose.errors import UsageError
 
 
@@ -12,7 +16,19 @@ def _default_timeout_s() -> float:
     return read_variables().timeout_s
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that are about output: `--json`, and `--quiet`, which every narrator of progress obeys."""
+    quiet = click.option(
+        "-q", "--quiet", is_flag=True, expose_value=False, callback=_quiet, help="Tell no progress, only warnings and the result."
+    )
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(quiet(function))
+
+
+def _quiet(ctx: click.Context, _: click.Parameter, chosen: bool) -> None:
+    if chosen:
+        be_quiet(ctx)
+
+
 privileged_option = click.option(
     "--privileged", is_flag=True, help="Accept set-id programs and the like from a remote in a directory of the host."
 )

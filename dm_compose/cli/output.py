@@ -1,4 +1,4 @@
-"""Output: JSON for programs, tables and sentences for people. Progress and errors go to standard error."""
+"""Output: JSON for programs, tables and sentences for people. Errors go to standard error."""
 
 from __future__ import annotations
 
@@ -9,41 +9,37 @@ import re
 import shutil
 import sys
 import textwrap
-import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
+from dm_compose.cli.screen import colour
+from dm_compose.cli.width import width_of
 from dm_compose.core.commit import Commit, Verification
-from dm_compose.core.events import Event
 from dm_compose.core.plain import to_plain
-from dm_compose.core.units import remaining, size
 from dm_compose.errors import DmError
 
-_VERBS = {
-    "kill": "taking down",
-    "restore": "putting back",
-    "start": "starting",
-    "await": "waiting for",
-    "stop": "shutting down",
-    "pause": "pausing",
-    "switch": "following",
-}
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e0fff]"
 )
-_QUIET = {"sync", "copy", "calculate", "waiting"}
-BAR_EVERY_S, LINE_EVERY_S, JSON_EVERY_S = 0.1, 10.0, 0.5
-BAR_CELLS = 20
+WIDTH = 80  # of a table where there is no terminal
+NARROWEST = 20  # the least columns in which a table wraps its last column
+INDENT = 4
 MAX_LINES = 5  # of a checker's complaint; JSON has all
 
 
 def age(instant: datetime) -> str:
     """Return an instant in local time, without the zone."""
     return instant.replace(tzinfo=instant.tzinfo or UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def date(instant: datetime) -> str:
+    """Return an instant in local time, with the zone."""
+    return instant.replace(tzinfo=instant.tzinfo or UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -110,125 +106,55 @@ def output_kept_for_json(*, as_json: bool) -> Iterator[None]:
         os.close(kept)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns that are as wide as their cells, as plain text, which can be cut and grepped."""
-    lines = [list(header), *[[printable(cell) for cell in row] for row in rows]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table that has a colour where there are colours."""
+
+    text: str
+    fg: str | None = None
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> None:
+    """Print columns that are as wide as their cells, as plain text, which can be cut and grepped.
+
+    A row that is wider than the terminal (WIDTH columns where there is none) has its last cell wrapped within its column, or,
+    if the column is too narrow for that, on a line of its own. Nothing is left out.
+    """
+    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in (header, *rows)]
+    lines = [[Cell(printable(cell.text), cell.fg) for cell in row] for row in cells]
+    widths = [max(width_of(line[i].text) for line in lines) for i in range(len(header))]
+    columns = shutil.get_terminal_size((WIDTH, 0)).columns if sys.stdout.isatty() else WIDTH
     for number, line in enumerate(lines):
-        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        click.echo(click.style(text, bold=True) if number == 0 else text)
+        click.echo(_row(line, widths, columns, bold=number == 0))
 
 
-class Narrator:
-    """Prints events on standard error as they happen, a line for each.
-
-    Byte counts replace each other on one line of a terminal. Elsewhere they are a line now and then.
-    """
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._terminal = sys.stderr.isatty()
-        self._open_line = False
-        self._progress = Progress(BAR_EVERY_S if self._terminal else LINE_EVERY_S)
-
-    def __call__(self, event: Event) -> None:
-        if event.what == "warning":
-            self._line(click.style("warning: ", fg="yellow") + printable(event.text))
-        elif event.what == "undo":  # something was dropped, which is said in any case
-            self._line(f"undo: {printable(event.text)}")
-        elif self._quiet:
-            return
-        elif event.unit == "bytes":
-            self._count(event)
-        elif event.what not in _QUIET:
-            self._line(f"  {_VERBS.get(event.what, event.what)} {printable(event.text)}".rstrip())
-
-    def close(self) -> None:
-        """Clear the terminal's line of byte counts, if there is one, so that something else can be printed."""
-        if self._open_line:
-            click.echo("\r\x1b[K", nl=False, err=True)
-            self._open_line = False
-
-    def _count(self, event: Event) -> None:
-        if self._terminal and event.total and event.done >= event.total:
-            self.close()  # this count was the last one, and the result may be printed next
-            return
-        text = self._progress.tell(event, time.monotonic())
-        if text is None:
-            return
-        if self._terminal:
-            click.echo(f"\r\x1b[K  {text}"[: shutil.get_terminal_size().columns + 3], nl=False, err=True)
-            self._open_line = True
-        else:
-            click.echo(f"  {text}", err=True)
-
-    def _line(self, text: str) -> None:
-        self.close()
-        click.echo(text, err=True, color=colour())  # `color` is given here too, because a thread has no click context
+def _row(line: Sequence[Cell], widths: Sequence[int], columns: int, *, bold: bool) -> str:
+    """Return a row as text of one line or several."""
+    *cells, last = line
+    begin = sum(width + 2 for width in widths[: len(cells)])
+    indent, wrapped = _wrapped(last.text, begin, columns)
+    text = "".join(
+        _styled(cell.text, cell.fg, bold) + " " * (width - width_of(cell.text) + 2)
+        for cell, width in zip(cells, widths, strict=False)
+    )
+    if indent < begin:  # the last cell has lines of its own
+        return "\n".join([text.rstrip(), *(" " * indent + _styled(part, last.fg, bold) for part in wrapped)])
+    first, *others = (_styled(part, last.fg, bold) for part in wrapped)
+    return "\n".join([f"{text}{first}".rstrip(), *(" " * indent + part for part in others)])
 
 
-class EventLines:
-    """Prints events on standard error as they happen, for programs: one JSON object per line.
-
-    Byte counts come at most twice a second.
-    """
-
-    def __init__(self) -> None:
-        self._next = 0.0
-
-    def __call__(self, event: Event) -> None:
-        if event.unit == "bytes":
-            now = time.monotonic()
-            if now < self._next and event.done != event.total:
-                return
-            self._next = now + JSON_EVERY_S
-        counts = {"done": event.done, "total": event.total, "unit": event.unit} if event.unit else {}
-        click.echo(json.dumps({"event": event.what, "text": event.text, **counts}), err=True)
-
-    def close(self) -> None:
-        """Do nothing, because no line has to be cleared."""
+def _wrapped(text: str, begin: int, columns: int) -> tuple[int, list[str]]:
+    """Return the lines of a table's last cell, whose column begins at `begin`, and the column at which they begin themselves."""
+    if not text or begin + width_of(text) <= columns:
+        return begin, [text]
+    fits = columns - begin >= max(NARROWEST, *map(width_of, text.split()))
+    indent = begin if fits else INDENT
+    room = max(NARROWEST, columns - indent)
+    return indent, textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
 
 
-class Progress:
-    """Tells how far a count of bytes has come, its rate and the time left, once in `every_s` seconds.
-
-    Counts without a total are left out after the first count with a total.
-    """
-
-    def __init__(self, every_s: float) -> None:
-        self._every_s = every_s
-        self._next = 0.0
-        self._first = Event(""), 0.0  # the first event of the present count, and its time
-
-    def tell(self, event: Event, now: float) -> str | None:
-        """Return a text about a count at `now` (of the monotonic clock), or None when it is too early for one."""
-        first, since = self._first
-        if event.what != first.what and first.total and not event.total:
-            return None
-        if event.what != first.what or event.done < first.done:
-            self._first = first, since = event, now
-            self._next = now + (self._every_s if self._every_s >= 1 else 0)
-        if now < self._next:
-            return None
-        self._next = now + self._every_s
-        rate = (event.done - first.done) / (now - since) if now - since > 0.5 else 0.0
-        parts = [f"{size(event.done)} of {size(event.total)}" if event.total else size(event.done)]
-        if rate > 0:
-            parts.append(f"{size(rate)}/s")
-            parts += [f"{remaining((event.total - event.done) / rate)} left"] if event.total > event.done else []
-        return f"{event.what} {_bar(event)}{', '.join(parts)}"
-
-
-def _bar(event: Event) -> str:
-    if not event.total:
-        return ""
-    full = BAR_CELLS * min(event.done, event.total) // event.total
-    return f"[{'#' * full}{'-' * (BAR_CELLS - full)}] {100 * min(event.done, event.total) // event.total:3d} %  "
-
-
-def colour() -> bool | None:
-    """Return False if NO_COLOR asks for plain text (https://no-color.org), and None to let the terminal decide."""
-    return False if os.environ.get("NO_COLOR") else None
+def _styled(text: str, fg: str | None, bold: bool) -> str:
+    return click.style(text, fg=fg, bold=bold or None) if text and (fg or bold) else text
 
 
 def print_error(error: DmError, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 import click
 
 from dm_compose.cli.environment import read_variables
-from dm_compose.cli.output import Narrator
+from dm_compose.cli.progress import Narrator
 from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.core.names import DotName, RefName
 from dm_compose.core.variables import Variables

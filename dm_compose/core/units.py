@@ -25,3 +25,8 @@ def remaining(count: float) -> str:
 def seconds(count: float) -> str:
     """Return a number of seconds as people read it, for example `38 ms` or `6.1 s`."""
     return f"{count * 1000:.0f} ms" if count < 1 else f"{count:.1f} s"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun, for example `1 file` or `2 files`. The plural is the noun and an s, unless it is given."""
+    return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
 
 from dm_compose.core.at_once import await_calls, begun
-from dm_compose.core.events import Event
+from dm_compose.core.events import Event, told
 from dm_compose.core.plan import Action, Plan, Step
 from dm_compose.engine import Supervisor
 from dm_compose.errors import DmError
@@ -32,10 +33,12 @@ class Done:
     ended_s: float
 
 
-def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None] = lambda _: None) -> list[Done]:
+def execute(
+    plan: Plan, work: Mapping[Action, Work], around: Callable[[Step], AbstractContextManager[None]] = lambda _: nullcontext()
+) -> list[Done]:
     """Do every step by calling `work[action](target)`, and return the steps in the order in which they ended.
 
-    Steps that do not wait for each other run at the same time. `told` is called with each step as it begins. After an error no
+    Steps that do not wait for each other run at the same time, each within the block that `around` gives. After an error no
     further step begins; those under way are waited for, and then the first error is raised. A signal's exception (^C) is raised
     likewise; a second one ends the wait. Steps that only look (ONLY_LOOK) are not waited for then, but left to themselves. Steps
     that wait for each other in a circle raise graphlib.CycleError before the first one begins.
@@ -50,13 +53,13 @@ def execute(plan: Plan, work: Mapping[Action, Work], told: Callable[[Step], None
 
     def run(step: Step) -> Done:
         began = time.monotonic() - start
-        result = work[step.action](step.target)
+        with around(step):
+            result = work[step.action](step.target)
         return Done(step, result, began, time.monotonic() - start)
 
     try:
         while order.is_active() or running:
             for number in order.get_ready() if error is None else ():
-                told(steps[number])
                 running[begun(partial(run, steps[number]))] = steps[number]
             if not running or (error is not None and _all_only_look(running.values())):
                 break
@@ -81,7 +84,7 @@ def _all_only_look(steps: Iterable[Step]) -> bool:
 
 
 def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze, timeout_s: float, work: Mapping[Action, Work]) -> list[Done]:
-    """Do the steps of a plan; the listener is told of each as it begins. See `execute`.
+    """Do the steps of a plan; the listener is told of each as it begins and ends. See `execute`.
 
     `work` has the steps that act on no container. It may also replace the work on containers.
 
@@ -129,4 +132,4 @@ def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze, timeout_s: float, 
         Action.AWAIT: await_answer,
         Action.PAUSE: pause,
     }
-    return execute(plan, {**to_containers, **work}, lambda step: live.listener(Event(step.action.value, step.label)))
+    return execute(plan, {**to_containers, **work}, lambda step: told(live.listener, step.action.value, step.label))

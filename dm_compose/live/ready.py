@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION
+from concurrent.futures import FIRST_EXCEPTION, Future
 from functools import partial
 
 from dm_compose.core.at_once import at_once, await_calls, begun
@@ -53,7 +53,8 @@ def await_members(engine: Engine, members: Sequence[Member], listener: Listener,
 
     The first start has not ended while the entrypoint's script runs in a datastore that says that its script ends
     (Datastore.entrypoint_ends), and while the engine calls the container's health `starting` and its health command fails. The
-    listener is told once for whom we wait. Otherwise see `await_ready`; `hint` is that of the error when time is over.
+    listener is told of those for whom we wait longer than an instant. Otherwise see `await_ready`; `hint` is that of the error
+    when time is over.
     """
     stop = threading.Event()
     waits = [_Waiting(engine, member, timeout_s, listener, first_start=True, hint=hint) for member in members]
@@ -68,8 +69,9 @@ def await_members(engine: Engine, members: Sequence[Member], listener: Listener,
     try:
         jobs = [begun(partial(until_ready, waiting)) for waiting in waits]
         await_calls(jobs, TELL_AFTER_S, FIRST_EXCEPTION)
-        if late := [w for w, job in zip(waits, jobs, strict=True) if not job.done()]:
-            listener(Event("await", ", ".join(f"{w.member.container.label} ({w.told() or 'it is asked'})" for w in late)))
+        for waiting, job in zip(waits, jobs, strict=True):
+            if not job.done():
+                waiting.tell(job)
         await_calls(jobs, until=FIRST_EXCEPTION)
         for job in jobs:
             if job.done():
@@ -154,6 +156,7 @@ class _Waiting:
             if now - told >= TELL_EVERY_S:
                 told = now
                 self._listener(Event("waiting", self._container.label, int(waited_s), int(self._timeout_s), "s"))
+                self._listener(Event("await", self.told(), subject=self._container.label))
             stop.wait(min(pause_s(waited_s, by_command=self._by_command), max(POLL_S, self._deadline - now)))
         return time.monotonic() - self._began
 
@@ -169,6 +172,17 @@ class _Waiting:
     def told(self) -> str:
         """Return the reason for people: a script of the entrypoint that runs explains why nothing answers."""
         return (self.script() if self._first_start else "") or self._reason
+
+    def tell(self, job: Future[None]) -> None:
+        """Tell that the container is waited for, and why, and then that the wait has ended well."""
+        label = self.member.container.label
+        self._listener(Event("await", self.told(), subject=label))
+
+        def ended(job: Future[None]) -> None:
+            if job.exception() is None and not self._reason:
+                self._listener(Event("await", subject=label, took_s=time.monotonic() - self._began))
+
+        job.add_done_callback(ended)
 
     def warn(self) -> None:
         """Tell if nothing can be asked: the datastore has no address here, and the container has no health check."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dm_compose.core.at_once import at_once
 from dm_compose.core.commit import Commit, CommitDraft, check_metadata
-from dm_compose.core.events import Event
+from dm_compose.core.events import told
 from dm_compose.core.names import EntryId, RefName
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.live.freeze import Freeze, promptly
@@ -72,7 +72,6 @@ def make_commit(
     with Freeze(live, lenient=bool(unready)) as freeze:
         if not stop:
             freeze.warm_up()
-        live.listener(Event("copy", "copying what changed"))
         entry = live.store.prepare_commit(*live.where, live.directories)
         try:
             captured = _capture_stopped(live, entry, timeout_s) if stop else _capture_frozen(live, entry, freeze)
@@ -102,18 +101,19 @@ def _capture_stopped(live: LiveWorktree, entry: EntryId, timeout_s: float) -> Ca
 
     def stop(member: Member) -> None:
         assert engine is not None
-        live.listener(Event("stop", member.container.label))
-        engine.stop(member.container.id)
+        with told(live.listener, "stop", member.container.label):
+            engine.stop(member.container.id)
 
     def start(member: Member) -> None:
         assert engine is not None
         engine.stop(member.container.id)  # a shutdown that is under way has to end first, or the engine would not start it
-        engine.start(member.container.id)
+        with told(live.listener, "start", member.container.label):
+            engine.start(member.container.id)
 
     def await_answer(member: Member) -> None:
         assert engine is not None
-        await_ready(engine, member, live.listener, timeout_s)
-        live.listener(Event("ready", member.container.label))
+        with told(live.listener, "await", member.container.label):
+            await_ready(engine, member, live.listener, timeout_s)
 
     def pause(member: Member) -> None:
         assert engine is not None

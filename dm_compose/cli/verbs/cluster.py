@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from dm_compose.cli.environment import read_variables
-from dm_compose.cli.output import Narrator, print_json, table
+from dm_compose.cli.options import json_option
+from dm_compose.cli.output import print_json, table
+from dm_compose.cli.progress import Narrator
 from dm_compose.core.volumes import DRIVER
 
 if TYPE_CHECKING:
     from dm_compose.driver.service import DriverService, DriverStatus
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group()
@@ -56,7 +56,7 @@ def _waking_service(*, quiet: bool) -> DriverService:
 
 
 @cluster.command()
-@_json
+@json_option
 def init(*, as_json: bool) -> None:
     """Set the driver up and start it, and tell each step as it happens. If all is there already, nothing changes.
 
@@ -72,7 +72,7 @@ def init(*, as_json: bool) -> None:
 @click.option(
     "--now", is_flag=True, help="Leave no process. Restart the engine then, or it waits 15 s at each look-up of a volume."
 )
-@_json
+@json_option
 def reset(*, now: bool, as_json: bool) -> None:
     """Take the driver away, and remove its volumes from Docker. The dots keep all their data.
 
@@ -85,7 +85,7 @@ def reset(*, now: bool, as_json: bool) -> None:
 
 
 @cluster.command()
-@_json
+@json_option
 def status(*, as_json: bool) -> None:
     """Show whether the driver runs, whether the engine has met it, and its volumes with their dots. Changes nothing."""
     found = _service(quiet=True).status()

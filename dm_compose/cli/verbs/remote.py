@@ -11,7 +11,8 @@ import click
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_branch, complete_dot
 from dm_compose.cli.options import json_option, privileged_option
-from dm_compose.cli.output import EventLines, Narrator, age, print_json, printable, table
+from dm_compose.cli.output import age, print_json, printable, table
+from dm_compose.cli.progress import EventLines, Narrator, is_quiet
 from dm_compose.cli.targets import target
 from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, DotName, RefName
@@ -41,7 +42,7 @@ def _transfer(*, as_json: bool) -> Iterator[Remotes]:
     teller = EventLines() if as_json else Narrator(quiet=False)
 
     def tell(event: Event) -> None:
-        if not as_json and event.what in ("begin", "calculate"):
+        if not as_json and not is_quiet() and event.what in ("begin", "calculate"):
             click.echo(printable(event.text) or "Calculating...")
         else:
             teller(event)

@@ -65,7 +65,7 @@ def while_it_starts(project: TestProject, *words: str) -> str:
         said = ""
         for line in child.stderr:
             said += line
-            if "waiting for db" in line:
+            if "db: waiting for an answer" in line:
                 go_on(project)
     assert child.returncode == 0, said
     return said
@@ -160,7 +160,7 @@ def test_a_reset_that_keeps_a_half_made_state_aside_does_not_wait_for_it(new_pro
     seed = project.json("commit", "-m", "nothing yet")["id"]
     project.dm("up", "-d")
     done = project.dm("reset", "--hard", seed[:12], "--timeout", "2", check=False)
-    assert "putting back" in done.stderr
+    assert "put back" in done.stderr
 
 
 def test_a_server_of_the_first_start_that_listens_on_the_port_is_not_ready(new_project: NewProject) -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dm_compose.cli.output import Narrator, print_error, printable, subject
+from dm_compose.cli.output import print_error, printable, subject
+from dm_compose.cli.progress import Narrator
 from dm_compose.core.events import Event
 from dm_compose.errors import UntrustedError
 from tests.support.commands import Ended
@@ -76,7 +77,8 @@ def test_programs_get_the_text_as_it_is(victim: Machine) -> None:
 def test_errors_and_events_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
     print_error(UntrustedError(f"{EVIL}\n{FORGED}", hint=EVIL), as_json=False)
     Narrator(quiet=False)(Event("warning", f"{EVIL}\n{FORGED}"))
-    Narrator(quiet=False)(Event("restore", f"{EVIL}\n{FORGED}"))
+    Narrator(quiet=False)(Event("note", f"{EVIL}\n{FORGED}"))
+    Narrator(quiet=False)(Event("restore", subject=f"{EVIL}\n{FORGED}", took_s=1.0))
     err = capsys.readouterr().err
     harmless(Ended(0, "", err))
     assert f"hint: {SHOWN}" in err.splitlines()

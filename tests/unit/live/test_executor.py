@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from graphlib import CycleError
 from typing import Any
 
@@ -126,13 +127,19 @@ def test_a_slow_chain_does_not_hold_up_another() -> None:
     assert len(execute(plan("kill slow", "kill a", "restore b after 2", "start c after 3"), everything(work))) == 4
 
 
-def test_a_step_is_told_when_it_begins() -> None:
-    told: list[tuple[int, int]] = []
+def test_a_step_is_told_when_it_begins_and_when_it_has_ended() -> None:
+    told: list[tuple[int, str, int]] = []
     finished: list[str] = []
-    execute(CHAIN, everything(finished.append), lambda step: told.append((step.number, len(finished))))
-    assert [number for number, _ in told][:2] == [1, 2]
-    assert {number for number, _ in told} == {1, 2, 3, 4, 5}
-    assert told[1] == (2, 1), "told when its turn comes, not before"
+
+    @contextlib.contextmanager
+    def around(step: Step) -> Iterator[None]:
+        told.append((step.number, "begins", len(finished)))
+        yield
+        told.append((step.number, "has ended", len(finished)))
+
+    execute(CHAIN, everything(finished.append), around)
+    assert told[:3] == [(1, "begins", 0), (1, "has ended", 1), (2, "begins", 1)], "told when its turn comes, not before"
+    assert {number for number, what, _ in told if what == "has ended"} == {1, 2, 3, 4, 5}
 
 
 class BoomError(Exception):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dm_compose.cli.output import Narrator, age, print_error, table
+from dm_compose.cli.output import age, print_error, table
+from dm_compose.cli.progress import Narrator
 from dm_compose.core.events import Event
 from dm_compose.core.names import SubdotName
 from dm_compose.core.tree import Change, TreeDiff
@@ -94,10 +95,16 @@ def test_an_instant_is_shown_in_local_time(monkeypatch: pytest.MonkeyPatch) -> N
     assert age(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).astimezone()) == age(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
 
 
-EVENTS = (Event("copy", "quietly"), Event("kill", "db"), Event("copied", done=2048, unit="bytes"), Event("warning", "careful"))
+EVENTS = (
+    Event("copy", "quietly"),
+    Event("kill", subject="db"),
+    Event("kill", subject="db", took_s=0.038),
+    Event("copied", done=2048, unit="bytes"),
+    Event("warning", "careful"),
+)
 
 
-@pytest.mark.parametrize(("quiet", "printed"), [(False, "  taking down db\nwarning: careful\n"), (True, "warning: careful\n")])
+@pytest.mark.parametrize(("quiet", "printed"), [(False, "  db: down, 38 ms\nwarning: careful\n"), (True, "warning: careful\n")])
 def test_what_happens_is_told_on_standard_error(quiet: bool, printed: str, capsys: pytest.CaptureFixture[str]) -> None:
     narrator = Narrator(quiet=quiet)
     for event in EVENTS:

@@ -118,10 +118,3 @@ def test_files_of_every_kind_of_name_are_shown(used: Machine) -> None:
         os.listdir(used.home / "trees" / "a" / "main" / "__default__")
     )
     shutil.rmtree(directory)
-
-
-def test_on_a_terminal_a_count_of_bytes_is_gone_before_the_result_is_printed(used: Machine) -> None:
-    shown = used.on_terminal("fsck")
-    assert re.search(r"  check [\d.]+ \w+", shown), shown
-    left = re.sub(r"[^\n]*\r\x1b\[K", "", shown)  # the sequence empties its line
-    assert re.match(r"\d+ commits, ", left), shown

@@ -1,17 +1,12 @@
-"""Long work is told: a bar on a terminal, a line now and then elsewhere, JSON for programs."""
+"""Counts of bytes are told with a bar, a rate and the time left, and to programs as JSON."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import pty
-import re
-import sys
 
 import pytest
 
-from dm_compose.cli.output import LINE_EVERY_S, EventLines, Narrator, Progress
+from dm_compose.cli.progress import LINE_EVERY_S, EventLines, Progress
 from dm_compose.core.events import Event
 from dm_compose.core.units import remaining
 
@@ -24,9 +19,11 @@ def count(done: int, total: int = 40 * MIB, what: str = "push") -> Event:
 
 def test_a_bar_has_bytes_rate_and_time_left() -> None:
     progress = Progress(0.1)
-    assert progress.tell(count(0), 100) == "push [--------------------]   0 %  0 B of 40.0 MiB"
-    assert progress.tell(count(10 * MIB), 105) == "push [#####---------------]  25 %  10.0 MiB of 40.0 MiB, 2.0 MiB/s, 15 s left"
-    assert progress.tell(count(40 * MIB), 120) == "push [####################] 100 %  40.0 MiB of 40.0 MiB, 2.0 MiB/s"
+    assert progress.tell(count(0), 100) == "sending [--------------------]   0 %  0 B of 40.0 MiB"
+    assert (
+        progress.tell(count(10 * MIB), 105) == "sending [#####---------------]  25 %  10.0 MiB of 40.0 MiB, 2.0 MiB/s, 15 s left"
+    )
+    assert progress.tell(count(40 * MIB), 120) == "sending [####################] 100 %  40.0 MiB of 40.0 MiB, 2.0 MiB/s"
 
 
 def test_counts_come_no_oftener_than_asked() -> None:
@@ -51,35 +48,12 @@ def test_bytes_on_their_way_do_not_disturb_the_bar() -> None:
 
 
 def test_a_count_without_a_total_has_no_bar() -> None:
-    assert Progress(0.1).tell(count(3 * MIB, 0, "check"), 100) == "check 3.0 MiB"
+    assert Progress(0.1).tell(count(3 * MIB, 0, "check"), 100) == "checking 3.0 MiB"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")])
 def test_time_left_is_in_whole_units(seconds: float, text: str) -> None:
     assert remaining(seconds) == text
-
-
-def test_on_a_terminal_the_bar_is_gone_before_anything_else_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
-    ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as terminal:
-        monkeypatch.setattr(sys, "stderr", terminal)
-        narrator = Narrator(quiet=False)
-        narrator(count(MIB))
-        narrator(Event("restore", "db"))
-        narrator(count(2 * MIB, what="fetch"))
-        narrator.close()
-        narrator.close()
-        copying = Narrator(quiet=False)
-        copying(count(3 * MIB, 0, "copy"))
-        copying(count(4 * MIB, 4 * MIB, "copy"))
-    shown = ""
-    with contextlib.suppress(OSError):  # at the end of what was printed
-        while True:
-            shown += os.read(ours, 10_000).decode()
-    os.close(ours)
-    erased = re.escape("\r\x1b[K")
-    line = rf"{erased}  push \[.*{erased}  putting back db\r\n{erased}  fetch \[[^\r]*{erased}{erased}  copy 3.0 MiB{erased}"
-    assert re.fullmatch(line, shown, re.DOTALL)
 
 
 def test_events_for_programs_are_a_json_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,3 +67,20 @@ def test_events_for_programs_are_a_json_object_a_line(capsys: pytest.CaptureFixt
     assert last == {"event": "warning", "text": "readable by all"}
     assert (counts[0]["done"], counts[-1]) == (0, {"event": "push", "text": "", "done": 100, "total": 100, "unit": "bytes"})
     assert len(counts) < 10
+
+
+def test_steps_for_programs_have_a_subject_and_at_their_end_a_time(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = EventLines()
+    lines(Event("kill", subject="db"))
+    lines(Event("kill", subject="db", took_s=0.25))
+    begun, ended = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert begun == {"event": "kill", "text": "db", "subject": "db", "took_s": None}
+    assert ended == {**begun, "took_s": 0.25}
+
+
+def test_quiet_lines_for_programs_are_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = EventLines(quiet=True)
+    lines(Event("kill", subject="db"))
+    lines(count(MIB))
+    lines(Event("warning", "careful"))
+    assert [json.loads(line)["text"] for line in capsys.readouterr().err.splitlines()] == ["careful"]
