@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dm_compose.core.plan import Action
-from dm_compose.core.units import seconds, size
+from dm_compose.core.units import counted, seconds, size
 from dm_compose.operations.restore import RestoreReport
 
 _ATTRIBUTE = "dm"  # of a pytest.TestReport; pytest-xdist sends plain data along
@@ -154,7 +154,7 @@ def cost_lines(costs: Sequence[TestCost], spent: Sequence[Spent]) -> Iterable[st
         yield f"slowest: {', '.join(f'{c.test} {seconds(c.restore_s)}' for c in slowest)}"
     restores_s = sum(c.restore_s for c in costs)
     tests = len({cost.test for cost in costs})
-    yield f"{seconds(restores_s):>8}  restores around {tests} test{'s' * (tests != 1)}"
+    yield f"{seconds(restores_s):>8}  restores around {counted(tests, 'test')}"
     for what in dict.fromkeys(s.what for s in spent):
         mine = [s.s for s in spent if s.what == what]
         workers = len({s.worker for s in spent if s.what == what})

@@ -26,7 +26,8 @@ Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found, 6 ambiguous, 7 
 """
 
 _VERBS = {
-    "state": ("plan", "commit", "log", "status", "diff", "reset", "undo", "reflog"),
+    "state": ("plan", "commit", "status", "diff", "reset", "undo"),
+    "history": ("log", "show", "reflog"),
     "branch": ("branch", "checkout", "tag", "worktree"),
     "prune": ("prune",),
     "doctor": ("doctor",),

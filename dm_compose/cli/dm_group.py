@@ -12,6 +12,7 @@ from dm_compose.cli.targets import StoreTarget
 from dm_compose.cli.verbs import branch as branch_verbs
 from dm_compose.cli.verbs import cluster as cluster_verbs
 from dm_compose.cli.verbs import dot as dot_verbs
+from dm_compose.cli.verbs import history as history_verbs
 from dm_compose.cli.verbs import remote as remote_verbs
 from dm_compose.cli.verbs import s3 as s3_verbs
 from dm_compose.cli.verbs import stash as stash_verbs
@@ -28,7 +29,7 @@ Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found, 6 ambiguous, 7 
 8 in use, 9 engine version, 10 not ready, 11 store, 12 disk full, 14 damaged, 15 exists,
 16 diverged, 17 remote, 18 untrusted, 19 seed command, 20 plugin, 70 bug, 129 hung up, 130 interrupted.
 """
-_OF_A_DOT = ("status", "diff", "undo", "reflog", "branch", "checkout", "tag", "worktree", "stash")
+_OF_A_DOT = ("status", "diff", "undo", "show", "reflog", "branch", "checkout", "tag", "worktree", "stash")
 
 
 def _choose_dot(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
@@ -84,7 +85,7 @@ def cli() -> None:
 
 cli.params[:0] = _options()
 dot_verbs.dot.add_command(with_dot(dot_verbs.show))
-for _verb in (*state_verbs.VERBS, *branch_verbs.VERBS, stash_verbs.stash):
+for _verb in (*state_verbs.VERBS, *history_verbs.VERBS, *branch_verbs.VERBS, stash_verbs.stash):
     if _verb.name in _OF_A_DOT:
         cli.add_command(with_dot(_verb))
 dot_verbs.dot.add_command(with_dot(remote_verbs.set_upstream))

@@ -94,7 +94,7 @@ def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = N
         what += f", as before the {report.undone.action.removeprefix('before ')} of {age(report.undone.at)}"
         what += ", with what was uncommitted" if report.target.hidden else ""
     elif report.target.hidden:
-        what = "at the state before"
+        what = f"at the state that was kept as {at.id.short}"
     click.echo(f"{what}: {size(changed)} put back, ready after {seconds(report.total_s)}")
     program = click.get_current_context().find_root().info_name
     if report.left_behind:

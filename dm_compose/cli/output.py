@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,9 @@ import click
 from dm_compose.cli.screen import colour
 from dm_compose.cli.width import width_of
 from dm_compose.core.commit import Commit, Verification
+from dm_compose.core.names import SubdotName
 from dm_compose.core.plain import to_plain
+from dm_compose.core.tree import TreeDiff
 from dm_compose.errors import DmError
 
 _UNPRINTABLE = re.compile(
@@ -53,6 +55,11 @@ def printable(text: str, *, lines: bool = False) -> str:
     return _UNPRINTABLE.sub(lambda c: c[0] if lines and c[0] in "\n\t" else c[0].encode("unicode_escape").decode(), text)
 
 
+def shortened(name: str) -> str:
+    """Return the name of a volume, that of an anonymous one with its first 12 digits only."""
+    return name[:12] if re.fullmatch("[0-9a-f]{64}", name) else name
+
+
 def subject(message: str) -> str:
     """Return the first line of a commit's message."""
     return printable(message.strip().partition("\n")[0].rstrip())
@@ -76,6 +83,14 @@ def as_commit(found: Commit) -> dict[str, Any]:
 def as_verified(found: Commit, verified: Verification | None) -> dict[str, Any]:
     """Return a commit as plain data, with the outcome of its verification, null if it was not verified."""
     return {**as_commit(found), "verified": None if verified is None else {**to_plain(verified), "sound": verified.sound}}
+
+
+def as_changes(found: Mapping[SubdotName, TreeDiff]) -> dict[str, Any]:
+    """Return the changes of subdots as plain data."""
+    return {
+        name: {"changed_bytes": diff.changed_bytes, "changes": [to_plain(change) for change in diff.changes]}
+        for name, diff in found.items()
+    }
 
 
 def doubts(found: Commit, verified: Verification | None) -> list[str]:

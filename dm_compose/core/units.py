@@ -23,8 +23,10 @@ def remaining(count: float) -> str:
 
 
 def seconds(count: float) -> str:
-    """Return a number of seconds as people read it, for example `38 ms` or `6.1 s`."""
-    return f"{count * 1000:.0f} ms" if count < 1 else f"{count:.1f} s"
+    """Return a number of seconds as people read it, for example `38 ms`, `6.1 s` or `2 min 6 s`."""
+    if count < 0.9995:
+        return f"{count * 1000:.0f} ms"
+    return f"{count:.1f} s" if count < 59.95 else remaining(count)
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from dm_compose.core.commit import Commit, ReflogEntry, Verification, Worktree
+from dm_compose.core.commit import Commit, ReflogEntry, Worktree
 from dm_compose.core.containers import Container
 from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
@@ -17,6 +17,7 @@ from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
 from dm_compose.core.upkeep import Space
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
+from dm_compose.dots.history import History, Shown, history, shown, whole_history
 from dm_compose.errors import DamagedError
 from dm_compose.live.observe import observe_tree
 from dm_compose.live.ready import unready
@@ -234,17 +235,23 @@ class Dot(abc.ABC):
                 return live.store.diff_commits(live.dot, first, self._target(live, other).id, patterns)
             return live.diff(first, patterns, None)
 
-    def log(self, ref: str = "HEAD") -> list[tuple[Commit, Verification | None]]:
-        """Return a commit and its ancestors, newest first, each with the outcome of its latest verification.
+    def log(self, ref: str | None = "HEAD") -> History:
+        """Return a commit and its ancestors, newest first; without `ref` the commits of all branches and tags.
 
         A dot without commits has none.
         """
         with self.live(lock=False) as live:
+            if ref is None:
+                return whole_history(live)
             state = live.state()
             if ref in ("HEAD", state.branch) and state.head is None:
-                return []
-            verified = live.store.verifications(live.dot)
-            return [(commit, verified.get(commit.id)) for commit in live.store.log(live.dot, self._target(live, ref).id)]
+                return History((), state.branch, {}, {}, {})
+            return history(live, live.store.log(live.dot, self._target(live, ref).id))
+
+    def show(self, ref: str = "HEAD") -> Shown:
+        """Return a commit with its changes against its parent."""
+        with self.live(lock=False) as live:
+            return shown(live, self._target(live, ref))
 
     def reflog(self) -> list[tuple[ReflogEntry, int | None]]:
         """Return the moves of the worktree, newest first, each with the bytes on the disk that it holds: see EntryHeld.

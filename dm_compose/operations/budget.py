@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from dm_compose.core.events import Event, Listener
-from dm_compose.core.units import size
+from dm_compose.core.units import counted, size
 from dm_compose.errors import DmError, InUseError
 from dm_compose.live.locks import in_order, locked
 from dm_compose.store.api import Store
@@ -30,5 +30,5 @@ def keep_to_budget(store: Store, listener: Listener) -> None:
         listener(Event("warning", f"what undo keeps may be over its budget: {error.message}"))
         return
     if freed.entries or freed.size_bytes:
-        entries = "1 reflog entry was" if freed.entries == 1 else f"{freed.entries} reflog entries were"
+        entries = counted(freed.entries, "reflog entry was", "reflog entries were")
         listener(Event("undo", f"{entries} forgotten and {size(freed.size_bytes)} freed, to keep to the budget (`dm config`)"))

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dm_compose.core.commit import Commit, Origin, Worktree
 from dm_compose.core.events import Event
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, RefName, SubdotName
+from dm_compose.core.units import counted
 from dm_compose.errors import (
     DivergedError,
     EngineError,
@@ -324,5 +325,5 @@ def _refuse_to_forget(live: LiveWorktree, name: RefName, head: CommitId) -> None
     kept = {commit.id for other in others for commit in store.log(dot, other)}
     lost = [commit for commit in store.log(dot, head) if commit.id not in kept]
     if name in store.uncommitted(dot) or lost:
-        what = f"{len(lost)} commits that are on no other branch" if lost else "uncommitted changes"
+        what = f"{counted(len(lost), 'commit')} on no other branch" if lost else "uncommitted changes"
         raise UncommittedError(f"branch {name} of dot {dot} holds {what}", hint="To forget them all the same: branch -D.")

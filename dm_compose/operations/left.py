@@ -67,7 +67,7 @@ def what_is_left(store: Store, dot: DotName, worktree: WorktreeName) -> list[Lef
         elif entry.operation == SESSION:
             assert entry.target is not None
             short = f"a test run that had dot {dot} was killed"
-            does = f"keeps what is live now and puts back the state of before the tests ({entry.target.short})"
+            does = f"keeps what is live now and puts back the state from before the tests ({entry.target.short})"
             found.append(Left(SESSION, False, short, _told(short, does), entry.owner, entry.began))
         else:
             action = entry.move.action if entry.move is not None else entry.operation

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dm_compose.core.commit import COMMIT, Commit, Move, ReflogEntry
+from dm_compose.core.units import counted
 from dm_compose.errors import NotFoundError, UncommittedError
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.branches import CARRY, Arrival, arrive
@@ -80,7 +81,7 @@ def _take_back(live: LiveWorktree, moves: Sequence[ReflogEntry]) -> TakenBack:
 
 
 def _refuse_to_leave(since: Sequence[Commit], undone: ReflogEntry) -> None:
-    commits = "1 commit was" if len(since) == 1 else f"{len(since)} commits were"
+    commits = counted(len(since), "commit was", "commits were")
     what = f"{undone.action.removeprefix('before ')} of {undone.at.astimezone():%H:%M:%S}"
     raise UncommittedError(
         f"{commits} made since the {what}, which `undo` would take back",

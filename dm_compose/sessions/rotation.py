@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from dm_compose.core.at_once import at_once
+from dm_compose.core.units import counted, seconds
 from dm_compose.errors import DmError, NotReadyError
 
 WATCH_S = 1.0
@@ -141,7 +142,8 @@ class Rotation(Generic[S]):
                 slot.stack = None  # the thread that works with it closes it
                 self._begin(slot)
             raise NotReadyError(
-                f"none of {len(self._slots)} stacks was ready within {self._timeout_s:.0f} s; others are made instead",
+                f"none of {counted(len(self._slots), 'stack')} was ready within {seconds(self._timeout_s)};"
+                " others are made instead",
                 hint="A longer wait: --timeout SECONDS (or DM_TIMEOUT).",
             )
 

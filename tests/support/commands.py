@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from dm_compose.cli.verbs import branch
+from dm_compose.cli.verbs import branch, history
 from dm_compose.cli.verbs.state import VERBS
 from dm_compose.errors import (
     DamagedError,
@@ -31,7 +31,7 @@ from dm_compose.errors import (
 DM_COMPOSE, DM = (str(Path(sys.executable).with_name(name)) for name in ("dm-compose", "dm"))
 NO_ENGINE = "unix:///nonexistent.sock"
 PATIENCE_S = 60
-OWN_VERBS = sorted(verb.name or "" for verb in (*VERBS, *branch.VERBS))  # of dm-compose; all others are Compose's
+OWN_VERBS = sorted(verb.name or "" for verb in (*VERBS, *history.VERBS, *branch.VERBS))  # of dm-compose; all others are Compose's
 BUG, INTERRUPTED, TERMINATED = 70, 130, 143
 USAGE, NOT_FOUND, EXISTS, IN_USE = (cls.exit_code for cls in (UsageError, NotFoundError, ExistsError, InUseError))
 UNCOMMITTED, STORE, DISK_FULL, DAMAGED = (cls.exit_code for cls in (UncommittedError, StoreError, DiskFullError, DamagedError))

@@ -46,7 +46,8 @@ def branch(*, name: str | None, ref: str | None, delete: bool, force_delete: boo
         if as_json:
             print_json(branches)
         for found in [] if as_json else branches:
-            click.echo(f"{'* ' if found.current else '  '}{found.name}{_notes(found)}")
+            name = f"* {click.style(found.name, fg='green')}" if found.current else f"  {found.name}"
+            click.echo(f"{name}{_notes(found)}")
 
 
 def _notes(found: Branch) -> str:

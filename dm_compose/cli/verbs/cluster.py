@@ -98,10 +98,10 @@ def status(*, as_json: bool) -> None:
     if found.volumes:
         click.echo()
         rows = [
-            (v.volume.name, v.volume.dot, v.volume.branch or "-", v.volume.directory or "-", ", ".join(v.containers) or "-")
+            (v.volume.name, v.volume.dot, v.volume.branch or "-", ", ".join(v.containers) or "-", v.volume.directory or "-")
             for v in found.volumes
         ]
-        table(("VOLUME", "DOT", "BRANCH", "DIRECTORY", "CONTAINERS"), rows)
+        table(("VOLUME", "DOT", "BRANCH", "CONTAINERS", "DIRECTORY"), rows)
 
 
 def _state(found: DriverStatus) -> str:

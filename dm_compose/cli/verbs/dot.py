@@ -11,8 +11,9 @@ from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
 from dm_compose.cli.options import json_option, message_option, privileged_option, timeout_option, unready_option
 from dm_compose.cli.outcomes import print_restore
-from dm_compose.cli.output import age, as_commit, as_verified, doubts, indented, print_json, printable, table
+from dm_compose.cli.output import Cell, as_commit, print_json, table
 from dm_compose.cli.targets import store_target
+from dm_compose.cli.verbs.history import Layout, log_options, print_log
 from dm_compose.cli.verbs.state import parse_metadata
 from dm_compose.core.names import DotName
 from dm_compose.core.volumes import VolumeName
@@ -48,9 +49,10 @@ def init(*, name: str, as_json: bool) -> None:
 
 @click.command("list")
 @_scripting
+@click.option("-v", "--verbose", is_flag=True, help="Show the server too.")
 @json_option
-def list_dots(*, scripting: bool, as_json: bool) -> None:
-    """List all dots with their branch, containers, size, commits and uncommitted bytes."""
+def list_dots(*, scripting: bool, verbose: bool, as_json: bool) -> None:
+    """List all dots with their branch, size, commits, uncommitted bytes and containers."""
     dots = store_target().dots()
     summaries = dots.summaries(store_target().named(dots))
     if as_json:
@@ -60,19 +62,19 @@ def list_dots(*, scripting: bool, as_json: bool) -> None:
         numbers = ("?" if n is None else str(n) for n in (found.size_bytes, found.commits, found.dirty_bytes))
         click.echo("\t".join((found.dot, found.branch, found.server, ",".join(found.containers), *numbers)))
     if not scripting:
-        table(("  DOT", "BRANCH", "SERVER", "CONTAINERS", "SIZE", "COMMITS", "DIRTY"), [_row(found) for found in summaries])
+        header = ("  DOT", "BRANCH", *(("SERVER",) if verbose else ()), "SIZE", "COMMITS", "DIRTY", "CONTAINERS")
+        table(header, [_row(found, verbose=verbose) for found in summaries])
 
 
-def _row(found: Summary) -> tuple[str, ...]:
-    mark = "* " if found.current else "  "
+def _row(found: Summary, *, verbose: bool) -> tuple[str | Cell, ...]:
     return (
-        f"{mark}{found.dot}",
+        Cell(f"{'* ' if found.current else '  '}{found.dot}", "green" if found.current else None),
         found.branch,
-        found.server,
-        ",".join(found.containers),
+        *((found.server,) if verbose else ()),
         _bytes(found.size_bytes),
         "?" if found.commits is None else str(found.commits),
-        _bytes(found.dirty_bytes) if not found.problem else f"? ({printable(found.problem)})",
+        Cell(_bytes(found.dirty_bytes), "yellow" if found.dirty_bytes else None),
+        found.problem or ", ".join(found.containers),
     )
 
 
@@ -110,20 +112,11 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, unready: bool
 
 @click.command()
 @click.argument("ref", required=False, shell_complete=complete_ref)
+@log_options
 @json_option
-def log(*, ref: str | None, as_json: bool) -> None:
+def log(*, ref: str | None, most: int | None, oneline: bool, as_graph: bool, as_json: bool) -> None:
     """List the commits that lead to REF (the head), the oldest first, as the ancestor did."""
-    commits = store_target().dot(quiet=True, for_ref=True).log(store_target().default_ref() if ref is None else ref)
-    if as_json:
-        print_json([as_verified(*entry) for entry in commits])
-        return
-    for found, verified in reversed(commits):
-        click.echo(f"commit {found.id}\nauthor: {printable(found.author)}\ndate: {age(found.created)}")
-        for line in doubts(found, verified):
-            click.echo(line)
-        for key, value in sorted(found.metadata.items()):
-            click.echo(f"{printable(key)}: {printable(value)}")
-        click.echo(f"\n{indented(found.message)}\n")
+    print_log(ref, Layout(most, oneline, as_graph), as_json=as_json, oldest_first=True)
 
 
 @click.command()

@@ -9,6 +9,7 @@ import click
 from dm_compose.cli.options import json_option
 from dm_compose.cli.output import print_json
 from dm_compose.cli.targets import target
+from dm_compose.core.units import counted
 from dm_compose.errors import EngineError
 
 
@@ -37,7 +38,7 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
         return
     for leftover in found:
         kinds = Counter(resource.kind for resource in leftover.resources)
-        what = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in kinds.items()) or "its state in the store"
+        what = ", ".join(counted(count, kind) for kind, count in kinds.items()) or "its state in the store"
         click.echo(f"{'would remove' if dry_run else 'removed'} {leftover.name}: {what}")
     for project in gone:
         click.echo(

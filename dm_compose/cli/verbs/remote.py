@@ -16,7 +16,7 @@ from dm_compose.cli.progress import EventLines, Narrator, is_quiet
 from dm_compose.cli.targets import target
 from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, DotName, RefName
-from dm_compose.core.units import size
+from dm_compose.core.units import counted, size
 from dm_compose.errors import DamagedError, DmError, UsageError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def list_dots(*, name: str, as_json: bool) -> None:
     rows = [
         (str(d.name), b.name, b.head.short, size(b.size_bytes), age(b.created), str(d.commits)) for d in dots for b in d.branches
     ]
-    table(("DOT", "BRANCH", "HEAD", "SIZE OF A CLONE", "COMMITTED", "COMMITS"), rows)
+    table(("DOT", "BRANCH", "HEAD", "SIZE", "COMMITTED", "COMMITS"), rows)
 
 
 def _dots(opened: Remote, named: str | None) -> list[RemoteName]:
@@ -202,7 +202,8 @@ def collect(*, name: str, theirs: str | None, dry_run: bool, as_json: bool) -> N
         return
     verb = "can go" if dry_run else "went"
     for dot_name, garbage in found.items():
-        click.echo(f"{dot_name}: {len(garbage.commits)} commits and {garbage.blobs} blobs {verb}: {size(garbage.size_bytes)}")
+        what = f"{counted(len(garbage.commits), 'commit')} and {counted(garbage.blobs, 'blob')}"
+        click.echo(f"{dot_name}: {what} {verb}: {size(garbage.size_bytes)}")
         for commit_id, why in garbage.commits.items():
             click.echo(f"  {commit_id.short}  {why}")
 
@@ -222,11 +223,16 @@ def verify(*, name: str, theirs: str | None, as_json: bool) -> int:
         print_json({"sound": not damage, "dots": found})
         return DamagedError.exit_code if damage else 0
     for dot_name, checkup in found.items():
-        click.echo(f"{dot_name}: {checkup.commits} commits, {checkup.blobs} blobs, {size(checkup.size_bytes)}")
+        click.echo(
+            f"{dot_name}: {counted(checkup.commits, 'commit')}, {counted(checkup.blobs, 'blob')}, {size(checkup.size_bytes)}"
+        )
         for problem in checkup.damage:
             click.echo(printable(f"  damaged: {problem.where}: {problem.what}"))
     if damage:
-        raise DamagedError(f"{damage} blobs of {name} are damaged", hint="Push again from a store that is whole.")
+        raise DamagedError(
+            counted(damage, f"blob of {name} is damaged", f"blobs of {name} are damaged"),
+            hint="Push again from a store that is whole.",
+        )
     return 0
 
 
@@ -256,9 +262,8 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
         click.echo(f"Done! {done.name} has {done.head.short} on branch {done.branch} already")
         return
     where = f"{done.name} branch {done.branch} is at {done.head.short}"
-    click.echo(
-        f"Done! {where}: {len(done.commits)} commits, {size(done.sent_bytes)} sent, {size(done.reused_bytes)} there already"
-    )
+    sent = f"{size(done.sent_bytes)} sent, {size(done.reused_bytes)} there already"
+    click.echo(f"Done! {where}: {counted(len(done.commits), 'commit')}, {sent}")
 
 
 @click.command()
@@ -282,7 +287,7 @@ def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, privil
         click.echo(f"Done! branch {done.branch} has all that {done.fetched.name} has")
         return
     received = f"{size(done.fetched.received_bytes)} received, {size(done.fetched.reused_bytes)} reused"
-    click.echo(f"Done! branch {done.branch} is at {done.head.short}: {len(done.fetched.commits)} commits, {received}")
+    click.echo(f"Done! branch {done.branch} is at {done.head.short}: {counted(len(done.fetched.commits), 'commit')}, {received}")
     if done.stashed:
         click.echo(f"the commits that were here are on branch {done.stashed}")
 
@@ -302,7 +307,7 @@ def clone(*, name: str, theirs: str, branch: str | None, local_name: str | None,
     if as_json:
         print_json(done)
         return
-    click.echo(f"Done! {len(done.commits)} commits, {size(done.received_bytes)} received")
+    click.echo(f"Done! {counted(len(done.commits), 'commit')}, {size(done.received_bytes)} received")
 
 
 @click.command("set-upstream")

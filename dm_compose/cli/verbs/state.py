@@ -1,4 +1,4 @@
-"""The verbs for a stack's state: plan, commit, log, status, diff, reset, undo, reflog."""
+"""The verbs for a stack's state: plan, commit, status, diff, reset, undo."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ from dm_compose.cli.completion import complete_ref
 from dm_compose.cli.options import json_option, message_option, privileged_option, timeout_option, unready_option
 from dm_compose.cli.outcomes import print_arrival, print_restore, print_taken_back
 from dm_compose.cli.output import (
-    age,
+    Cell,
+    as_changes,
     as_commit,
     as_verified,
     doubts,
-    indented,
     output_kept_for_json,
     print_json,
     printable,
+    shortened,
     subject,
     table,
 )
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.commit import check_metadata
-from dm_compose.core.units import seconds, size
+from dm_compose.core.units import counted, seconds, size
 from dm_compose.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
+    from dm_compose.discovery.stack_plan import Subdot
     from dm_compose.dots.dot import SubdotStatus
     from dm_compose.dots.stack import Stack
     from dm_compose.operations.commit import CommitReport
 
 
 MAX_LISTED = 10
+_HOW = {"added": "green", "removed": "red", "changed": "yellow"}
 LINE_END = "\n"
 
 
@@ -55,14 +58,16 @@ def plan(*, as_json: bool) -> None:
         print_json({**found.as_plain(), **({"unfinished": left} if left else {})})
         return
     click.echo(f"dot {found.dot} (project {found.project})\n")
-    rows = [
-        (s.name, ", ".join(s.services), s.path, s.kind.value, s.volume or s.source or "-", s.engine or "-", s.reason)
-        for s in found.subdots
-    ]
-    table(("SUBDOT", "SERVICES", "PATH", "KIND", "WHERE", "ENGINE", "REASON"), rows)
+    table(("SUBDOT", "SERVICES", "PATH", "KIND", "ENGINE", "REASON"), [_planned(subdot) for subdot in found.subdots])
     if found.skipped:
         click.echo()
         table(("NOT STATE", "PATH", "REASON"), [(s.service, s.path, s.reason) for s in found.skipped])
+
+
+def _planned(found: Subdot) -> tuple[str, ...]:
+    where = found.volume or found.source
+    reason = f"{found.reason}; in {shortened(where)}" if where else found.reason
+    return found.name, ", ".join(found.services), found.path, found.kind.value, found.engine or "-", reason
 
 
 @click.command()
@@ -92,7 +97,7 @@ def commit(
         how = "shut down for it" if stop else f"frozen for {seconds(report.frozen_s)}"
         copied = f"{size(report.captured.new_bytes)} new of {size(made.size_bytes)}"
         click.echo(f"{made.id.short} {subject(message)}")
-        click.echo(f"{copied} in {len(made.subdots)} subdots, {how}, {seconds(report.total_s)} in all")
+        click.echo(f"{copied} in {counted(len(made.subdots), 'subdot')}, {how}, {seconds(report.total_s)} in all")
         if report.unchanged:
             click.echo("nothing has changed since the commit before")
         for line in doubts(made, None):
@@ -141,32 +146,9 @@ def parse_metadata(fields: tuple[str, ...]) -> dict[str, str]:
 
 
 @click.command()
-@click.argument("ref", required=False)
+@click.option("-v", "--verbose", is_flag=True, help="Show the volume or directory of each subdot.")
 @json_option
-def log(*, ref: str | None, as_json: bool) -> None:
-    """List commits, newest first."""
-    commits = target().dot(quiet=True, for_ref=True).log(target().default_ref() if ref is None else ref)
-    if as_json:
-        print_json([as_verified(*entry) for entry in commits])
-        return
-    for position, (found, verified) in enumerate(commits):
-        if position:
-            click.echo()
-        click.echo(click.style(f"commit {found.id}", fg="yellow"))
-        click.echo(f"author: {printable(found.author)}\ndate: {age(found.created)}")
-        click.echo(f"size: {size(found.size_bytes)} ({size(found.new_bytes)} new)")
-        for line in doubts(found, verified):
-            click.echo(line)
-        for key, value in found.metadata.items():
-            click.echo(f"{printable(key)}: {printable(value)}")
-        click.echo(f"\n{indented(found.message)}")
-    if not commits:
-        click.echo('no commit yet; make one: dm-compose commit -m "seed"', err=True)
-
-
-@click.command()
-@json_option
-def status(*, as_json: bool) -> None:
+def status(*, verbose: bool, as_json: bool) -> None:
     """Show the branch, its head, and the differences from the head. Stops nothing."""
     found = target().dot(quiet=True).status()
     if as_json:
@@ -199,17 +181,23 @@ def status(*, as_json: bool) -> None:
         )
         return
     head_text = f"{found.head.id.short} {subject(found.head.message)}" if found.head else "no commit yet"
-    click.echo(f"dot {found.dot} on branch {found.branch}\nhead {head_text}")
+    click.echo(f"dot {found.dot} on branch {click.style(found.branch, fg='green')}\nhead {head_text}")
     for left in found.left:
         if left.in_use:
             click.echo(printable(left.short))
     click.echo()
-    rows = [(s.name, s.engine or "-", s.place or "(does not exist)", _dirt(s)) for s in found.subdots]
-    table(("SUBDOT", "ENGINE", "WHERE", "STATE"), rows)
+    where = ("WHERE",) if verbose else ()
+    rows = [(s.name, s.engine or "-", _state(s), *((s.place or "-",) if verbose else ())) for s in found.subdots]
+    table(("SUBDOT", "ENGINE", "STATE", *where), rows)
     click.echo(f"\nthe store takes {size(found.space.size_bytes)}, and {size(found.space.free_bytes)} of its disk are free")
     if found.space.is_short:
         share = f"{100 * found.space.free_bytes / max(1, found.space.disk_bytes):.1f} %"
         click.echo(f"{click.style('warning: ', fg='yellow')}only {share} of the store's disk is free; see `dm gc`", err=True)
+
+
+def _state(found: SubdotStatus) -> Cell:
+    missing = "(does not exist) " if found.place is None else ""
+    return Cell(missing + _dirt(found), "yellow" if found.dirty else "green" if not missing else None)
 
 
 def _dirt(found: SubdotStatus) -> str:
@@ -218,7 +206,7 @@ def _dirt(found: SubdotStatus) -> str:
     if not found.diff:
         return found.word
     about = "" if found.diff.exact else "at most "
-    amount = f"{about}{size(found.diff.changed_bytes)} in {len(found.diff.changes)} files"
+    amount = f"{about}{size(found.diff.changed_bytes)} in {counted(len(found.diff.changes), 'file')}"
     return f"{found.word}: {amount}"
 
 
@@ -233,19 +221,17 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
     """Show the files that differ between BASE (the head) and OTHER (the live state), per subdot."""
     found = target().dot(quiet=True).diff(base, other)
     if as_json:
-        print_json(
-            {name: {"changed_bytes": d.changed_bytes, "changes": [asdict(c) for c in d.changes]} for name, d in found.items()}
-        )
+        print_json(as_changes(found))
         return
     for name, changes in sorted(found.items()):
         if not changes:
             continue
-        click.echo(click.style(f"{name}: {size(changes.changed_bytes)} in {len(changes.changes)} files", bold=True))
+        amount = f"{size(changes.changed_bytes)} in {counted(len(changes.changes), 'file')}"
+        click.echo(click.style(f"{name}: {amount}", bold=True))
         shown = changes.changes if everything else sorted(changes.changes, key=lambda c: -c.changed_bytes)[:MAX_LISTED]
         for change in shown:
-            click.echo(
-                f"  {change.how:<8}  {size(change.changed_bytes):>10} of {size(change.size_bytes):<10}  {printable(change.path)}"
-            )
+            amount = f"{size(change.changed_bytes):>10} of {size(change.size_bytes):<10}"
+            click.echo(f"  {click.style(f'{change.how:<8}', fg=_HOW.get(change.how))}  {amount}  {printable(change.path)}")
         if len(shown) < len(changes.changes):
             click.echo(f"  ... and {len(changes.changes) - len(shown)} more (--all)")
     if not any(found.values()):
@@ -299,30 +285,4 @@ def undo(*, hard: bool, only_commit: bool, timeout: float, as_json: bool) -> Non
         print_restore(done, as_json=as_json)
 
 
-@click.command()
-@json_option
-def reflog(*, as_json: bool) -> None:
-    """List the operations that have moved the state of this stack, newest first, with the space that each entry holds.
-
-    An entry holds as much as comes free when it is forgotten and all older ones are.
-    """
-    entries = target().dot(quiet=True).reflog()
-    if as_json:
-        print_json([{**asdict(entry), "held_bytes": held} for entry, held in entries])
-        return
-    rows = [
-        (
-            str(e.number),
-            age(e.at),
-            e.action,
-            e.old.short if e.old else "-",
-            e.new.short if e.new else "-",
-            e.saved.short if e.saved else "-",
-            "?" if held is None else size(held),
-        )
-        for e, held in entries
-    ]
-    table(("#", "WHEN", "WHAT", "FROM", "TO", "UNCOMMITTED, KEPT AS", "HOLDS"), rows)
-
-
-VERBS: tuple[click.Command, ...] = (plan, commit, log, status, diff, reset, undo, reflog)
+VERBS: tuple[click.Command, ...] = (plan, commit, status, diff, reset, undo)

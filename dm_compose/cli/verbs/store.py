@@ -11,7 +11,7 @@ from dm_compose.cli.asking import ask
 from dm_compose.cli.options import json_option
 from dm_compose.cli.output import print_json, printable, table
 from dm_compose.cli.targets import store_target
-from dm_compose.core.units import size
+from dm_compose.core.units import counted, size
 from dm_compose.core.upkeep import Holdings
 from dm_compose.errors import DamagedError, DmError, NotFoundError, UsageError
 
@@ -35,7 +35,8 @@ def gc(*, keep_days: int | None, dry_run: bool, yes: bool, as_json: bool) -> Non
     if not as_json:
         if holdings is not None:
             _print_holdings(holdings)
-        what = f"{len(found.commits)} commits, {found.objects} objects and {found.leftovers} leftovers"
+        listed = f"{counted(len(found.commits), 'commit')}, {counted(found.objects, 'object')}"
+        what = f"{listed} and {counted(found.leftovers, 'leftover')}"
         click.echo(f"{what} can go: {size(found.size_bytes)}")
     agreed = bool(found) and not dry_run and (yes or ask("Free them? (enter Y to continue):") in ("Y", "y", "yes"))
     freed = dots.collect(keep_days=keep_days) if agreed else None
@@ -96,11 +97,13 @@ def fsck(*, no_repair: bool, as_json: bool) -> int:
     for damage in found.damage:
         commits = f" (commits {', '.join(c.short for c in damage.commits)})" if damage.commits else ""
         click.echo(printable(f"{'repaired' if damage.repaired else 'damaged'}: {damage.where}: {damage.what}{commits}"))
-    click.echo(f"{found.commits} commits, {found.objects} objects, {size(found.size_bytes)}; {found.first_seen} seen first")
+    read = f"{counted(found.commits, 'commit')}, {counted(found.objects, 'object')}, {size(found.size_bytes)}"
+    click.echo(f"{read}; {found.first_seen} seen first")
     if not found.sound:
         bad = sum(not damage.repaired for damage in found.damage)
         raise DamagedError(
-            f"{bad} things in the store are damaged", hint="Their commits cannot be restored; clone the dot from a remote."
+            counted(bad, "thing in the store is damaged", "things in the store are damaged"),
+            hint="Their commits cannot be restored; clone the dot from a remote.",
         )
     return 0
 

@@ -26,6 +26,7 @@ from dm_compose.core.names import (
     WorktreeName,
 )
 from dm_compose.core.tree import FILE, TreeEntry
+from dm_compose.core.units import size
 from dm_compose.errors import NotFoundError, StoreError
 from dm_compose.objects.batch import Batch
 from dm_compose.objects.mapped import StoredObject
@@ -93,7 +94,7 @@ class Committing(StoreParts):
                 copied, took_s = self._copy_round(pending, progress)
                 if not copied or took_s < LITTLE_S:
                     return
-        text = f"{copied >> 20} MiB had changed again after each of {ROUNDS} copies; the stack stands still for the next one"
+        text = f"{size(copied)} had changed again after each of {ROUNDS} copies; the stack stands still for the next one"
         self.listener(Event("warning", text))
 
     def _copy_round(self, pending: _Pending, progress: Callable[[int], None]) -> CopyRound:

@@ -148,7 +148,7 @@ def test_one_that_is_late_is_not_waited_for_again_and_never_handed_out(pool: Cal
     made = pool([], count=1, timeout_s=1.0)
     late = made.use()
     late.may_be_restored.clear()
-    with pytest.raises(NotReadyError, match="none of 1 stacks was ready"):
+    with pytest.raises(NotReadyError, match="none of 1 stack was ready"):
         made.use()
     assert made.use() is not late
     late.may_be_restored.set()
