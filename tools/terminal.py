@@ -107,6 +107,11 @@ class Screen:
                 self._style = self._style.changed(int(code or 0))
         elif letter == "K" and parameters in ("", "0"):
             del self._cells[self.row][self.column :]
+        elif letter == "J" and parameters in ("", "0"):
+            del self._cells[self.row][self.column :]
+            self._cells[self.row + 1 :] = [[] for _ in range(self.row + 1, self.lines)]
+        elif letter == "A":
+            self.row = max(0, self.row - int(parameters or 1))
         else:
             raise ValueError(f"unknown sequence {parameters}{letter}")
 

@@ -88,7 +88,7 @@ class Narrator:
             self._board.say(f"  {_MESSAGES.get(event.what, f'{event.what} ')}{printable(event.text)}".rstrip())
 
     def close(self) -> None:
-        """End the block. What is under way counts as failed. The next event begins a new block."""
+        """End the block; steps that are under way count as failed. The next event begins a new block."""
         self._board.end()
 
 

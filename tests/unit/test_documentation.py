@@ -115,7 +115,7 @@ def test_every_option_of_every_verb_is_documented(program: str) -> None:
 
 @programs
 def test_no_option_is_documented_that_is_not_there(program: str) -> None:
-    general = {"--dot", "--branch", "--json"} | OF_EVERY_VERB
+    general = {"--dot", "--branch", "--json", "--quiet", "-q"} | OF_EVERY_VERB
     known = {
         verb: {o for option in options_of(command) for o in (*option.opts, *option.secondary_opts)}
         for verb, command in verbs(PAGES[program][0])

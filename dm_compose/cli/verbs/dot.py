@@ -62,19 +62,18 @@ def list_dots(*, scripting: bool, verbose: bool, as_json: bool) -> None:
         numbers = ("?" if n is None else str(n) for n in (found.size_bytes, found.commits, found.dirty_bytes))
         click.echo("\t".join((found.dot, found.branch, found.server, ",".join(found.containers), *numbers)))
     if not scripting:
-        header = ("  DOT", "BRANCH", *(("SERVER",) if verbose else ()), "SIZE", "COMMITS", "DIRTY", "CONTAINERS")
-        table(header, [_row(found, verbose=verbose) for found in summaries])
+        last = "SERVER: CONTAINERS" if verbose else "CONTAINERS"
+        table(("  DOT", "BRANCH", "SIZE", "COMMITS", "DIRTY", last), [_row(found, verbose=verbose) for found in summaries])
 
 
 def _row(found: Summary, *, verbose: bool) -> tuple[str | Cell, ...]:
     return (
         Cell(f"{'* ' if found.current else '  '}{found.dot}", "green" if found.current else None),
         found.branch,
-        *((found.server,) if verbose else ()),
         _bytes(found.size_bytes),
         "?" if found.commits is None else str(found.commits),
         Cell(_bytes(found.dirty_bytes), "yellow" if found.dirty_bytes else None),
-        found.problem or ", ".join(found.containers),
+        (f"{found.server}: " if verbose else "") + (found.problem or ", ".join(found.containers)),
     )
 
 

@@ -187,17 +187,18 @@ def status(*, verbose: bool, as_json: bool) -> None:
             click.echo(printable(left.short))
     click.echo()
     where = ("WHERE",) if verbose else ()
-    rows = [(s.name, s.engine or "-", _state(s), *((s.place or "-",) if verbose else ())) for s in found.subdots]
-    table(("SUBDOT", "ENGINE", "STATE", *where), rows)
+    table(("SUBDOT", "ENGINE", "STATE", *where), [_seen(subdot, verbose=verbose) for subdot in found.subdots])
     click.echo(f"\nthe store takes {size(found.space.size_bytes)}, and {size(found.space.free_bytes)} of its disk are free")
     if found.space.is_short:
         share = f"{100 * found.space.free_bytes / max(1, found.space.disk_bytes):.1f} %"
         click.echo(f"{click.style('warning: ', fg='yellow')}only {share} of the store's disk is free; see `dm gc`", err=True)
 
 
-def _state(found: SubdotStatus) -> Cell:
-    missing = "(does not exist) " if found.place is None else ""
-    return Cell(missing + _dirt(found), "yellow" if found.dirty else "green" if not missing else None)
+def _seen(found: SubdotStatus, *, verbose: bool) -> tuple[str | Cell, ...]:
+    place = found.place or "(does not exist)"
+    state = _dirt(found) if verbose or found.place else f"{place} {_dirt(found)}"
+    colour = "yellow" if found.dirty else "green" if found.place else None
+    return found.name, found.engine or "-", Cell(state, colour), *((place,) if verbose else ())
 
 
 def _dirt(found: SubdotStatus) -> str:

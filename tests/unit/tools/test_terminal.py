@@ -31,6 +31,7 @@ def shown(*pieces: str, columns: int = 10, lines: int = 3) -> Screen:
         ("50 %\r100 %", ["100 %", "", ""]),
         ("copying\r\x1b[Kdone", ["done", "", ""]),
         ("ab\b\bc", ["cb", "", ""]),
+        ("one\r\ntwo\r\n\x1b[2Anew\x1b[K\r\n\x1b[J", ["new", "", ""]),
         ("a\tb", ["a       b", "", ""]),
     ],
 )

@@ -20,11 +20,10 @@ def test_a_plan_needs_no_engine() -> None:
     assert ended.code == 0
     lines = ended.out.splitlines()
     assert lines[0] == "dot shop (project shop)"
-    assert re.match(r"SUBDOT +SERVICES +PATH +KIND +WHERE +ENGINE +REASON$", lines[2])
-    assert [line.split()[0] for line in lines[3:5]] == ["cache", "pg"]
-    assert re.match(r"pg +db +/var/lib/postgresql/data +named +shop_pg +postgres +data path of postgres$", lines[4])
-    assert re.match(r"NOT STATE +PATH +REASON$", lines[6])
-    assert re.match(r"db +/docker-entrypoint-initdb.d +initialisation scripts$", lines[7])
+    assert re.match(r"SUBDOT +SERVICES +PATH +KIND +ENGINE +REASON$", lines[2])
+    text = " ".join(ended.out.split())
+    assert re.search(r" pg db /var/lib/postgresql/data named postgres data path of postgres; in shop_pg NOT STATE ", text)
+    assert re.search(r" NOT STATE PATH REASON db /docker-entrypoint-initdb.d initialisation scripts$", text)
 
 
 @needs_compose
