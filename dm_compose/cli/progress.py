@@ -53,7 +53,7 @@ SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 DONE, FAILED = "✔", "✘"
 TICK_S, BAR_EVERY_S, LINE_AFTER_S, LINE_EVERY_S, JSON_EVERY_S = 0.1, 0.1, 1.0, 10.0, 0.5
 BAR_CELLS = 20
-NAME_COLUMNS, STEP_COLUMNS = 30, max(len(doing) for doing, _ in _STEPS.values())
+NAME_COLUMNS, TIME_COLUMNS = 30, 7
 _QUIET, _BOARD = "dm_compose.quiet", "dm_compose.board"  # in the context of the command
 
 
@@ -228,8 +228,8 @@ class Board:
             mark = Piece(f"  {FAILED} ", fg="red") if final else Piece(f"  {self._spinner()} ", fg="yellow")
         else:
             mark = Piece(f"  {DONE} ", fg="green")
-        told = [Piece(f"  {seconds(took):>8}", fg="cyan"), Piece(f"  {detail}" if detail else "", dim=True)]
-        return [mark, Piece(pad(cut(work.name, names), names)), Piece(f"  {pad(state, STEP_COLUMNS)}"), *told]
+        time_and_step = [Piece(f"  {seconds(took):>{TIME_COLUMNS}}", fg="cyan"), Piece(f"  {state}")]
+        return [mark, Piece(pad(cut(work.name, names), names)), *time_and_step, Piece(f"  {detail}" if detail else "", dim=True)]
 
     def _spinner(self) -> str:
         return SPIN[int(time.monotonic() / TICK_S) % len(SPIN)]

@@ -47,8 +47,10 @@ def log_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def print_log(ref: str | None, layout: Layout, *, as_json: bool, oldest_first: bool = False) -> bool:
-    """Print a history, and return whether there was any commit. Without `ref` it is that of the head."""
-    found = target().dot(quiet=True, for_ref=True).log(None if layout.graph and ref is None else ref or target().default_ref())
+    """Print a history, and return whether there was any commit. Without `ref` it is that of the head, or of all."""
+    if ref is None and not layout.graph:
+        ref = target().default_ref()
+    found = target().dot(quiet=True, for_ref=True).log(ref)
     commits = found.commits[: layout.most]
     if as_json:
         print_json([_as_named(commit, found) for commit in commits])

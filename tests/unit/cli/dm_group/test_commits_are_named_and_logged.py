@@ -83,8 +83,8 @@ def test_a_log_is_in_the_ancestors_form_and_the_oldest_comes_first(dm: Machine) 
     assert dm("log").out == ""
     one, two = dm.chain("one", "two")
     text = dm("log").out
-    first, second = re.findall(r"commit (\w+)\nauthor: \w+\ndate: [-\d]{10} [:\d]{8}\n\n    (\w+)\n\n", text)
-    assert (first, second) == ((one, "one"), (two, "two"))
+    lines = r"commit (\w+)(.*)\nauthor: \w+\ndate: [-\d]{10} [:\d]{8} [-+]\d{4}\nsize: 3 B \(3 B new\)\n\n    (\w+)\n\n"
+    assert re.findall(lines, text) == [(one, "", "one"), (two, " (HEAD -> master)", "two")]
     assert [found["id"] for found in dm("log", "--json").json()] == [two, one]
 
 

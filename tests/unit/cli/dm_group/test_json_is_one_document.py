@@ -31,6 +31,7 @@ PRINTING = [
     ("checkout", "-b", "new"),
     ("checkout", "v1"),
     ("reset", "--hard", "HEAD^"),
+    ("show",),
     ("reflog",),
     ("tag",),
     ("tag", "new"),
