@@ -13,6 +13,7 @@ WRITTEN = (
     "written"  # metadata of a hidden commit: the subdots that somebody had written to; the others have an engine's own writes
 )
 COMMIT, RESTORE, SWITCH, SESSION = "commit", "restore", "switch", "session"  # operations of the journal
+BEFORE_TESTS = "before tests"  # the reflog's word for what was uncommitted when a test run took the stack
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 
 from dm_compose.clones.clone import Clone
 from dm_compose.clones.running import running_clone
-from dm_compose.core.commit import SESSION, Commit
+from dm_compose.core.commit import BEFORE_TESTS, SESSION, Commit
 from dm_compose.core.containers import Container
 from dm_compose.core.names import session_lock
 from dm_compose.discovery.stack_plan import StackPlan
@@ -119,7 +119,7 @@ def _state_kept(session: Session, *, volumes_are_new: bool) -> Iterator[None]:
         changed = session.changed_in_memory(live) if clean else EVERYTHING
         found = commit.id
         if not volumes_are_new:
-            found = (None if clean else save_uncommitted(live, "before tests")) or live.state().head or found
+            found = (None if clean else save_uncommitted(live, BEFORE_TESTS)) or live.state().head or found
         entry = live.store.begin_session(*live.where, found, live.store.holder(session_lock(live.dot)))
         to_give_back = live.store.commit(live.dot, found)
     try:

@@ -15,6 +15,7 @@ from dm_compose.cli.graph import graph
 from dm_compose.cli.options import json_option
 from dm_compose.cli.output import age, as_changes, as_verified, date, doubts, indented, print_json, printable, subject, table
 from dm_compose.cli.targets import target
+from dm_compose.core.commit import BEFORE_TESTS
 from dm_compose.core.units import counted, size
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from dm_compose.core.names import SubdotName
     from dm_compose.core.tree import TreeDiff
     from dm_compose.dots.history import History
-
-BEFORE_TESTS = "before tests"
 
 
 @dataclass(frozen=True)
