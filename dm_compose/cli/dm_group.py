@@ -8,6 +8,7 @@ import click
 
 import dm_compose
 from dm_compose.cli.completion import complete_branch, complete_dot, completion
+from dm_compose.cli.groups import VerbGroup, help_verb
 from dm_compose.cli.targets import StoreTarget
 from dm_compose.cli.verbs import branch as branch_verbs
 from dm_compose.cli.verbs import cluster as cluster_verbs
@@ -75,12 +76,29 @@ def with_dot(command: click.Command) -> click.Command:
     return made
 
 
+class DmGroup(VerbGroup):
+    """The verbs of `dm`. The hint for a verb that only `dm-compose` has says so."""
+
+    def hint_for(self, ctx: click.Context, name: str) -> str:
+        from dm_compose.cli.compose_group import cli as dm_compose_cli
+
+        if name in dm_compose_cli.list_commands(ctx):
+            return f"It is a verb of `dm-compose`: dm-compose {name}."
+        return super().hint_for(ctx, name)
+
+
 @click.group(
-    epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None}, no_args_is_help=True
+    cls=DmGroup,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": None},
+    no_args_is_help=True,
 )
 @click.version_option(dm_compose.__version__, "-V", "--version", prog_name="dm")
 def cli() -> None:
-    """Git for data: the states of dots, which Docker volumes named after them hold."""
+    """Git for data: the states of dots, which Docker volumes named after them hold.
+
+    A *dot* is committed and put back as a whole. Each directory in it that a volume DOT.SUBDOT holds is a *subdot*.
+    """
 
 
 cli.params[:0] = _options()
@@ -91,5 +109,13 @@ for _verb in (*state_verbs.VERBS, *history_verbs.VERBS, *branch_verbs.VERBS, sta
 dot_verbs.dot.add_command(with_dot(remote_verbs.set_upstream))
 for _verb in (*dot_verbs.OF_A_DOT, *remote_verbs.OF_A_DOT):
     cli.add_command(with_dot(_verb))
-for _verb in (*dot_verbs.OF_ALL, *store_verbs.VERBS, *remote_verbs.OF_ALL, s3_verbs.s3, cluster_verbs.cluster, completion):
+for _verb in (
+    *dot_verbs.OF_ALL,
+    *store_verbs.VERBS,
+    *remote_verbs.OF_ALL,
+    s3_verbs.s3,
+    cluster_verbs.cluster,
+    completion,
+    help_verb,
+):
     cli.add_command(_verb)

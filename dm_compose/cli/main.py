@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import click
 
 from dm_compose.cli.environment import read_variables
+from dm_compose.cli.groups import usage_error
 from dm_compose.cli.output import print_error
 from dm_compose.cli.screen import colour
 from dm_compose.errors import DmError, PluginError
@@ -62,11 +63,11 @@ def run(work: Callable[[], object], words: Sequence[str]) -> int:
         return error.exit_code
     except click.exceptions.Exit as done:
         return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
     except click.ClickException as error:
-        if as_json:
-            print_error(_usage_error(error), as_json=True)
-        else:
-            error.show()
+        print_error(usage_error(error), as_json=as_json)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
@@ -76,12 +77,6 @@ def run(work: Callable[[], object], words: Sequence[str]) -> int:
         return 0
     except Exception:
         return _bug(words)
-
-
-def _usage_error(error: click.ClickException) -> DmError:
-    from dm_compose.errors import UsageError
-
-    return UsageError(error.format_message())
 
 
 def _terminated(*_: object) -> None:

@@ -2,33 +2,64 @@
 
 from __future__ import annotations
 
-import click
+import sys
+from collections.abc import Callable
 
+import click
+from click.shell_completion import CompletionItem
+
+from dm_compose.cli.completion import complete_as_compose
 from dm_compose.cli.output import printable
 from dm_compose.cli.targets import ComposeTarget
-from dm_compose.compose import Compose
-from dm_compose.compose.words import read_words
+from dm_compose.compose.words import VerbWords, read_words
 
 CREATING = {"up", "create", "run", "scale", "watch"}
 REMOVING = {"down"}
 
 
 class HandedThrough(click.Command):
-    """A command that hands on all its words, `--` included."""
+    """A verb of Compose's that gets all its words, `--` included.
+
+    `ours` returns the verb of dm-compose that has the same name, or one that only describes the work of dm-compose beside
+    Compose's. It runs if `is_ours` says so. Its help, its options and its first argument are shown with Compose's own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        ours: Callable[[], click.Command] | None = None,
+        is_ours: Callable[[VerbWords], bool] = lambda _: False,
+    ) -> None:
+        super().__init__(name, callback=self._run, add_help_option=False)
+        self._name, self._ours, self._is_ours = name, ours, is_ours
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.params["words"] = tuple(args)
         return []
 
+    def _run(self, words: tuple[str, ...]) -> object:
+        ctx = click.get_current_context()
+        verb = read_words([self._name, *words])
+        if self._ours is not None:
+            ours = self._ours()
+            if verb.asks("help"):
+                click.echo(f"{ours.get_help(ctx)}\n\nCompose's own help:\n")
+                sys.stdout.flush()
+            elif self._is_ours(verb):
+                with ours.make_context(self._name, list(words), parent=ctx.parent) as inner:
+                    return ours.invoke(inner)
+        return hand_through(ctx.obj, [self._name, *words])
 
-def command(name: str) -> click.Command:
-    """Return a command that hands `name` and all words after it to Compose."""
-
-    def run(words: tuple[str, ...]) -> int:
-        found: ComposeTarget = click.get_current_context().obj
-        return hand_through(found, [name, *words])
-
-    return HandedThrough(name, callback=run, add_help_option=False)
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        words = ctx.params.get("words", ())
+        items = complete_as_compose(ctx, [self._name, *words], incomplete)
+        if self._ours is not None:
+            ours = self._ours()
+            items += ours.shell_complete(ctx, incomplete)
+            first = next((argument for argument in ours.params if isinstance(argument, click.Argument)), None)
+            if first is not None and not words:
+                items += first.shell_complete(ctx, incomplete)
+        return items
 
 
 def hand_through(found: ComposeTarget, words: list[str]) -> int:
@@ -37,9 +68,13 @@ def hand_through(found: ComposeTarget, words: list[str]) -> int:
     A verb that makes or removes containers may get a generated project file, and state that it would take away is kept before.
     """
     verb = read_words(words)
-    if verb.verb not in CREATING | REMOVING or verb.asks("help"):
-        return Compose(found.options, found.variables.compose_files).pass_through(words)
-    from dm_compose.up.verbs import create, down
+    if verb.verb in CREATING | REMOVING and not verb.asks("help"):
+        from dm_compose.up.verbs import create, down
 
-    run = create if verb.verb in CREATING else down
-    return run(found.stack(quiet=False), words, lambda text: click.echo(printable(text), err=True))
+        run = create if verb.verb in CREATING else down
+        return run(found.stack(quiet=False), words, lambda text: click.echo(printable(text), err=True))
+    compose = found.compose()
+    code = compose.pass_through(words)
+    if code and (hint := compose.hint()):
+        click.echo(f"hint: {printable(hint)}", err=True)
+    return code

@@ -40,6 +40,9 @@ class Target(Protocol):
     def named_or_current(self, text: str | None, *, quiet: bool) -> Dot:
         """Return the dot of this name, or the dot that the command is about if there is no name."""
 
+    def chosen(self, store: Store) -> DotName:
+        """Return the name of the dot that `dot` returns, and change nothing."""
+
     named_branch: RefName | None
     variables: Variables
     carries: ClassVar[bool]
@@ -62,6 +65,13 @@ class ComposeTarget:
 
     def named_or_current(self, text: str | None, *, quiet: bool) -> Dot:
         return self.dots(quiet=quiet).dot(DotName.parse(text)) if text is not None else self.dot(quiet=quiet)
+
+    def compose(self) -> Compose:
+        """Return Compose, with the options that choose the project."""
+        return Compose(self.options, self.variables.compose_files)
+
+    def chosen(self, store: Store) -> DotName:
+        return self.stack(quiet=True).identity(store)[0]
 
     def stack(self, *, quiet: bool) -> Stack:
         """Return the stack."""
@@ -118,7 +128,6 @@ class StoreTarget:
         return found[1] if found is not None else None
 
     def chosen(self, store: Store) -> DotName:
-        """Return the name of the dot that `dot` returns. The store is the only thing that is read."""
         from dm_compose.dots.stack import Stack
 
         found = self.dot(quiet=True, for_ref=True)

@@ -17,6 +17,7 @@ from dm_compose.errors import ComposeError
 
 CONFIG_TIMEOUT_S = 120.0
 _LOG_PREFIX = re.compile(r'^time="[^"]*" level=(\w+) msg="(.*)"$')
+_NO_FILES, _ONLY_SOME_FILES = 4, 8 | 16  # ShellCompDirective of the library cobra, with which Compose completes
 _DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -45,6 +46,14 @@ class ComposeOptions:
         if self.project_directory is not None:
             words += ["--project-directory", self.project_directory]
         return words
+
+
+@dataclass(frozen=True)
+class Offered:
+    """Completions, each with a text that describes it. With `files` the names of files are completions too."""
+
+    words: tuple[tuple[str, str], ...]
+    files: bool
 
 
 class Compose:
@@ -76,16 +85,43 @@ class Compose:
         except ComposeError:  # perhaps only a service of a profile that is not enabled lacks something
             return parse_project(resolved, self._run([*words, "config"]))
 
+    def services(self) -> list[str]:
+        """Return the names of the project's services, also those of profiles that are not enabled. ComposeError."""
+        return self._run([*self.options.arguments(), "--profile", "*", "config", "--services"]).split()
+
+    def has_verb(self, name: str) -> bool:
+        """Whether the installed Compose has a verb, also one that its help does not list. False if there is no Compose."""
+        try:
+            return _capture("compose", name, "--help").code == 0
+        except ComposeError:
+            return False
+
+    def complete(self, words: Sequence[str], incomplete: str) -> Offered:
+        """Return Compose's own completion of a word after `words`, which are a verb and what follows it, or none."""
+        done = _capture("__complete", "compose", *self.options.arguments(), *words, incomplete)
+        *lines, last = done.stdout.splitlines() or [""]
+        directive = int(last[1:]) if re.fullmatch(r":\d+", last) else _NO_FILES
+        if directive & _ONLY_SOME_FILES:
+            return Offered((), files=True)
+        found = tuple((name, text) for name, _, text in (line.partition("\t") for line in lines))
+        return Offered(found, files=not directive & _NO_FILES)
+
     def _run(self, words: Sequence[str]) -> str:
-        with _docker_command():
-            done = process.capture(["docker", "compose", *words], timeout_s=CONFIG_TIMEOUT_S)
+        done = _capture("compose", *words)
         if done.code == 0:
             return done.stdout
         self._check_installed()
-        raise ComposeError(self._named(_message(done.stderr)), hint=_hint(done.stderr))
+        raise ComposeError(self._named(_message(done.stderr)), hint=self.hint() or _hint(done.stderr))
+
+    def hint(self) -> str | None:
+        """Return a hint if COMPOSE_FILE names a file that is not there, which explains any failure of Compose."""
+        missing = [] if self.options.files else [name for name in self._files if not Path(name).exists()]
+        if not missing:
+            return None
+        return f"COMPOSE_FILE names {missing[0]}, which is not here: unset COMPOSE_FILE, or name the file with -f."
 
     def _check_installed(self) -> None:
-        if process.capture(["docker", "compose", "version"], timeout_s=CONFIG_TIMEOUT_S).code != 0:
+        if _capture("compose", "version").code != 0:
             raise ComposeError(
                 "`docker compose` does not work here", hint="Install the docker compose plugin, version 2 or later."
             )
@@ -132,6 +168,12 @@ class Compose:
         if code:
             self._check_installed()
         return code
+
+
+def _capture(*words: str) -> process.Finished:
+    """Run `docker`, and return its output. ComposeError if it cannot be run."""
+    with _docker_command():
+        return process.capture(["docker", *words], timeout_s=CONFIG_TIMEOUT_S)
 
 
 @contextlib.contextmanager

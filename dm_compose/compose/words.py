@@ -8,11 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# The options that take a value, and the short names, of the verbs that dm-compose looks into (Compose 2.40; `from` is our own).
-# Any other option counts as a flag.
+VERBS = {
+    *("attach", "build", "commit", "config", "cp", "create", "down", "events", "exec", "export", "images", "kill", "logs", "ls"),
+    *("pause", "port", "ps", "publish", "pull", "push", "restart", "rm", "run", "scale", "start", "stats", "stop", "top"),
+    *("unpause", "up", "version", "volumes", "wait", "watch"),
+}
+"""The verbs that each Compose has from 2.40 on. `Compose.has_verb` knows those of any other version too, and takes a process."""
+
+# The options that take a value, and the short names, of the verbs that dm-compose looks into (Compose 2.40; `from` and
+# `remote-name` are our own). Any other option counts as a flag.
 WITH_VALUE = {
     "up": "attach exit-code-from from no-attach pull scale timeout wait-timeout",
     "create": "pull scale",
+    "pull": "policy",
+    "push": "remote-name",
     "run": "cap-add cap-drop entrypoint env env-from-file label name publish pull user volume workdir",
     "down": "rmi timeout",
 }

@@ -24,6 +24,7 @@ ACCESSES = ("auto", "helper", "in-process")
 _NAMES = (
     *("DM_DOT", "DM_FILES", "DM_HELPER_IMAGE", "DM_HOME", "DM_TIMEOUT"),
     *("COMPOSE_FILE", "COMPOSE_PATH_SEPARATOR", "HOME", "XDG_STATE_HOME"),
+    *("SHELL", "BASH_COMPLETION_USER_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
 )
 
 
@@ -98,3 +99,19 @@ class Variables:
     def state_directory(self) -> Path:
         """The directory of generated project files and of the logs of bugs, below XDG_STATE_HOME."""
         return Path(self.given.get("XDG_STATE_HOME") or Path(self.user_home) / ".local" / "state") / "dm-compose"
+
+    @property
+    def shell(self) -> str:
+        """SHELL, the user's shell; empty where it is not known."""
+        return self.given.get("SHELL", "")
+
+    def completion_file(self, program: str, shell: str) -> Path:
+        """Return the file in which a shell (bash, zsh or fish) looks for a user's own completion of a program."""
+        home = Path(self.user_home)
+        data = Path(self.given.get("XDG_DATA_HOME") or home / ".local" / "share")
+        if shell == "fish":
+            config = Path(self.given.get("XDG_CONFIG_HOME") or home / ".config")
+            return config / "fish" / "completions" / f"{program}.fish"
+        if shell == "zsh":
+            return data / "zsh" / "site-functions" / f"_{program}"
+        return Path(self.given.get("BASH_COMPLETION_USER_DIR") or data / "bash-completion") / "completions" / program

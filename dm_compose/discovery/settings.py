@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import TypeVar
 
 from dm_compose.core.names import DotName, SubdotName
+from dm_compose.core.near import did_you_mean
 from dm_compose.core.project import Project
 from dm_compose.errors import UsageError
 
@@ -67,7 +67,7 @@ def read_settings(project: Project, engine_names: list[str]) -> Settings:
         if "engine" in service.settings:
             engines[name] = str(service.settings["engine"])
             if engines[name] not in (*engine_names, "none"):
-                hint = _suggestion(engines[name], [*engine_names, "none"]) or f"Known: {', '.join(engine_names)}, none."
+                hint = did_you_mean(engines[name], [*engine_names, "none"]) or f"Known: {', '.join(engine_names)}, none."
                 raise UsageError(f"{where}: unknown engine {engines[name]!r}", hint=hint)
         if "port" in service.settings:
             text = str(service.settings["port"])
@@ -84,13 +84,8 @@ def _check_keys(where: str, found: Mapping[str, object], known: tuple[str, ...])
         raise UsageError(f"{where} must be a mapping; found {found['']!r}", hint=f"Known keys: {', '.join(known)}.")
     for key in found:
         if key not in known:
-            hint = _suggestion(key, known) or f"Known: {', '.join(known)}."
+            hint = did_you_mean(key, known) or f"Known: {', '.join(known)}."
             raise UsageError(f"{where}: unknown key {key!r}", hint=hint)
-
-
-def _suggestion(word: str, known: Iterable[str]) -> str | None:
-    near = get_close_matches(word, list(known), 1)
-    return f"Did you mean {near[0]!r}?" if near else None
 
 
 def _name(where: str, value: object, kind: type[N]) -> N:
@@ -135,5 +130,5 @@ def _expand(project: Project, word: str, item: str) -> set[str]:
     known = [*project.volumes, *project.services, *project.inactive]
     raise UsageError(
         f"x-dotmesh.{word}: no service uses a volume {item!r}, and there is no such service",
-        hint=_suggestion(item, known) or "Name a top-level volume, a service, or service:/path.",
+        hint=did_you_mean(item, known) or "Name a top-level volume, a service, or service:/path.",
     )

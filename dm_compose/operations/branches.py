@@ -162,7 +162,8 @@ def _branch_for(live: LiveWorktree, ref: str) -> RefName:
     try:
         commit_id = live.store.resolve(live.dot, live.worktree, ref)
     except (NotFoundError, UsageError) as error:
-        error.hint = f"`branch` lists what there is; `checkout -b {ref}` makes a branch."
+        if RefName.pattern.fullmatch(ref):
+            error.hint = f"{error.hint} `checkout -b {ref}` makes a branch."
         raise
     taken = live.store.branches(live.dot)
     is_tag = ref in live.store.tags(live.dot)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dm_compose.cli.completion import complete_branch, complete_ref, complete_tag, complete_worktree
+from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option, privileged_option, timeout_option
 from dm_compose.cli.outcomes import print_arrival
 from dm_compose.cli.output import as_commit, print_json, subject, table
@@ -127,7 +128,7 @@ def tag(*, name: str | None, ref: str | None, delete: bool, force: bool, as_json
         print_json({"tag": name, "commit": as_commit(made)}) if as_json else click.echo(f"tag {name} is {made.id.short}")
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def worktree() -> None:
     """Check a dot out several times at once."""
 

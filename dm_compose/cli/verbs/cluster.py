@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dm_compose.cli.environment import read_variables
+from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option
 from dm_compose.cli.output import print_json, table
 from dm_compose.cli.progress import Narrator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from dm_compose.driver.service import DriverService, DriverStatus
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 @click.option("--driver", default=DRIVER, envvar="DM_DRIVER", hidden=True, help="Name of the driver.")
 @click.option(
     "--plugins",

@@ -9,6 +9,7 @@ import click
 
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
+from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option, message_option, privileged_option, timeout_option, unready_option
 from dm_compose.cli.outcomes import print_restore
 from dm_compose.cli.output import Cell, as_commit, print_json, table
@@ -158,7 +159,7 @@ def mount(*, name: str, path: Path, create: bool, ref: str | None, as_json: bool
         click.echo(f"symlinked dot: admin/{volume.dot} from {target} to {where}")
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def dot() -> None:
     """Look at one dot, or delete it."""
 

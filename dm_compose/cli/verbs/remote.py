@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from dm_compose.cli.asking import ask
-from dm_compose.cli.completion import complete_branch, complete_dot
+from dm_compose.cli.completion import complete_branch, complete_dot, complete_remote
+from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option, privileged_option
 from dm_compose.cli.output import age, print_json, printable, table
 from dm_compose.cli.progress import EventLines, Narrator, is_quiet
@@ -17,7 +18,7 @@ from dm_compose.cli.targets import target
 from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, DotName, RefName
 from dm_compose.core.units import counted, size
-from dm_compose.errors import DamagedError, DmError, UsageError
+from dm_compose.errors import DamagedError, UsageError
 
 if TYPE_CHECKING:
     from dm_compose.remotes.base import Remote
@@ -53,17 +54,12 @@ def _transfer(*, as_json: bool) -> Iterator[Remotes]:
         teller.close()
 
 
-def is_remote(word: str) -> bool:
-    """Whether a word of the command line names a remote. No store is made to find out, as the word may be a service's name."""
+def remote_names() -> list[str]:
+    """Return the names of the remotes. No store is made to find out. DmError if the store cannot be read."""
     from dm_compose.live.access import store_exists
 
-    if "/" in word:
-        return True
-    try:
-        dots = target().dots()
-        return store_exists(dots.engine, dots.variables) and _remotes(quiet=True).is_remote(word)
-    except DmError:  # then the verb is Compose's, and Compose reports the error
-        return False
+    dots = target().dots()
+    return [found.name for found in _remotes(quiet=True).known()] if store_exists(dots.engine, dots.variables) else []
 
 
 def _name(text: str) -> RemoteName:
@@ -72,7 +68,7 @@ def _name(text: str) -> RemoteName:
     return remote_name(text)
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=VerbGroup, invoke_without_command=True)
 @click.option("-v", "--verbose", is_flag=True, help="Show the addresses, and which one is the current remote.")
 @json_option
 @click.pass_context
@@ -108,7 +104,7 @@ def add_remote(name: str, url: str) -> dict[str, str]:
 
 
 @remote.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_remote)
 @json_option
 def rm(*, name: str, as_json: bool) -> None:
     """Forget the remote NAME. Its dots stay there."""
@@ -118,7 +114,7 @@ def rm(*, name: str, as_json: bool) -> None:
 
 
 @remote.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_remote)
 @json_option
 def switch(*, name: str, as_json: bool) -> None:
     """Make NAME the current remote."""
@@ -135,7 +131,7 @@ def _tell_where(opened: Remote) -> None:
 
 
 @remote.command("ls")
-@click.argument("name", metavar="REMOTE")
+@click.argument("name", metavar="REMOTE", shell_complete=complete_remote)
 @json_option
 def list_dots(*, name: str, as_json: bool) -> None:
     """List the dots of REMOTE with their branches, sizes and ages."""
@@ -165,7 +161,7 @@ def _dots(opened: Remote, named: str | None) -> list[RemoteName]:
 
 
 @remote.command("rm-dot")
-@click.argument("name", metavar="REMOTE")
+@click.argument("name", metavar="REMOTE", shell_complete=complete_remote)
 @click.argument("theirs", metavar="NS/DOT")
 @click.option("-f", "--force", is_flag=True, help="Do not ask.")
 @json_option
@@ -185,7 +181,7 @@ def remove_dot(*, name: str, theirs: str, force: bool, as_json: bool) -> None:
 
 
 @remote.command("gc")
-@click.argument("name", metavar="REMOTE")
+@click.argument("name", metavar="REMOTE", shell_complete=complete_remote)
 @click.argument("theirs", metavar="[NS/DOT]", required=False)
 @click.option("--dry-run", is_flag=True, help="Name the commits that can go, and why. Free nothing.")
 @json_option
@@ -209,7 +205,7 @@ def collect(*, name: str, theirs: str | None, dry_run: bool, as_json: bool) -> N
 
 
 @remote.command()
-@click.argument("name", metavar="REMOTE")
+@click.argument("name", metavar="REMOTE", shell_complete=complete_remote)
 @click.argument("theirs", metavar="[NS/DOT]", required=False)
 @json_option
 def verify(*, name: str, theirs: str | None, as_json: bool) -> int:
@@ -237,7 +233,7 @@ def verify(*, name: str, theirs: str | None, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("name", metavar="REMOTE")
+@click.argument("name", metavar="REMOTE", shell_complete=complete_remote)
 @click.argument("which", metavar="[DOT]", required=False, shell_complete=complete_dot)
 @click.argument("of_it", metavar="[BRANCH]", required=False, shell_complete=complete_branch)
 @click.option("--remote-name", metavar="NS/NAME", help="The dot's name there.")
@@ -267,7 +263,7 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
 
 
 @click.command()
-@click.argument("name", metavar="REMOTE")
+@click.argument("name", metavar="REMOTE", shell_complete=complete_remote)
 @click.argument("which", metavar="[DOT]", required=False, shell_complete=complete_dot)
 @click.argument("of_it", metavar="[BRANCH]", required=False, shell_complete=complete_branch)
 @_stash
@@ -293,7 +289,7 @@ def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, privil
 
 
 @click.command()
-@click.argument("name", metavar="REMOTE")
+@click.argument("name", metavar="REMOTE", shell_complete=complete_remote)
 @click.argument("theirs", metavar="NS/DOT")
 @click.argument("branch", required=False)
 @click.option("--local-name", metavar="DOT", help="The dot's name here.")

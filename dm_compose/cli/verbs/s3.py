@@ -6,6 +6,7 @@ import re
 
 import click
 
+from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option
 from dm_compose.cli.output import print_json
 from dm_compose.cli.verbs.remote import add_remote
@@ -14,12 +15,12 @@ from dm_compose.errors import UsageError
 _KEY_AND_SECRET = re.compile(r"[^/:]+:[^@]+(?:@(?P<endpoint>.*))?")
 
 
-@click.group()
+@click.group(cls=VerbGroup)
 def s3() -> None:
     """Use a bucket as a remote, in the ancestor's words."""
 
 
-@s3.group()
+@s3.group(cls=VerbGroup)
 def remote() -> None:
     """Give buckets names."""
 

@@ -10,7 +10,7 @@ import dm_compose
 from dm_compose.cli.asking import ask
 from dm_compose.cli.options import json_option
 from dm_compose.cli.output import print_json, printable, table
-from dm_compose.cli.targets import store_target
+from dm_compose.cli.targets import store_target, target
 from dm_compose.core.units import counted, size
 from dm_compose.core.upkeep import Holdings
 from dm_compose.errors import DamagedError, DmError, NotFoundError, UsageError
@@ -26,7 +26,7 @@ def gc(*, keep_days: int | None, dry_run: bool, yes: bool, as_json: bool) -> Non
 
     A block counts for the first holder that needs it. Of the reflog those entries count that the budget of undo leaves.
     """
-    dots = store_target().dots(quiet=as_json)
+    dots = target().dots(quiet=as_json)
     found = dots.garbage(keep_days=keep_days)
     try:
         holdings = dots.holdings(keep_days=keep_days)
@@ -90,7 +90,7 @@ def fsck(*, no_repair: bool, as_json: bool) -> int:
 
     Deletes nothing. The first reading of an object records its digest, and later ones compare with it.
     """
-    found = store_target().dots(quiet=as_json).check(repair=not no_repair)
+    found = target().dots(quiet=as_json).check(repair=not no_repair)
     if as_json:
         print_json({"sound": found.sound, "checkup": found})
         return 0 if found.sound else DamagedError.exit_code

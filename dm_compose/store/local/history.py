@@ -22,6 +22,7 @@ from dm_compose.core.names import (
     SubdotName,
     WorktreeName,
 )
+from dm_compose.core.near import did_you_mean
 from dm_compose.errors import ExistsError, InUseError, NotFoundError
 from dm_compose.objects.system import file_errors, sync_filesystem
 from dm_compose.store.local.parts import StoreParts
@@ -196,7 +197,8 @@ class LocalHistory(StoreParts):
             self._refuse_branch_in_use(dot, name)
             held = self._database.ref(dot, "uncommitted", name) or self._database.ref(dot, "branch", name)
             if held is None:
-                raise NotFoundError(f"dot {dot} has no branch {name}", hint="`branch` lists the branches.")
+                near = did_you_mean(name, self.branches(dot))
+                raise NotFoundError(f"dot {dot} has no branch {name}", hint=near or "`branch` lists the branches.")
             for kind in ("branch", "uncommitted"):
                 self._database.remove_ref(dot, kind, name)
             worktree = self.worktree(dot, self._database.current(dot))
@@ -224,7 +226,8 @@ class LocalHistory(StoreParts):
 
     def remove_tag(self, dot: DotName, name: RefName) -> None:
         if self._database.ref(dot, "tag", name) is None:
-            raise NotFoundError(f"dot {dot} has no tag {name}", hint="`tag` lists the tags.")
+            near = did_you_mean(name, self.tags(dot))
+            raise NotFoundError(f"dot {dot} has no tag {name}", hint=near or "`tag` lists the tags.")
         self._database.remove_ref(dot, "tag", name)
 
     def settled(self, dot: DotName, commit_id: CommitId) -> CommitId | None:

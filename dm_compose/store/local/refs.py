@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from dm_compose.core.names import CommitId, DotName, RefName, WorktreeName
+from dm_compose.core.near import did_you_mean
 from dm_compose.errors import AmbiguousError, NotFoundError, UsageError
 from dm_compose.state import Database
 
@@ -12,6 +13,7 @@ _REF = re.compile(r"(?P<base>.+?)(?P<steps>(?:\^|~\d{0,6})*)")
 _STEP = re.compile(r"\^|~(\d*)")
 MIN_PREFIX = 4
 _LOG_HINT = "`log` lists the commits."
+_LIST_HINT = "`branch` and `tag` list the names, `log` the commits."
 
 
 def resolve(database: Database, dot: DotName, worktree: WorktreeName, ref: str) -> CommitId:
@@ -48,4 +50,15 @@ def _base(database: Database, dot: DotName, worktree: WorktreeName, name: str) -
             raise AmbiguousError(
                 f"{name} is ambiguous: {', '.join(c.short for c in candidates)}", hint="Give more digits of the commit id."
             )
-    raise NotFoundError(f"dot {dot} has no branch, tag or commit {name!r}", hint=_LOG_HINT)
+    if len(name) < MIN_PREFIX and re.fullmatch("[0-9a-f]+", name):
+        raise NotFoundError(
+            f"dot {dot} has no branch or tag {name!r}", hint=f"The id of a commit is given with at least {MIN_PREFIX} digits."
+        )
+    raise NotFoundError(
+        f"dot {dot} has no branch, tag or commit {name!r}", hint=did_you_mean(name, _names(database, dot)) or _LIST_HINT
+    )
+
+
+def _names(database: Database, dot: DotName) -> list[str]:
+    """Return all that a REF may begin with, but for the ids of commits."""
+    return ["HEAD", *database.refs(dot, "branch"), *database.refs(dot, "tag")]
