@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 import docker
+import docker.constants
 import docker.errors
+import docker.utils
 import requests.exceptions
 from docker.transport import UnixHTTPAdapter
 
@@ -21,19 +24,43 @@ _START_HINT = "Start Docker, or check DOCKER_HOST, DOCKER_CONTEXT and your permi
 
 
 @contextlib.contextmanager
-def engine_errors(doing: str) -> Iterator[None]:
+def engine_errors(doing: str = "") -> Iterator[None]:
     """Turn errors of docker-py in the block into EngineError, or into NotFoundError where something does not exist.
 
-    `doing` begins the message: it says what was tried.
+    `doing` begins the message: it says what was tried. No message has a Python object in it.
     """
+    begin = f"{doing}: " if doing else ""
     try:
         yield
     except docker.errors.NotFound as error:
-        raise NotFoundError(f"{doing}: {error.explanation or error}") from None
+        raise NotFoundError(f"{begin}{error.explanation or error}") from None
     except docker.errors.APIError as error:
-        raise EngineError(f"{doing}: {error.explanation or error}") from None
+        raise EngineError(f"{begin}{error.explanation or error}") from None
     except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise EngineError(f"{doing}: the Docker Engine does not answer ({error})", hint=_START_HINT) from None
+        raise EngineError(f"{begin}no Docker Engine answers at {_host()}: {reason(error)}", hint=_START_HINT) from None
+
+
+def reason(error: BaseException) -> str:
+    """Return in words why a request failed, which is somewhere in the errors that an error of docker-py or requests holds."""
+    pending, seen = [error], list[BaseException]()
+    while pending:
+        looked_at = pending.pop(0)
+        seen.append(looked_at)
+        if isinstance(looked_at, TimeoutError | requests.exceptions.Timeout):
+            return "it did not answer in time"
+        if isinstance(looked_at, OSError) and looked_at.strerror:
+            return looked_at.strerror.lower()
+        inner = (*looked_at.args, getattr(looked_at, "reason", None), looked_at.__cause__, looked_at.__context__)
+        pending += [one for one in inner if isinstance(one, BaseException) and one not in seen]
+    return str(error) if isinstance(error, docker.errors.DockerException) else "the answer cannot be understood"
+
+
+def _host() -> str:
+    """Return the address of the engine, as docker-py finds it."""
+    with contextlib.suppress(docker.errors.DockerException):  # certificates that are not there
+        if address := docker.utils.kwargs_from_env().get("base_url"):
+            return str(address)
+    return docker.constants.DEFAULT_UNIX_SOCKET.removeprefix("http+")
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -94,7 +121,15 @@ class QuickApi:
                 self._connection = None
                 raise docker.errors.DockerException(str(error)) from error
         if response.status == http.client.NOT_FOUND:
-            raise docker.errors.NotFound(data.decode(errors="replace"))
+            raise docker.errors.NotFound("", explanation=_explanation(data))
         if response.status != http.client.OK:
-            raise docker.errors.DockerException(data.decode(errors="replace"))
+            raise docker.errors.APIError("", explanation=_explanation(data))
         return data
+
+
+def _explanation(body: bytes) -> str:
+    """Return the engine's own message in the body of an error."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return body.decode(errors="replace").strip() or "it gave no reason"

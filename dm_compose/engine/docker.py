@@ -47,7 +47,7 @@ class Engine(EngineVolumes):
     """
 
     def __init__(self) -> None:
-        with engine_errors("connecting"):
+        with engine_errors():
             client = docker.from_env(timeout=API_TIMEOUT_S, max_pool_size=PARALLEL_CALLS * 2)
             super().__init__(client.api)
             self._facts: EngineFacts | None = None

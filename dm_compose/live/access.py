@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dm_compose.core.events import Listener
 from dm_compose.core.labels import ROLE_LABEL
-from dm_compose.core.variables import Variables
+from dm_compose.core.variables import DEFAULT_STORE, Variables
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError, StoreError, UsageError
 from dm_compose.store.api import Store
@@ -33,9 +33,10 @@ class Access:
 
 
 def open_access(engine: Engine | None, places: Iterable[str], variables: Variables, listener: Listener) -> Access:
-    """Open the store and reach the places of subdots. A store that is missing is made.
+    """Open the store and reach the places of subdots.
 
-    The store is the volume `dotmesh`. DM_HOME may name another volume, or a directory (a text with a slash). Root on the engine's
+    The store is the volume `dotmesh`. DM_HOME may name another volume, or a directory (a text with a slash). A store that is
+    missing is made, but not the volume that DM_HOME names: NotFoundError, because the name may be a mistake. Root on the engine's
     own host works on the files directly. Any other user, and Docker Desktop and remote engines, get a helper container that
     mounts the places. DM_FILES=helper or in-process insists on one of the two.
 
@@ -50,6 +51,8 @@ def open_access(engine: Engine | None, places: Iterable[str], variables: Variabl
             raise StoreError("without a Docker Engine the store must be a directory", hint="Set DM_HOME to one.")
         return Access(LocalStore(Path(home), listener), "in-process", {p: p for p in wanted})
     _ensure_volume(engine, home)
+    if home.startswith("/") and choice != "helper" and engine.facts().local:
+        _refuse_unusable(Path(home))
     store, store_mount = _locate(engine, home)
     found = {place: _locate(engine, place) for place in wanted}
     on_host = {place: directory for place, (directory, _) in found.items()}
@@ -84,7 +87,7 @@ def inside_helper(on_host: Mapping[str, str]) -> tuple[dict[str, str], list[str]
 
 
 def find_store(engine: Engine, variables: Variables, *, make: bool) -> Path | None:
-    """Return the directory of the store on the engine's host. If there is none, `make` it or return None."""
+    """Return the directory of the store on the engine's host. If there is none, `make` it or return None. See open_access."""
     home = _home(variables)
     if make:
         _ensure_volume(engine, home)
@@ -113,8 +116,24 @@ def _home(variables: Variables) -> str:
 
 
 def _ensure_volume(engine: Engine, home: str) -> None:
-    if not home.startswith("/") and engine.volume(home) is None:
-        engine.create_volume(home, {ROLE_LABEL: "store"})
+    """Make the volume of the store if it is the usual one. NotFoundError if it is another one, whose name may be a mistake."""
+    if home.startswith("/") or engine.volume(home) is not None:
+        return
+    if home != DEFAULT_STORE:
+        raise NotFoundError(
+            f"DM_HOME={home} names a volume that does not exist",
+            hint=f"For the folder {home} write DM_HOME=./{home}; `docker volume create {home}` makes the volume.",
+        )
+    engine.create_volume(home, {ROLE_LABEL: "store"})
+
+
+def _refuse_unusable(home: Path) -> None:
+    """Raise StoreError if no store can be in this directory of this machine. A helper could only say that it has ended."""
+    there = next(path for path in (home, *home.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise StoreError(f"the store cannot be at {home}: {there} is no directory", hint="Set DM_HOME to one.")
+    if os.statvfs(there).f_flag & os.ST_RDONLY:
+        raise StoreError(f"the store at {home} cannot be written: its file system is read-only", hint="Set DM_HOME to another.")
 
 
 def _locate(engine: Engine, place: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ class StackFacts:
 
     def __init__(self, compose: Compose) -> None:
         self.compose = compose
+        self.no_engine: EngineError | None = None  # the reason for which no image is known
 
     @functools.cached_property
     def project(self) -> Project:
@@ -44,7 +45,8 @@ class StackFacts:
             services = self.project.services.values()
             try:
                 connected.result()
-            except EngineError:
+            except EngineError as error:
+                self.no_engine = error
                 return {}
         found = {service.name: self.engine.image(service.image.reference) for service in services}
         return {name: image for name, image in found.items() if image is not None}

@@ -48,9 +48,9 @@ def plan(*, as_json: bool) -> None:
     stack = cast(ComposeTarget, target()).stack(quiet=as_json)
     found = stack.facts.plan
     if unseen := sorted(stack.facts.project.services.keys() - stack.facts.images.keys()):
-        click.echo(
-            f"note: the engine has no image of {', '.join(unseen)}; volumes that only an image declares are not known", err=True
-        )
+        no_engine = stack.facts.no_engine
+        why = f"the engine has no image of {', '.join(unseen)}" if no_engine is None else no_engine.message
+        click.echo(printable(f"note: {why}; volumes that only an image declares are not known"), err=True)
     left = [text.text for text in stack.left() if not text.in_use]
     for text in left:
         click.echo(f"{click.style('warning: ', fg='yellow')}{printable(text)}", err=True)

@@ -126,7 +126,7 @@ def _facts() -> dict[str, str]:
         engine = store_target().dots().engine
         docker = f"{engine.facts().version} ({engine.facts().operating_system})" if engine is not None else "no engine answers"
     except DmError as error:
-        docker = f"no engine answers: {error.message}"
+        docker = error.message
     return {
         "client": dm_compose.__version__,
         "python": platform.python_version(),
