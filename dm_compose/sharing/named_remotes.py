@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName
+from dm_compose.core.near import did_you_mean
 from dm_compose.dots.all_dots import UPSTREAM, Dots, upstream_key
 from dm_compose.dots.dot import Dot
 from dm_compose.engine import registry_login
@@ -27,7 +28,8 @@ from dm_compose.store.api import Store
 from dm_compose.store.exchange import NewDot
 from dm_compose.transfer import Fetched, Pushed, Relation, download, push
 
-_REMOTE, _CURRENT = "remote.", "current-remote"
+_REMOTE, _CURRENT, _TOLD = "remote.", "current-remote", "told."
+ORIGIN = "origin"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
 
@@ -81,11 +83,30 @@ class Remotes:
             if _CURRENT not in settings:
                 store.set_setting(_CURRENT, name)
 
+    def remember(self, name: str) -> str:
+        """Return the name of a remote that was given by its name or address.
+
+        An address becomes the remote `origin`, as `git clone` does it, if no remote has that name or the address. If another one
+        is called `origin`, the address stays a name of its own.
+        """
+        with self.dots.store() as store:
+            settings, url = store.settings(), self._url(store, name)
+        known = {key.removeprefix(_REMOTE): text for key, text in settings.items() if key.startswith(_REMOTE)}
+        if name in known:
+            return name
+        if (same := next((other for other, text in sorted(known.items()) if text == str(url)), None)) is not None:
+            return same
+        if ORIGIN in known:
+            return name
+        self.add(ORIGIN, url)
+        return ORIGIN
+
     def remove(self, name: str) -> None:
         """Forget a remote and the upstreams there. The remote keeps its dots. NotFoundError."""
         with self.dots.store() as store:
             self._url(store, name)
             store.set_setting(_REMOTE + name, None)
+            store.set_setting(_TOLD + name, None)
             for key in store.settings():
                 if key.startswith(f"{UPSTREAM}{name}."):
                     store.set_setting(key, None)
@@ -104,8 +125,9 @@ class Remotes:
             return RemoteUrl.parse(text)
         if "/" in name:
             return RemoteUrl.parse(name, self.dots.variables.user_home)
-        known = ", ".join(sorted(key.removeprefix(_REMOTE) for key in settings if key.startswith(_REMOTE))) or "none"
-        raise NotFoundError(f"there is no remote {name}", hint=f"Known: {known}. `remote add NAME URL` adds one.")
+        known = sorted(key.removeprefix(_REMOTE) for key in settings if key.startswith(_REMOTE))
+        listed = f"Known: {', '.join(known) or 'none'}. `remote add NAME URL` adds one."
+        raise NotFoundError(f"there is no remote {name}", hint=" ".join(filter(None, (did_you_mean(name, known), listed))))
 
     def is_remote(self, word: str) -> bool:
         """Whether a word names a remote, by a known name or by its address."""
@@ -150,13 +172,20 @@ class Remotes:
     def push(
         self, name: str, dot: Dot, branch: RefName | None = None, theirs: RemoteName | None = None, *, stash: bool = False
     ) -> Pushed:
-        """Send a branch to a remote, and remember its name there. The default is the current branch. See transfer.push."""
+        """Send a branch to a remote, and remember its name there. The default is the current branch. See transfer.push.
+
+        Warnings are about the remote, and each is returned once, not at every push.
+        """
         with dot.live(lock=False) as live, self.opened(name) as remote:
             store = live.store
             target = theirs or self.upstream(store, name, live.dot)
             self._begin(f"Pushing {NAMESPACE}/{live.dot} to {name}:{target}")
             done = push(store, live.dot, branch or live.state().branch, remote, target, self.dots.listener, stash=stash)
             store.set_setting(upstream_key(name, live.dot), str(target))
+            told = "\n".join(done.warnings) or None
+            if store.settings().get(_TOLD + name) == told:
+                return replace(done, warnings=())
+            store.set_setting(_TOLD + name, told)
             return done
 
     def clone(self, name: str, theirs: RemoteName, branch: RefName = DEFAULT_BRANCH, local: DotName | None = None) -> Fetched:

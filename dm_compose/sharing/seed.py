@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 import os
 import time
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from dm_compose.sharing.up_from import (
 from dm_compose.transfer import Relation
 
 METADATA = "seed_key"
+_NEXT_TRY = "Nothing was committed. The stack is left as it is; `dm-compose down -v` before the next try."
 
 
 class Outcome(enum.Enum):
@@ -174,13 +176,20 @@ def _make(stack: Stack, request: SeedRequest, key: ContentKey, options: UpOption
     try:
         code = process.pass_through(request.command, _environment(stack, key))
     except OSError as error:
-        raise CommandError(f"{request.command[0]} cannot be run: {error.strerror}", hint="Nothing was committed.") from None
+        raise CommandError(f"{request.command[0]} cannot be run: {error.strerror}", hint=_cannot_run(error)) from None
     if code:
         raise CommandError(
             f"`{' '.join(request.command)}` failed with exit code {code}",
-            hint="Nothing was committed. The stack is left as it is; `dm-compose down -v` before the next try.",
+            hint=_NEXT_TRY,
         )
     return stack.commit(f"seed {key.key}", {METADATA: key.key}, timeout_s=options.timeout_s).commit
+
+
+def _cannot_run(error: OSError) -> str:
+    """Return what may help if a command cannot be started."""
+    if error.errno == errno.ENOEXEC:
+        return f"A script begins with a line such as `#!/bin/sh`; or name the shell: -- sh FILE. {_NEXT_TRY}"
+    return _NEXT_TRY
 
 
 def _environment(stack: Stack, key: ContentKey) -> dict[str, str]:

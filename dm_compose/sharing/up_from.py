@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dm_compose.compose.words import read_words
 from dm_compose.core.commit import Commit, Origin
@@ -54,11 +54,12 @@ class Filling:
     """A run of `up --from` that was done.
 
     `filled` are the subdots that were written to. There are none if the stack was at the commit already. `saved` is the commit
-    with the uncommitted changes, if there were any.
+    with the uncommitted changes, if there were any. `remote` is the name by which `push` and `pull` know the remote.
     """
 
     commit: Commit
     branch: RefName
+    remote: str
     received_bytes: int
     filled: tuple[SubdotName, ...]
     saved: CommitId | None
@@ -85,12 +86,14 @@ def up_from(stack: Stack, remotes: Remotes, source: RemoteRef, options: UpOption
     """Bring a stack up from a commit on a remote, and return when every datastore answers.
 
     UncommittedError if changes would be lost. DivergedError if the local branch has commits that the remote's lacks. Idempotent:
-    if the stack is at the commit, nothing is transferred or restarted. If this is killed anywhere, the next run finishes it.
+    if the stack is at the commit, nothing is transferred or restarted. If this is killed anywhere, the next run finishes it. A
+    remote that is given by its address gets a name (`Remotes.remember`).
     """
     check_words(options.words)
     began = time.monotonic()
     fetch_images(stack)
     found = fetch_commit(stack, remotes, source)
+    source = replace(source, remote=remotes.remember(source.remote))
     return put_and_start(stack, remotes, source, found, options, began)
 
 
@@ -159,7 +162,7 @@ def put_and_start(stack: Stack, remotes: Remotes, source: RemoteRef, found: Fetc
     remotes.set_upstream(source.remote, dot, source.name)
     if options.start:
         start(stack, options)
-    return Filling(found.commit, branch, found.received_bytes, filled, saved, time.monotonic() - began)
+    return Filling(found.commit, branch, source.remote, found.received_bytes, filled, saved, time.monotonic() - began)
 
 
 def start(stack: Stack, options: UpOptions) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from dm_compose.cli.options import json_option, privileged_option, timeout_option
-from dm_compose.cli.output import as_commit, output_kept_for_json, print_json
+from dm_compose.cli.output import as_commit, output_kept_for_json, print_json, printable
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.units import seconds, size
 from dm_compose.errors import NotFoundError, UsageError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dm_compose.dots.stack import Stack
     from dm_compose.remotes.names import RemoteName
     from dm_compose.sharing.named_remotes import Remotes
+    from dm_compose.sharing.remote_ref import RemoteRef
     from dm_compose.sharing.seed import Seeded
     from dm_compose.sharing.up_from import Filling
 
@@ -39,9 +40,15 @@ def _parts(*, quiet: bool) -> tuple[Stack, Remotes]:
 @any_version_option
 @privileged_option
 @json_option
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMPOSE'S OPTIONS] [SERVICE]...")
 def up(*, source: str, hard: bool, any_version: bool, privileged: bool, as_json: bool, words: tuple[str, ...]) -> None:
-    """Bring the stack up in the background on a commit from a remote, and return when every datastore answers."""
+    """Bring the stack up, with a lasting volume for each directory of state that has none.
+
+    With --from it comes up in the background on a commit from a remote, and the command returns when every datastore answers.
+    Without --from this is Compose's own verb, and the options below are not there. With --wait it waits for datastores too.
+
+    For example: up --from hub:team/shop
+    """
     from dm_compose.sharing.remote_ref import RemoteRef
     from dm_compose.sharing.up_from import UpOptions, up_from
 
@@ -50,7 +57,7 @@ def up(*, source: str, hard: bool, any_version: bool, privileged: bool, as_json:
     with output_kept_for_json(as_json=as_json):
         options = UpOptions(hard, any_version, target().variables.timeout_s, words=words, privileged=privileged)
         done = up_from(stack, remotes, parsed, options)
-    print_json(as_filling(done)) if as_json else print_filling(done, started=True)
+    print_json(as_filling(done)) if as_json else print_filling(done, parsed, started=True)
 
 
 def as_filling(done: Filling) -> dict[str, object]:
@@ -58,6 +65,7 @@ def as_filling(done: Filling) -> dict[str, object]:
     return {
         "commit": as_commit(done.commit),
         "branch": done.branch,
+        "remote": done.remote,
         "received_bytes": done.received_bytes,
         "filled": done.filled,
         "saved": done.saved,
@@ -65,12 +73,14 @@ def as_filling(done: Filling) -> dict[str, object]:
     }
 
 
-def print_filling(done: Filling, *, started: bool) -> None:
-    """Print the outcome of `up --from` in a line or two."""
+def print_filling(done: Filling, source: RemoteRef, *, started: bool) -> None:
+    """Print the outcome of `up --from` in a line or two or three."""
     what = f"filled {', '.join(done.filled)}" if done.filled else "it was there already"
     received = f"{size(done.received_bytes)} received" if done.received_bytes else "nothing received"
     where = f"on branch {done.branch} at {done.commit.id.short} {done.commit.message}"
     click.echo(f"{where}: {received}, {what}, {'ready' if started else 'done'} after {seconds(done.total_s)}")
+    if done.remote != source.remote:
+        click.echo(f"{printable(source.remote)} is the remote {done.remote}, for `push` and `pull`")
     if done.saved:
         click.echo("uncommitted changes are kept: `dm-compose undo` brings them back")
 
@@ -124,9 +134,10 @@ def seed(
     if source is not None:
         if kept is not None or globs or text or no_push or command:
             raise UsageError("--from names one commit, and goes without a remote, a key and a command")
+        parsed = RemoteRef.parse(source)
         with output_kept_for_json(as_json=as_json):
-            filling = up_from(stack, remotes, RemoteRef.parse(source), how)
-        print_json(as_filling(filling)) if as_json else print_filling(filling, started=False)
+            filling = up_from(stack, remotes, parsed, how)
+        print_json(as_filling(filling)) if as_json else print_filling(filling, parsed, started=False)
         return
     remote, name = _kept_on(kept, stack, remotes)
     with output_kept_for_json(as_json=as_json):
