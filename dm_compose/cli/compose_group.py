@@ -16,7 +16,7 @@ from dm_compose.cli.groups import VerbGroup, help_verb
 from dm_compose.cli.targets import ComposeTarget
 from dm_compose.compose import ComposeOptions
 from dm_compose.compose.words import VERBS, VerbWords
-from dm_compose.core.near import did_you_mean
+from dm_compose.core.names import did_you_mean
 from dm_compose.errors import DmError, NotFoundError, UsageError
 
 _EPILOG = """\b

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dm_compose.core.near import did_you_mean
+from dm_compose.core.names import did_you_mean
 from dm_compose.errors import UsageError
 
 

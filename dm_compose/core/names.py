@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Self
 
 from dm_compose.errors import UsageError
@@ -131,3 +131,28 @@ def session_lock(dot: DotName) -> str:
 def settle_lock(dot: DotName) -> str:
     """Return the name of the lock that a process holds while it makes the settled form of one of a dot's commits."""
     return f"{dot}.settle"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that was probably meant, None if none is like it. Case and the dashes of options do not count.
+
+    A word of the same letters goes before any other: `stauts` is nearer to `status` than to `stats`.
+    """
+    from difflib import get_close_matches  # takes a millisecond, and is needed for mistakes only
+
+    plain: dict[str, str] = {}
+    for name in known:
+        plain.setdefault(_plain(name), name)
+    found = get_close_matches(_plain(word), list(plain))
+    same = (name for name in found if sorted(name) == sorted(_plain(word)))
+    return plain[next(same, found[0])] if found else None
+
+
+def _plain(word: str) -> str:
+    return word.lstrip("-").casefold()
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """Return a hint that asks for the known word that was probably meant, None if none is like it."""
+    found = nearest(word, known)
+    return None if found is None else f"Did you mean {found!r}?"

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dm_compose.core.names import DotName, SubdotName
-from dm_compose.core.near import did_you_mean
+from dm_compose.core.names import DotName, SubdotName, did_you_mean
 from dm_compose.core.project import Project
 from dm_compose.errors import UsageError
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from dm_compose.core.events import Event
-from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName
-from dm_compose.core.near import did_you_mean
+from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName, did_you_mean
 from dm_compose.dots.all_dots import UPSTREAM, Dots, upstream_key
 from dm_compose.dots.dot import Dot
 from dm_compose.engine import registry_login

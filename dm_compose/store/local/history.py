@@ -21,8 +21,8 @@ from dm_compose.core.names import (
     RefName,
     SubdotName,
     WorktreeName,
+    did_you_mean,
 )
-from dm_compose.core.near import did_you_mean
 from dm_compose.errors import ExistsError, InUseError, NotFoundError
 from dm_compose.objects.system import file_errors, sync_filesystem
 from dm_compose.store.local.parts import StoreParts

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dm_compose.core.names import CommitId, DotName, RefName, WorktreeName
-from dm_compose.core.near import did_you_mean
+from dm_compose.core.names import CommitId, DotName, RefName, WorktreeName, did_you_mean
 from dm_compose.errors import AmbiguousError, NotFoundError, UsageError
 from dm_compose.state import Database
 

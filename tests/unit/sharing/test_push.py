@@ -22,7 +22,7 @@ def test_a_push_says_where_it_goes_and_what_it_did(here: Machine) -> None:
     ended = here("push", "hub")
     assert ended.lines[:2] == ["Pushing admin/shop to hub:admin/shop", "Calculating..."]
     assert re.fullmatch(
-        r"Done! admin/shop branch master is at [0-9a-f]{12}: 1 commits, \S+ kiB sent, 0 B there already", ended.lines[2]
+        r"Done! admin/shop branch master is at [0-9a-f]{12}: 1 commit, \S+ kiB sent, 0 B there already", ended.lines[2]
     )
     assert "already" in here("push", "hub").lines[-1]
 

@@ -28,9 +28,7 @@ from tests.unit.cli.compose_group.conftest import Here
         ("config", "nobody"),
         ("ps", "--help"),
         ("ps", "-h"),
-        ("up", "--help"),
-        ("down", "-v", "--help"),
-        ("no-such-verb",),
+        ("bridge", "--help"),  # in no list of ours
         ("ps",),
         ("exec", "db", "ls", "-la", "--", "x"),
     ],
