@@ -45,7 +45,8 @@ class HandedThrough(click.Command):
             if verb.asks("help"):
                 click.echo(f"{ours.get_help(ctx)}\n\nCompose's own help:\n")
                 sys.stdout.flush()
-            elif self._is_ours(verb):
+                return hand_through(ctx.obj, [self._name, "--help"])
+            if self._is_ours(verb):
                 with ours.make_context(self._name, list(words), parent=ctx.parent) as inner:
                     return ours.invoke(inner)
         return hand_through(ctx.obj, [self._name, *words])

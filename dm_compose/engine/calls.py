@@ -121,13 +121,13 @@ class QuickApi:
                 self._connection = None
                 raise docker.errors.DockerException(str(error)) from error
         if response.status == http.client.NOT_FOUND:
-            raise docker.errors.NotFound("", explanation=_explanation(data))
+            raise docker.errors.NotFound("", explanation=explanation(data))
         if response.status != http.client.OK:
-            raise docker.errors.APIError("", explanation=_explanation(data))
+            raise docker.errors.APIError("", explanation=explanation(data))
         return data
 
 
-def _explanation(body: bytes) -> str:
+def explanation(body: bytes) -> str:
     """Return the engine's own message in the body of an error."""
     try:
         return str(json.loads(body)["message"])

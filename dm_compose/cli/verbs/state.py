@@ -240,7 +240,7 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
 
 
 @click.command()
-@click.argument("ref", default="HEAD")
+@click.argument("ref", default="HEAD", shell_complete=complete_ref)
 @click.option("--hard", is_flag=True, help="Reset in spite of uncommitted changes; they are kept for `undo`.")
 @click.option("--any-version", is_flag=True, help="Accept a commit made by another version of an engine.")
 @privileged_option

@@ -1,4 +1,4 @@
-"""`dm-compose push` and `pull` are Compose's verbs for images, unless their first word is a remote. It must be one or a service."""
+"""`dm-compose push` and `pull` are for images, as in Compose, unless their first word is a remote. It is that or a service."""
 
 from __future__ import annotations
 

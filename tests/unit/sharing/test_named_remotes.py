@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dm_compose.errors import DamagedError, ExistsError, NotFoundError, UsageError
+from dm_compose.core.variables import Variables
+from dm_compose.dots.all_dots import Dots
+from dm_compose.errors import DamagedError, EngineError, ExistsError, NotFoundError, UsageError
+from dm_compose.sharing.named_remotes import ORIGIN, Remotes
 from tests.support.hubs import Hub, commit, on_hub
 from tests.support.machines import Machine
 
@@ -210,3 +213,47 @@ def damage(path: Path) -> None:
     data[len(data) // 2] ^= 1
     path.chmod(0o600)
     path.write_bytes(data)
+
+
+# Remotes that are given by their address
+
+
+def remotes(machine: Machine) -> Remotes:
+    return Remotes(Dots(Variables({"DM_HOME": str(machine.home)})))
+
+
+def test_an_address_is_remembered_as_origin_and_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dm_compose.dots.all_dots.Engine", _no_engine)
+    there = str(machine.root / "there")
+    assert remotes(machine).remember(there) == remotes(machine).remember(f"file://{there}") == ORIGIN
+    assert remotes(machine).remember(ORIGIN) == ORIGIN
+    assert machine("remote", "-v").lines == [f"* origin\t{there}"]
+
+
+def test_an_address_that_has_a_name_keeps_it_and_no_origin_is_replaced(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dm_compose.dots.all_dots.Engine", _no_engine)
+    machine("remote", "add", "hub", "/srv/hub")
+    machine("remote", "add", "origin", "/srv/origin")
+    assert remotes(machine).remember("/srv/hub") == "hub"
+    assert remotes(machine).remember("/srv/another") == "/srv/another"
+    assert known(machine) == {"hub": True, "origin": False}
+    with pytest.raises(NotFoundError, match="there is no remote hubb"):
+        remotes(machine).remember("hubb")
+
+
+def _no_engine() -> None:
+    raise EngineError("there is no engine")
+
+
+def test_that_everybody_can_read_a_remote_is_said_once(here: Machine, fast_path: Path) -> None:
+    hub = fast_path / "hub"
+    hub.mkdir()
+    fast_path.chmod(0o711)
+    hub.chmod(0o755)
+    warning = f"warning: everybody on this machine can read {hub} (`chmod o= {hub}` ends that)\n"
+    said = [warning in here("push", "hub").err for _ in range(3)]
+    assert said == [True, False, False]
+    assert warning in here("push", str(hub)).err  # by another name
+    here("remote", "rm", "hub")
+    here("remote", "add", "hub", str(hub))
+    assert here("push", "hub", "--json").json()["warnings"] == [warning.removeprefix("warning: ").rstrip()]
