@@ -57,6 +57,7 @@ _INSTEAD = {
     "init": "The first `commit` makes the dot.",
     "restore": "`reset` puts the state of a commit back.",
     "rollback": "`reset` puts the state of a commit back.",
+    "switch": "`checkout` goes to a branch; `dm switch` chooses a dot.",
 }
 """Hints for verbs of other programs."""
 

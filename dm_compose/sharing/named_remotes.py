@@ -90,15 +90,20 @@ class Remotes:
         """
         with self.dots.store() as store:
             settings, url = store.settings(), self._url(store, name)
-        known = {key.removeprefix(_REMOTE): text for key, text in settings.items() if key.startswith(_REMOTE)}
-        if name in known:
-            return name
-        if (same := next((other for other, text in sorted(known.items()) if text == str(url)), None)) is not None:
-            return same
-        if ORIGIN in known:
-            return name
+            known_as = self._known_as(store, name)
+        if known_as != name or _REMOTE + name in settings or _REMOTE + ORIGIN in settings:
+            return known_as
         self.add(ORIGIN, url)
         return ORIGIN
+
+    def _known_as(self, store: Store, name: str) -> str:
+        """Return the name of the remote that has this name or address; `name` itself if there is none."""
+        settings = store.settings()
+        if _REMOTE + name in settings or "/" not in name:
+            return name
+        url = str(self._url(store, name))
+        names = (key.removeprefix(_REMOTE) for key, text in sorted(settings.items()) if key.startswith(_REMOTE) and text == url)
+        return next(names, name)
 
     def remove(self, name: str) -> None:
         """Forget a remote and the upstreams there. The remote keeps its dots. NotFoundError."""
@@ -147,7 +152,8 @@ class Remotes:
 
     def upstream(self, store: Store, name: str, dot: DotName) -> RemoteName:
         """Return the name of a dot on a remote: the one that it was pushed to or cloned from, else `admin/DOT`."""
-        text = store.settings().get(upstream_key(name, dot))
+        settings = store.settings()
+        text = settings.get(upstream_key(name, dot)) or settings.get(upstream_key(self._known_as(store, name), dot))
         return RemoteName.parse(text) if text is not None else RemoteName(NAMESPACE, dot)
 
     def set_upstream(self, name: str, dot: DotName, theirs: RemoteName) -> None:

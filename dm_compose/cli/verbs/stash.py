@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option, timeout_option
 from dm_compose.cli.outcomes import print_restore
 from dm_compose.cli.output import age, as_commit, print_json, subject, table
 from dm_compose.cli.targets import target
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=VerbGroup, invoke_without_command=True)
 @click.option("-m", "--message", help="A description of the changes.")
 @timeout_option
 @json_option

@@ -76,6 +76,17 @@ def test_up_from_fills_a_new_stack_before_it_starts_and_the_second_time_changes_
     assert json.loads(again.stdout)["received_bytes"] == 0
 
 
+def test_an_address_is_remembered_as_origin_so_that_pull_and_push_know_it(fresh: TestProject, hub: str) -> None:
+    done = fresh.dm("up", "--from", f"{hub}:shop")
+    assert f"{hub} is the remote origin, for `push` and `pull`" in done.stdout
+    (remote,) = fresh.json("remote")
+    assert (remote["name"], remote["current"]) == ("origin", True)
+    assert "has all that admin/shop has" in fresh.dm("pull", "origin").stdout
+    assert "has all that admin/shop has" in fresh.dm("pull", hub).stdout
+    assert fresh.json("up", "--from", "origin:shop")["remote"] == "origin"
+    assert len(fresh.json("remote")) == 1
+
+
 def test_what_is_not_committed_is_refused_and_with_hard_kept_for_undo(fresh: TestProject, hub: str) -> None:
     source = f"{hub}:shop"
     fresh.dm("up", "--from", source)
@@ -189,6 +200,15 @@ def test_a_seed_is_made_once_and_then_found_by_its_key_until_a_file_changes(
     failed = seeding(one, where, "exit 3", check=False)
     assert failed["error"]["code"] == CommandError.exit_code
     assert "exit code 3" in failed["error"]["message"]
+    assert one.json("log") == []
+    one.dm("down", "-v")
+    script = one.directory / "seed.sh"
+    script.write_text("true\n")
+    script.chmod(0o755)
+    done = one.dm("seed", where, "--key-from", "migrations/**", "--", str(script), check=False)
+    assert done.returncode == CommandError.exit_code
+    assert f"{script} cannot be run: Exec format error\nhint: A script begins with a line such as `#!/bin/sh`" in done.stderr
+    assert "`dm-compose down -v` before the next try" in done.stderr
     assert one.json("log") == []
     one.dm("down", "-v")
     made = seeding(one, where, f"test -n $DM_SEED_KEY && {set_note(one, 'seeded')}")

@@ -63,6 +63,7 @@ MISTAKES = [
     unknown("init", "The first `commit` makes the dot."),
     unknown("restore", "`reset` puts the state of a commit back."),
     unknown("fetch", "`pull` brings"),
+    unknown("switch", "`checkout` goes to a branch"),
     unknown("list", "It is a verb of `dm`: dm list."),
     unknown("mount", "It is a verb of `dm`: dm mount."),
     unknown("help stauts", "Did you mean 'status'?"),

@@ -241,6 +241,11 @@ def test_an_address_that_has_a_name_keeps_it_and_no_origin_is_replaced(machine: 
         remotes(machine).remember("hubb")
 
 
+def test_the_name_of_a_dot_there_is_known_by_the_address_of_a_remote_too(here: Machine, fast_path: Path) -> None:
+    here("push", "hub", "--remote-name", "team/web")
+    assert here("push", str(fast_path / "hub"), "--json").json()["name"] == {"namespace": "team", "dot": "web"}
+
+
 def _no_engine() -> None:
     raise EngineError("there is no engine")
 
