@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dm_compose.dots.dot import Branch
 
 
-@click.command()
+@click.command(short_help="List branches, make one, or forget one.")
 @click.argument("name", required=False, shell_complete=complete_branch)
 @click.argument("ref", required=False, shell_complete=complete_ref)
 @click.option("-d", "--delete", is_flag=True, help="Forget the branch NAME.")
@@ -60,7 +60,7 @@ def _notes(found: Branch) -> str:
     return f"  ({', '.join(notes)})" if notes else ""
 
 
-@click.command()
+@click.command(short_help="Go to a branch.")
 @click.argument("ref", shell_complete=complete_ref)
 @click.argument("start", required=False, shell_complete=complete_ref)
 @click.option("-b", "--branch", "create", is_flag=True, help="Make the branch REF, at START (the head), and go there.")
@@ -100,7 +100,7 @@ def checkout(
     print_arrival(arrival, as_json=as_json)
 
 
-@click.command()
+@click.command(short_help="List tags, name a commit, or forget a tag.")
 @click.argument("name", required=False, shell_complete=complete_tag)
 @click.argument("ref", required=False, shell_complete=complete_ref)
 @click.option("-d", "--delete", is_flag=True, help="Forget the tag NAME; the commit stays.")
@@ -145,7 +145,7 @@ def worktree_list(*, as_json: bool) -> None:
     table(("WORKTREE", "BRANCH", "HEAD", "IN"), rows)
 
 
-@worktree.command("add")
+@worktree.command("add", short_help="Check out a branch as a further worktree.")
 @click.argument("name")
 @click.argument("ref", required=False, shell_complete=complete_ref)
 @json_option

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dm_compose.driver.service import DriverService, DriverStatus
 
 
-@click.group(cls=VerbGroup)
+@click.group(cls=VerbGroup, short_help="Dots as volumes of plain Docker and Compose.")
 @click.option("--driver", default=DRIVER, envvar="DM_DRIVER", hidden=True, help="Name of the driver.")
 @click.option(
     "--plugins",
@@ -85,7 +85,7 @@ def reset(*, now: bool, as_json: bool) -> None:
         print_json(found)
 
 
-@cluster.command()
+@cluster.command(short_help="Show whether the driver runs, and its volumes.")
 @json_option
 def status(*, as_json: bool) -> None:
     """Show whether the driver runs, whether the engine has met it, and its volumes with their dots. Changes nothing."""

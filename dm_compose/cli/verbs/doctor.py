@@ -12,7 +12,7 @@ from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.units import seconds, size
 
 
-@click.command()
+@click.command(short_help="Tell how each datastore goes down and up in test runs.")
 @json_option
 def doctor(*, as_json: bool) -> None:
     """Tell how each datastore goes down and up in test runs, and why. Measure the time of copying files and pausing here.

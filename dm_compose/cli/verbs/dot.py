@@ -48,7 +48,7 @@ def init(*, name: str, as_json: bool) -> None:
         print_json({"dot": dot})
 
 
-@click.command("list")
+@click.command("list", short_help="List all dots.")
 @_scripting
 @click.option("-v", "--verbose", is_flag=True, help="Show the server too.")
 @json_option
@@ -93,7 +93,7 @@ def switch(*, name: str, as_json: bool) -> None:
         print_json({"dot": dot})
 
 
-@click.command()
+@click.command(short_help="Commit the state of all subdots, and print the id.")
 @message_option
 @click.option("-d", "--metadata", multiple=True, metavar="NAME=VALUE", help="A field to keep with it; may be repeated.")
 @click.option("--stop", is_flag=True, help="Shut the containers down cleanly instead of freezing them for an instant.")
@@ -110,7 +110,7 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, unready: bool
     print_json({**as_commit(report.commit), "frozen_s": report.frozen_s}) if as_json else click.echo(report.commit.id)
 
 
-@click.command()
+@click.command(short_help="List commits, the oldest first.")
 @click.argument("ref", required=False, shell_complete=complete_ref)
 @log_options
 @json_option
@@ -119,7 +119,7 @@ def log(*, ref: str | None, most: int | None, oneline: bool, as_graph: bool, as_
     print_log(ref, Layout(most, oneline, as_graph), as_json=as_json, oldest_first=True)
 
 
-@click.command()
+@click.command(short_help="Put the state of a commit back.")
 @click.argument("ref", shell_complete=complete_ref)
 @click.option("--hard", is_flag=True, help="Reset in spite of uncommitted changes; they are kept for `undo`.")
 @click.option("--any-version", is_flag=True, help="Accept a commit made by another version of an engine.")
@@ -164,7 +164,7 @@ def dot() -> None:
     """Look at one dot, or delete it."""
 
 
-@dot.command()
+@dot.command(short_help="Show a dot: its size, commits and branches.")
 @click.argument("name", required=False, shell_complete=complete_dot)
 @_scripting
 @json_option

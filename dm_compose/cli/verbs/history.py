@@ -135,7 +135,7 @@ def _subdot(state: SubdotState | None, name: SubdotName, changes: Mapping[Subdot
     return name, engine or "-", *holds, "(no commit before)" if changes is None else changed
 
 
-@click.command()
+@click.command(short_help="List the verbs that have moved the state, newest first.")
 @click.option("--all", "everything", is_flag=True, help="List each entry of a test run too, not several as one.")
 @json_option
 def reflog(*, everything: bool, as_json: bool) -> None:

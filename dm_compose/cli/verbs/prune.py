@@ -13,7 +13,7 @@ from dm_compose.core.units import counted
 from dm_compose.errors import EngineError
 
 
-@click.command()
+@click.command(short_help="Remove the clones that killed test runs have left.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @json_option
 def prune(*, dry_run: bool, as_json: bool) -> None:

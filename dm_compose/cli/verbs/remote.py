@@ -68,7 +68,7 @@ def _name(text: str) -> RemoteName:
     return remote_name(text)
 
 
-@click.group(cls=VerbGroup, invoke_without_command=True)
+@click.group(cls=VerbGroup, invoke_without_command=True, short_help="List, add, remove and look after remotes.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the addresses, and which one is the current remote.")
 @json_option
 @click.pass_context
@@ -180,7 +180,7 @@ def remove_dot(*, name: str, theirs: str, force: bool, as_json: bool) -> None:
         click.echo("Aborted.")
 
 
-@remote.command("gc")
+@remote.command("gc", short_help="Free what no branch on a remote leads to any more.")
 @click.argument("name", metavar="REMOTE", shell_complete=complete_remote)
 @click.argument("theirs", metavar="[NS/DOT]", required=False)
 @click.option("--dry-run", is_flag=True, help="Name the commits that can go, and why. Free nothing.")
@@ -243,6 +243,8 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
     """Send a branch with its whole history to REMOTE. Contents that are there already are not sent again.
 
     REMOTE is a name from `remote` or an address. Without DOT and BRANCH the current branch of the current dot is sent.
+
+    For example: push hub
     """
     chosen = target().named_or_current(which, quiet=as_json)
     theirs = _name(remote_name) if remote_name is not None else None
@@ -288,7 +290,7 @@ def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, privil
         click.echo(f"the commits that were here are on branch {done.stashed}")
 
 
-@click.command()
+@click.command(short_help="Make a dot from a dot on a remote.")
 @click.argument("name", metavar="REMOTE", shell_complete=complete_remote)
 @click.argument("theirs", metavar="NS/DOT")
 @click.argument("branch", required=False)

@@ -25,7 +25,7 @@ def remote() -> None:
     """Give buckets names."""
 
 
-@remote.command()
+@remote.command(short_help="Give a bucket a name.")
 @click.argument("name")
 @click.argument("url")
 @json_option
@@ -42,7 +42,7 @@ def add(*, name: str, url: str, as_json: bool) -> None:
     print_json(added) if as_json else click.echo("s3 remote added.")
 
 
-@s3.command("clone-subset", context_settings={"ignore_unknown_options": True})
+@s3.command("clone-subset", short_help="Not supported.", context_settings={"ignore_unknown_options": True})
 @click.argument("words", metavar="REMOTE BUCKET PREFIXES", nargs=-1, type=click.UNPROCESSED)
 @json_option
 def clone_subset(*, words: tuple[str, ...], as_json: bool) -> None:

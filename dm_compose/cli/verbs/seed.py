@@ -123,6 +123,8 @@ def seed(
     """Bring the stack up on the seed for the files GLOB. It comes from REMOTE, or is made by the command CMD if it is not there.
 
     REMOTE:NS/DOT defaults to the current remote and the dot's name there.
+
+    For example: seed hub:team/shop --key-from 'migrations/**' -- make seed
     """
     from dm_compose.sharing.remote_ref import RemoteRef
     from dm_compose.sharing.seed import SeedRequest

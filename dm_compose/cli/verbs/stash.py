@@ -11,7 +11,7 @@ from dm_compose.cli.output import age, as_commit, print_json, subject, table
 from dm_compose.cli.targets import target
 
 
-@click.group(cls=VerbGroup, invoke_without_command=True)
+@click.group(cls=VerbGroup, invoke_without_command=True, short_help="Put uncommitted changes aside.")
 @click.option("-m", "--message", help="A description of the changes.")
 @timeout_option
 @json_option
@@ -47,7 +47,7 @@ def stash_list(*, as_json: bool) -> None:
         click.echo("there is no stash", err=True)
 
 
-@stash.command("pop")
+@stash.command("pop", short_help="Put a stash back as uncommitted changes.")
 @click.argument("number", type=click.IntRange(min=1), required=False)
 @click.option("--any-version", is_flag=True, help="Accept a state made by another version of an engine.")
 @timeout_option

@@ -70,7 +70,7 @@ def _planned(found: Subdot) -> tuple[str, ...]:
     return found.name, ", ".join(found.services), found.path, found.kind.value, found.engine or "-", reason
 
 
-@click.command()
+@click.command(short_help="Commit the state of all datastores, while the stack runs.")
 @message_option
 @click.option(
     "--metadata", multiple=True, metavar="KEY=VALUE", help="A field to keep with the commit; may be given several times."
@@ -83,7 +83,10 @@ def _planned(found: Subdot) -> tuple[str, ...]:
 def commit(
     *, message: str, metadata: tuple[str, ...], stop: bool, unready: bool, verify: bool, timeout: float, as_json: bool
 ) -> None:
-    """Commit the state of all datastores at one instant, while the stack runs."""
+    """Commit the state of all datastores at one instant, while the stack runs.
+
+    For example: commit -m "seed"
+    """
     stack = cast(ComposeTarget, target()).stack(quiet=as_json)
     if verify:
         from dm_compose.clones.verify import refuse_unless_verifiable
@@ -211,7 +214,7 @@ def _dirt(found: SubdotStatus) -> str:
     return f"{found.word}: {amount}"
 
 
-@click.command()
+@click.command(short_help="Show the files that differ between two commits, or since one.")
 @click.argument("base", default="HEAD", shell_complete=complete_ref)
 @click.argument("other", required=False, shell_complete=complete_ref)
 @click.option(
@@ -239,7 +242,7 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
         click.echo("no difference")
 
 
-@click.command()
+@click.command(short_help="Put the state of a commit back.")
 @click.argument("ref", default="HEAD", shell_complete=complete_ref)
 @click.option("--hard", is_flag=True, help="Reset in spite of uncommitted changes; they are kept for `undo`.")
 @click.option("--any-version", is_flag=True, help="Accept a commit made by another version of an engine.")
@@ -248,9 +251,11 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
 @timeout_option
 @json_option
 def reset(*, ref: str, hard: bool, any_version: bool, privileged: bool, dry_run: bool, timeout: float, as_json: bool) -> None:
-    """Put the state of REF back: HEAD, HEAD^, HEAD~2, a branch, or the first digits of a commit id.
+    """Put the state of REF back: HEAD, HEAD^, HEAD~2, a branch, a tag, or the first digits of a commit id.
 
     Containers that are dirty, or may be, go down and come back. The command returns when each datastore answers.
+
+    For example: reset --hard HEAD^
     """
     if dry_run:
         steps = target().dot(quiet=as_json).plan_reset(ref)
@@ -261,7 +266,7 @@ def reset(*, ref: str, hard: bool, any_version: bool, privileged: bool, dry_run:
     print_restore(done, as_json=as_json)
 
 
-@click.command()
+@click.command(short_help="Take back the last reset, checkout, pull or stash.")
 @click.option("--hard", is_flag=True, help="Leave commits that were made since; a second `undo` brings them back.")
 @click.option("--commit", "only_commit", is_flag=True, help="Take back the last commit alone; its state stays, as uncommitted.")
 @timeout_option

@@ -16,7 +16,7 @@ from dm_compose.core.upkeep import Holdings
 from dm_compose.errors import DamagedError, DmError, NotFoundError, UsageError
 
 
-@click.command()
+@click.command(short_help="Show what holds space in the store, and free what nothing needs.")
 @click.option("--keep-days", type=int, help="Days of the reflog whose states stay, instead of the budget of undo: see config.")
 @click.option("--dry-run", is_flag=True, help="Tell how much would be freed, and free nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
@@ -54,7 +54,7 @@ def _print_holdings(found: Holdings) -> None:
     click.echo()
 
 
-@click.command()
+@click.command(short_help="Show the settings of the store, or change one.")
 @click.argument("name", required=False)
 @click.argument("value", required=False)
 @click.option("--unset", is_flag=True, help="Forget the setting, so that the default counts.")
@@ -82,7 +82,7 @@ def config(*, name: str | None, value: str | None, unset: bool, as_json: bool) -
         click.echo(f"{key} {printable(text)}")
 
 
-@click.command()
+@click.command(short_help="Look for damage in the store, and repair what can be repaired.")
 @click.option("--no-repair", is_flag=True, help="Only look.")
 @json_option
 def fsck(*, no_repair: bool, as_json: bool) -> int:
@@ -135,7 +135,7 @@ def _facts() -> dict[str, str]:
     }
 
 
-@click.command()
+@click.command(short_help="Print the store's records as JSON.")
 @click.argument("what", required=False)
 @click.option("--json", is_flag=True, expose_value=False, help="Print one JSON document, as it does anyway.")
 def debug(*, what: str | None) -> None:

@@ -19,7 +19,7 @@ def told(project: TestProject, code: int, message: str, hint: str, *words: str, 
     assert (done.returncode, done.stdout) == (code, ""), done
     error, _, hints = done.stderr.partition("\nhint: ")
     assert error.startswith(f"error: {message}")
-    assert "\n" not in error
+    assert "\n" not in error.rstrip()
     assert hint in hints
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
+import click
 import pytest
 
+from dm_compose.cli.compose_group import cli as dm_compose_cli
+from dm_compose.cli.dm_group import cli as dm_cli
 from tests.support.capabilities import needs_compose
 from tests.support.commands import DM_COMPOSE, run_script, script
 from tests.support.machines import Machine
@@ -79,3 +85,22 @@ def test_the_stores_own_verbs_are_here_too(machine: Machine) -> None:
     for words in (("gc", "--dry-run", "--json"), ("fsck", "--json")):
         ours = run_script(DM_COMPOSE, *words, environment=machine.environment())
         assert (ours.code, ours.json()) == (0, machine(*words).json())
+
+
+def groups(group: click.Group, before: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the words that call each group of verbs, those of the program first."""
+    yield before
+    ctx = click.Context(group)
+    for name in group.list_commands(ctx):
+        found = group.get_command(ctx, name)
+        if isinstance(found, click.Group):
+            yield from groups(found, (*before, name))
+
+
+@pytest.mark.parametrize("program", [dm_compose_cli, dm_cli], ids=["dm-compose", "dm"])
+def test_a_list_of_verbs_says_of_each_in_whole_words_what_it_does(here: Here, machine: Machine, program: click.Group) -> None:
+    run = here if program is dm_compose_cli else machine
+    for words in groups(program):
+        listed = run(*words, "--help").out.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
+        assert listed
+        assert [line for line in listed if not re.fullmatch(r"  [a-z0-9-]+ +[A-Z].*[^.]\.", line)] == [], words
