@@ -41,6 +41,17 @@ def test_other_verbs_are_composes_with_its_output_and_exit_code(words: tuple[str
     assert (ours.code, ours.out, ours.err) == (theirs.returncode, theirs.stdout, theirs.stderr)
 
 
+@needs_compose
+def test_a_file_of_the_environment_that_is_not_there_is_named_after_composes_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMPOSE_FILE", "other.yaml")
+    ended = script("ps")
+    assert ended.code != 0
+    assert ended.err.endswith(
+        "\nhint: COMPOSE_FILE names other.yaml, which is not here: unset COMPOSE_FILE, or name the file with -f.\n"
+    )
+    assert "hint" not in script("-f", "compose.yaml", "config", "--services").err
+
+
 @pytest.mark.parametrize(
     ("words", "asks"),
     [
