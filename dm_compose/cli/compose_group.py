@@ -12,8 +12,8 @@ from click.shell_completion import CompletionItem
 import dm_compose
 from dm_compose.cli import passing
 from dm_compose.cli.completion import complete_as_compose
-from dm_compose.cli.groups import VerbGroup, help_verb
 from dm_compose.cli.targets import ComposeTarget
+from dm_compose.cli.verbs.help import VerbGroup, help_verb
 from dm_compose.compose import ComposeOptions
 from dm_compose.compose.words import VERBS, VerbWords
 from dm_compose.core.names import did_you_mean

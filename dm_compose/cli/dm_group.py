@@ -8,7 +8,6 @@ import click
 
 import dm_compose
 from dm_compose.cli.completion import complete_branch, complete_dot, completion
-from dm_compose.cli.groups import VerbGroup, help_verb
 from dm_compose.cli.targets import StoreTarget
 from dm_compose.cli.verbs import branch as branch_verbs
 from dm_compose.cli.verbs import cluster as cluster_verbs
@@ -19,6 +18,7 @@ from dm_compose.cli.verbs import s3 as s3_verbs
 from dm_compose.cli.verbs import stash as stash_verbs
 from dm_compose.cli.verbs import state as state_verbs
 from dm_compose.cli.verbs import store as store_verbs
+from dm_compose.cli.verbs.help import VerbGroup, help_verb
 from dm_compose.core.names import DotName, RefName
 
 _EPILOG = """\b

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 import click
 
 from dm_compose.cli.environment import read_variables
-from dm_compose.cli.groups import usage_error
 from dm_compose.cli.output import print_error
 from dm_compose.cli.screen import colour
+from dm_compose.cli.verbs.help import usage_error
 from dm_compose.errors import DmError, PluginError
 from dm_compose.process import let_go_of_terminal
 

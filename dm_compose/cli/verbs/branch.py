@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import click
 
 from dm_compose.cli.completion import complete_branch, complete_ref, complete_tag, complete_worktree
-from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option, privileged_option, timeout_option
 from dm_compose.cli.outcomes import print_arrival
 from dm_compose.cli.output import as_commit, print_json, subject, table
 from dm_compose.cli.targets import target
+from dm_compose.cli.verbs.help import VerbGroup
 from dm_compose.core.names import RefName, WorktreeName
 from dm_compose.errors import UsageError
 

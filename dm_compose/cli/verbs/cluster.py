@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from dm_compose.cli.environment import read_variables
-from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option
 from dm_compose.cli.output import print_json, table
 from dm_compose.cli.progress import Narrator
+from dm_compose.cli.verbs.help import VerbGroup
 from dm_compose.core.volumes import DRIVER
 
 if TYPE_CHECKING:

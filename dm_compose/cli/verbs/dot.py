@@ -9,11 +9,11 @@ import click
 
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
-from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option, message_option, privileged_option, timeout_option, unready_option
 from dm_compose.cli.outcomes import print_restore
 from dm_compose.cli.output import Cell, as_commit, print_json, table
 from dm_compose.cli.targets import store_target
+from dm_compose.cli.verbs.help import VerbGroup
 from dm_compose.cli.verbs.history import Layout, log_options, print_log
 from dm_compose.cli.verbs.state import parse_metadata
 from dm_compose.core.names import DotName

@@ -98,7 +98,7 @@ def _decoration(commit: Commit, found: History) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
-@click.command()
+@click.command(short_help="List commits, newest first.")
 @click.argument("ref", required=False, shell_complete=complete_ref)
 @log_options
 @json_option
@@ -108,7 +108,7 @@ def log(*, ref: str | None, most: int | None, oneline: bool, as_graph: bool, as_
         click.echo('no commit yet; make one: dm-compose commit -m "seed"', err=True)
 
 
-@click.command()
+@click.command(short_help="Show a commit, and the changes that it made.")
 @click.argument("ref", required=False, shell_complete=complete_ref)
 @json_option
 def show(*, ref: str | None, as_json: bool) -> None:

@@ -10,11 +10,11 @@ import click
 
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_branch, complete_dot, complete_remote
-from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option, privileged_option
 from dm_compose.cli.output import age, print_json, printable, table
 from dm_compose.cli.progress import EventLines, Narrator, is_quiet
 from dm_compose.cli.targets import target
+from dm_compose.cli.verbs.help import VerbGroup
 from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, DotName, RefName
 from dm_compose.core.units import counted, size

@@ -6,9 +6,9 @@ import re
 
 import click
 
-from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option
 from dm_compose.cli.output import print_json
+from dm_compose.cli.verbs.help import VerbGroup
 from dm_compose.cli.verbs.remote import add_remote
 from dm_compose.errors import UsageError
 

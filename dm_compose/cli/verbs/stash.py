@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from dm_compose.cli.groups import VerbGroup
 from dm_compose.cli.options import json_option, timeout_option
 from dm_compose.cli.outcomes import print_restore
 from dm_compose.cli.output import age, as_commit, print_json, subject, table
 from dm_compose.cli.targets import target
+from dm_compose.cli.verbs.help import VerbGroup
 
 
 @click.group(cls=VerbGroup, invoke_without_command=True, short_help="Put uncommitted changes aside.")
