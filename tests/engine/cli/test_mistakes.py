@@ -41,7 +41,7 @@ def test_mistakes_are_told_and_change_nothing(cache_only: TestProject, tmp_path:
         (NOT_FOUND, f"dot {dot} has no branch, tag or commit 'nope'", "`checkout -b nope` makes a branch", "checkout", "nope"),
         (NOT_FOUND, "no remote hubb (there are: hub), and no such service", "Did you mean 'hub'?", "push", "hubb"),
         (NOT_FOUND, "no remote cahce (there are: hub), and no such service", "Did you mean 'cache'?", "pull", "cahce"),
-        (UNCOMMITTED, "uncommitted changes", "--hard", "reset"),
+        (UNCOMMITTED, "there are uncommitted changes in ", "--hard", "reset"),
     ):
         told(cache_only, code, message, hint, *words)
     (tmp_path / "file").write_text("kept")

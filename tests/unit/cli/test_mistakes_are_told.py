@@ -104,7 +104,7 @@ MISTAKES = [
     Mistake("dm branch -d master", "branch master of dot a is checked out in worktree main", "heck", IN_USE),
     Mistake("dm tag -d v11", "dot a has no tag v11", "Did you mean 'v1'?", NOT_FOUND),
     Mistake("dm diff HEAD nope", "dot a has no branch, tag or commit 'nope'", "`branch` and `tag`", NOT_FOUND),
-    Mistake("dm reset HEAD", "uncommitted changes in __default__ would be lost", "--hard", UNCOMMITTED),
+    Mistake("dm reset HEAD", "there are uncommitted changes in __default__", "--hard", UNCOMMITTED),
     # Dots and remotes
     Mistake("dm switch b", "dot b doesn't exist", "`dm list` shows", NOT_FOUND),
     Mistake("dm push hubb", "there is no remote hubb", "Did you mean 'hub'? Known: hub.", NOT_FOUND),

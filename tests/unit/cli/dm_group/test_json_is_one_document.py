@@ -60,6 +60,16 @@ def test_json_is_one_document_and_nothing_else_is_printed(used: Machine, words: 
     assert ended.json() is not None
 
 
+def test_json_of_stashes_is_one_document_each(used: Machine) -> None:
+    assert used("stash", "--json").json()["stash"] == "stash/1"
+    assert [found["stash"] for found in used("stash", "list", "--json").json()] == ["stash/1"]
+    assert used("stash", "pop", "--json").err == ""
+    assert used("stash", "--json").json()["stash"].startswith("stash/")
+    number = used("stash", "list", "--json").json()[0]["stash"].removeprefix("stash/")
+    assert used("stash", "drop", number, "--json").json() is not None
+    assert used("stash", "list", "--json").json() == []
+
+
 def test_json_of_what_follows_a_move_is_one_document_too(used: Machine) -> None:
     used("reset", "--hard", "HEAD^")
     assert used("undo", "--json").json()["restored"]
@@ -124,6 +134,7 @@ def test_every_verb_that_prints_is_asked_for_json_here() -> None:
     }
     known |= {f"remote {verb}" for verb in ("add", "rm", "switch", "ls", "rm-dot", "gc", "verify")}
     known |= {"s3 remote add", "s3 clone-subset"}
+    known |= {f"stash {verb}" for verb in ("list", "pop", "drop")}
     assert known | {"completion", "help"} == {" ".join(path) for path, _ in verbs(cli)}
 
 
