@@ -104,7 +104,7 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, unready: bool
     """Record the state of all subdots at one instant, and print the commit's id."""
     report = (
         store_target()
-        .dot(quiet=as_json)
+        .dot(quiet=True)
         .commit(message, parse_metadata(metadata), stop=stop, even_unready=unready, timeout_s=timeout)
     )
     print_json({**as_commit(report.commit), "frozen_s": report.frozen_s}) if as_json else click.echo(report.commit.id)
@@ -128,7 +128,7 @@ def log(*, ref: str | None, most: int | None, oneline: bool, as_graph: bool, as_
 @json_option
 def reset(*, ref: str, hard: bool, any_version: bool, privileged: bool, timeout: float, as_json: bool) -> None:
     """Put the state of REF back: HEAD, HEAD^, a branch, a tag, or the first digits of a commit id."""
-    dot = store_target().dot(quiet=as_json)
+    dot = store_target().dot(quiet=True)
     done = dot.reset(ref, hard=hard, any_version=any_version, privileged=privileged, timeout_s=timeout)
     print_restore(done, as_json=as_json)
 

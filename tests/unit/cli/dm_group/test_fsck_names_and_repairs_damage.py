@@ -115,7 +115,7 @@ def test_a_dot_that_cannot_be_looked_at_hides_no_other_from_list(used: Machine) 
     assert ended.lines[0].split() == ["DOT", "BRANCH", "SIZE", "COMMITS", "DIRTY", "CONTAINERS"]
     rows = {line.removeprefix("*").split()[0]: line for line in ended.lines[1:]}
     assert rows["b"].endswith("-")
-    assert rows["a"].split()[1:5] == ["master", "?", "?", "?"]
+    assert rows["a"].split()[2:6] == ["master", "?", "?", "?"]
     assert head[:12] in ended.out
     assert "warning: dot a" in ended.err
     numbers = {row[0]: row[4:] for row in used("list", "-H").fields()}

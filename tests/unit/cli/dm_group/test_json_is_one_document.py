@@ -36,6 +36,7 @@ PRINTING = [
     ("tag",),
     ("tag", "new"),
     ("tag", "-d", "v1"),
+    ("stash", "list"),
     ("worktree", "list"),
     ("worktree", "add", "new"),
     ("dot", "show"),
@@ -120,10 +121,12 @@ def test_an_empty_word_is_a_mistake_and_not_everything_or_the_current(
 
 def test_every_verb_that_prints_is_asked_for_json_here() -> None:
     """Verbs of the driver and of remotes have tests of their own."""
-    known = {" ".join(words[:2]) if words[0] in ("worktree", "dot") else words[0] for words in PRINTING}
+    known = {" ".join(words[:2]) if words[0] in ("worktree", "dot", "stash") else words[0] for words in PRINTING}
     known |= {
         "undo",
         "worktree remove",
+        "stash pop",
+        "stash drop",
         "cluster init",
         "cluster reset",
         "cluster status",

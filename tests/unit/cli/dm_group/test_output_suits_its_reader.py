@@ -122,18 +122,19 @@ def test_files_of_every_kind_of_name_are_shown(used: Machine) -> None:
 
 
 def test_on_a_terminal_the_result_stands_alone_below_the_progress(used: Machine) -> None:
-    screen = pyte.Screen(80, 24)
-    pyte.Stream(screen).feed(used.on_terminal("reset", "--hard", "v1"))
+    used("reset", "--hard", "v1")
+    screen = pyte.Screen(200, 24)
+    pyte.Stream(screen).feed(used.on_terminal("undo"))
     *steps, result, how_back = (line.rstrip() for line in screen.display if line.strip())
-    assert re.match(r"at \w{12} one: .* put back, ready after ", result)
-    assert how_back == "uncommitted changes are kept: `dm undo` brings them back"
+    assert re.match(r"at \w{12} two, .* put back, ready after ", result)
+    assert how_back == "`dm undo` takes this back"
     assert [re.fullmatch(r"  ✔ __default__ +\d+ ms  put back", line) is not None for line in steps].count(True) == 1
     assert all(line.startswith("  ✔ ") for line in steps)
 
 
 def test_quiet_leaves_the_result(used: Machine) -> None:
-    ended = used("reset", "--hard", "-q", "v1")
-    assert ended.err == ""
-    assert ended.lines[0].startswith("at ")
-    used.write("a", "file", "again")
-    assert "  __default__: put back, " in used("reset", "--hard", "HEAD").err
+    used("reset", "--hard", "v1")
+    told = used("undo")
+    assert "  __default__: put back, " in told.err
+    quiet = used("undo", "-q")
+    assert (quiet.err, quiet.lines[0][:3]) == ("", "at ")
