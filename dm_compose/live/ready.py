@@ -155,7 +155,7 @@ class _Waiting:
                 self._give_up_if_refused(now)
             if now - told >= TELL_EVERY_S:
                 told = now
-                self._listener(Event("waiting", self._container.label, int(waited_s), int(self._timeout_s), "s"))
+                self._listener(Event("waiting", self._container.label, int(waited_s), round(self._timeout_s), "s"))
                 self._listener(Event("await", self.told(), subject=self._container.label))
             stop.wait(min(pause_s(waited_s, by_command=self._by_command), max(POLL_S, self._deadline - now)))
         return time.monotonic() - self._began

@@ -198,9 +198,8 @@ def test_a_postgres_that_lets_only_others_in_is_ready_and_one_that_lets_nobody_i
     with pytest.raises(NotReadyError, match="it is not set up"):
         project.stack().commit("half made", {}, timeout_s=3)
     waiting = [event for event in project.events if event.what == "waiting"]
-    assert waiting
-    assert {(event.text, event.total, event.unit) for event in waiting} == {("db", 3, "s")}
-    assert [event.done for event in waiting] == sorted({event.done for event in waiting})
+    assert (waiting[0].text, waiting[0].done, waiting[0].unit) == ("db", 1, "s")
+    assert waiting[0].total in (2, 3), "the seconds that the first look has left"
     for_good = project.dm("commit", "-m", "half made", "--timeout", "3600", check=False)
     assert for_good.returncode == NOT_READY
     assert "db answers, and turns everybody away" in for_good.stderr
