@@ -50,9 +50,12 @@ def reason(error: BaseException) -> str:
             return "it did not answer in time"
         if isinstance(looked_at, OSError) and looked_at.strerror:
             return looked_at.strerror.lower()
+        if isinstance(looked_at, http.client.RemoteDisconnected):
+            return "it closed the connection"
         inner = (*looked_at.args, getattr(looked_at, "reason", None), looked_at.__cause__, looked_at.__context__)
         pending += [one for one in inner if isinstance(one, BaseException) and one not in seen]
-    return str(error) if isinstance(error, docker.errors.DockerException) else "the answer cannot be understood"
+    is_plain = isinstance(error, docker.errors.DockerException) and "(" not in str(error)  # a sentence of docker-py itself
+    return str(error) if is_plain else "its answer cannot be understood"
 
 
 def _host() -> str:

@@ -38,6 +38,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, host: str) -> str:
         ("unix:///dev/null", "connection refused"),
         ("tcp://127.0.0.1:PORT", "connection refused"),
         ("tcp://nothing.invalid:2375", "name .*|temporary failure .*"),
+        ("ssh://me@nothing.invalid", "Install paramiko .*"),
         ("nonsense", "Invalid bind address format: .*"),
     ],
 )
