@@ -29,9 +29,7 @@ def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_compose
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize(
-    ("file", "told"), [("compose.yaml", "*no Docker Engine answers at *"), ("none.yaml", "*none.yaml*")]
-)
+@pytest.mark.parametrize(("file", "told"), [("compose.yaml", "*no Docker Engine answers at *"), ("none.yaml", "*none.yaml*")])
 def test_one_error_ends_the_run(pytester: pytest.Pytester, file: str, told: str, workers: int) -> None:
     (pytester.path / "compose.yaml").write_text("services: {cache: {image: redis}}")
     pytester.makepyfile(TESTS)
