@@ -137,7 +137,6 @@ def test_every_verb_that_prints_is_asked_for_json_here() -> None:
     }
     known |= {f"remote {verb}" for verb in ("add", "rm", "switch", "ls", "rm-dot", "gc", "verify")}
     known |= {"s3 remote add", "s3 clone-subset"}
-    known |= {f"stash {verb}" for verb in ("list", "pop", "drop")}
     assert known | {"completion", "help"} == {" ".join(path) for path, _ in verbs(cli)}
 
 
