@@ -55,7 +55,7 @@ def end(what: str, subject: str) -> Event:
 def shown(terminal: Terminal) -> list[str]:
     """Return the lines with every mark of the spinner as `*` and without times."""
     lines = (re.sub(f"[{progress.SPIN}]", "*", line) for line in terminal.lines)
-    return [re.sub(rf"  [ .\d]{{{progress.TIME_COLUMNS - 3}}}[ \d]( m| )s", "", line) for line in lines]
+    return [re.sub(rf"  [ .\d]{{{progress.TIME_COLUMNS - 2}}}[m ]s", "", line) for line in lines]
 
 
 @pytest.mark.usefixtures("still")
