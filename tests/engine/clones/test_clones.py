@@ -173,7 +173,7 @@ def test_sees_the_seed_alone(dm_stack, n, worker_id):
     printed = tests.run("workers", body, "-n", "2", "--dm-report")
     assert "4 passed" in printed
     assert "restarted cache, queue" in printed
-    assert "in all, 4 tests" in printed
+    assert "restores around 4 tests" in printed
 
 
 def test_isolated_tests_commit_and_go_to_commits_of_the_stack_without_touching_it(tests: ShopTests) -> None:
