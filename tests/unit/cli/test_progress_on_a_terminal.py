@@ -166,12 +166,13 @@ def test_the_next_work_has_a_block_of_its_own(terminal: Terminal) -> None:
 
 @on_terminal
 def test_the_block_has_ended_before_another_program_has_the_terminal(terminal: Terminal) -> None:
+    before = set(threading.enumerate())
     tell = Narrator(quiet=False)
     with told(tell, "kill", "db"):
         pass
     assert pass_through(["true"]) == 0
     assert shown(terminal) == ["  ✔ db  down"]
-    eventually(lambda: "progress" not in {thread.name for thread in threading.enumerate()}, "the end of the drawing")
+    eventually(lambda: not {t for t in threading.enumerate() if t.name == "progress"} - before, "the end of the drawing")
 
 
 @pytest.mark.usefixtures("still")

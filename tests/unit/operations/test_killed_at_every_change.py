@@ -19,11 +19,13 @@ from dm_compose.core.variables import Variables
 from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.recovery import Use
+from dm_compose.operations.uncommitted import dirty_subdots
 from dm_compose.sessions.leases import _state_kept
 from dm_compose.sessions.options import SessionOptions
 from dm_compose.sessions.session import Session
 from dm_compose.sessions.visit import throw_away_and_restore
 from dm_compose.store.local.store import LocalStore
+from dm_compose.untouched.last_restore import EVERYTHING, Touched
 from tests.support.crashing import stops
 from tests.support.machines import Machine
 
@@ -144,9 +146,15 @@ class _Session:
         with self.dot.live(lock=True, use=use) as live:
             yield live
 
-    def restore(self, commit: Commit) -> None:
+    def restore(self, commit: Commit, touched: Touched = EVERYTHING) -> None:
         with self.live() as live:
-            throw_away_and_restore(live, commit)
+            throw_away_and_restore(live, commit, touched=touched)
+
+    def found_at_commit(self, live: LiveWorktree) -> bool:
+        return not dirty_subdots(live)
+
+    def changed_in_memory(self, _: LiveWorktree) -> Touched:
+        return EVERYTHING
 
 
 def run_tests(machine: Machine) -> None:
@@ -165,3 +173,11 @@ def test_a_session_killed_anywhere(dirty: Machine) -> None:
     for machine in killed(dirty, run_tests, "session"):
         assert files(machine) == UNCOMMITTED
         assert machine.messages() == ["one", "two"]
+
+
+def test_a_session_on_what_is_committed_killed_anywhere(dirty: Machine) -> None:
+    dirty("commit", "-m", "three")
+    committed = files(dirty)
+    for machine in killed(dirty, run_tests, "session"):
+        assert files(machine) == committed
+        assert machine.messages() == ["one", "two", "three"]
