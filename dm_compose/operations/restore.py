@@ -233,6 +233,8 @@ def _put_back(
             for container_id in killed:
                 freeze.forget(container_id)
     live.store.end_restore(back)
+    if isinstance(error, Exception):  # otherwise the engines are still starting
+        mark_quiet(now, live.store.commit(live.dot, previous))
 
 
 def _as_it_is(live: LiveWorktree) -> LiveWorktree:

@@ -58,3 +58,19 @@ def test_what_a_datastore_acknowledged_before_the_state_of_before_came_back_is_i
     assert f"reset --hard {kept[:12]}" in said
     project.dm("reset", "--hard", kept)
     assert project.redis().get("written") == "while slow was waited for"
+
+
+def test_after_a_reset_that_timed_out_the_state_before_counts_as_it_did(webapp: TestProject) -> None:
+    """The commit has a Postgres that waits for a primary server, and takes nobody in."""
+    webapp.stack().reset(webapp.seed, hard=True)
+    webapp.compose("exec", "-T", "-u", "postgres", "db", "touch", "/var/lib/postgresql/data/standby.signal")
+    webapp.sql("alter system set hot_standby = off")
+    webapp.dm("checkout", "-b", "waits")
+    webapp.dm("commit", "-m", "a standby without a primary")
+    webapp.dm("checkout", "master")
+    assert webapp.json("status")["dirty"] is False
+    failed = webapp.dm("reset", "--hard", "waits", "--timeout", "5", check=False)
+    assert failed.returncode == 10
+    assert "the state before is put back" in failed.stderr
+    assert webapp.sql("select text from notes") == [("seed",)]
+    assert webapp.json("status")["dirty"] is False
