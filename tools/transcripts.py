@@ -58,7 +58,7 @@ WEBAPP = (
         first=(SQL.format("create table orders (what text)"),),
     ),
     Scene("A refused reset", "Nothing has changed after it.", ("dm-compose reset",)),
-    Scene("A reset", "What was uncommitted is kept.", ("dm-compose reset --hard",)),
+    Scene("A reset", "Uncommitted changes are kept.", ("dm-compose reset --hard",)),
     Scene("Undo", "The table is there again.", ("dm-compose undo", SQL.format("select * from orders"))),
     Scene(
         "Work that comes along",
