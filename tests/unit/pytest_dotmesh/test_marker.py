@@ -8,6 +8,7 @@ from pytest_dotmesh.marker import commit_of
 
 
 def test_the_marker_takes_a_commit_by_position_or_by_name_and_the_closest_one_counts(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\naddopts = -p no:asyncio\n")  # it warns without a setting of its own
     items = pytester.getitems(
         """
         import pytest
