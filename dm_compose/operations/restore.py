@@ -82,7 +82,8 @@ def move_to(
     with Freeze(live, lenient=bool(live.left)) as freeze:
         captured, saved = capture(live, f"before {action} to {target.id.short}", freeze)
         try:
-            if carry and saved is not None:
+            if carry and saved is not None:  # others may have been written to since the caller has looked
+                live.store.note(*live.where, f"before {action}", saved)
                 target = live.store.combine(*live.where, target.id, saved, list(carry))
             kept = _kept_by_superseded(live, saved)
             move = Move(action, branch or state.branch, head, None if carry else kept)

@@ -51,9 +51,13 @@ def datastores_first(stack: Stack, words: Sequence[str]) -> int:
 
 
 def _lying_still(live: LiveWorktree, names: Collection[str]) -> dict[SubdotName, str]:
-    """Return the subdots that nobody has written to since the head, each with its service, a datastore that is down."""
+    """Return the subdots that nobody has written to since the head, each with its service, a datastore that is down.
+
+    There is none while another program of the stack runs, because it may write as soon as a datastore answers.
+    """
     head = live.state().head
-    if head is None or live.tree or live.left:
+    could_write = any(m.container.running and m.datastore is None for m in live.members)
+    if head is None or live.tree or live.left or could_write:
         return {}
     committed, found = live.store.commit(live.dot, head).subdots, uncommitted(live)
     up = {m.container.service for m in live.members if m.container.running}

@@ -115,6 +115,8 @@ def test_carried_changes_go_where_their_subdots_are_the_same_and_nowhere_else(we
         assert carried.returncode == 7
         return
     assert (carried.returncode, state(webapp)) == (0, (["seed", "work"], "other"))
+    kept = next(e["saved"] for e in webapp.json("reflog") if e["action"] == "before checkout --carry")
+    assert kept is not None  # all that was live, also what was written after the look at what is uncommitted
     assert [s["name"] for s in webapp.json("status")["subdots"] if s["dirty"]] == ["db-data"]
     webapp.dm("undo")
     assert (webapp.json("status")["branch"], state(webapp)) == ("master", (["seed", "work"], "seed"))

@@ -275,3 +275,17 @@ def test_an_up_that_is_told_to_do_more_runs_once(webapp: TestProject) -> None:
     first = webapp.started_at("db")
     webapp.dm("up", "-d")
     assert webapp.started_at("db") == first
+
+
+def test_while_another_program_of_the_stack_runs_no_write_counts_as_the_engines_own(new_project: NewProject) -> None:
+    postgres = {"image": "dm-example/postgres:15", "pull_policy": "never", "environment": {"POSTGRES_PASSWORD": "webapp"}}
+    project = new_project({"services": {"db": postgres, "app": IDLE}})
+    project.dm("up", "-d", "--wait")
+    project.dm("commit", "-m", "seed")
+    project.compose("kill", "db")
+    project.dm("up", "-d", "--wait")
+    assert [s["state"] for s in project.json("status")["subdots"]] == ["written to"]
+    project.dm("reset", "--hard")
+    project.compose("kill", "db", "app")
+    project.dm("up", "-d")
+    assert [s["state"] for s in project.json("status")["subdots"]] == ["housekeeping only"]
