@@ -17,7 +17,7 @@ from dm_compose.errors import EngineError, error_classes
 from tests.support.commands import DM, INTERRUPTED, NO_ENGINE, TERMINATED, Ended, into_a_closed_pipe, on_terminal, run_script
 
 DOCUMENTED = {0, INTERRUPTED, TERMINATED, *(cls.exit_code for cls in error_classes().values())}
-_OURS = ("DM_", "_DM_", "COMPOSE_", "DOCKER_", "NO_COLOR", "FORCE_COLOR")
+_OURS = ("DM_", "_DM_", "COMPOSE_", "DOCKER_", "XDG_", "NO_COLOR", "FORCE_COLOR")
 
 
 @dataclass
@@ -34,8 +34,9 @@ class Machine:
     def environment(self) -> dict[str, str]:
         """Return the whole environment of a command."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+        user = {"HOME": str(self.root / "user"), "SHELL": "/bin/bash"}  # no command writes into the tester's own folders
         ours = {"DM_HOME": str(self.home), "DOCKER_HOST": NO_ENGINE, "XDG_STATE_HOME": str(self.root / "state")}
-        return {**kept, **ours, **self.variables}
+        return {**kept, **user, **ours, **self.variables}
 
     def __call__(self, *words: str, answer: str = "", code: int | None = 0, **variables: str) -> Ended:
         """Run `dm` with `answer` on its standard input and check the exit code (None: any documented one).

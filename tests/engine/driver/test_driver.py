@@ -229,7 +229,7 @@ def test_what_a_reset_leaves_goes_with_the_engine(bench: DriverBench, how: str) 
 def test_an_engine_that_restarts_brings_containers_back_on_their_volumes(bench: DriverBench, how: str) -> None:
     bench.start("web", "shop.db:/data", script="date +%s%N >> /data/log; exec sleep infinity", restart="always")
     log = bench.directory("db") / "log"
-    eventually(lambda: log.exists(), "the first line")
+    eventually(lambda: log.read_text().endswith("\n"), "the first line")
     getattr(bench.engine, how)()
     bench.engine.start()
     eventually(lambda: bench.state("web") == "running" and len(log.read_text().split()) == 2, "the container to come back")
@@ -242,7 +242,7 @@ def test_an_engine_that_restarts_brings_containers_back_on_their_volumes(bench: 
 def test_nothing_is_lost_when_both_end_in_whatever_order_they_come_back(bench: DriverBench, how: str, first: str) -> None:
     bench.start("web", "shop.db:/data", script="date +%s%N >> /data/log; exec sleep infinity")
     log = bench.directory("db") / "log"
-    eventually(lambda: log.exists(), "the first line")
+    eventually(lambda: log.read_text().endswith("\n"), "the first line")
     if how == "killed":
         bench.kill()
         bench.engine.kill()
@@ -308,7 +308,7 @@ def test_the_driver_can_run_as_a_container(contained: DriverBench) -> None:
     assert contained.service.init().running
     contained.start("web", "shop.db:/data", script="date +%s%N >> /data/log; exec sleep infinity", restart="always")
     log = contained.directory("db") / "log"
-    eventually(lambda: log.exists(), "the first line")
+    eventually(lambda: log.read_text().endswith("\n"), "the first line")
     assert contained.volumes() == ["shop.db"]
     contained.engine.docker("restart", "dm-driver", timeout_s=30)
     eventually(lambda: ask(contained.service.socket), "the driver to answer")
