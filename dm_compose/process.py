@@ -138,12 +138,15 @@ def let_go_of_terminal() -> None:
 class Watchdog:
     """A child that runs commands when this process ends without having called `release`, even by SIGKILL.
 
+    It runs a command that fails once more after a second: an engine may take a frozen container for a running one (pauses.py).
+
     It waits at a pipe whose other end only this process holds. It has a session of its own, so that a signal to our process
     group does not reach it.
     """
 
     def __init__(self, *commands: Sequence[str]) -> None:
-        script = "read -r released || { " + "; ".join(map(shlex.join, commands)) + "; } >/dev/null 2>&1"
+        tries = "; ".join(f"again {shlex.join(command)}" for command in commands)
+        script = f'again() {{ "$@" || {{ sleep 1; "$@"; }}; }}; read -r released || {{ {tries}; }} >/dev/null 2>&1'
         self._child = subprocess.Popen(
             ["/bin/sh", "-c", script, "dm-compose-watchdog", *commands[0]],  # the words are for those who look at processes
             stdin=subprocess.PIPE,

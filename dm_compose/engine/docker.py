@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import docker
@@ -15,6 +16,7 @@ from dm_compose.core.at_once import at_once, in_time
 from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Image, Mount, Resource
 from dm_compose.core.labels import PROJECT_LABEL, is_helper
 from dm_compose.core.overlap import overlap, within
+from dm_compose.engine import pauses
 from dm_compose.engine.calls import API_TIMEOUT_S, QuickApi, engine_errors
 from dm_compose.engine.ourselves import Route, Whereabouts, own_file
 from dm_compose.engine.reading import read_container, read_event, read_image, read_mounts
@@ -24,6 +26,7 @@ from dm_compose.errors import EngineError, NotFoundError, NotReadyError
 EVENTS_KEPT = 256  # `eventsLimit` in daemon/events/events.go, 20.10 to 29
 PARALLEL_CALLS = 8
 RUN_TIMEOUT_S = 600.0
+_THAW_AFTER_S = 1.0  # the engine thaws what it kills, unless it does not know yet that it is frozen (pauses.py)
 STOP_TIMEOUT_S = 60  # a datastore writes its memory to its files first
 
 
@@ -234,32 +237,20 @@ class Engine(EngineVolumes):
     # Acting
 
     def pause(self, container_id: str) -> None:
-        """Freeze a running container. Tries three times, because on a busy machine runc may give up and undo it."""
-        for last in (False, False, True):
-            try:
-                with engine_errors(f"pausing container {container_id[:12]}"):
-                    self._api.pause(container_id)
-                return
-            except EngineError as error:
-                if last or "unable to freeze" not in error.message:
-                    raise
+        """Freeze a running container. An error also when somebody else has frozen it."""
+        pauses.pause(self._api, container_id)
 
     def unpause(self, container_id: str) -> None:
-        """Thaw a container. Does nothing when it is not frozen or is gone."""
-        try:
-            with engine_errors(f"resuming container {container_id[:12]}"):
-                self._api.unpause(container_id)
-        except NotFoundError:
-            return
-        except EngineError as error:
-            if "not paused" not in error.message and "not running" not in error.message:
-                raise
+        """Thaw a container, and return when it is thawed. Does nothing when it is not frozen or is gone."""
+        pauses.unpause(self._api, container_id)
 
     def kill(self, container_id: str) -> None:
         """Take a container down by SIGKILL and return when it is down. Does nothing when it is down or gone already.
 
         The engine remembers the order, so `restart: always` does not bring the container back.
         """
+        thaw = threading.Timer(_THAW_AFTER_S, self._thaw_what_dies, [container_id])
+        thaw.start()
         try:
             with engine_errors(f"killing container {container_id[:12]}"):
                 self._api.kill(container_id)
@@ -269,6 +260,12 @@ class Engine(EngineVolumes):
         except EngineError as error:
             if "is not running" not in error.message:
                 raise
+        finally:
+            thaw.cancel()
+
+    def _thaw_what_dies(self, container_id: str) -> None:
+        with contextlib.suppress(EngineError):  # `kill` tells what is wrong
+            self.unpause(container_id)
 
     def signal(self, container_id: str, number: int) -> None:
         """Send a signal to a container's first process."""

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 from dm_compose.core.containers import Container
+from dm_compose.engine.cgroups import cgroup_of
 from dm_compose.engine.docker import Engine
 
 
@@ -37,16 +38,3 @@ def _kill(pid: int, container_id: str) -> None:
             signal.pidfd_send_signal(fd, signal.SIGKILL)
     finally:
         os.close(fd)
-
-
-def cgroup_of(pid: int, container_id: str) -> Path:
-    """Return the control group of a container's process. OSError when the number belongs to another process by now."""
-    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if container_id not in path:
-            continue
-        for top in ("", controllers, *controllers.split(",")):
-            directory = Path("/sys/fs/cgroup") / top / path.lstrip("/")
-            if directory.is_dir():
-                return directory
-    raise ProcessLookupError(f"process {pid} is not container {container_id[:12]}")

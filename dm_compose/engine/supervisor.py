@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dm_compose.core.containers import Container
+from dm_compose.engine.cgroups import cgroup_of
 from dm_compose.engine.docker import Engine
-from dm_compose.engine.frozen import cgroup_of
 from dm_compose.errors import EngineError
 
 DOWN, UP = 50, 51  # real-time signals, which programs do not use by themselves

@@ -81,7 +81,7 @@ class SpareClone:
         self._pause(c for c in self._running() if c.service not in self.session.keeps_up)
         self.session.restore(self.session.commit)
         self._pause(self._running())
-        return self.session.last_restore.paused()
+        return self.session.last_restore.touched_containers()
 
     def why_changed(self, *, thoroughly: bool) -> str:
         """Return what has reached the clone since it stands by, '' for nothing. Only a thorough look checks files.

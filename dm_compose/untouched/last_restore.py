@@ -31,8 +31,9 @@ class Touched:
 
     `everything` says that nothing can be ruled out, for example before the first restore or for another commit. Otherwise
     `containers` has the containers that may have been reached (ids) with the reason, and `subdots` those whose files were written
-    to. `known` are the containers that were watched; any other one was started since. `others_started` says that a container of
-    the stack, or one that mounts a subdot, was started since.
+    to. `paused` are the containers (ids) that somebody has paused and not thawed. Time stands still in them: no change.
+    `known` are the containers that were watched; any other one was started since. `others_started` says that a container of the
+    stack, or one that mounts a subdot, was started since.
     """
 
     containers: Mapping[str, str] = field(default_factory=dict)
@@ -40,9 +41,10 @@ class Touched:
     known: Set[str] = frozenset()
     others_started: bool = False
     everything: bool = False
+    paused: Set[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return bool(self.everything or self.containers or self.subdots or self.others_started)
+        return bool(self.everything or self.containers or self.subdots or self.others_started or self.paused)
 
     def causes(self, live: LiveWorktree) -> dict[str, str]:
         """Return the containers (ids) that may have changed, with the reason; '' where no reason is known."""
@@ -63,6 +65,9 @@ class Touched:
             for member in live.users(subdot):
                 if member.mounts[subdot]:
                     found.setdefault(member.container.label, f"files of {subdot} were written to")
+        for member in live.members:
+            if member.container.id in self.paused:
+                found.setdefault(member.container.label, "it was left paused")
         return found
 
     def untouched_subdots(self, live: LiveWorktree) -> list[SubdotName]:
@@ -102,7 +107,8 @@ class LastRestore:
             return EVERYTHING
         containers = self._witness.touches(self._watched)
         written = self._live.store.written_files(self._live.directories)
-        return Touched(containers, written, {c.id for c in self._watched}, self._others_started(self._live))
+        known = {c.id for c in self._watched}
+        return Touched(containers, written, known, self._others_started(self._live), paused=known & self._witness.paused)
 
     def _others_started(self, live: LiveWorktree) -> bool:
         return any(c.project == live.project or mounted_subdots(self._engine, c, live.places) for c in self._witness.others)
@@ -151,7 +157,7 @@ class LastRestore:
 
     @contextlib.contextmanager
     def visit(self) -> Iterator[None]:
-        """Say that in the block we ask datastores to save, and pause and unpause containers. Nothing of that is a touch.
+        """Say that in the block we ask datastores to save. Nothing of that is a touch.
 
         A container that somebody else may have reached meanwhile counts as touched.
         """
@@ -161,13 +167,8 @@ class LastRestore:
         finally:
             self._witness.visited()
 
-    def paused(self) -> Mapping[str, str]:
-        """Say that we have just paused all containers. Return those (ids) that may have been touched by anything else."""
-        self._witness.disregard("pause", self._watched)
-        return self.touched_containers()
-
     def thawed(self) -> None:
-        """Say that we have just unpaused all containers that we had paused, and asked them whether they answer."""
+        """Say that we have just unpaused all containers, and asked them whether they answer."""
         self._witness.thawed(self._watched)
 
 

@@ -32,10 +32,11 @@ from dm_compose.untouched.traffic import Traffic, foreign_connection, parse_boun
 
 _OVERLAP_NS = 10**9  # events are stamped before they are put in the buffer, so they may lie in it out of order
 _CLOCK_STEP_NS = 5 * 10**6
-_HARMLESS = frozenset({"exec_die", "archive-path", "export", "top"})  # they only read, or a command has ended
+_HARMLESS = frozenset({"exec_die", "archive-path", "export", "top", "pause", "unpause"})
+"""They only read, or a command has ended, or time has stood still. The engine may tell of a pause twice (engine/pauses.py)."""
 _NO_MOVE = ("exec_", "health_status", "archive-path", "export", "top", "attach", "resize", "extract-to-dir", "copy")
 
-_STATES = ("running", "paused")  # going from one to the other is an event
+_STATES = ("running", "paused")
 _LAST_PACKETS_S = 0.2
 _HURRIED_S = 0.01
 UNKNOWN = "nothing is known of it"
@@ -68,12 +69,14 @@ class Witness:
 
     `others` lists containers outside the watch that were started since shortly before the last `remember`. `moved` says whether
     since then a container in `members` (ids) was started, stopped, paused or connected to a network, or events may have been
-    lost; commands run inside it, health checks and copies do not count.
+    lost; commands run inside it, health checks and copies do not count. `paused` are the watched ones (ids) that were paused
+    since they were remembered, and not thawed.
     """
 
     def __init__(self, engine: Engine) -> None:
         self.others: list[Container] = []
         self.moved = False
+        self.paused: set[str] = set()
         self.members: Set[str] = frozenset()
         self._engine = engine
         self._local = engine.facts().local
@@ -81,7 +84,6 @@ class Witness:
         self._causes: dict[str, str] = {}
         self._containers: dict[str, Container] = {}  # as they were when remembered
         self._running: dict[str, Container] = {}  # of the whole engine
-        self._ours: set[tuple[str, str]] = set()  # our own action, and the container (id) that it was done to
         self._seen: frozenset[EngineEvent] = frozenset()
         self._newest: EngineEvent | None = None
         self._before: _Before | None = None
@@ -116,6 +118,7 @@ class Witness:
         for container in containers:
             self._causes.pop(container.id, None)
             self._containers[container.id] = container
+            self.paused.discard(container.id)
             if container.running:
                 self._running[container.id] = container
         for container in containers:
@@ -123,15 +126,8 @@ class Witness:
                 self._causes[container.id] = cause
         self._before = None
 
-    def disregard(self, action: str, containers: Iterable[Container]) -> None:
-        """Say that we have just done an action (`pause`) to each of these. It counts as no touch; anything else does."""
-        self._ours = {(action, c.id) for c in containers}
-        if self._local:
-            self._look()
-        self._ours = set()
-
     def visiting(self, containers: Iterable[Container]) -> None:
-        """Say that a visit of ours begins, in which we ask datastores to save, and pause and unpause containers. See `visited`.
+        """Say that a visit of ours begins, in which we ask datastores to save. See `visited`.
 
         Those that somebody else is connected to cannot be told from us, and are not left out of the watch.
         """
@@ -146,10 +142,8 @@ class Witness:
         """Say that our visit has ended. A container is as untouched as before, unless somebody else may have reached it since."""
         visited, self._visited = self._visited, []
         tables = await_last_packets((c.pid for c in visited), _LAST_PACKETS_S)
-        self._ours = {(action, c.id) for c in visited for action in ("pause", "unpause")}
         if self._local:
             self._look()
-        self._ours = set()
         for container in visited:
             try:
                 before, now = self._baselines[container.id].traffic, read_baseline(container.pid)
@@ -164,13 +158,12 @@ class Witness:
         self._before = None
 
     def thawed(self, containers: Iterable[Container]) -> None:
-        """Say that we have just unpaused these, which we had paused, and asked them whether they answer. This is no touch.
+        """Say that we have just unpaused these, and asked them whether they answer. This is no touch.
 
         Waits only 10 ms for last packets, so a container may look touched now and then.
         """
         containers = [c for c in containers if c.id in self._baselines]
         await_last_packets((c.pid for c in containers), _HURRIED_S)
-        self.disregard("unpause", containers)
         for container in containers:
             try:
                 self._baselines[container.id] = _Baseline(container.pid, read_baseline(container.pid))
@@ -311,7 +304,11 @@ class Witness:
                 self._blame(event.attributes.get("container", ""), f"network {event.attributes.get('name')}: {event.action}")
             return
         container = self._containers.get(event.id)
-        if event.kind != "container" or container is None or event.action in _HARMLESS:
+        if event.kind != "container" or container is None:
+            return
+        if event.action in ("pause", "unpause"):
+            (self.paused.add if event.action == "pause" else self.paused.discard)(event.id)
+        if event.action in _HARMLESS:
             return
         action, _, words = event.action.partition(": ")
         if action == "health_status":
@@ -322,8 +319,6 @@ class Witness:
                 return
             self._commands.setdefault(event.id, f"exec: {words.strip()}")
             self._blame(event.id, f"exec: {words.strip()}")
-        elif (action, event.id) in self._ours:
-            self._ours.remove((action, event.id))  # a second one is not ours
         else:
             self._blame(event.id, f"docker {action}")
 

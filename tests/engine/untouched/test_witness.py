@@ -208,26 +208,19 @@ def test_a_file_copied_in_is_seen_and_one_copied_out_is_none(keeper: Handle, cau
     assert cause(keeper, lambda: b"".join(keeper.get_archive("/etc/hostname")[0])) is None
 
 
-def test_a_pause_is_seen(keeper: Handle, cause: Callable[..., str | None]) -> None:
-    assert cause(keeper, lambda: (keeper.pause(), keeper.unpause())) == "docker pause"
-
-
-def test_a_pause_of_our_own_is_no_touch_and_a_further_one_is(bench: Bench, keeper: Handle) -> None:
+def test_a_pause_is_no_touch_and_is_a_move(bench: Bench, keeper: Handle) -> None:
     witness, container = Witness(bench.engine), bench.look(keeper)
+    witness.members = {container.id}
     witness.remember([container])
-    keeper.pause()
-    witness.disregard("pause", [container])
-    assert witness.touches([container]) == {}
-    keeper.unpause()
-    witness.thawed([container])
-    assert witness.touches([container]) == {}
-    keeper.pause()
-    keeper.unpause()
-    keeper.pause()
-    witness.disregard("pause", [container])
-    keeper.unpause()
-    witness.thawed([container])
-    assert witness.touches([container]) == {container.id: "docker unpause"}
+    for _ in range(2):
+        bench.engine.pause(container.id)
+        assert witness.touches([bench.look(keeper)]) == {}
+        assert witness.paused == {container.id}
+        bench.engine.unpause(container.id)
+        witness.thawed([container])
+        assert witness.touches([bench.look(keeper)]) == {}
+        assert witness.paused == set()
+    assert witness.moved, "whoever asks what runs has to look again"
 
 
 def test_a_visit_of_ours_is_no_touch_and_a_visitor_beside_us_is(bench: Bench, cache: Handle) -> None:
@@ -236,8 +229,6 @@ def test_a_visit_of_ours_is_no_touch_and_a_visitor_beside_us_is(bench: Bench, ca
     def visit(*beside: Callable[[], object]) -> dict[str, str]:
         witness.visiting([container])
         assert exchange(bench.address(cache), 6379, 5, b"PING\r\n") == b"+PONG\r\n"  # as hooks and probes ask
-        cache.pause()
-        cache.unpause()
         for work in beside:
             work()
         witness.visited()
@@ -253,7 +244,7 @@ def test_a_visit_of_ours_is_no_touch_and_a_visitor_beside_us_is(bench: Bench, ca
     assert visit() == {}
     assert list(visit(lambda: bench.redis(cache).set("note", "beside"))) == [container.id]
     witness.remember([container])
-    assert visit(lambda: (cache.pause(), cache.unpause())) == {container.id: "docker pause"}
+    assert visit(lambda: (bench.engine.pause(container.id), bench.engine.unpause(container.id))) == {}
     with bench.redis(cache) as client:
         client.ping()
         witness.remember([container])
