@@ -6,7 +6,6 @@ import abc
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dm_compose.core.commit import Commit, ReflogEntry, Worktree
@@ -15,9 +14,9 @@ from dm_compose.core.events import Event, Listener, ignore
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName, WorktreeName
 from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
-from dm_compose.core.upkeep import Space
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
 from dm_compose.dots.history import History, Shown, history, shown, whole_history
+from dm_compose.dots.status import Branch, Status, branches, status
 from dm_compose.errors import DamagedError
 from dm_compose.live.observe import observe_tree
 from dm_compose.live.ready import unready
@@ -27,69 +26,12 @@ from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, Forgotten, arrive, drop_branch
 from dm_compose.operations.checks import before_commit, before_reset, before_save
 from dm_compose.operations.commit import CommitReport, await_to_commit, make_commit
-from dm_compose.operations.left import Left, seen_left
 from dm_compose.operations.recovery import Use
 from dm_compose.operations.restore import RestoreReport, move_to, plan_reset
-from dm_compose.operations.uncommitted import Uncommitted, save_uncommitted, uncommitted
+from dm_compose.operations.uncommitted import save_uncommitted
 from dm_compose.operations.undo import TakenBack, undo
 
-CLEAN, HOUSEKEEPING, WRITTEN_TO = "clean", "housekeeping only", "written to"
 _FIRST = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class SubdotStatus:
-    """One subdot now. `place` is its volume or host path, None if it does not exist. `diff` is against the head.
-
-    `dirty` is false if there is no difference, and if the engine's own start after a restore wrote all of it. `word` says it
-    in a word.
-    """
-
-    name: SubdotName
-    engine: str | None
-    place: str | None
-    diff: TreeDiff
-    dirty: bool
-
-    @property
-    def word(self) -> str:
-        if self.dirty:
-            return WRITTEN_TO
-        return HOUSEKEEPING if self.diff else CLEAN
-
-
-@dataclass(frozen=True)
-class Status:
-    """A dot now. `head` is None before the first commit. `left` has what is unfinished, also a test run that has the dot now.
-
-    `space` is that of the whole store. It makes no difference between two of these, because all that writes changes it.
-    """
-
-    dot: DotName
-    project: str
-    branch: RefName
-    head: Commit | None
-    subdots: tuple[SubdotStatus, ...]
-    space: Space = field(compare=False)
-    left: tuple[Left, ...] = ()
-
-    @property
-    def dirty(self) -> bool:
-        return any(s.dirty for s in self.subdots)
-
-
-@dataclass(frozen=True)
-class Branch:
-    """A branch of a dot. `head` is None before its first commit. `worktree` names the worktree of volumes that stands on it.
-
-    `uncommitted` is the hidden commit with the state in which the branch was left, if that was not committed.
-    """
-
-    name: RefName
-    head: CommitId | None
-    current: bool
-    worktree: str | None
-    uncommitted: CommitId | None
 
 
 class Dot(abc.ABC):
@@ -214,17 +156,7 @@ class Dot(abc.ABC):
     def status(self) -> Status:
         """Return the differences from the head. Nothing is stopped. Sizes of large changes are upper bounds (`exact`)."""
         with self.live(lock=False) as live:
-            state = live.state()
-            head = live.store.commit(live.dot, state.head) if state.head else None
-            found = uncommitted(live)
-            nothing = Uncommitted(TreeDiff(), by_user=False)
-            subdots = tuple(
-                SubdotStatus(s.name, s.engine, live.places.get(s.name), changes.diff, changes.by_user)
-                for s in live.plan.subdots
-                if (changes := found.get(s.name, nothing))
-            )
-            left, space = seen_left(live.store, *live.where), live.store.space()
-            return Status(live.dot, live.plan.project, state.branch, head, subdots, space, left)
+            return status(live)
 
     def diff(self, base: str, other: str | None) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes from `base` to `other`, or to the live state. Every byte is compared."""
@@ -281,16 +213,7 @@ class Dot(abc.ABC):
     def branches(self) -> list[Branch]:
         """Return all branches by name. The current one is among them, also before its first commit."""
         with self.live(lock=False) as live:
-            store, dot, state = live.store, live.dot, live.state()
-            heads: dict[RefName, CommitId | None] = {state.branch: None}
-            worktrees = {state.branch: state.name}
-            if store.has_dot(dot):
-                heads.update(store.branches(dot))
-                worktrees = {w.branch: w.name for w in store.worktrees(dot).values() if not w.tree}
-            left = store.uncommitted(dot)
-            return [
-                Branch(name, heads[name], name == state.branch, worktrees.get(name), left.get(name)) for name in sorted(heads)
-            ]
+            return branches(live)
 
     def checkout(
         self,

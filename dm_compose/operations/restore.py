@@ -27,6 +27,8 @@ from dm_compose.operations.uncommitted import capture, mark_quiet
 
 BEFORE_PUTTING_BACK = "before putting back"  # the reflog's word for what was live when a restore had failed
 
+PUT_BACK_TIMEOUT_S = 30.0
+
 
 @dataclass(frozen=True)
 class RestoreReport:
@@ -206,7 +208,9 @@ def _put_back(
     """Put the state before a restore back, after an error. If that fails as well, one error says both causes.
 
     Datastores that answer already may have acknowledged writes since. Those are kept as a hidden commit, which the reflog names.
+    They are waited for at least PUT_BACK_TIMEOUT_S, because a shorter `timeout_s` was meant for the restore.
     """
+    timeout_s = max(timeout_s, PUT_BACK_TIMEOUT_S)
     if isinstance(error, Exception):
         reason = error.message.partition("\n")[0] if isinstance(error, DmError) else repr(error)
         live.listener(Event("warning", f"{reason}; the state before is put back"))

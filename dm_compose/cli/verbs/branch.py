@@ -16,7 +16,7 @@ from dm_compose.core.names import RefName, WorktreeName
 from dm_compose.errors import UsageError
 
 if TYPE_CHECKING:
-    from dm_compose.dots.dot import Branch
+    from dm_compose.dots.status import Branch
 
 
 @click.command(short_help="List branches, make one, or forget one.")

@@ -21,7 +21,7 @@ from dm_compose.core.volumes import VolumeName
 
 if TYPE_CHECKING:
     from dm_compose.dots.all_dots import Summary
-    from dm_compose.dots.dot import Branch
+    from dm_compose.dots.status import Branch
 
 _scripting = click.option(
     "-H", "--scripting", is_flag=True, help="For scripts: no header, one tab between fields, plain numbers."

@@ -31,8 +31,8 @@ from dm_compose.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
     from dm_compose.discovery.stack_plan import Subdot
-    from dm_compose.dots.dot import SubdotStatus
     from dm_compose.dots.stack import Stack
+    from dm_compose.dots.status import SubdotStatus
     from dm_compose.operations.commit import CommitReport
 
 

@@ -23,7 +23,7 @@ from dm_compose.core.tree import Change, TreeDiff
 from dm_compose.core.units import counted, seconds
 from dm_compose.discovery.stack_plan import Kind, Subdot
 from dm_compose.dots.all_dots import Summary
-from dm_compose.dots.dot import SubdotStatus
+from dm_compose.dots.status import SubdotStatus
 from tests.support.terminals import Terminal, on_terminal
 
 VOLUME = "c0ffee" * 10 + "beef"

@@ -1,0 +1,97 @@
+"""A dot and its branches as they are now, as data for whoever shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dm_compose.core.commit import Commit
+from dm_compose.core.names import CommitId, DotName, RefName, SubdotName
+from dm_compose.core.tree import TreeDiff
+from dm_compose.core.upkeep import Space
+from dm_compose.live.worktree import LiveWorktree
+from dm_compose.operations.left import Left, seen_left
+from dm_compose.operations.uncommitted import Uncommitted, uncommitted
+
+CLEAN, HOUSEKEEPING, WRITTEN_TO = "clean", "housekeeping only", "written to"
+
+
+@dataclass(frozen=True)
+class SubdotStatus:
+    """One subdot now. `place` is its volume or host path, None if it does not exist. `diff` is against the head.
+
+    `dirty` is false if there is no difference, and if the engine's own start after a restore wrote all of it. `word` says it
+    in a word.
+    """
+
+    name: SubdotName
+    engine: str | None
+    place: str | None
+    diff: TreeDiff
+    dirty: bool
+
+    @property
+    def word(self) -> str:
+        if self.dirty:
+            return WRITTEN_TO
+        return HOUSEKEEPING if self.diff else CLEAN
+
+
+@dataclass(frozen=True)
+class Status:
+    """A dot now. `head` is None before the first commit. `left` has what is unfinished, also a test run that has the dot now.
+
+    `space` is that of the whole store. It makes no difference between two of these, because all that writes changes it.
+    """
+
+    dot: DotName
+    project: str
+    branch: RefName
+    head: Commit | None
+    subdots: tuple[SubdotStatus, ...]
+    space: Space = field(compare=False)
+    left: tuple[Left, ...] = ()
+
+    @property
+    def dirty(self) -> bool:
+        return any(s.dirty for s in self.subdots)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch of a dot. `head` is None before its first commit. `worktree` names the worktree of volumes that stands on it.
+
+    `uncommitted` is the hidden commit with the state in which the branch was left, if that was not committed.
+    """
+
+    name: RefName
+    head: CommitId | None
+    current: bool
+    worktree: str | None
+    uncommitted: CommitId | None
+
+
+def status(live: LiveWorktree) -> Status:
+    """Return a dot's differences from its head. Takes no lock. Sizes of large changes are upper bounds (`exact`)."""
+    state = live.state()
+    head = live.store.commit(live.dot, state.head) if state.head else None
+    found = uncommitted(live)
+    nothing = Uncommitted(TreeDiff(), by_user=False)
+    subdots = tuple(
+        SubdotStatus(s.name, s.engine, live.places.get(s.name), changes.diff, changes.by_user)
+        for s in live.plan.subdots
+        if (changes := found.get(s.name, nothing))
+    )
+    left, space = seen_left(live.store, *live.where), live.store.space()
+    return Status(live.dot, live.plan.project, state.branch, head, subdots, space, left)
+
+
+def branches(live: LiveWorktree) -> list[Branch]:
+    """Return all branches by name. The current one is among them, also before its first commit."""
+    store, dot, state = live.store, live.dot, live.state()
+    heads: dict[RefName, CommitId | None] = {state.branch: None}
+    worktrees = {state.branch: state.name}
+    if store.has_dot(dot):
+        heads.update(store.branches(dot))
+        worktrees = {w.branch: w.name for w in store.worktrees(dot).values() if not w.tree}
+    left = store.uncommitted(dot)
+    return [Branch(name, heads[name], name == state.branch, worktrees.get(name), left.get(name)) for name in sorted(heads)]
