@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,15 +13,41 @@ from typing import Any
 
 import docker
 import docker.constants
+import docker.context
 import docker.errors
 import docker.utils
 import requests.exceptions
+from docker.context.config import get_current_context_name
 from docker.transport import UnixHTTPAdapter
 
 from dm_compose.errors import EngineError, NotFoundError
 
 API_TIMEOUT_S = 60
 _START_HINT = "Start Docker, or check DOCKER_HOST, DOCKER_CONTEXT and your permissions on its socket (`docker info`)."
+
+
+def connect(**settings: Any) -> docker.DockerClient:
+    """Connect to the engine that the docker CLI would use: that of DOCKER_HOST, or else that of the context in use.
+
+    DOCKER_CONTEXT names the context, or else Docker's own configuration. EngineError if there is no such context. Errors of
+    docker-py for an address that means nothing.
+    """
+    context = _context()
+    if context is None:
+        return docker.from_env(**settings)
+    over_ssh = context.Host.startswith("ssh://")
+    return docker.DockerClient(base_url=context.Host, tls=context.TLSConfig or False, use_ssh_client=over_ssh, **settings)
+
+
+def _context() -> Any:
+    """Return the context in use, which docker-py's own `from_env` does not look at. None for the default one."""
+    name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name()
+    if os.environ.get("DOCKER_HOST") or name == "default":
+        return None
+    found = docker.context.ContextAPI.get_context(name)
+    if found is None:
+        raise EngineError(f"Docker has no context {name}", hint="`docker context ls` lists all; see DOCKER_CONTEXT.")
+    return found
 
 
 @contextlib.contextmanager
@@ -59,8 +86,10 @@ def reason(error: BaseException) -> str:
 
 
 def _host() -> str:
-    """Return the address of the engine, as docker-py finds it."""
-    with contextlib.suppress(docker.errors.DockerException):  # certificates that are not there
+    """Return the address of the engine, as `connect` finds it."""
+    with contextlib.suppress(docker.errors.DockerException, EngineError):  # such as certificates that are not there
+        if context := _context():
+            return str(context.Host)
         if address := docker.utils.kwargs_from_env().get("base_url"):
             return str(address)
     return docker.constants.DEFAULT_UNIX_SOCKET.removeprefix("http+")

@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-import docker
 import docker.errors
 import requests.exceptions
 
@@ -17,7 +16,7 @@ from dm_compose.core.containers import Container, EngineEvent, EngineFacts, Imag
 from dm_compose.core.labels import PROJECT_LABEL, is_helper
 from dm_compose.core.overlap import overlap, within
 from dm_compose.engine import pauses
-from dm_compose.engine.calls import API_TIMEOUT_S, QuickApi, engine_errors
+from dm_compose.engine.calls import API_TIMEOUT_S, QuickApi, connect, engine_errors
 from dm_compose.engine.ourselves import Route, Whereabouts, own_file
 from dm_compose.engine.reading import read_container, read_event, read_image, read_mounts
 from dm_compose.engine.volumes import EngineVolumes
@@ -33,25 +32,25 @@ STOP_TIMEOUT_S = 60  # a datastore writes its memory to its files first
 def engine_answers(timeout_s: int) -> bool:
     """Whether the engine answers within `timeout_s`. An engine that is starting accepts connections, but answers only when up."""
     try:
-        client = docker.from_env(timeout=timeout_s)
+        client = connect(timeout=timeout_s)
         try:
             client.ping()
         finally:
             client.close()
-    except (docker.errors.DockerException, requests.exceptions.RequestException):
+    except (EngineError, docker.errors.DockerException, requests.exceptions.RequestException):
         return False
     return True
 
 
 class Engine(EngineVolumes):
-    """The Docker Engine that the docker CLI would use, by DOCKER_HOST or else the current context. Thread-safe.
+    """The Docker Engine that the docker CLI would use: see calls.connect. Thread-safe.
 
     Every method raises EngineError when the engine does not answer or refuses.
     """
 
     def __init__(self) -> None:
         with engine_errors():
-            client = docker.from_env(timeout=API_TIMEOUT_S, max_pool_size=PARALLEL_CALLS * 2)
+            client = connect(timeout=API_TIMEOUT_S, max_pool_size=PARALLEL_CALLS * 2)
             super().__init__(client.api)
             self._facts: EngineFacts | None = None
             self._whereabouts: Whereabouts | None = None
