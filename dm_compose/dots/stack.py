@@ -17,7 +17,7 @@ from dm_compose.core.volumes import DRIVER
 from dm_compose.discovery.stack_plan import Kind
 from dm_compose.dots.dot import Dot
 from dm_compose.dots.stored_dot import StoredDot
-from dm_compose.errors import DmError, InUseError, NotFoundError
+from dm_compose.errors import DmError, EngineError, InUseError, NotFoundError
 from dm_compose.live.access import Access, open_access, store_exists
 from dm_compose.live.facts import StackFacts
 from dm_compose.live.locks import locked
@@ -169,15 +169,19 @@ class Stack(Dot):
             if is_tree and all(v is None or v.driver == DRIVER for v in volumes):
                 return OpenStack(self, access, None)
             access.store.close()
-        places = self.places(make_volumes=make_volumes)
-        return OpenStack(self, open_access(self.facts.engine, places.values(), self.variables, self.listener), places)
+        found = self.places(make_volumes=False)
+        made = self._make_volumes(found) if make_volumes else {}
+        places = {**made, **found}
+        access = open_access(self.facts.engine, places.values(), self.variables, self.listener)
+        return OpenStack(self, access, places, tuple(made.values()))
 
     @contextlib.contextmanager
     def live(
         self, *, lock: bool, use: Use = Use.WRITE, create: bool = False, make_volumes: bool = False
     ) -> Iterator[LiveWorktree]:
-        """See Dot.live."""
+        """See Dot.live. Volumes that were made for a command that then put nothing in place are removed again."""
         opened = self.open(make_volumes=make_volumes)
+        before = self._last_move(opened.store) if opened.made else None
         try:
             if create:
                 self.ensure_dot(opened.store)
@@ -185,8 +189,22 @@ class Stack(Dot):
                 yield live
             if lock:
                 keep_to_budget(opened.store, self.listener)
+        except BaseException:
+            if opened.made and self._last_move(opened.store) == before:
+                for volume in opened.made:
+                    with contextlib.suppress(EngineError):  # somebody has come to use it
+                        self.facts.engine.remove_volume(volume)
+            raise
         finally:
             opened.close()
+
+    def _last_move(self, store: Store) -> tuple[int, int]:
+        """Return what any move of the worktree changes: the number of its last entry, and of its unfinished operations."""
+        dot, worktree = self.identity(store)
+        if not store.has_dot(dot):
+            return 0, 0
+        last = next((entry.number for entry in store.reflog(dot, worktree)), 0)
+        return last, len(store.unfinished(dot))
 
     def ensure_dot(self, store: Store) -> None:
         """Make the stack's dot if there is none yet. If several processes want that at once, one makes it and the others wait."""
@@ -198,6 +216,10 @@ class Stack(Dot):
 
     def places(self, *, make_volumes: bool) -> dict[SubdotName, str]:
         """Return the place of each subdot. `make_volumes` makes the volumes of subdots that have no place."""
+        found = self._find_places()
+        return {**self._make_volumes(found), **found} if make_volumes else found
+
+    def _find_places(self) -> dict[SubdotName, str]:
         containers = self.containers()
         found = find_places(self.facts.plan, containers, {}, self.facts.engine)
         # Without a container only the store knows an anonymous volume. To ask it may cost the start of a helper.
@@ -205,13 +227,14 @@ class Stack(Dot):
         unseen = [s for s in self.facts.plan.subdots if s.kind in (Kind.ANONYMOUS, Kind.IMAGE) and not seen & set(s.services)]
         if unseen or any(s.name not in found for s in self.facts.plan.subdots):
             found = find_places(self.facts.plan, containers, self.recorded_places(), self.facts.engine)
-        return {**self._make_volumes(containers, found), **found} if make_volumes else found
+        return found
 
-    def _make_volumes(self, containers: Sequence[Container], places: Mapping[SubdotName, str]) -> dict[SubdotName, str]:
+    def _make_volumes(self, places: Mapping[SubdotName, str]) -> dict[SubdotName, str]:
+        missing = [s for s in self.facts.plan.subdots if s.name not in places and s.volume is not None]
+        services = {c.service for c in self.containers() if not c.one_off} if missing else set()
         made = {}
-        services = {c.service for c in containers if not c.one_off}
-        for subdot in self.facts.plan.subdots:
-            if subdot.name not in places and subdot.volume is not None and subdot.services[0] not in services:
+        for subdot in missing:
+            if subdot.volume is not None and subdot.services[0] not in services:
                 named = self.facts.project.volumes.get(subdot.source)
                 options = named.options if named is not None and named.driver == "local" else {}
                 made[subdot.name] = self.facts.engine.create_volume(subdot.volume, self.facts.volume_labels(subdot), options).name
@@ -223,12 +246,13 @@ class OpenStack:
     """A stack with its store open, for a test run, which does many things one after the other.
 
     `places` says where the subdots are. It is None where they are directories of the store, which containers reach through the
-    volume driver.
+    volume driver. `made` are the volumes that were made for this.
     """
 
     stack: Stack
     access: Access
     places: Mapping[SubdotName, str] | None
+    made: tuple[str, ...] = ()
 
     @property
     def store(self) -> Store:

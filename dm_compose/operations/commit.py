@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from dm_compose.core.at_once import at_once
 from dm_compose.core.commit import Commit, CommitDraft, check_metadata
-from dm_compose.core.events import told
+from dm_compose.core.events import Event, told
 from dm_compose.core.names import EntryId, RefName
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.live.freeze import Freeze, promptly
@@ -79,6 +79,9 @@ def make_commit(
         except BaseException:
             live.store.abandon(entry)
             raise
+    if live.project is not None and not any(state.files for state in commit.subdots.values()):
+        text = "all subdots of this commit are empty: nothing has written to them yet; `up -d --wait` brings the stack up"
+        live.listener(Event("warning", text))
     before = live.store.commit(live.dot, commit.parent) if commit.parent is not None else None
     unchanged = before is not None and before.subdots.keys() == commit.subdots.keys() and not changed_subdots(before, commit)
     return CommitReport(commit, captured, freeze.frozen_s, time.monotonic() - began, stop, unchanged)

@@ -193,6 +193,33 @@ def test_a_datastore_that_does_not_come_up_is_named_and_the_state_before_is_put_
     assert good[:5] == b"REDIS"
 
 
+def volumes_of(project: TestProject) -> list[str]:
+    """Return the names of a project's volumes on the engine."""
+    done = subprocess.run(["docker", "volume", "ls", "-q"], capture_output=True, text=True, timeout=60, check=True)
+    return [name for name in done.stdout.split() if name.startswith(f"{project.name}_")]
+
+
+def test_a_command_that_is_refused_leaves_no_volume_that_it_has_made(cache_only: TestProject) -> None:
+    cache_only.dm("down", "-v")
+    assert volumes_of(cache_only) == []
+    for words in (["reset", "--hard", "nosuch"], ["checkout", "nosuch"], ["undo", "--timeout", "soon"]):
+        assert cache_only.dm(*words, check=False).returncode
+        assert volumes_of(cache_only) == [], words
+    cache_only.dm("reset", "--hard")
+    assert len(volumes_of(cache_only)) == 1
+    cache_only.dm("up", "-d", "--wait")
+    assert cache_only.redis().get("note") == "seed"
+
+
+def test_a_command_without_a_dot_makes_no_volume_and_a_commit_of_nothing_says_so(new_project: NewProject) -> None:
+    document = {"services": {"cache": {"image": "dm-example/redis:7.0", "pull_policy": "never", "volumes": ["data:/data"]}}}
+    project = new_project({**document, "volumes": {"data": {}}})
+    assert "there is no dot" in project.dm("reset", "--hard", check=False).stderr
+    assert volumes_of(project) == []
+    project.compose("up", "--no-start")
+    assert "all subdots of this commit are empty" in project.dm("commit", "-m", "early").stderr
+
+
 def test_a_commit_that_stops_the_stack_waits_as_long_as_it_is_told(new_project: NewProject) -> None:
     store = {"image": "dm-example/python", "pull_policy": "never", "command": ["sleep", "infinity"], "init": True}
     project = new_project({"services": {"store": {**store, "x-dotmesh": {"engine": "meilisearch"}}}})  # which it is not
