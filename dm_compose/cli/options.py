@@ -29,6 +29,7 @@ def _quiet(ctx: click.Context, _: click.Parameter, chosen: bool) -> None:
         be_quiet(ctx)
 
 
+hard_option = click.option("--hard", is_flag=True, help="Go on in spite of uncommitted changes; they are kept for `undo`.")
 privileged_option = click.option(
     "--privileged", is_flag=True, help="Accept set-id programs and the like from a remote in a directory of the host."
 )

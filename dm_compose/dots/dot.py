@@ -142,11 +142,11 @@ class Dot(abc.ABC):
             return stashing.stashes(live) if live.store.has_dot(live.dot) else []
 
     def pop(
-        self, number: int | None = None, *, any_version: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
+        self, number: int | None = None, *, hard: bool = False, any_version: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
     ) -> tuple[stashing.Stashed, RestoreReport]:
         """Put a stash back as uncommitted changes, and forget it. See operations.stash."""
         with self.live(lock=True, use=Use.RESTORE, make_volumes=True) as live:
-            return stashing.pop(live, number, any_version=any_version, timeout_s=timeout_s)
+            return stashing.pop(live, number, hard=hard, any_version=any_version, timeout_s=timeout_s)
 
     def drop(self, number: int) -> stashing.Stashed:
         """Forget a stash, and return it. The reflog names its commit. NotFoundError."""

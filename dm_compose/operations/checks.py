@@ -124,9 +124,10 @@ def before_up(
         )
 
 
-def before_pull(live: LiveWorktree, branch: RefName, *, diverged_from: str | None) -> None:
+def before_pull(live: LiveWorktree, branch: RefName, *, diverged_from: str | None, hard: bool) -> None:
     """Refuse to move `branch` to new commits if that would take something away: InUseError, UncommittedError, DivergedError.
 
+    With `hard` the worktree's own uncommitted changes may go, because `undo` brings them back.
     `diverged_from` is None, or names the remote's dot if each branch has commits that the other one lacks and nothing keeps ours:
     this raises DivergedError. A tree without a commit and without files may be pulled into.
     """
@@ -139,8 +140,8 @@ def before_pull(live: LiveWorktree, branch: RefName, *, diverged_from: str | Non
     if branch == live.state().branch:
         _refuse_strangers(live, readers_too=True)
         empty = live.tree and live.state().head is None
-        if not (empty and not any(change.path for found in uncommitted(live).values() for change in found.diff.changes)):
-            refuse_to_lose(live, hint="Commit them, or go back with `reset --hard` (`undo` brings them back); `diff` shows them.")
+        if not hard and not (empty and not any(c.path for found in uncommitted(live).values() for c in found.diff.changes)):
+            refuse_to_lose(live, hint="`stash` them first, or use --hard: `undo` brings them back. `diff` shows them.")
         return
     for worktree in live.store.worktrees(live.dot).values():
         if worktree.branch == branch:

@@ -61,11 +61,14 @@ def stash(live: LiveWorktree, message: str | None, *, timeout_s: float) -> tuple
     return Stashed(branch, made.commit), move_to(live, head, STASH, timeout_s=timeout_s)
 
 
-def pop(live: LiveWorktree, number: int | None, *, any_version: bool = False, timeout_s: float) -> tuple[Stashed, RestoreReport]:
+def pop(
+    live: LiveWorktree, number: int | None, *, hard: bool = False, any_version: bool = False, timeout_s: float
+) -> tuple[Stashed, RestoreReport]:
     """Put a stash, by default the newest, back as uncommitted changes of the head, and forget it.
 
     It may have been made on another commit, if that has the same in the subdots that the stash changes: otherwise
-    UncommittedError, as for changes that are uncommitted now. NotFoundError. The caller holds the dot's lock.
+    UncommittedError, as for changes that are uncommitted now, unless `hard` (`undo` brings them back). NotFoundError. The caller
+    holds the dot's lock.
     """
     found = stashes(live)
     stashed = next((s for s in found if number in (None, s.number)), None)
@@ -79,7 +82,8 @@ def pop(live: LiveWorktree, number: int | None, *, any_version: bool = False, ti
     changed = changed_subdots(base, stashed.commit)
     refuse_to_mix(changed, base, head, hint=f"`reset --hard {stashed.branch}` puts the whole state of then in place.")
     before_checkout(live, stashed.commit, any_version=any_version)
-    refuse_to_lose(live, hint="Commit or `stash` them first; `diff` shows them.")
+    if not hard:
+        refuse_to_lose(live)
     target = stashed.commit
     if head.id != base.id:
         target = live.store.combine(*live.where, head.id, stashed.commit.id, changed)

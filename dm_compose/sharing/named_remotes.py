@@ -212,14 +212,22 @@ class Remotes:
         self.dots.listener(Event("begin", what))
 
     def pull(
-        self, name: str, dot: Dot, branch: RefName | None = None, *, stash: bool = False, privileged: bool = False
+        self,
+        name: str,
+        dot: Dot,
+        branch: RefName | None = None,
+        *,
+        stash: bool = False,
+        hard: bool = False,
+        privileged: bool = False,
     ) -> Pulled:
         """Bring a branch up to date with a remote. The default is the current branch.
 
         If the branch is checked out, containers of the subdots that change go down and come back, and `undo` takes the pull back.
         With `stash` a branch `BRANCH-DIVERGED-<time>` keeps the local commits, if each side has commits that the other lacks;
-        without it this raises DivergedError. UncommittedError if the branch is checked out with uncommitted changes. InUseError
-        if it is checked out in another worktree. For `privileged` see checks.refuse_privileged.
+        without it this raises DivergedError. UncommittedError if the branch is checked out with uncommitted changes, unless
+        `hard`, which keeps them for `undo`. InUseError if it is checked out in another worktree. For `privileged` see
+        checks.refuse_privileged.
         """
         with dot.live(lock=True) as live, self.opened(name) as remote:
             store = live.store
@@ -234,7 +242,7 @@ class Remotes:
                     return Pulled(report, wanted, head)
                 stands = wanted == live.state().branch
                 diverged = report.relation is Relation.DIVERGED
-                before_pull(live, wanted, diverged_from=str(report.name) if diverged and not stash else None)
+                before_pull(live, wanted, diverged_from=str(report.name) if diverged and not stash else None, hard=hard)
                 got.publish()
             if stands:
                 refuse_privileged(live, store.commit(live.dot, report.head), privileged=privileged)

@@ -9,7 +9,7 @@ import click
 
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
-from dm_compose.cli.options import json_option, message_option, privileged_option, timeout_option, unready_option
+from dm_compose.cli.options import hard_option, json_option, message_option, privileged_option, timeout_option, unready_option
 from dm_compose.cli.outcomes import print_restore
 from dm_compose.cli.output import Cell, as_commit, print_json, table
 from dm_compose.cli.targets import store_target
@@ -121,7 +121,7 @@ def log(*, ref: str | None, most: int | None, oneline: bool, as_graph: bool, as_
 
 @click.command(short_help="Put the state of a commit back.")
 @click.argument("ref", shell_complete=complete_ref)
-@click.option("--hard", is_flag=True, help="Reset in spite of uncommitted changes; they are kept for `undo`.")
+@hard_option
 @click.option("--any-version", is_flag=True, help="Accept a commit made by another version of an engine.")
 @privileged_option
 @timeout_option

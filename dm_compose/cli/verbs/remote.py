@@ -10,7 +10,7 @@ import click
 
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_branch, complete_dot, complete_remote
-from dm_compose.cli.options import json_option, privileged_option
+from dm_compose.cli.options import hard_option, json_option, privileged_option
 from dm_compose.cli.output import age, print_json, printable, table
 from dm_compose.cli.progress import EventLines, Narrator, is_quiet
 from dm_compose.cli.targets import target
@@ -269,15 +269,16 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
 @click.argument("which", metavar="[DOT]", required=False, shell_complete=complete_dot)
 @click.argument("of_it", metavar="[BRANCH]", required=False, shell_complete=complete_branch)
 @_stash
+@hard_option
 @privileged_option
 @json_option
-def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, privileged: bool, as_json: bool) -> None:
+def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, hard: bool, privileged: bool, as_json: bool) -> None:
     """Bring a branch up to its state on REMOTE. Refuses when there are uncommitted changes, or histories have diverged."""
     chosen = target().named_or_current(which, quiet=as_json)
     with _transfer(as_json=as_json) as remotes:
         chosen.listener = remotes.dots.listener
         branch = target().named_branch if of_it is None else RefName.parse(of_it)
-        done = remotes.pull(name, chosen, branch, stash=stash, privileged=privileged)
+        done = remotes.pull(name, chosen, branch, stash=stash, hard=hard, privileged=privileged)
     if as_json:
         print_json(done)
         return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from dm_compose.cli.options import json_option, privileged_option, timeout_option
+from dm_compose.cli.options import hard_option, json_option, privileged_option, timeout_option
 from dm_compose.cli.output import as_commit, output_kept_for_json, print_json, printable
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.units import seconds, size
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from dm_compose.sharing.seed import Seeded
     from dm_compose.sharing.up_from import Filling
 
-hard_option = click.option("--hard", is_flag=True, help="Go on in spite of uncommitted changes; they are kept for `undo`.")
 any_version_option = click.option("--any-version", is_flag=True, help="Accept a commit made by another version of an engine.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dm_compose.cli.options import json_option, timeout_option
+from dm_compose.cli.options import hard_option, json_option, timeout_option
 from dm_compose.cli.outcomes import print_restore
 from dm_compose.cli.output import age, as_commit, print_json, subject, table
 from dm_compose.cli.targets import target
@@ -49,12 +49,13 @@ def stash_list(*, as_json: bool) -> None:
 
 @stash.command("pop", short_help="Put a stash back as uncommitted changes.")
 @click.argument("number", type=click.IntRange(min=1), required=False)
+@hard_option
 @click.option("--any-version", is_flag=True, help="Accept a state made by another version of an engine.")
 @timeout_option
 @json_option
-def stash_pop(*, number: int | None, any_version: bool, timeout: float, as_json: bool) -> None:
+def stash_pop(*, number: int | None, hard: bool, any_version: bool, timeout: float, as_json: bool) -> None:
     """Put the stash NUMBER (the newest) back as uncommitted changes, and forget it."""
-    stashed, report = target().dot(quiet=as_json).pop(number, any_version=any_version, timeout_s=timeout)
+    stashed, report = target().dot(quiet=as_json).pop(number, hard=hard, any_version=any_version, timeout_s=timeout)
     print_restore(report, as_json=as_json, stash=stashed.branch)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from dm_compose.cli.completion import complete_ref
-from dm_compose.cli.options import json_option, message_option, privileged_option, timeout_option, unready_option
+from dm_compose.cli.options import hard_option, json_option, message_option, privileged_option, timeout_option, unready_option
 from dm_compose.cli.outcomes import print_arrival, print_restore, print_taken_back
 from dm_compose.cli.output import (
     Cell,
@@ -244,7 +244,7 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
 
 @click.command(short_help="Put the state of a commit back.")
 @click.argument("ref", default="HEAD", shell_complete=complete_ref)
-@click.option("--hard", is_flag=True, help="Reset in spite of uncommitted changes; they are kept for `undo`.")
+@hard_option
 @click.option("--any-version", is_flag=True, help="Accept a commit made by another version of an engine.")
 @privileged_option
 @click.option("--dry-run", is_flag=True, help="Print the steps and their causes, and do nothing.")

@@ -107,11 +107,12 @@ def test_uncommitted_changes_are_not_overwritten(here: Machine, there: Machine) 
     for words in (["pull", "hub"], ["pull", "hub", "--stash-on-divergence"]):
         refused = there(*words, code=UNCOMMITTED)
         assert "uncommitted changes in __default__" in refused.err
-        assert "--hard` (`undo`" in refused.err
+        assert "use --hard: `undo` brings them back" in refused.err
         assert (branches(there), there.read("shop", "file")) == (before, "not committed")
-    there("reset", "--hard", "HEAD")
-    there("pull", "hub")
+    there("pull", "hub", "--hard")
     assert there.read("shop", "file") == "two"
+    there("undo")
+    assert (branches(there), there.read("shop", "file")) == (before, "not committed")
 
 
 def test_diverged_histories_are_refused_and_nothing_changes(here: Machine, there: Machine) -> None:

@@ -45,6 +45,20 @@ def test_the_newest_stash_is_put_back_first_and_any_can_be_named_or_dropped(dm: 
     dm("stash", "pop", code=NOT_FOUND)
 
 
+def test_a_pop_over_changes_is_hard_and_an_undo_brings_them_back(dm: Machine) -> None:
+    dm.chain("one")
+    dm.write("a", "file", "put aside")
+    dm("stash")
+    dm.write("a", "file", "written since")
+    told = dm("stash", "pop", code=UNCOMMITTED).err
+    assert "--hard" in told
+    assert dm.read("a", "file") == "written since"
+    dm("stash", "pop", "--hard")
+    assert (dm.read("a", "file"), dm("stash", "list", "--json").json()) == ("put aside", [])
+    dm("undo")
+    assert (dm.read("a", "file"), dm.is_dirty()) == ("written since", True)
+
+
 def test_a_stash_goes_to_another_commit_if_that_is_the_same_where_it_changed_something(dm: Machine) -> None:
     dm.write("a", "file", "one", "cache")
     dm.chain("one")
