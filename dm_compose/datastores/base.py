@@ -144,6 +144,9 @@ class Datastore:
     tag_version: a regular expression. Its first group is the engine's version in an image tag.
     version_parts: the number of leading parts of the version on which the data files depend.
     quiesce: see Quiesce. None if every acknowledged write is in a file already.
+    unsaved: tells whether the running server has acknowledged writes in memory that are in no file yet. It changes nothing. None
+        if there never are such writes, or if nothing is known that could be asked. DmError or OSError if the server cannot be
+        asked.
     files_are_proof: whether unchanged files prove that nothing changed, so that a restore may leave the server running. True only
         if an acknowledged write has always reached a file, and memory holds nothing else that a client can change.
     in_memory: whether the datastore keeps its data in memory only. No commit has that data. A restore takes a running server
@@ -170,6 +173,7 @@ class Datastore:
     tag_version: str = r"v?(\d+(?:\.\d+)*)"
     version_parts: int = 2
     quiesce: Quiesce | None = None
+    unsaved: Callable[[Running], bool] | None = None
     files_are_proof: bool = False
     in_memory: bool = False
     check: Check | None = None

@@ -19,6 +19,7 @@ from dm_compose.dots.history import History, Shown, history, shown, whole_histor
 from dm_compose.dots.status import Branch, Status, branches, status
 from dm_compose.errors import DamagedError
 from dm_compose.live.observe import observe_tree
+from dm_compose.live.quiesce import unsaved
 from dm_compose.live.ready import unready
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations import stash as stashing
@@ -159,12 +160,18 @@ class Dot(abc.ABC):
             return status(live)
 
     def diff(self, base: str, other: str | None) -> Mapping[SubdotName, TreeDiff]:
-        """Return the changes from `base` to `other`, or to the live state. Every byte is compared."""
+        """Return the changes from `base` to `other`, or to the live state. Every byte of the files is compared.
+
+        Changes that a datastore has in memory, and in no file yet, are not among them; a warning tells of them.
+        """
         with self.live(lock=False) as live:
             patterns = live.ignore_patterns()
             first = self._target(live, base).id
             if other is not None:
                 return live.store.diff_commits(live.dot, first, self._target(live, other).id, patterns)
+            for name in sorted(unsaved(live)):
+                text = f"{name} has changes in memory that no file has yet, and they are not shown; a commit has them"
+                self.listener(Event("warning", text))
             return live.diff(first, patterns, None)
 
     def log(self, ref: str | None = "HEAD") -> History:

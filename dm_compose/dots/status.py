@@ -8,6 +8,7 @@ from dm_compose.core.commit import Commit
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName
 from dm_compose.core.tree import TreeDiff
 from dm_compose.core.upkeep import Space
+from dm_compose.live.quiesce import unsaved
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.left import Left, seen_left
 from dm_compose.operations.uncommitted import Uncommitted, uncommitted
@@ -19,8 +20,8 @@ CLEAN, HOUSEKEEPING, WRITTEN_TO = "clean", "housekeeping only", "written to"
 class SubdotStatus:
     """One subdot now. `place` is its volume or host path, None if it does not exist. `diff` is against the head.
 
-    `dirty` is false if there is no difference, and if the engine's own start after a restore wrote all of it. `word` says it
-    in a word.
+    `dirty` is false if there is no difference, and if the engine's own start after a restore wrote all of it. `unsaved` says that
+    its datastore has writes in memory that no file has yet; then it is dirty too. `word` says it in a word.
     """
 
     name: SubdotName
@@ -28,6 +29,7 @@ class SubdotStatus:
     place: str | None
     diff: TreeDiff
     dirty: bool
+    unsaved: bool = False
 
     @property
     def word(self) -> str:
@@ -76,12 +78,13 @@ def status(live: LiveWorktree) -> Status:
     head = live.store.commit(live.dot, state.head) if state.head else None
     found = uncommitted(live)
     nothing = Uncommitted(TreeDiff(), by_user=False)
-    subdots = tuple(
-        SubdotStatus(s.name, s.engine, live.places.get(s.name), changes.diff, changes.by_user)
-        for s in live.plan.subdots
-        if (changes := found.get(s.name, nothing))
-    )
     left, space = seen_left(live.store, *live.where), live.store.space()
+    in_memory = unsaved(live) if not any(one.in_use for one in left) else set()  # a test run would take that for a touch
+    subdots = tuple(
+        SubdotStatus(s.name, s.engine, live.places.get(s.name), c.diff, c.by_user or s.name in in_memory, s.name in in_memory)
+        for s in live.plan.subdots
+        if (c := found.get(s.name, nothing))
+    )
     return Status(live.dot, live.plan.project, state.branch, head, subdots, space, left)
 
 

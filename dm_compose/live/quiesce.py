@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import Future
 
-from dm_compose.core.at_once import await_calls, begun, in_time
+from dm_compose.core.at_once import at_once, await_calls, begun, in_time
 from dm_compose.core.events import Event
+from dm_compose.core.names import SubdotName
 from dm_compose.datastores.base import Resume
 from dm_compose.engine.endpoints import endpoints
 from dm_compose.errors import DmError, NotReadyError
@@ -18,12 +20,32 @@ from dm_compose.live.worktree import LiveWorktree, Member
 RUNNING_TIMEOUT_S = 300.0  # for a hook while the stack runs; a large Redis takes minutes to save
 FROZEN_TIMEOUT_S = 5.0  # for a hook while the stack stands still, beside twice the time that it took while the stack ran
 RESUME_TIMEOUT_S = 5.0
+ASK_TIMEOUT_S = 2.0
 
 
 def saves(member: Member) -> bool:
     """Whether a member runs a datastore that has to be told to bring its writes to files."""
     running = member.container.state == "running"
     return running and member.writes and member.datastore is not None and member.datastore.quiesce is not None
+
+
+def unsaved(live: LiveWorktree) -> set[SubdotName]:
+    """Return the subdots of datastores that hold acknowledged writes in memory, which no file has yet. Changes nothing.
+
+    A datastore that cannot be asked, or that does not answer within ASK_TIMEOUT_S, counts as having none.
+    """
+    found: set[SubdotName] = set()
+
+    def ask(member: Member) -> None:
+        assert member.datastore is not None
+        assert member.datastore.unsaved is not None
+        with contextlib.suppress(DmError, OSError, TimeoutError):
+            running = _running(live, member)
+            if in_time(lambda: member.datastore.unsaved(running), ASK_TIMEOUT_S):  # type: ignore[union-attr, misc]
+                found.update(subdot for subdot, writes in member.mounts.items() if writes)
+
+    at_once(ask, [m for m in live.members if saves(m) and m.datastore is not None and m.datastore.unsaved is not None])
+    return found
 
 
 def save(live: LiveWorktree, members: Collection[Member]) -> None:
@@ -129,9 +151,13 @@ class Quiesced:
 
 
 def _hook(live: LiveWorktree, member: Member) -> Resume | None:
-    assert live.engine is not None
     assert member.datastore is not None
     assert member.datastore.quiesce is not None
+    return member.datastore.quiesce(_running(live, member))
+
+
+def _running(live: LiveWorktree, member: Member) -> RunningMember:
+    assert live.engine is not None
     found = endpoints(live.engine, member.container, member.port)
     if not found:
         raise NotReadyError(
@@ -139,4 +165,4 @@ def _hook(live: LiveWorktree, member: Member) -> Resume | None:
             hint="Publish its port, or commit with --stop.",
         )
     host, port = found[0]
-    return member.datastore.quiesce(RunningMember(live.engine, member, host, port))
+    return RunningMember(live.engine, member, host, port)

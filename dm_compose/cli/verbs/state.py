@@ -161,6 +161,7 @@ def status(*, verbose: bool, as_json: bool) -> None:
                 "engine": s.engine,
                 "place": s.place,
                 "dirty": s.dirty,
+                "unsaved": s.unsaved,
                 "state": s.word,
                 "changed_files": len(s.diff.changes),
                 "changed_bytes": s.diff.changed_bytes,
@@ -207,6 +208,8 @@ def _seen(found: SubdotStatus, *, verbose: bool) -> tuple[str | Cell, ...]:
 def _dirt(found: SubdotStatus) -> str:
     if found.place is None and not found.dirty:
         return "-"
+    if found.unsaved:
+        return f"{found.word}: changes in memory that no file has yet"
     if not found.diff:
         return found.word
     about = "" if found.diff.exact else "at most "

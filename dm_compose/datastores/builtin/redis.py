@@ -85,10 +85,8 @@ def save(running: Running) -> Resume | None:
     and ends by itself.
     """
     try:
-        connection = RespConnection(running.host, running.port)
+        connection = _connected(running)
         try:
-            if (secret := password(running.service)) is not None:
-                connection.call("AUTH", secret)
             if _persistence(connection).get("aof_enabled") == "1":
                 paused = _hold_writers(connection, APPEND_TIMEOUT_S + TIME_TO_FREEZE_S)
                 _await_append_only_file(connection)
@@ -105,6 +103,30 @@ def save(running: Running) -> Resume | None:
             hint="Put its password in the environment (REDIS_PASSWORD) or command line (--requirepass), or commit with --stop.",
         ) from None
     return (lambda: _release_writers(running)) if paused else None
+
+
+def unsaved(running: Running) -> bool:
+    """Whether something has changed since dump.rdb was written, in a server without an append-only file."""
+    try:
+        connection = _connected(running)
+        try:
+            state = _persistence(connection)
+        finally:
+            connection.close()
+    except Error as error:
+        raise DmError(str(error)) from None
+    return state.get("aof_enabled") != "1" and state.get("rdb_changes_since_last_save", "0") != "0"
+
+
+def _connected(running: Running) -> RespConnection:
+    connection = RespConnection(running.host, running.port)
+    try:
+        if (secret := password(running.service)) is not None:
+            connection.call("AUTH", secret)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _persistence(connection: RespConnection) -> dict[str, str]:
@@ -142,10 +164,8 @@ def _hold_writers(connection: RespConnection, seconds: float) -> bool:
 
 
 def _release_writers(running: Running) -> None:
-    connection = RespConnection(running.host, running.port)
+    connection = _connected(running)
     try:
-        if (secret := password(running.service)) is not None:
-            connection.call("AUTH", secret)
         connection.call("CLIENT", "UNPAUSE")
     finally:
         connection.close()
@@ -212,6 +232,7 @@ DATASTORE = Datastore(
     markers=("REDIS_VERSION",),
     version_from=("REDIS_VERSION",),
     quiesce=save,
+    unsaved=unsaved,
     check=check,
     relaxed=RELAXED,
     tried=("7.0",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dm_compose.datastores.base import Checked, Datastore, Running, ServiceFacts
-from dm_compose.datastores.builtin.redis import RELAXED, check_files, ready, save
+from dm_compose.datastores.builtin.redis import RELAXED, check_files, ready, save, unsaved
 from dm_compose.hookspecs import hookimpl
 
 
@@ -29,6 +29,7 @@ DATASTORE = Datastore(
     markers=("VALKEY_VERSION",),
     version_from=("VALKEY_VERSION",),
     quiesce=save,
+    unsaved=unsaved,
     check=check,
     relaxed=RELAXED,
 )
