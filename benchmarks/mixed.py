@@ -60,6 +60,7 @@ class Findings:
 def run_dm(words: Sequence[str], output: Path, limit_s: float) -> Ended:
     """Run `dm` in a process of its own, forked from this one. After `limit_s` it shows where it stands, and is killed."""
     began = time.monotonic()
+    output.write_bytes(b"")  # the child may be killed before it opens this
     child = os.fork()
     if child == 0:
         _be_dm(words, output)
