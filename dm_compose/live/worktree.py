@@ -117,10 +117,10 @@ class LiveWorktree:
         if not self.tree:
             self.store.set_places(self.dot, self.worktree, self.places)
 
-    def mark_quiet(self, *, but: Collection[SubdotName] = (), kept: Sequence[SubdotName] = ()) -> None:
+    def mark_quiet(self, *, but: Collection[SubdotName] = (), kept: Sequence[SubdotName] = (), note: str = "") -> None:
         """Tell the store that the files of all subdots `but` some are as a restore left them. See Store.mark_quiet."""
         directories = self.store.tree(self.dot, self.worktree) if self.tree else self.directories
-        self.store.mark_quiet(self.dot, self.worktree, {s: d for s, d in directories.items() if s not in but}, kept)
+        self.store.mark_quiet(self.dot, self.worktree, {s: d for s, d in directories.items() if s not in but}, kept, note)
 
     def wanted(self, target: Commit) -> list[SubdotName]:
         """Return the subdots that a restore of `target` will touch.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from dm_compose.core.commit import WRITTEN, Commit, CommitDraft
@@ -12,6 +12,7 @@ from dm_compose.live.freeze import Freeze, promptly
 from dm_compose.live.quiesce import save
 from dm_compose.live.worktree import LiveWorktree, hidden_draft
 from dm_compose.store.api import COMPARE_BUDGET_BYTES
+from dm_compose.untouched.lasting import take_note, untouched_since
 
 DOWN = "down -v"  # the reflog's word for the state that `down -v` has kept
 
@@ -31,11 +32,25 @@ def uncommitted(live: LiveWorktree) -> dict[SubdotName, Uncommitted]:
     """Return the differences from the head, by subdot. Contents are compared up to a budget. No container is stopped."""
     patterns = live.ignore_patterns()
     diffs = live.diff(live.state().head, patterns, COMPARE_BUDGET_BYTES)
-    changed = live.store.changed_since_quiet(*live.where, live.directories, patterns) if any(diffs.values()) else []
+    changed = _changed_by_user(live, live.directories) if any(diffs.values()) else []
     return {
         name: Uncommitted(diff, bool(diff) and (name in changed or (live.tree and name not in live.places)))
         for name, diff in diffs.items()
     }
+
+
+def _changed_by_user(live: LiveWorktree, directories: Mapping[SubdotName, str]) -> list[SubdotName]:
+    """Return the subdots that somebody may have written to since the files were marked quiet.
+
+    A change of files that only a running server writes to is its own if nothing has reached the server since.
+    """
+    changed = live.store.changed_since_quiet(*live.where, directories, live.ignore_patterns())
+    if not changed or not (note := live.store.quiet_note(*live.where)):
+        return changed
+    asked = {subdot: directories[subdot] for subdot in changed}
+    foreign = live.store.changed_since_quiet(*live.where, asked, live.own_patterns())
+    own = untouched_since(live, note, [subdot for subdot in changed if subdot not in foreign])
+    return [subdot for subdot in changed if subdot not in own]
 
 
 def dirty_subdots(live: LiveWorktree) -> list[SubdotName]:
@@ -59,7 +74,12 @@ def mark_quiet(live: LiveWorktree, target: Commit) -> None:
     differing = {s for s, state in target.subdots.items() if s not in head or head[s].manifest != state.manifest}
     if target.hidden and (written := target.metadata.get(WRITTEN)) is not None:
         differing &= {*written.split(",")}
-    live.mark_quiet(but=differing)
+    mark(live, but=differing)
+
+
+def mark(live: LiveWorktree, *, but: Collection[SubdotName], kept: Sequence[SubdotName] = ()) -> None:
+    """Mark the files of all subdots `but` some as quiet, with a note that proves later that nothing has reached their engines."""
+    live.mark_quiet(but=but, kept=kept, note=take_note(live, {*but, *kept}))
 
 
 def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
@@ -78,7 +98,7 @@ def save_uncommitted(live: LiveWorktree, why: str) -> CommitId | None:
 def _hidden_draft(live: LiveWorktree, why: str, changed: Sequence[SubdotName]) -> CommitDraft:
     """Return the draft of a hidden commit that says in which of its `changed` subdots somebody has written."""
     directories = {s: live.directories[s] for s in changed if s in live.places}
-    written = live.store.changed_since_quiet(*live.where, directories, live.ignore_patterns()) if directories else []
+    written = _changed_by_user(live, directories) if directories else []
     return replace(
         hidden_draft(live, why), metadata={WRITTEN: ",".join(s for s in changed if s in written or s not in directories)}
     )

@@ -87,13 +87,18 @@ class Store(History, StoreUpkeep, Protocol):
     ) -> Mapping[SubdotName, TreeDiff]:
         """Return the changes from one commit to another. All contents that may differ are compared."""
 
-    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories, kept: Sequence[SubdotName] = ()) -> None:
-        """Remember the time stamps of all files, for `changed_since_quiet`.
+    def mark_quiet(
+        self, dot: DotName, worktree: WorktreeName, directories: Directories, kept: Sequence[SubdotName] = (), note: str = ""
+    ) -> None:
+        """Remember the time stamps of all files, for `changed_since_quiet`, and a caller's note, for `quiet_note`.
 
         Call this after a restore, when the engines are up. Differences from the restored commit were then written by the
         engines' own start, and not by a user. The next commit or restore of a subdot removes its mark, and so does this method
         for subdots that are neither among the `directories` nor among the `kept` ones, which keep their earlier marks.
         """
+
+    def quiet_note(self, dot: DotName, worktree: WorktreeName) -> str:
+        """Return the note of the last `mark_quiet`. It is '' if there is none, or if all marks of the worktree are gone."""
 
     def changed_since_quiet(
         self, dot: DotName, worktree: WorktreeName, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from dm_compose.core.containers import Container, EngineEvent
 from dm_compose.core.overlap import within
@@ -93,6 +94,28 @@ class Witness:
         if self._local:
             self._new_events()
             self._running = {c.id: c for c in engine.running()}
+
+    def noted(self) -> dict[str, Any]:
+        """Return what was remembered as a document for `recall`, for a later process. Empty if nothing can be proven."""
+        if self._newest is None:
+            return {}
+        kept = [e for e in self._seen if e.time_ns >= self._newest.time_ns - _OVERLAP_NS]
+        return {
+            "clock_ns": self._clock_ns,
+            "newest": asdict(self._newest),
+            "seen": [asdict(event) for event in kept],
+            "containers": {i: asdict(b) for i, b in self._baselines.items() if i not in self._causes},
+        }
+
+    def recall(self, noted: Mapping[str, Any], containers: Iterable[Container]) -> None:
+        """Take up what another witness has `noted` of these containers, described as they are now, in place of `remember`."""
+        self._clock_ns = noted["clock_ns"]
+        self._newest = EngineEvent(**noted["newest"])
+        self._seen = frozenset(EngineEvent(**event) for event in noted["seen"])
+        for container in containers:
+            if (found := noted["containers"].get(container.id)) is not None:
+                self._containers[container.id] = container
+                self._baselines[container.id] = _Baseline(found["pid"], Traffic(**found["traffic"]))
 
     def restoring(self, containers: Iterable[Container]) -> None:
         """Say that a restore of these containers begins: `remember` then counts who reaches them before its end."""

@@ -15,7 +15,7 @@ from dm_compose.errors import NotReadyError
 from dm_compose.live.ready import await_members
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations.recovery import Use
-from dm_compose.operations.uncommitted import uncommitted
+from dm_compose.operations.uncommitted import mark, uncommitted
 from dm_compose.up.run import compose_with_state
 
 LONGEST_WAIT_S = 60.0  # a datastore that takes longer counts as written to, and `up` goes on
@@ -46,7 +46,7 @@ def datastores_first(stack: Stack, words: Sequence[str]) -> int:
         return 0  # `status` and `ps` show it
     with stack.live(lock=True, use=Use.RECORD) as live:
         others = [subdot for subdot in live.places if subdot not in still]
-        live.mark_quiet(but=others, kept=others)
+        mark(live, but=others, kept=others)
     return 0
 
 

@@ -14,12 +14,14 @@ from dm_compose.storage.index import load_index, save_index
 from dm_compose.storage.scan import RACY, FoundPath, Tree
 
 IndexKey = tuple[DotName, WorktreeName, SubdotName]
+_NOTE = ".note.quiet"  # no subdot begins with a dot
 
 
 class Indexes:
     """The index files of a store, below `index/`. They are cached, and read again when another process has replaced them.
 
-    There are two kinds for a subdot: `index`, and `quiet` for the mark of Store.mark_quiet.
+    There are two kinds for a subdot: `index`, and `quiet` for the mark of Store.mark_quiet. The note of that is beside them, in a
+    file that is removed with the marks.
     """
 
     def __init__(self, root: Path) -> None:
@@ -50,6 +52,21 @@ class Indexes:
         save_index(path, tree)
         info = os.stat(path)
         self._cache[path] = (info.st_ino, info.st_mtime_ns), tree
+
+    def set_note(self, dot: DotName, worktree: WorktreeName, note: str) -> None:
+        """Replace the note of a worktree's quiet marks, or remove it. It lasts no longer than the containers that it is about."""
+        path = self._root / dot / worktree / _NOTE
+        path.unlink(missing_ok=True)
+        if note and path.parent.is_dir():
+            path.with_suffix(".new").write_text(note)
+            path.with_suffix(".new").replace(path)
+
+    def note(self, dot: DotName, worktree: WorktreeName) -> str:
+        """Return the note of a worktree's quiet marks, '' if there is none."""
+        try:
+            return (self._root / dot / worktree / _NOTE).read_text()
+        except OSError:
+            return ""
 
     def forget(self, key: IndexKey, kind: str) -> None:
         """Remove the index of a subdot. Idempotent."""

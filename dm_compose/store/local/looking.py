@@ -108,7 +108,9 @@ class Looking(StoreParts):
 
         return self._each(dict.fromkeys(sorted(old.keys() | new.keys()), ""), changes)
 
-    def mark_quiet(self, dot: DotName, worktree: WorktreeName, directories: Directories, kept: Sequence[SubdotName] = ()) -> None:
+    def mark_quiet(
+        self, dot: DotName, worktree: WorktreeName, directories: Directories, kept: Sequence[SubdotName] = (), note: str = ""
+    ) -> None:
         where = self._areas(dot, worktree, directories)
 
         def mark(subdot: SubdotName, directory: str) -> None:
@@ -120,6 +122,11 @@ class Looking(StoreParts):
         with file_errors("writing to the store"):
             self._indexes.forget_others(dot, worktree, {*directories, *kept}, "quiet")
         self._each(directories, mark)
+        with file_errors("writing to the store"):
+            self._indexes.set_note(dot, worktree, note)
+
+    def quiet_note(self, dot: DotName, worktree: WorktreeName) -> str:
+        return self._indexes.note(dot, worktree)
 
     def changed_since_quiet(
         self, dot: DotName, worktree: WorktreeName, directories: Directories, ignore: Mapping[SubdotName, Sequence[str]]

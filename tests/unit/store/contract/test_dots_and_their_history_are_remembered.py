@@ -252,11 +252,20 @@ def test_a_branch_that_another_worktree_has_is_not_stood_on(bench: Bench, chain:
 
 def test_marks_of_quiet_outlive_a_move_to_the_same_commit_only(bench: Bench, chain: list[CommitId]) -> None:
     store = bench.store
-    store.mark_quiet(*where(bench))
+    store.mark_quiet(*where(bench), note="of this mark")
     store.stand_on(DOT, MAIN_WORKTREE, Move("move", RefName("new"), chain[3]))
     assert store.changed_since_quiet(*where(bench), {}) == []
+    assert store.quiet_note(DOT, MAIN_WORKTREE) == "of this mark"
     store.stand_on(DOT, MAIN_WORKTREE, Move("move", RefName("new"), chain[2]))
     assert sorted(store.changed_since_quiet(*where(bench), {})) == [DATA, LOGS]
+    assert store.quiet_note(DOT, MAIN_WORKTREE) == ""
+
+
+def test_each_mark_has_a_note_of_its_own(bench: Bench) -> None:
+    assert bench.store.quiet_note(DOT, MAIN_WORKTREE) == ""
+    bench.store.mark_quiet(*where(bench), note="first")
+    bench.store.mark_quiet(*where(bench))
+    assert bench.store.quiet_note(DOT, MAIN_WORKTREE) == ""
 
 
 def test_a_combined_commit_has_the_files_of_each_and_can_be_found_and_restored(bench: Bench) -> None:
