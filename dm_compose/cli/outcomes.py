@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dm_compose.live.executor import Done
     from dm_compose.operations.branches import Arrival
     from dm_compose.operations.restore import RestoreReport
-    from dm_compose.operations.undo import TakenBack
+    from dm_compose.operations.undo import PutBack, TakenBack
 
 
 def steps(done: Iterable[Done]) -> list[dict[str, Any]]:
@@ -69,6 +69,19 @@ def print_taken_back(done: TakenBack, *, as_json: bool) -> None:
         else f"{taken} is taken back; its state stays, as uncommitted changes"
     )
     click.echo(f"`{program} undo` takes this back")
+
+
+def print_put_back(done: PutBack, *, as_json: bool) -> None:
+    """Print that recovery has put the wanted state back, so that nothing more was undone."""
+    if as_json:
+        print_json({"head": as_commit(done.head) if done.head else None, "recovered": "tests" if done.tests else "undo"})
+        return
+    program = click.get_current_context().find_root().info_name
+    at = f"at {done.head.id.short} {subject(done.head.message)}: " if done.head else ""
+    what = "the state from before the tests is back" if done.tests else "the undo that was interrupted is finished"
+    click.echo(f"{at}{what}; nothing more was undone")
+    if done.again:
+        click.echo(f"`{program} undo` takes that back")
 
 
 def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = None) -> None:

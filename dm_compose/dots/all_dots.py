@@ -19,7 +19,7 @@ from dm_compose.engine import Engine
 from dm_compose.errors import DamagedError, DmError, EngineError, InUseError, NotFoundError, UsageError
 from dm_compose.live.access import open_access
 from dm_compose.live.locks import LOCK_TIMEOUT_S, in_order, locked
-from dm_compose.operations.left import in_use, is_alive, seen_left
+from dm_compose.operations.left import Left, in_use, is_alive, seen_left
 from dm_compose.operations.uncommitted import uncommitted
 from dm_compose.store.api import Store
 from dm_compose.store.history import Directories
@@ -50,6 +50,15 @@ class Summary:
     dirty_bytes: int | None
     problem: str = ""
     unfinished: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """Work that a killed command or test run has left in the worktree that stands on `branch`."""
+
+    dot: DotName
+    branch: RefName
+    left: Left
 
 
 class Dots:
@@ -214,6 +223,24 @@ class Dots:
                 dirty_bytes=dirty if live.places else 0,
                 unfinished=tuple(left.text for left in seen_left(live.store, *live.where) if not left.in_use),
             )
+
+    # The work of killed commands
+
+    def left(self) -> list[Unfinished]:
+        """Return what killed commands and test runs have left in the worktrees of all dots. Takes no lock."""
+        with self.store() as store:
+            return [
+                Unfinished(dot, worktree.branch, left)
+                for dot in _names(store)
+                for worktree in store.worktrees(dot).values()
+                for left in seen_left(store, dot, worktree.name)
+                if not left.in_use
+            ]
+
+    def finish(self, found: Unfinished) -> None:
+        """Finish the work, or take it back, as the next command that writes would. See recovery.recover."""
+        with self.dot(found.dot, found.branch).live(lock=True):
+            pass
 
     # Looking after the store
 

@@ -30,7 +30,7 @@ from dm_compose.operations.commit import CommitReport, await_to_commit, make_com
 from dm_compose.operations.recovery import Use
 from dm_compose.operations.restore import RestoreReport, move_to, plan_reset
 from dm_compose.operations.uncommitted import save_uncommitted
-from dm_compose.operations.undo import TakenBack, undo
+from dm_compose.operations.undo import Undone, undo
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
@@ -117,9 +117,7 @@ class Dot(abc.ABC):
             before_save(live)
             return save_uncommitted(live, why)
 
-    def undo(
-        self, *, hard: bool = False, only_commit: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S
-    ) -> RestoreReport | Arrival | TakenBack:
+    def undo(self, *, hard: bool = False, only_commit: bool = False, timeout_s: float = DEFAULT_TIMEOUT_S) -> Undone:
         """Go back to the state before the last reset, checkout, pull or `up --from`, uncommitted changes included.
 
         The undo of an undo brings the later state back. Without `hard`, UncommittedError if commits were made since. With

@@ -60,13 +60,25 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Recovered:
+    """Operations of killed commands that were finished just now: test runs and restores.
+
+    `kept` is the commit with the state that was live before, None if that state was nothing new.
+    """
+
+    entries: tuple[JournalEntry, ...] = ()
+    kept: CommitId | None = None
+
+
+@dataclass(frozen=True)
 class LiveWorktree:
     """A worktree with its store open and its containers, observed once: all that an operation needs.
 
     `members` are the stack's containers, and others that mount a subdot. `project` is the Compose project that the members have
     to belong to. It is None where containers of any project may use the dot. `places` has the volume or path of each subdot. If
     the worktree is a `tree`, the places are directories of the store, and subdots come and go with these. `left` has unfinished
-    restores and sessions that the next restore supersedes (see operations.recovery).
+    restores and sessions that the next restore supersedes, and `recovered` those that were finished before this look (see
+    operations.recovery).
     """
 
     access: Access
@@ -81,6 +93,7 @@ class LiveWorktree:
     compose_digest: str | None = None
     tree: bool = False
     left: tuple[JournalEntry, ...] = ()
+    recovered: Recovered = Recovered()
 
     @property
     def store(self) -> Store:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from dm_compose.core.commit import COMMIT, SESSION, SWITCH, JournalEntry
+from dm_compose.core.commit import COMMIT, RESTORE, SESSION, SWITCH, JournalEntry
 from dm_compose.core.names import DotName, WorktreeName, session_lock
 from dm_compose.errors import InUseError
 from dm_compose.store.api import Store
@@ -60,18 +61,17 @@ def seen_left(store: Store, dot: DotName, worktree: WorktreeName) -> tuple[Left,
 def what_is_left(store: Store, dot: DotName, worktree: WorktreeName) -> list[Left]:
     """Return what is unfinished in a worktree. The caller holds the dot's lock, so that no other command is at work."""
     found = []
-    for entry in entries_of(store, dot, worktree):
+    for entry in nearest(entries_of(store, dot, worktree)):
         if entry.operation == SESSION and is_alive(store, entry):
             text = _using(store, entry)
             found.append(Left(SESSION, True, text, text, entry.owner, entry.began))
         elif entry.operation == SESSION:
             assert entry.target is not None
-            short = f"a test run that had dot {dot} was killed"
+            short = in_words(entry)
             does = f"keeps what is live now and puts back the state from before the tests ({entry.target.short})"
             found.append(Left(SESSION, False, short, _told(short, does), entry.owner, entry.began))
         else:
-            action = entry.move.action if entry.move is not None else entry.operation
-            short = f"an earlier {action} of dot {dot} was interrupted"
+            short = in_words(entry)
             does = "puts its containers back"
             if entry.operation == SWITCH:
                 does = f"finishes it: the volumes follow worktree {entry.worktree}"
@@ -81,8 +81,22 @@ def what_is_left(store: Store, dot: DotName, worktree: WorktreeName) -> list[Lef
     return found
 
 
+def in_words(entry: JournalEntry) -> str:
+    """Say of a killed command's entry what was killed."""
+    if entry.operation == SESSION:
+        return f"a test run that had dot {entry.dot} was killed"
+    action = entry.move.action if entry.move is not None else entry.operation
+    return f"an earlier {action} of dot {entry.dot} was interrupted"
+
+
+def nearest(entries: Sequence[JournalEntry]) -> list[JournalEntry]:
+    """Return the entries without the restores that belong to a test run, because its own end makes up for them."""
+    tested = any(entry.operation == SESSION for entry in entries)
+    return [e for e in entries if not (tested and e.operation == RESTORE and e.move is None)]
+
+
 def _told(short: str, does: str) -> str:
-    return f"{short}; the next command that writes {does}"
+    return f"{short}; `dm-compose prune`, or the next command that writes, {does}"
 
 
 def _using(store: Store, session: JournalEntry) -> str:

@@ -31,8 +31,8 @@ from dm_compose.engine.frozen import kill_all_but_the_first
 from dm_compose.errors import DmError, InUseError, NotFoundError
 from dm_compose.live.freeze import Freeze
 from dm_compose.live.locks import who_am_i
-from dm_compose.live.worktree import LiveWorktree
-from dm_compose.operations.left import BEFORE_RECOVERY, entries_of, in_use, is_alive, what_is_left
+from dm_compose.live.worktree import LiveWorktree, Recovered
+from dm_compose.operations.left import BEFORE_RECOVERY, entries_of, in_use, in_words, is_alive, nearest, what_is_left
 from dm_compose.operations.restore import finish_restore
 from dm_compose.operations.trees import finish_switch
 from dm_compose.operations.uncommitted import capture
@@ -111,14 +111,16 @@ def _finish_restores(
 ) -> LiveWorktree:
     """Keep what is live, and carry out the restores and the give-back of a session that dead commands have left."""
     short = what_is_left(live.store, *live.where)[0].short
-    for entry in entries:
+    for entry in nearest(entries):
         _tell(live, entry)
+    for entry in entries:
         _thaw(live, entry)
     live = observe()
     with Freeze(live, lenient=True) as freeze:
-        kept = _keep(live, entries, freeze)
+        captured, kept = _keep(live, entries, freeze)
         try:
-            return _finish_all(live, entries, observe, variables, use, freeze, kept)
+            live = _finish_all(live, entries, observe, variables, use, freeze, captured)
+            return live if live.left else replace(live, recovered=Recovered(tuple(entries), kept))
         except DmError as error:
             if use != Use.RESTORE:
                 error.hint = f"{error.hint} {WAY_OUT}" if error.hint else WAY_OUT
@@ -127,7 +129,7 @@ def _finish_restores(
             live.listener(Event("warning", f"{error.message}; going on without it"))
         finally:
             freeze.thaw()
-            live.store.abandon(kept)
+            live.store.abandon(captured)
     live = observe()
     return replace(live, left=tuple(e for e in entries_of(live.store, *live.where) if e.operation in (RESTORE, SESSION)))
 
@@ -139,9 +141,9 @@ def _finish_all(
     variables: Variables,
     use: Use,
     freeze: Freeze,
-    kept: EntryId,
+    captured: EntryId,
 ) -> LiveWorktree:
-    """Carry out the restores, in a stack that is frozen and kept by the entry `kept`. The first restore takes that entry over.
+    """Carry out the restores, in a stack that is frozen and kept by the entry `captured`. The first restore takes that over.
 
     Containers that go down stay frozen until then, so that nothing is acknowledged that is not kept.
     """
@@ -158,16 +160,16 @@ def _finish_all(
     rounds: list[list[JournalEntry]] = [[e] for e in entries if e.move is not None]
     rounds += [[e, *visits, *sessions[:-1]] for e in sessions[-1:]]
     rounds += [[e] for e in visits if not sessions]
-    finish_restore(live, rounds[0], timeout_s=variables.timeout_s, freeze=freeze, takes_over=kept)
+    finish_restore(live, rounds[0], timeout_s=variables.timeout_s, freeze=freeze, takes_over=captured)
     for superseded in rounds[1:]:
         finish_restore(observe(), superseded, timeout_s=variables.timeout_s)
     return observe()
 
 
-def _keep(live: LiveWorktree, entries: Sequence[JournalEntry], freeze: Freeze) -> EntryId:
+def _keep(live: LiveWorktree, entries: Sequence[JournalEntry], freeze: Freeze) -> tuple[EntryId, CommitId | None]:
     """Keep what is live if some of it is in none of the commits that the restores are about, and tell how to bring it back.
 
-    The stack is frozen then. Return the journal entry of the capture, which stays open.
+    The stack is frozen then. Return the journal entry of the capture, which stays open, and the commit with what was kept.
     """
     head = live.state().head
     known: list[CommitId | None] = [head]
@@ -178,11 +180,11 @@ def _keep(live: LiveWorktree, entries: Sequence[JournalEntry], freeze: Freeze) -
         live.store.note(*live.where, BEFORE_RECOVERY, saved)
         text = f"the state that was live is kept: `reset --hard {saved.short}` brings it back"
         live.listener(Event("warning", text))
-    return captured
+    return captured, saved
 
 
 def _tell(live: LiveWorktree, entry: JournalEntry) -> None:
-    live.listener(Event("recover", f"an earlier {entry.operation} was interrupted; cleaning up after it"))
+    live.listener(Event("recover", f"{in_words(entry)}; cleaning up after it"))
 
 
 def _take_down(live: LiveWorktree) -> set[str]:

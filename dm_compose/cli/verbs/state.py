@@ -10,7 +10,7 @@ import click
 
 from dm_compose.cli.completion import complete_ref
 from dm_compose.cli.options import hard_option, json_option, message_option, privileged_option, timeout_option, unready_option
-from dm_compose.cli.outcomes import print_arrival, print_restore, print_taken_back
+from dm_compose.cli.outcomes import print_arrival, print_put_back, print_restore, print_taken_back
 from dm_compose.cli.output import (
     Cell,
     as_changes,
@@ -279,15 +279,19 @@ def undo(*, hard: bool, only_commit: bool, timeout: float, as_json: bool) -> Non
 
     A second `undo` takes back the first. If nothing but commits was made, the last commit is taken back, and its state stays.
     Otherwise `undo` refuses over commits that were made since, and names both ways on: --commit and --hard.
+
+    After a test run that was killed it puts back the state from before the tests, and stops there.
     """
     from dm_compose.operations.branches import Arrival
-    from dm_compose.operations.undo import TakenBack
+    from dm_compose.operations.undo import PutBack, TakenBack
 
     if hard and only_commit:
         raise UsageError("--hard and --commit exclude each other", hint="--commit takes back the last commit, --hard leaves all.")
     done = target().dot(quiet=as_json).undo(hard=hard, only_commit=only_commit, timeout_s=timeout)
     if isinstance(done, TakenBack):
         print_taken_back(done, as_json=as_json)
+    elif isinstance(done, PutBack):
+        print_put_back(done, as_json=as_json)
     elif isinstance(done, Arrival):
         print_arrival(done, as_json=as_json)
     else:

@@ -281,6 +281,24 @@ def test_a_run_killed_in_the_middle_of_a_test_leaves_the_next_run_and_the_user_w
     assert [text for (text,) in tests.project.sql("select text from notes")] == ["seed"]
 
 
+@pytest.mark.parametrize("words", [["undo"], ["prune"]], ids=["undo", "prune"])
+def test_undo_and_prune_put_back_the_state_from_before_a_killed_run_and_undo_brings_its_mess_back(
+    tests: Tests, words: list[str]
+) -> None:
+    tests.project.redis().set("note", "my work")
+    run_and_kill(tests)
+    (left,) = tests.project.json("status")["unfinished"]
+    assert "was killed; `dm-compose prune`, or the next command that writes, " in left["text"]
+    assert left["short"] in tests.project.dm("prune", "--dry-run").stdout
+    assert tests.project.redis().get("note") == "scribble"
+    said = tests.project.dm(*words).stdout
+    assert ("the state from before the tests is back; nothing more was undone" if words == ["undo"] else left["short"]) in said
+    assert tests.project.redis().get("note") == "my work"
+    assert tests.project.json("status")["unfinished"] == []
+    tests.project.dm("undo")
+    assert tests.project.redis().get("note") == "scribble"
+
+
 def test_a_killed_run_that_had_brought_the_stack_up_leaves_it_down_once_somebody_writes(tests: Tests) -> None:
     tests.project.redis().set("note", "my work")
     tests.project.dm("down")

@@ -37,11 +37,11 @@ def begin_tests(store: LocalStore, owner: str = "pytest (process 1)") -> None:
     store.begin_session(A, MAIN_WORKTREE, head, owner)
 
 
-def restore_all_but_the_end(store: LocalStore) -> None:
-    """Reset the dot `a` to its head, up to the moment at which datastores are waited for."""
+def restore_all_but_the_end(store: LocalStore, action: str | None = "reset") -> None:
+    """Reset the dot `a` to its head, up to the moment at which datastores are waited for. None: as a test run does."""
     worktree = store.worktree(A, MAIN_WORKTREE)
     assert worktree.head is not None
-    move = Move("reset", worktree.branch, worktree.head)
+    move = Move(action, worktree.branch, worktree.head) if action is not None else None
     entry = store.begin_restore(A, MAIN_WORKTREE, worktree.head, [], move, None)
     directories = store.tree(A, MAIN_WORKTREE)
     for subdot in directories:
@@ -77,13 +77,57 @@ def test_what_was_written_since_the_kill_is_kept_and_the_way_back_is_told(
     assert (seeded.read("a", "file"), seeded.read("a", "important")) == ("edited", "hours of work")
 
 
-def test_an_undo_brings_back_what_was_live_after_a_killed_test_run(seeded: Machine) -> None:
+def test_an_undo_after_a_killed_test_run_stops_at_the_state_before_the_tests_and_a_second_one_takes_that_back(
+    seeded: Machine,
+) -> None:
+    seeded.write("a", "file", "before a reset")
+    seeded("reset", "--hard", "HEAD")
     dies(seeded, begin_tests)
     seeded.write("a", "important", "hours of work")
+    ended = seeded("undo")
+    assert (seeded.read("a", "file"), seeded.read("a", "important")) == ("one", None)
+    assert "one: the state from before the tests is back; nothing more was undone\n`dm undo` takes that back" in ended.out
+    assert "reset --hard" in ended.err
     seeded("undo")
     assert seeded.read("a", "important") == "hours of work"
     assert seeded.messages() == ["one"]
     assert seeded.is_dirty()
+
+
+def test_an_undo_after_a_killed_test_run_that_left_nothing_new_promises_no_second_one(seeded: Machine) -> None:
+    seeded.write("a", "file", "before a reset")
+    seeded("reset", "--hard", "HEAD")
+    dies(seeded, begin_tests)
+    ended = seeded("undo", "--json").json()
+    assert (ended["recovered"], ended["head"]["message"]) == ("tests", "one")
+    assert seeded.read("a", "file") == "one"
+    dies(seeded, begin_tests)
+    assert "takes that back" not in seeded("undo").out
+
+
+def test_an_undo_after_a_killed_reset_or_undo_goes_to_the_state_before_the_reset(seeded: Machine) -> None:
+    """Recovery finishes either. Only the reset is still to be taken back then."""
+    seeded.write("a", "file", "uncommitted")
+    dies(seeded, lambda store: restore_all_but_the_end(store, "reset"))
+    seeded.write("a", "file", "since the kill")
+    assert "as before the reset of" in seeded("undo").out
+    dies(seeded, lambda store: restore_all_but_the_end(store, "undo"))
+    assert "one: the undo that was interrupted is finished; nothing more was undone" in seeded("undo").out
+    assert seeded.read("a", "file") == "one"
+
+
+def test_a_killed_test_run_is_told_once_with_the_restore_that_it_was_in(seeded: Machine) -> None:
+    """It was killed while a test's state was put back, which is a part of what its end makes up for."""
+
+    def in_a_visit(store: LocalStore) -> None:
+        begin_tests(store)
+        restore_all_but_the_end(store, None)
+
+    dies(seeded, in_a_visit)
+    assert [left["operation"] for left in seeded("status", "--json").json()["unfinished"]] == ["session"]
+    assert seeded("status").err.count("warning: ") == 1
+    assert seeded("tag", "t").err.count("cleaning up after it") == 1
+    assert seeded("status").err == ""
 
 
 @pytest.mark.parametrize("work", [begin_tests, restore_all_but_the_end])
@@ -103,7 +147,7 @@ def test_reading_verbs_do_nothing_and_say_what_the_next_writing_one_will_do(
     before = seeded("debug", "Unfinished").json()
     for words in READING:
         told = seeded(*words).err
-        assert told.count("the next command that writes keeps what is live now and") == 1, words
+        assert told.count("`dm-compose prune`, or the next command that writes, keeps what is live now and") == 1, words
         assert seeded.read("a", "important") == "hours of work"
         assert seeded("debug", "Unfinished").json() == before
     (left,) = seeded("status", "--json").json()["unfinished"]
