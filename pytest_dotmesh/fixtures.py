@@ -72,7 +72,7 @@ def stack_fixture(
 def _shown(request: pytest.FixtureRequest, runner: Runner, scope: ScopeName, commit: str | None) -> Iterator[DmStack]:
     Run.of(request.config).shows(request.fixturename or "", runner, per_test=scope == "function")
     if scope == "session":
-        return _for_session(runner)
+        return _for_session(runner, request.session)
     if scope == "function":
         named = commit_of(request.node) if request.fixturename == "dm_stack" else None
         return for_test(runner, request.node, named or commit)
@@ -108,10 +108,12 @@ def _for_several(runner: Runner, nodeid: str, ref: str | None) -> Iterator[DmSta
         fail(error)
 
 
-def _for_session(runner: Runner) -> Iterator[DmStack]:
+def _for_session(runner: Runner, session: pytest.Session) -> Iterator[DmStack]:
     try:
         stack = runner.shown()
     except DmError as error:
+        if runner is Run.of(session.config).main:
+            session.shouldfail = "dm: the stack cannot be had, so no further test is run"
         fail(error)
     yield stack
     runner.close()

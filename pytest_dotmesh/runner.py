@@ -18,7 +18,7 @@ from dm_compose.sessions.leases import find_commit, in_turn, on_clone, own_stack
 from dm_compose.sessions.options import SessionOptions
 from dm_compose.sessions.session import Lease
 from dm_compose.sessions.spares import with_spares
-from dm_compose.sharing.up_from import commit_for_tests
+from dm_compose.sharing.up_from import commit_for_tests, look_for
 from dm_compose.untouched.last_restore import Touched
 from pytest_dotmesh.config import DmConfig
 from pytest_dotmesh.ending import ended_by_signals
@@ -96,7 +96,7 @@ class Runner:
         return self._lease
 
     def check(self) -> None:
-        """Raise DmError if there is no such stack or commit, or no engine. Nothing is taken, and nothing is fetched."""
+        """Raise DmError if there is no such stack, remote or commit, or no engine. Nothing is taken, and nothing is fetched."""
         if not self.worker.shared:
             facts = self.stack.facts
             _ = facts.project  # before the engine, because a wrong compose file is the nearer cause
@@ -104,6 +104,8 @@ class Runner:
             _ = facts.plan
             if self.config.source is None:
                 find_commit(self.stack, self.config.session.commit)
+            else:
+                look_for(self.stack, self.config.source)
 
     def _options(self) -> SessionOptions:
         """Return the session's options. The commit is fetched from a remote if one is named, and settled if that is wanted."""

@@ -56,7 +56,9 @@ def settled(stack: Stack, options: SettleOptions, run: str) -> CommitId:
 
 
 def _settle(stack: Stack, store: Store, commit: Commit, options: SettleOptions, run: str) -> CommitId:
-    stack.listener(Event("settle", f"commit {commit.id.short}: its engines are started and shut down once, in a clone"))
+    why = "so that tests start from files that need no repair"
+    how = "in a clone, its datastores start, recover and shut down; this is done once per commit"
+    stack.listener(Event("settle", f"commit {commit.id.short} is prepared {why}: {how}"))
     clone = Clone(stack, clone_name(stack.facts.project.name, run, WORKER), run)
     try:
         with running_clone(clone, commit.id) as running:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from dm_compose.compose.words import read_words
 from dm_compose.core.commit import Commit, Origin
 from dm_compose.core.events import Event
-from dm_compose.core.names import CommitId, RefName, SubdotName
+from dm_compose.core.names import CommitId, DotName, RefName, SubdotName
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S
 from dm_compose.dots.all_dots import Dots
 from dm_compose.dots.stack import Stack
@@ -31,8 +31,8 @@ from dm_compose.operations.restore import move_to
 from dm_compose.operations.uncommitted import dirty_subdots, save_from_memory
 from dm_compose.sharing.named_remotes import Remotes
 from dm_compose.sharing.remote_ref import RemoteRef
-from dm_compose.store.api import COMPARE_BUDGET_BYTES
-from dm_compose.transfer import Relation, download
+from dm_compose.store.api import COMPARE_BUDGET_BYTES, Store
+from dm_compose.transfer import Relation, download, find_tip
 from dm_compose.transfer.lineage import descends_from
 from dm_compose.up.run import get_images, require_compose
 
@@ -123,9 +123,9 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Fetched:
     """
     with remotes.dots.store() as store:
         dot, worktree = stack.identity(store)
+        if (here := _commit_here(store, dot, source)) is not None:
+            return Fetched(here, Relation.SAME)
         exists = store.has_dot(dot)
-        if isinstance(source.ref, CommitId) and exists and store.exchange().has_commit(dot, source.ref):
-            return Fetched(store.commit(dot, source.ref), Relation.SAME)
         head = store.branches(dot).get(RefName(source.ref)) if exists else None
         whole = head is not None and not any(c.shallow for c in store.log(dot, head))
         with (
@@ -142,6 +142,22 @@ def fetch_commit(stack: Stack, remotes: Remotes, source: RemoteRef) -> Fetched:
                     got.publish()
                     store.note(dot, worktree, f"fetch {source}", got.report.head)
             return Fetched(store.commit(dot, got.report.head), relation, got.report.received_bytes)
+
+
+def _commit_here(store: Store, dot: DotName, source: RemoteRef) -> Commit | None:
+    """Return the commit that is meant if it is named by its id and is in the store already."""
+    if isinstance(source.ref, CommitId) and store.has_dot(dot) and store.exchange().has_commit(dot, source.ref):
+        return store.commit(dot, source.ref)
+    return None
+
+
+def look_for(stack: Stack, source: RemoteRef) -> None:
+    """Raise NotFoundError if there is no such remote, or if it has no such branch or commit. Nothing is fetched."""
+    remotes = Remotes(Dots(stack.variables, stack.listener))
+    with remotes.dots.store() as store:
+        if _commit_here(store, stack.identity(store)[0], source) is None:
+            with remotes.opened(source.remote) as remote:
+                find_tip(remote, source.name, source.ref)
 
 
 def commit_for_tests(stack: Stack, source: RemoteRef) -> CommitId:

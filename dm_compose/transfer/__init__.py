@@ -1,6 +1,6 @@
 """Moving commits between a store and a remote. docs/format.md describes what the remote holds."""
 
-from dm_compose.transfer.fetch import Download, download, fetch
+from dm_compose.transfer.fetch import Download, download, fetch, find_tip
 from dm_compose.transfer.push import push
 from dm_compose.transfer.reports import (
     Fetched,
@@ -33,6 +33,7 @@ __all__ = [
     "describe_remote",
     "download",
     "fetch",
+    "find_tip",
     "list_remote",
     "push",
     "remote_garbage",

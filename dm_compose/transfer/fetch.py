@@ -50,6 +50,20 @@ def fetch(
         return got.report
 
 
+def find_tip(remote: Remote, name: RemoteName, what: RefName | CommitId) -> Digest:
+    """Return the digest of a branch's head, or of a commit, on a remote. NotFoundError if there is none. Nothing is fetched."""
+    repository = remote.repository(name)
+    digest = repository.resolve(Tag.of_commit(what) if isinstance(what, CommitId) else Tag.of_branch(what))
+    if digest is not None:
+        return digest
+    tags = repository.tags()
+    if not tags:
+        raise NotFoundError(f"there is no {name} at {remote.url}", hint="`remote ls` lists what there is.")
+    kind = "commit" if isinstance(what, CommitId) else "branch"
+    branches = ", ".join(sorted(tag.branch for tag in tags if tag.branch is not None)[:MAX_NAMED]) or "none"
+    raise NotFoundError(f"{name} at {remote.url} has no {kind} {what}", hint=f"Its branches: {branches}.")
+
+
 @contextlib.contextmanager
 def download(
     remote: Remote,
@@ -149,7 +163,7 @@ class Download:
     def run(self, what: RefName | CommitId, head: CommitId | None, depth: int | None) -> None:
         """Bring everything here. `download` calls this once."""
         self.progress(Event("calculate"))
-        self._tip, self._depth = self._find(what), depth
+        self._tip, self._depth = find_tip(self.remote, self.name, what), depth
         newest, here, received = self._bring()
         self.report = self._describe(what, newest or here, head, here, received)
 
@@ -170,21 +184,6 @@ class Download:
         return {e.ref for a in self._incoming for tree in a.trees.values() for e in tree.entries.values() if e.kind == FILE}
 
     # History
-
-    def _find(self, what: RefName | CommitId) -> Digest:
-        tag = Tag.of_commit(what) if isinstance(what, CommitId) else Tag.of_branch(what)
-        digest = self.repository.resolve(tag)
-        if digest is None:
-            raise self._missing(what)
-        return digest
-
-    def _missing(self, what: RefName | CommitId) -> NotFoundError:
-        tags = self.repository.tags()
-        if not tags:
-            return NotFoundError(f"there is no {self.name} at {self.remote.url}", hint="`remote ls` lists what there is.")
-        kind = "commit" if isinstance(what, CommitId) else "branch"
-        branches = ", ".join(sorted(tag.branch for tag in tags if tag.branch is not None)[:MAX_NAMED]) or "none"
-        return NotFoundError(f"{self.name} at {self.remote.url} has no {kind} {what}", hint=f"Its branches: {branches}.")
 
     def _walk(self, tip: Digest, depth: int | None) -> tuple[list[tuple[Digest, CommitManifest]], CommitId | None]:
         """Return the new manifests, newest first, and the newest commit that is here already, None if there is none."""

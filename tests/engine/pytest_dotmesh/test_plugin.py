@@ -397,6 +397,9 @@ def test_holds(dm_stack):
     import pathlib, time
     while not pathlib.Path({str(flag)!r}).exists():
         time.sleep(0.05)
+
+def test_next(dm_stack):
+    pass
 """
     )
     first = tests.start("-s")
@@ -405,7 +408,9 @@ def test_holds(dm_stack):
     refused = tests.run("--dm-lock-timeout", "0")
     assert "in use by" in refused.stdout
     assert str(first.pid) in refused.stdout
-    assert "1 error" in outcome(refused)
+    assert "dm: the stack cannot be had, so no further test is run" in refused.stdout
+    assert " 1 error in " in outcome(refused)
+    assert "failed" not in outcome(refused)
     tests.write("def test_it(dm_stack):\n    assert is_seed(dm_stack)\n")
     second = tests.start()
     assert second.stdout is not None
@@ -451,12 +456,15 @@ def test_a_stack_that_is_down_and_has_lost_its_volumes_is_seeded_from_the_commit
     assert is_seed(tests.project)
 
 
-def test_problems_are_told_in_a_line_with_a_hint(tests: Tests) -> None:
+def test_problems_are_told_in_a_line_with_a_hint(tests: Tests, tmp_path: Path) -> None:
+    (tmp_path / "hub").mkdir()
     tests.write("@pytest.mark.parametrize('n', range(3))\ndef test_it(dm_stack, n):\n    pass\n")
     runs = {
         f"dot {tests.project.name} has no branch, tag or commit 'nonsense'": tests.run("--dm-commit", "nonsense", "-n", "2"),
         "nowhere.yaml": tests.run("--dm-file", "nowhere.yaml"),
         "has no commit to test from": tests.run(DM_PROJECT_NAME="never-committed"),
+        "there is no remote orign": tests.run("--dm-from", "orign:ci/shop", "-n", "2"),
+        "there is no ci/shop at": tests.run("--dm-from", f"{tmp_path}/hub:ci/shop"),
     }
     for told, done in runs.items():
         assert done.returncode == pytest.ExitCode.USAGE_ERROR, told
