@@ -10,17 +10,19 @@ from typing import Any
 import pytest
 
 from dm_compose.errors import DmError
+from dm_compose.sessions.leases import GivenUp
 from pytest_dotmesh import hookspecs
 from pytest_dotmesh.config import add_options, read_config
-from pytest_dotmesh.ending import ended_by_signals
 from pytest_dotmesh.fixtures import NotGivenError, fail, stack_fixture
 from pytest_dotmesh.keeping import watch_teardown
 from pytest_dotmesh.reporting import Reports, Spent, attach
 from pytest_dotmesh.run import Run, run_key
+from pytest_dotmesh.telling import heard
 from pytest_dotmesh.workers import KEY
 
 _told_key = pytest.StashKey[list[str]]()
 _lent_key = pytest.StashKey[contextlib.ExitStack]()
+_lines_key = pytest.StashKey[str]()
 _shared_key = pytest.StashKey[dict[str, str]]()
 _reports_key = pytest.StashKey[Reports]()
 
@@ -39,10 +41,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the settings. A wrong one ends the run before it begins."""
     config.addinivalue_line("markers", "dm(commit): restore the stack before this test, to another commit if one is named.")
     settings = read_config(config)
-    config.stash[run_key] = Run(config, settings)
+    run = config.stash[run_key] = Run(config, settings)
     path = settings.report_json if getattr(config, "workerinput", None) is None else None
     reports = config.stash[_reports_key] = Reports(wanted=settings.report, path=path)
     config.pluginmanager.register(reports, "dm-reports")
+    config.pluginmanager.register(run.ending, "dm-ending")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -53,25 +56,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """
     run = Run.of(session.config)
     problem = run.problem(session.items, markers_only=session.config.option.collectonly or bool(session.testsfailed))
+    is_worker = getattr(session.config, "workerinput", None) is not None
     if problem is None:
+        for line in run.header(session.items) if is_worker else ():
+            run.teller.note(line)
         return
-    if getattr(session.config, "workerinput", None) is None:
+    if not is_worker:
         raise pytest.UsageError(problem)
     pytest.exit(problem, returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
     """Show the stack, its dot, the commit and the strategy, if a test of this run uses the stack."""
-    run = Run.of(config)
-    if not any(run.wants_main(item) for item in items):
-        return []
-    try:
-        plan = run.main.stack.facts.plan
-    except DmError as error:
-        return [f"dm: {error.message}"]
-    subdots = ", ".join(s.name for s in plan.subdots)
-    commit, strategy = run.settings.source or run.settings.session.commit, run.settings.session.strategy
-    return [f"dm: stack {plan.project}, dot {plan.dot} ({subdots}), commit {commit}, strategy {strategy}"]
+    return Run.of(config).header(items)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -101,8 +98,8 @@ def pytest_runtest_makereport(
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
     """Give back the stacks that no fixture has given back. A worker hands its messages and times to the controller.
 
-    A second ^C ends what fixtures do at their end, and the stacks are given back at once. A further one leaves that to the next
-    command.
+    A second ^C ends what fixtures do at their end, and the stacks are given back at once. A ^C while they are given back leaves
+    that to the next command.
     """
     stash = session.config.stash
     run = stash.get(run_key, None)
@@ -111,26 +108,27 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     except KeyboardInterrupt:
         if run is None or not run.has_taken:
             raise
-        run.tell("dm: interrupted: the stack is given back at once; a further ^C leaves that to the next command")
     if _lent_key in stash:  # workers have ended
-        stash[_lent_key].close()
+        with contextlib.suppress(GivenUp):  # which `close` tells
+            stash[_lent_key].close()
     if run is not None:
         run.close()
         output = getattr(session.config, "workeroutput", None)
         if output is not None:
-            output[KEY] = {"told": run.told, "refused": run.refused, "spent": [asdict(spent) for spent in run.spent]}
+            output[KEY] = {"told": run.teller.kept, "refused": run.refused, "spent": [asdict(spent) for spent in run.spent]}
         else:
             session.config.stash[_reports_key].spent += run.spent
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[object]) -> None:
-    """In the controller: bring the stack up before there are workers, if they are to share it."""
+    """In the controller: hear the lines of workers. Bring the stack up before there are any, if they are to share it."""
     run = Run.of(config)
+    lent = config.stash[_lent_key] = contextlib.ExitStack()
+    config.stash[_lines_key] = lent.enter_context(heard(run.teller.tell))
     if not run.settings.workers_share or len(specs) < 2:
         return
-    lent = config.stash[_lent_key] = contextlib.ExitStack()
-    lent.enter_context(ended_by_signals())
+    lent.enter_context(run.ending.by_signals())
     try:
         config.stash[_shared_key] = lent.enter_context(run.main.lent())
     except DmError as error:
@@ -139,8 +137,9 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[object]) -> N
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """In the controller: tell a worker about the stack that it shares with others."""
-    node.workerinput[KEY] = node.config.stash.get(_shared_key, {})
+    """In the controller: tell a worker where its lines are heard, and about the stack that it shares with others."""
+    stash = node.config.stash
+    node.workerinput[KEY] = {"shared": stash.get(_shared_key, {}), "lines": stash.get(_lines_key, "")}
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -9,11 +9,14 @@ import pytest
 
 from dm_compose.compose import ComposeOptions
 from dm_compose.errors import DmError
+from dm_compose.sessions.leases import GivenUp
 from pytest_dotmesh.config import DmConfig
+from pytest_dotmesh.ending import AGAIN, Ending
 from pytest_dotmesh.environment import Environment
 from pytest_dotmesh.marker import check_markers
 from pytest_dotmesh.reporting import KeptState, Spent, TestCost
 from pytest_dotmesh.runner import Hooks, Runner
+from pytest_dotmesh.telling import Teller
 from pytest_dotmesh.workers import Worker
 
 SESSION_FIXTURE = "dm_session_stack"
@@ -37,10 +40,11 @@ class Run:
 
     def __init__(self, config: pytest.Config, settings: DmConfig) -> None:
         self.settings = settings
-        self.told: list[str] = []
         self.refused: str | None = None
         self._config = config
         self._worker = Worker.of(config)
+        self.teller = Teller(config, self._worker.lines)
+        self.ending = Ending(lambda: self.teller.tell(f"dm: interrupted: what has come up is given back; {AGAIN}"))
         self._runners: dict[ComposeOptions, Runner] = {}
         self._shown: dict[str, _Shown] = {}
         self._kept: list[KeptState] = []
@@ -70,23 +74,21 @@ class Run:
                 before=lambda stack, commit: hook.pytest_dm_before_restore(config=config, stack=stack, commit=commit),
                 after=lambda stack, report: hook.pytest_dm_after_restore(config=config, stack=stack, report=report),
             )
-            found = self._runners[settings.compose] = Runner(settings, worker, self.tell, hooks)
+            found = self._runners[settings.compose] = Runner(settings, worker, self.teller, self.ending, hooks)
         return found
 
     def close(self) -> None:
         """Give all stacks back, in the reverse order of taking.
 
-        An interrupt (^C) ends that, and then the next command does it. This is told.
+        A ^C ends that, and then the next command does it. This is told.
         """
         try:
             for runner in reversed(self._runners.values()):
                 runner.close()
-        except KeyboardInterrupt:
-            left = [runner.left_behind for runner in self._runners.values() if runner.left_behind]
-            if not left:
-                raise
-            for text in dict.fromkeys(left):
-                self.tell(f"dm: interrupted: {text}")
+        except GivenUp:
+            pass
+        for text in dict.fromkeys(runner.left_behind for runner in self._runners.values() if runner.left_behind):
+            self.teller.tell(f"dm: interrupted: {text}")
 
     @property
     def has_taken(self) -> bool:
@@ -99,6 +101,18 @@ class Run:
         return [spent for runner in self._runners.values() for spent in runner.spent]
 
     # Tests
+
+    def header(self, items: Sequence[pytest.Item]) -> list[str]:
+        """Return lines that show the stack, its dot, the commit and the strategy, if a test uses the stack."""
+        if not any(map(self.wants_main, items)):
+            return []
+        try:
+            plan = self.main.stack.facts.plan
+        except DmError as error:
+            return [f"dm: {error.message}"]
+        subdots = ", ".join(s.name for s in plan.subdots)
+        commit, strategy = self.settings.source or self.settings.session.commit, self.settings.session.strategy
+        return [f"dm: stack {plan.project}, dot {plan.dot} ({subdots}), commit {commit}, strategy {strategy}"]
 
     def problem(self, items: Sequence[pytest.Item], *, markers_only: bool) -> str | None:
         """Return why these tests cannot be run, None if nothing is known against it. It is in `refused` from then on.
@@ -152,18 +166,3 @@ class Run:
             runner.costs.clear()
         kept, self._kept = self._kept, []
         return costs, kept
-
-    # People
-
-    def tell(self, text: str) -> None:
-        """Print a line at once, past the capture of a test's output, because somebody is waiting."""
-        capture = self._config.pluginmanager.getplugin("capturemanager")
-        reporter = self._config.pluginmanager.getplugin("terminalreporter")
-        if reporter is None:  # a worker's lines are printed by the controller, at the end
-            self.told.append(text)
-        elif capture is None:
-            reporter.write_line(text)
-        else:
-            with capture.global_and_fixture_disabled():
-                reporter.ensure_newline()
-                reporter.write_line(text)

@@ -21,12 +21,14 @@ from dm_compose.sessions.spares import with_spares
 from dm_compose.sharing.up_from import commit_for_tests, look_for
 from dm_compose.untouched.last_restore import Touched
 from pytest_dotmesh.config import DmConfig
-from pytest_dotmesh.ending import ended_by_signals
+from pytest_dotmesh.ending import AGAIN, Ending
 from pytest_dotmesh.keeping import keep
 from pytest_dotmesh.reporting import KeptState, Spent, TestCost
 from pytest_dotmesh.stack import DmStack
+from pytest_dotmesh.telling import Teller
 from pytest_dotmesh.workers import Turns, Worker
 
+NOTES = ("wait", "settle", "durability", "spares")
 TELL_EVERY_S = 10  # that a datastore is still waited for
 
 
@@ -52,11 +54,12 @@ class Runner:
     any test that runs unsets it.
     """
 
-    def __init__(self, config: DmConfig, worker: Worker, tell: Callable[[str], None], hooks: Hooks) -> None:
+    def __init__(self, config: DmConfig, worker: Worker, teller: Teller, ending: Ending, hooks: Hooks) -> None:
         self.config = config
         self.worker = worker
         self.costs: list[TestCost] = []
-        self._tell = tell
+        self._teller = teller
+        self._ending = ending
         self._hooks = hooks
         self._starts: list[_ScopeStart] = []  # the session's first, then those of narrower scopes
         self._resources = contextlib.ExitStack()
@@ -72,20 +75,22 @@ class Runner:
         if event.what == "waiting":
             tens = event.done // TELL_EVERY_S
             if tens > self._waits.get(event.text, 0):
-                self._tell(f"dm: waiting for {event.text}: {event.done} s of at most {event.total} s")
+                self._teller.note(f"dm: waiting for {event.text}: {event.done} s of at most {event.total} s")
             self._waits[event.text] = tens
-        if event.what in ("wait", "warning", "undo", "recover", "carry", "settle", "durability", "spares"):
-            self._tell(f"dm: {event.what}: {event.text}")
+        if event.what in NOTES:
+            self._teller.note(f"dm: {event.what}: {event.text}")
+        elif event.what in ("warning", "undo", "recover", "carry"):
+            self._teller.tell(f"dm: {event.what}: {event.text}")
 
     @property
     def lease(self) -> Lease:
         """The stack as this process has it, taken on first use."""
         if self._lease is None:
-            self._resources.enter_context(ended_by_signals())
+            self._resources.enter_context(self._ending.by_signals())
             options = self._options()
             self._has_taken = not self.worker.shared
             try:
-                with self._spending("bringing the stack up"):
+                with self._spending("bringing the stack up", f"{self._in_words} comes up"), self._ending.coming_up():
                     self._lease = self._resources.enter_context(self._new_lease(options))
             except Exception:
                 self._has_taken = False
@@ -111,7 +116,7 @@ class Runner:
         """Return the session's options. The commit is fetched from a remote if one is named, and settled if that is wanted."""
         options = self.config.session
         if self.config.source is not None:
-            with self._spending("fetching the commit"):
+            with self._spending("fetching the commit", f"commit {self.config.source} is fetched"):
                 options = replace(options, commit=commit_for_tests(self.stack, self.config.source))
         if self.config.settle and not self.worker.shared:
             settling = SettleOptions(options.commit, options.any_version, options.ready_timeout_s)
@@ -126,35 +131,59 @@ class Runner:
             return in_turn(stack, replace(options, commit=shared["commit"]))
         if self.config.spares:
             return with_spares(self.stack, options, self.config.spares, worker.run, worker.name or "main")
-        if self.config.isolate or worker.count > 1:
+        if self._on_clone:
             name = clone_name(self.stack.facts.project.name, worker.run, worker.name or "main")
             return on_clone(Clone(self.stack, name, worker.run), options)
         return own_stack(self.stack, options)
 
     def close(self) -> None:
-        """Give the stack back, if it was taken."""
+        """Give the stack back, if it was taken. A ^C raises GivenUp, and after that nothing is done any more."""
         self.config.environment.restore()
         taken, self._lease = self._lease is not None, None
-        with self._spending("giving the stack back") if taken else contextlib.nullcontext():
+        if self._ending.given_up:
+            return
+        with self._giving_back() if taken else contextlib.nullcontext():
             self._resources.close()
         self._has_taken = False
+
+    @contextlib.contextmanager
+    def _giving_back(self) -> Iterator[None]:
+        text = f"{self._in_words} is given back"
+        if self._ending.interrupted and self._has_taken:
+            self._teller.tell(f"dm: {text}; {AGAIN}")
+            text = ""
+        with self._spending("giving the stack back", text), self._ending.giving_back():
+            yield
+
+    @property
+    def _in_words(self) -> str:
+        """The stack that this process has, as its messages name it."""
+        name, of = self.stack.facts.project.name, f" for {self.worker.name}" if self.worker.name else ""
+        if self.config.spares:
+            return f"a rotation of {self.config.spares + 1} clones of {name}{of}"
+        return f"a clone of {name}{of}" if self._on_clone else f"stack {name}"
+
+    @property
+    def _on_clone(self) -> bool:
+        return not self.worker.shared and (self.config.isolate or self.worker.count > 1)
 
     @property
     def left_behind(self) -> str | None:
         """The consequence for people, if an interrupt has kept `close` from giving the stack back. None if there is none."""
         if not self._has_taken:
             return None
-        if self.config.isolate or self.config.spares or self.worker.count > 1:
+        if self._on_clone or self.config.spares:
             return "a clone of the stack is left; the next run on clones, or `dm-compose prune`, removes it"
-        does = "keeps what is live now and puts back the state of before the tests"
-        return f"the stack was not given back; the next test run, or the next dm-compose command that writes, {does}"
+        does = "keeps what is live now and puts back the state from before the tests"
+        return f"the stack was not given back; `dm-compose prune`, the next test run, or the next command that writes, {does}"
 
     @contextlib.contextmanager
-    def _spending(self, what: str) -> Iterator[None]:
-        """Note the time of the block for the report."""
+    def _spending(self, what: str, text: str = "") -> Iterator[None]:
+        """Note the time of the block for the report. If it takes long, tell people `text`."""
         began = time.monotonic()
         try:
-            yield
+            with self._teller.noted_if_long(f"dm: {text}") if text else contextlib.nullcontext():
+                yield
         finally:
             spent_s = time.monotonic() - began
             self.spent.append(Spent(self.stack.facts.project.name, self.worker.name, what, spent_s))
@@ -238,7 +267,12 @@ class Runner:
         return report
 
     def after(self, nodeid: str, before_s: float = 0.0) -> None:
-        """Put the stack back to the commit that tests start from. `before_s` is the time of the restore before the test."""
+        """Put the stack back to the commit that tests start from. `before_s` is the time of the restore before the test.
+
+        In a run that was interrupted nothing is done, because the stack is about to be given back.
+        """
+        if self._ending.interrupted:
+            return
         start = self.start
         began = time.monotonic()
         report = self.restore(start)

@@ -22,13 +22,14 @@ class Worker:
 
     `name` is empty without pytest-xdist, and in its controller. `shared` describes the stack that all workers use in turn: the
     `commit` that it is at, the place of its `turns`, and the name of the `clone`, if it is one. It is empty where each worker
-    has a stack of its own.
+    has a stack of its own. `lines` is the place where the controller hears the worker's lines (telling.heard).
     """
 
     run: str
     name: str = ""
     count: int = 1
     shared: Mapping[str, str] = field(default_factory=dict)
+    lines: str = ""
 
     @classmethod
     def of(cls, config: pytest.Config) -> Self:
@@ -36,7 +37,8 @@ class Worker:
         given: Mapping[str, Any] | None = getattr(config, "workerinput", None)
         if given is None:
             return cls(uuid.uuid4().hex)
-        return cls(given["testrunuid"], given["workerid"], given["workercount"], given.get(KEY) or {})
+        ours = given.get(KEY) or {}
+        return cls(given["testrunuid"], given["workerid"], given["workercount"], ours.get("shared", {}), ours.get("lines", ""))
 
 
 class Turns:

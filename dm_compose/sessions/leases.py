@@ -6,7 +6,7 @@ Each lease is a context manager that yields a session. It gives everything back 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from dm_compose.clones.clone import Clone
 from dm_compose.clones.running import running_clone
@@ -31,6 +31,23 @@ from dm_compose.untouched.last_restore import EVERYTHING
 from dm_compose.up.run import require_compose
 
 
+class GivenUp(KeyboardInterrupt):
+    """People do not wait for a stack to be given back. A lease leaves that to the next command then."""
+
+
+@contextlib.contextmanager
+def _at_the_end(work: Callable[[], None]) -> Iterator[None]:
+    """Call `work` when the block ends, also by an error, unless people have given up."""
+    try:
+        yield
+    except GivenUp:
+        raise
+    except BaseException:
+        work()
+        raise
+    work()
+
+
 @contextlib.contextmanager
 def own_stack(stack: Stack, options: SessionOptions) -> Iterator[Session]:
     """Lend the stack itself. It is put to the session's commit, its services are brought up, and it is ready.
@@ -38,6 +55,7 @@ def own_stack(stack: Stack, options: SessionOptions) -> Iterator[Session]:
     The state of before, uncommitted changes included, is kept in the store and put back at the end. If this process is killed,
     the next command or session puts it back. Two leases of one dot exclude each other by a kernel lock. InUseError if another
     session does not end in time, NotFoundError if there is no such commit, NotReadyError if a first start does not end in time.
+    A GivenUp that passes ends this as a kill does.
     """
     commit = find_commit(stack, options.commit)
     volumes_are_new = not stack.places(make_volumes=False)
@@ -122,14 +140,16 @@ def _state_kept(session: Session, *, volumes_are_new: bool) -> Iterator[None]:
             found = (None if clean else save_uncommitted(live, BEFORE_TESTS)) or live.state().head or found
         entry = live.store.begin_session(*live.where, found, live.store.holder(session_lock(live.dot)))
         to_give_back = live.store.commit(live.dot, found)
-    try:
-        session.restore(commit, changed)
-        yield
-    finally:
+
+    def give_back() -> None:
         session.restore(commit if clean else to_give_back)
         with session.live() as live:
             mark_quiet(live, to_give_back)
             live.store.close_entry(entry)
+
+    with _at_the_end(give_back):
+        session.restore(commit, changed)
+        yield
 
 
 @contextlib.contextmanager
@@ -140,7 +160,13 @@ def _brought_up(session: Session) -> Iterator[None]:
     existing = {c.service for c in found}
     containers.made = facts.project.services.keys() - existing
     containers.brought_up = frozenset(services_to_bring_up(facts.project.services, facts.plan, found))
-    try:
+
+    def take_down() -> None:
+        session.keeps_up = frozenset()
+        if containers.brought_up:
+            containers.take_down(all_of_the_stack=not existing)
+
+    with _at_the_end(take_down):
         if containers.brought_up:
             names = [name for name in facts.project.services if name in containers.brought_up]
             containers.up([*names, *(() if existing else facts.project.providers)])
@@ -149,10 +175,6 @@ def _brought_up(session: Session) -> Iterator[None]:
         containers.tell_durability()
         session.keep_up()
         yield
-    finally:
-        session.keeps_up = frozenset()
-        if containers.brought_up:
-            containers.take_down(all_of_the_stack=not existing)
 
 
 def services_to_bring_up(services: Collection[str], plan: StackPlan, containers: Collection[Container]) -> list[str]:

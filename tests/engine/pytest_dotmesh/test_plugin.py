@@ -328,40 +328,72 @@ def test_is_interrupted(dm_stack):
 
 
 INTERRUPTED_TWICE = """
-import os, signal
+import os, signal, time
 from dm_compose.sessions.session import Session
 
 restore, calls = Session.restore, []
 
-def interrupted(self, commit, changed=None):  # at the begin, before the test, after it, and at the end
+def interrupted(self, commit, changed=None):  # at the begin, before the test, and at the end
     calls.append(commit)
-    if len(calls) in {calls}:
-        os.kill(os.getpid(), signal.SIGINT)
+    if len(calls) == {call}:
+        press()
+    time.sleep({wait})  # as long as a restore that people do not want to wait for
     return restore(self, commit, changed)
+
+def press():
+    os.kill(os.getpid(), signal.SIGINT)
 
 Session.restore = interrupted
 
-def test_is_interrupted(dm_stack):
+@pytest.fixture
+def ends_slowly(dm_stack):
+    yield
+    if {call} == 0:
+        press()
+
+def test_is_interrupted(dm_stack, ends_slowly):
     scribble(dm_stack)
-    os.kill(os.getpid(), signal.SIGINT)
+    press()
 """
 
 
 @pytest.mark.parametrize("given_back", [True, False])
 def test_a_second_interrupt_ends_the_run_calmly(tests: Tests, given_back: bool) -> None:
+    """It comes in a fixture's end, or while the stack is given back, and then still more come."""
     tests.project.redis().set("note", "my work")
-    tests.write(INTERRUPTED_TWICE.replace("{calls}", "{3}" if given_back else "{3, 4}"))
+    (tests.directory / "conftest.py").write_text(
+        f"import os, signal\ndef pytest_unconfigure():\n    {'pass' if given_back else 'os.kill(os.getpid(), signal.SIGINT)'}\n"
+    )
+    tests.write(INTERRUPTED_TWICE.replace("{call}", "0" if given_back else "3").replace("{wait}", "0"))
     done = tests.run()
     said = done.stdout + done.stderr
     assert done.returncode == 2, said
     assert "Traceback" not in said
     assert "Exception ignored" not in said
     assert len(said.splitlines()) < 30, said
-    assert ("the next test run, or the next dm-compose command that writes, keeps what is live" in said) is not given_back
+    assert f"dm: stack {tests.project.name} is given back; press ^C again to leave that to the next command" in said
+    assert ("the next test run, or the next command that writes, keeps what is live" in said) is not given_back
     if not given_back:
         assert tests.project.json("status")["unfinished"]
-        tests.project.dm("commit", "-m", "recovers")
+        tests.project.dm("prune")
     assert tests.project.redis().get("note") == "my work"
+
+
+def test_a_long_wait_is_told_when_it_is_long_and_who_has_which_clone(tests: Tests) -> None:
+    tests.write(INTERRUPTED_TWICE.replace("{call}", "-1").replace("{wait}", "1.2") + "\n\ndel test_is_interrupted\n" + TWO_TESTS)
+    done = tests.run()
+    lines = [line.partition(" is ")[0].partition(" comes ")[0] for line in done.stdout.splitlines()]
+    assert "2 passed" in outcome(done), done.stdout
+    name = tests.project.name
+    assert f"dm: stack {name} comes up\n" in done.stdout
+    assert f"dm: stack {name} is given back\n" in done.stdout
+    assert lines.count(f"dm: stack {name}") == 2, done.stdout
+    tests.write(TWO_TESTS)
+    done = tests.run("-n", "2")
+    assert "2 passed" in outcome(done), done.stdout
+    assert done.stdout.count(f"dm: stack {name}, dot {name} (") == 1, "the header"
+    for worker in ("gw0", "gw1"):  # to make a clone takes more than a second
+        assert done.stdout.count(f"dm: a clone of {name} for {worker} comes up\n") == 1, done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
