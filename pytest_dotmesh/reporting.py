@@ -17,9 +17,11 @@ import pytest
 from dm_compose.core.plan import Action
 from dm_compose.core.units import counted, seconds, size
 from dm_compose.operations.restore import RestoreReport
+from dm_compose.untouched.names import EARLY
 
 _ATTRIBUTE = "dm"  # of a pytest.TestReport; pytest-xdist sends plain data along
 _SLOWEST = 5
+_OFTEN = 3  # tests, from which on it is no accident that somebody connects early
 JSON_FORMAT = 1
 
 
@@ -116,6 +118,8 @@ class Reports:
             terminalreporter.section("dm: touched by tests, and the cost of putting it back")
             for line in cost_lines(self.costs, self.spent):
                 terminalreporter.write_line(line)
+        if (hint := writers_hint(self.costs)) is not None:
+            terminalreporter.write_line(hint)
         if self.kept:
             terminalreporter.section("dm: states of failed tests")
             for kept in self.kept:
@@ -137,6 +141,21 @@ class Reports:
         except OSError as error:
             return f"the report was not written: {error}"
         return None
+
+
+def writers_hint(costs: Sequence[TestCost]) -> str | None:
+    """Return what people can do if somebody keeps connecting to datastores while they are put back. None if nobody does."""
+    early = {cost.test: {(name, why) for name, why in cost.touched.items() if why.endswith(EARLY)} for cost in costs}
+    tests = [test for test, found in early.items() if found]
+    if len(tests) < _OFTEN:
+        return None
+    found = {(why.removesuffix(EARLY).strip(), name) for reasons in early.values() for name, why in reasons}
+    who = "; ".join(f"{who} connected to {name}" for who, name in sorted(found))
+    return (
+        f"dm: {who}, while it was put back, so that {counted(len(tests), 'test')} paid for one more restore. A service that is"
+        " stopped before the run stays stopped, and one in a profile of its own is left out; see `What happens around the tests`"
+        " in docs/pytest.md"
+    )
 
 
 def cost_lines(costs: Sequence[TestCost], spent: Sequence[Spent]) -> Iterable[str]:

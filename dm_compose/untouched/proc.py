@@ -38,7 +38,7 @@ def await_last_packets(pids: Iterable[int], timeout_s: float) -> dict[int, list[
     def wait(pid: int) -> list[str]:
         with contextlib.suppress(OSError):
             while True:
-                texts = [net_text(pid, "tcp"), *_optional(pid, "tcp6")]
+                texts = tcp_texts(pid)
                 if not any(map(closing, texts)) or time.monotonic() >= deadline:
                     return texts
                 time.sleep(0.001)
@@ -58,10 +58,15 @@ def listening_ports(container: Container) -> set[int]:
     """Return the TCP ports at which the container's processes listen for others. Empty if that cannot be seen from here."""
     try:
         if container.pid and is_process_of(container):
-            return set().union(*map(listened_at, (net_text(container.pid, "tcp"), *_optional(container.pid, "tcp6"))))
+            return set().union(*map(listened_at, tcp_texts(container.pid)))
     except OSError:
         pass
     return set()
+
+
+def tcp_texts(pid: int) -> list[str]:
+    """Return the lists of TCP connections in a process's network namespace. OSError when the process is gone."""
+    return [net_text(pid, "tcp"), *_optional(pid, "tcp6")]
 
 
 def _optional(pid: int, name: str) -> list[str]:

@@ -6,6 +6,8 @@ Counters as in RFC 4293 and Linux' Documentation/networking/snmp_counter.rst.
 from __future__ import annotations
 
 import functools
+import ipaddress
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -68,7 +70,7 @@ class Traffic:
         """Whether somebody outside may have opened a TCP connection since, beside `ours`, the number of those that we have.
 
         A connection that the container itself has opened to somewhere else hides one, unless that is still open: see
-        `foreign_connection`.
+        `foreign_peers`.
         """
         return self.accepted - before.accepted > ours + self.opened - before.opened
 
@@ -123,14 +125,31 @@ def closing(text: str) -> bool:
     return any(line.split()[3] not in _STEADY for line in text.splitlines()[1:])
 
 
-def foreign_connection(text: str) -> bool:
-    """Whether /proc/PID/net/tcp or tcp6 lists an established connection that came from outside to a port which is listened at."""
+def foreign_peers(text: str) -> set[str]:
+    """Return the addresses from which connections are open that came from outside to a port which is listened at.
+
+    `text` is that of /proc/PID/net/tcp or tcp6.
+    """
     rows = [line.split()[1:4] for line in text.splitlines()[1:]]
     listening = {local.rpartition(":")[2] for local, _, state in rows if state == _LISTEN}
-    return any(
-        state == _ESTABLISHED and local.rpartition(":")[2] in listening and not _is_own(remote, local)
+    return {
+        _address(remote)
         for local, remote, state in rows
-    )
+        if state == _ESTABLISHED and local.rpartition(":")[2] in listening and not _is_own(remote, local)
+    }
+
+
+def peers(text: str) -> set[str]:
+    """Return the addresses to or from which /proc/PID/net/tcp or tcp6 lists connections, also ones that were closed just now."""
+    rows = [line.split()[2:4] for line in text.splitlines()[1:]]
+    return {_address(remote) for remote, state in rows if state != _LISTEN}
+
+
+def _address(place: str) -> str:
+    """Return the address of a place as people write it. The kernel writes words in the machine's byte order."""
+    digits = place.rpartition(":")[0].removeprefix(_MAPPED)
+    words = [int(digits[at : at + 8], 16) for at in range(0, len(digits), 8)]
+    return str(ipaddress.ip_address(struct.pack(f"={len(words)}I", *words)))
 
 
 def listened_at(text: str) -> set[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from dm_compose.core.overlap import within
 from dm_compose.datastores.connections import connections
 from dm_compose.engine import Engine
 from dm_compose.errors import NotFoundError
+from dm_compose.untouched.names import who_connected
 from dm_compose.untouched.proc import (
     await_last_packets,
     heard_by_raw_sockets,
@@ -29,7 +30,7 @@ from dm_compose.untouched.proc import (
     resolved,
 )
 from dm_compose.untouched.reach import open_directories, way_in
-from dm_compose.untouched.traffic import Traffic, foreign_connection, parse_bound
+from dm_compose.untouched.traffic import Traffic, foreign_peers, parse_bound
 
 _OVERLAP_NS = 10**9  # events are stamped before they are put in the buffer, so they may lie in it out of order
 _CLOCK_STEP_NS = 5 * 10**6
@@ -43,7 +44,6 @@ _HURRIED_S = 0.01
 UNKNOWN = "nothing is known of it"
 _LOST = "the engine may have forgotten what happened to it"
 _ELSEWHERE = "the engine is not on this machine, so nothing can be proven"
-_EARLY = "something connected to it while dm-compose was at work on it"
 _RAW = "it listens to raw packets, and some came"
 _UNSEEN = "its processes cannot be seen from here"
 
@@ -158,7 +158,7 @@ class Witness:
         touched = self.touches(containers)
         quiet = [c for c in containers if c.id not in touched and c.pid]
         tables = await_last_packets((c.pid for c in quiet), _HURRIED_S)
-        self._visited = [c for c in quiet if not any(map(foreign_connection, tables[c.pid]))]
+        self._visited = [c for c in quiet if not any(map(foreign_peers, tables[c.pid]))]
         self._before, self._commands = _Before({c.id: self._baselines[c.id] for c in self._visited}, connections()), {}
 
     def visited(self) -> None:
@@ -231,7 +231,7 @@ class Witness:
             return "it is gone"
         return None
 
-    def _reached(self, container: Container, started: bool, tables: Iterable[str]) -> str | None:
+    def _reached(self, container: Container, started: bool, tables: Sequence[str]) -> str | None:
         """Say who may have reached a container between `restoring` and its baseline. `tables` has its TCP connections."""
         if self._before is None:
             return None
@@ -247,8 +247,9 @@ class Witness:
         try:
             if before is not None and not started:
                 return read_again(container.pid, then).touch_since(then)
-            reached = any(map(foreign_connection, tables)) or now.accepted_since(then, ours)
-            return _EARLY if reached or heard_datagrams(container.pid, then, now) else None
+            if any(map(foreign_peers, tables)) or now.accepted_since(then, ours) or heard_datagrams(container.pid, then, now):
+                return who_connected(container, tables, self._running.values())
+            return None
         except (OSError, ValueError, LookupError):
             return _UNSEEN
 

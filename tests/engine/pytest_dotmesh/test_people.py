@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import xml.etree.ElementTree as ET
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,6 +82,56 @@ def test_touches_nothing(dm_stack):
     properties = {case.get("name"): {p.get("name"): p.get("value") for p in case.iter("property")} for case in cases}
     assert properties["test_writes_to_the_other"]["dm_restarted"]
     assert int(properties["test_writes_to_the_other"]["dm_dirtied_bytes"] or 0) == sum(other["dirtied"].values())
+
+
+RESTLESS = """
+import socket, time
+address = socket.gethostbyname("cache")
+while True:
+    try:
+        with socket.create_connection((address, 6379), timeout=1) as connection:
+            while True:
+                connection.sendall(b"SET job done\\r\\n")
+                connection.recv(100)
+                time.sleep(0.01)
+    except OSError:
+        time.sleep(0.005)
+"""
+
+
+def test_a_service_that_never_rests_is_named_and_told_of_once(
+    new_project: Callable[[Mapping[str, Any]], TestProject], tmp_path: Path
+) -> None:
+    cache = {"image": "dm-example/redis:7.0", "pull_policy": "never"}
+    worker = {"image": "dm-example/python", "pull_policy": "never", "init": True, "command": ["python3", "-c", RESTLESS]}
+    worker["depends_on"] = ["cache"]
+    project = new_project({"services": {"cache": cache, "worker": worker}})
+    project.dm("up", "-d")
+    project.wait_ready()
+    project.dm("commit", "-m", "seed")
+    project.dm("down")  # so that the container and its address stay in a restore, and the worker is there again at once
+    tests = Tests(project, tmp_path / "tests")
+    tests.write(
+        """
+import time
+
+@pytest.mark.parametrize("n", range(8))
+def test_touches_nothing(dm_stack, n):
+    end = time.monotonic() + 10
+    while not dm_stack.touched() and time.monotonic() < end:  # by the worker, if there is one
+        time.sleep(0.05)
+"""
+    )
+    done = tests.run("--dm-report", "--no-dm-settle")
+    assert "8 passed" in outcome(done), done.stdout
+    assert "          cache: worker connected to it while dm-compose was at work on it" in done.stdout, done.stdout
+    assert done.stdout.count("tests paid for one more restore") == 1, done.stdout
+    project.dm("up", "-d")
+    project.compose("stop", "worker")
+    tests.write("def test_touches_nothing(dm_stack):\n    assert not dm_stack.touched()\n")
+    done = tests.run("--dm-report", "--no-dm-settle")
+    assert "1 passed" in outcome(done), done.stdout
+    assert project.state("worker") == "exited"
 
 
 # States of failed tests

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from dm_compose.untouched.names import EARLY
 from pytest_dotmesh import reporting
-from pytest_dotmesh.reporting import Spent, cost_lines
+from pytest_dotmesh.reporting import Spent, cost_lines, writers_hint
 
 
 def cost(test: str, restore_s: float) -> reporting.TestCost:
@@ -34,3 +37,14 @@ def test_a_run_whose_tests_touched_no_stack_is_accounted_for_too() -> None:
         "   2.0 s  bringing the stack up",
         "   2.0 s  in all",
     ]
+
+
+def test_three_tests_that_a_restless_service_disturbs_are_no_accident() -> None:
+    def disturbed(test: str) -> reporting.TestCost:
+        return replace(cost(test, 1.8), touched={"db": f"worker {EARLY}", "cache": "exec: redis-cli"})
+
+    quiet = [cost(f"test_{n}", 0.1) for n in range(5)]
+    assert writers_hint([*quiet, disturbed("a"), disturbed("b"), disturbed("b")]) is None
+    hint = writers_hint([*quiet, disturbed("a"), disturbed("b"), disturbed("c")])
+    assert hint is not None
+    assert hint.startswith("dm: worker connected to db, while it was put back, so that 3 tests paid for one more restore.")

@@ -14,7 +14,7 @@ from dm_compose.untouched.traffic import (
     Traffic,
     any_socket,
     closing,
-    foreign_connection,
+    foreign_peers,
     hears_datagrams,
     hears_frames,
     listened_at,
@@ -22,6 +22,7 @@ from dm_compose.untouched.traffic import (
     parse_bound,
     parse_frames,
     parse_snmp,
+    peers,
     traffic,
 )
 
@@ -216,8 +217,18 @@ MAPPED, ONE = "0000000000000000FFFF0000", "00000000000000000000000001000000"
 )
 def test_a_connection_from_outside_is_found(line: str, expected: bool) -> None:
     for listens in (LISTENS, LISTENS6):
-        assert foreign_connection(f"{TCP}{listens}  {line} 0 0 0 0 0 2 1 0 20 4 30 10 -1\n") is expected
-    assert not foreign_connection(f"{TCP}  {line} 0 0 0 0 0 2 1 0 20 4 30 10 -1\n"), "nobody listens at its port"
+        assert bool(foreign_peers(f"{TCP}{listens}  {line} 0 0 0 0 0 2 1 0 20 4 30 10 -1\n")) is expected
+    assert not foreign_peers(f"{TCP}  {line} 0 0 0 0 0 2 1 0 20 4 30 10 -1\n"), "nobody listens at its port"
+
+
+def test_addresses_are_told_as_people_write_them() -> None:
+    mapped, six = "0000000000000000FFFF0000040012AC", "B80D0120000000000000000001000000"
+    rows = "".join(
+        f"  1: 020012AC:18EB {place} 01 0 0 0 0 0 2 1 0\n" for place in ("030012AC:D2F4", f"{mapped}:D2F4", f"{six}:D2F4")
+    )
+    expected = {"172.18.0.3", "172.18.0.4", "2001:db8::1"}
+    assert foreign_peers(f"{TCP}{LISTENS}{rows}") == expected
+    assert peers(f"{TCP}{LISTENS}{rows}  1: 020012AC:9C40 050012AC:1538 06 0\n") == {*expected, "172.18.0.5"}
 
 
 @pytest.mark.parametrize(
