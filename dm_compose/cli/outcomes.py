@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dm_compose.operations.restore import RestoreReport
     from dm_compose.operations.undo import PutBack, TakenBack
 
+NOTHING_RUNS = "no container of the stack runs: `dm-compose up -d` brings it up"
+
 
 def steps(done: Iterable[Done]) -> list[dict[str, Any]]:
     """Return steps that were taken, as plain data."""
@@ -94,6 +96,7 @@ def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = N
                 "saved": report.saved,
                 "total_s": report.total_s,
                 "restored": restored,
+                "running": report.running,
                 "steps": steps(report.done),
                 **_as_undo(report),
                 **({} if stash is None else {"stash": stash}),
@@ -108,8 +111,11 @@ def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = N
         what += ", with what was uncommitted" if report.target.hidden else ""
     elif report.target.hidden:
         what = f"at the state that was kept as {at.id.short}"
-    click.echo(f"{what}: {size(changed)} put back, ready after {seconds(report.total_s)}")
     program = click.get_current_context().find_root().info_name
+    took = f"ready after {seconds(report.total_s)}" if report.running else f"done after {seconds(report.total_s)}"
+    click.echo(f"{what}: {size(changed)} put back, {took}")
+    if not report.running and program == "dm-compose":
+        click.echo(NOTHING_RUNS)
     if report.left_behind:
         listed = ", ".join(f"{c.id.short} {subject(c.message)}" for c in report.left_behind)
         click.echo(f"left behind: {listed}")

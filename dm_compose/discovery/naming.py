@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dm_compose.core.commit import SubdotState
@@ -82,6 +82,16 @@ def how_to_tell(name: SubdotName, subdot: Subdot) -> str:
     service = subdot.services[0]
     line = f"services.{service}.x-dotmesh.subdot: {name}"
     return f"if {service} is another name of what was {name}, say so in the compose file: {line}"
+
+
+def missing_here(subdots: Collection[Subdot], committed: Mapping[SubdotName, SubdotState]) -> list[str]:
+    """Return a sentence for each subdot that the last commit has and the stack lacks, with the line that tells of a rename."""
+    also = renamed(subdots, committed)
+    found = []
+    for name in sorted(committed.keys() - {s.name for s in subdots}):
+        text = f"the last commit has a subdot {name}, and this stack has none"
+        found.append(f"{text}; {how_to_tell(name, also[name])}" if name in also else text)
+    return found
 
 
 def unique(

@@ -8,6 +8,7 @@ from dm_compose.core.commit import Commit
 from dm_compose.core.names import CommitId, DotName, RefName, SubdotName
 from dm_compose.core.tree import TreeDiff
 from dm_compose.core.upkeep import Space
+from dm_compose.discovery.naming import missing_here
 from dm_compose.live.quiesce import unsaved
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.left import Left, seen_left
@@ -42,7 +43,9 @@ class SubdotStatus:
 class Status:
     """A dot now. `head` is None before the first commit. `left` has what is unfinished, also a test run that has the dot now.
 
-    `space` is that of the whole store. It makes no difference between two of these, because all that writes changes it.
+    `running` says that a container of the stack runs; it is true of a dot that containers of any project may use. `lacks` has a
+    sentence for each subdot that the head has and the stack does not. `space` is that of the whole store. It makes no difference
+    between two of these, because all that writes changes it.
     """
 
     dot: DotName
@@ -52,6 +55,8 @@ class Status:
     subdots: tuple[SubdotStatus, ...]
     space: Space = field(compare=False)
     left: tuple[Left, ...] = ()
+    running: bool = True
+    lacks: tuple[str, ...] = ()
 
     @property
     def dirty(self) -> bool:
@@ -85,7 +90,9 @@ def status(live: LiveWorktree) -> Status:
         for s in live.plan.subdots
         if (c := found.get(s.name, nothing))
     )
-    return Status(live.dot, live.plan.project, state.branch, head, subdots, space, left)
+    running = live.project is None or any(m.container.running for m in live.members)
+    lacks = missing_here(live.plan.subdots, head.subdots) if head is not None and not live.tree else []
+    return Status(live.dot, live.plan.project, state.branch, head, subdots, space, left, running, tuple(lacks))
 
 
 def branches(live: LiveWorktree) -> list[Branch]:

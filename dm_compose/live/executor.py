@@ -86,6 +86,8 @@ def _all_only_look(steps: Iterable[Step]) -> bool:
 def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze, timeout_s: float, work: Mapping[Action, Work]) -> list[Done]:
     """Do the steps of a plan; the listener is told of each as it begins and ends. See `execute`.
 
+    The listener hears of no wait for a container that cannot answer, because such a container is started and no more.
+
     `work` has the steps that act on no container. It may also replace the work on containers.
 
     InUseError, before the first step, if a lifeline of this process would go down. A container that `freeze` holds is killed, and
@@ -132,4 +134,10 @@ def carry_out(live: LiveWorktree, plan: Plan, freeze: Freeze, timeout_s: float, 
         Action.AWAIT: await_answer,
         Action.PAUSE: pause,
     }
-    return execute(plan, {**to_containers, **work}, lambda step: told(live.listener, step.action.value, step.label))
+
+    def around(step: Step) -> AbstractContextManager[None]:
+        if step.action is Action.AWAIT and not members[step.target].answers:
+            return nullcontext()
+        return told(live.listener, step.action.value, step.label)
+
+    return execute(plan, {**to_containers, **work}, around)

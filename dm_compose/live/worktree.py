@@ -49,6 +49,11 @@ class Member:
         return bool(self.lifeline) and self.container.running and self.has_state
 
     @property
+    def answers(self) -> bool:
+        """Whether the container can say that it is ready: it runs a known datastore, or has a health check."""
+        return self.datastore is not None or bool(self.container.health_command)
+
+    @property
     def in_memory(self) -> bool:
         """Whether the container runs a datastore whose data is in memory only."""
         return self.datastore is not None and self.datastore.in_memory

@@ -12,6 +12,7 @@ from dm_compose.core.commit import Commit, Origin, Worktree
 from dm_compose.core.events import Event
 from dm_compose.core.names import MAIN_WORKTREE, CommitId, RefName, SubdotName
 from dm_compose.core.units import counted
+from dm_compose.discovery.naming import missing_here
 from dm_compose.errors import (
     DivergedError,
     EngineError,
@@ -69,6 +70,14 @@ def before_session(live: LiveWorktree, target: Commit, *, any_version: bool) -> 
     """Raise the errors of `before_checkout`, before a test run borrows the stack. Warn as `tell_doubts` does."""
     before_checkout(live, target, any_version=any_version)
     tell_doubts(live, target)
+
+
+def tell_missing(live: LiveWorktree) -> None:
+    """Warn of subdots that the head has and the stack does not, before a commit that will not have them either."""
+    head = live.state().head
+    if head is not None and not live.tree:
+        for text in missing_here(live.plan.subdots, live.store.commit(live.dot, head).subdots):
+            live.listener(Event("warning", text))
 
 
 def tell_doubts(live: LiveWorktree, target: Commit) -> None:

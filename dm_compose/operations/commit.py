@@ -16,7 +16,7 @@ from dm_compose.live.locks import user_name
 from dm_compose.live.ready import await_members, await_ready, to_await
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations.carry import changed_subdots
-from dm_compose.operations.checks import before_commit
+from dm_compose.operations.checks import before_commit, tell_missing
 from dm_compose.store.api import Captured
 
 NOT_NOW = "A longer wait: --timeout SECONDS (or DM_TIMEOUT). `commit --unready` commits all the same, and notes it."
@@ -66,6 +66,7 @@ def make_commit(
     began = time.monotonic()
     check_metadata(metadata)
     before_commit(live)
+    tell_missing(live)
     reasons = {member.container.label: reason for member, reason in unready}
     draft = replace(_draft(live, message, metadata, clean=stop), branch=branch, unready=reasons)
     live.record_places()

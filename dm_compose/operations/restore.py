@@ -36,7 +36,8 @@ class RestoreReport:
 
     `saved` is the commit with the state before, if that was kept. `touched` has the services that may have been changed, with the
     reason, as far as that was known. `handed_out` says that another stack was taken instead, and that this one is put back later.
-    An undo names the move that it has `undone`, the `head` that the branch is on since, and the commits that it has left behind.
+    `running` says that a container of the stack runs now. An undo names the move that it has `undone`, the `head` that the branch
+    is on since, and the commits that it has left behind.
     """
 
     target: Commit
@@ -46,6 +47,7 @@ class RestoreReport:
     total_s: float
     touched: Mapping[str, str] = field(default_factory=dict)
     handed_out: bool = False
+    running: bool = True
     undone: ReflogEntry | None = None
     head: Commit | None = None
     left_behind: tuple[Commit, ...] = ()
@@ -101,7 +103,22 @@ def move_to(
             live.store.abandon(captured)
             raise
     mark_quiet(live, target)
-    return RestoreReport(target, plan, tuple(done), move.saved, time.monotonic() - began)
+    total_s = time.monotonic() - began
+    started = plan.targets(Action.START)
+    tell_ended(live, started)
+    running = any(m.container.running or m.container.id in started for m in live.members)
+    return RestoreReport(target, plan, tuple(done), move.saved, total_s, running=running)
+
+
+def tell_ended(live: LiveWorktree, started: Collection[str]) -> None:
+    """Warn of containers that were started, cannot say that they are ready, and have ended since."""
+    for member in (m for m in live.members if m.container.id in started and not m.answers):
+        assert live.engine is not None
+        with contextlib.suppress(NotFoundError):
+            now = live.engine.container(member.container.id)
+            if not now.running:
+                text = f"{now.label} was started, and is {now.state} ({now.exit_code}): `docker logs {now.name}` says why"
+                live.listener(Event("warning", text))
 
 
 def _kept_by_superseded(live: LiveWorktree, saved: CommitId | None) -> CommitId | None:

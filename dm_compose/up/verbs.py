@@ -10,7 +10,7 @@ from dm_compose.core.commit import SESSION
 from dm_compose.core.events import Event
 from dm_compose.core.names import DotName, SubdotName, WorktreeName
 from dm_compose.core.units import size
-from dm_compose.discovery.naming import how_to_tell, renamed
+from dm_compose.discovery.naming import missing_here
 from dm_compose.discovery.stack_plan import Subdot
 from dm_compose.dots.stack import OpenStack, Stack
 from dm_compose.errors import DmError, NotFoundError
@@ -24,7 +24,7 @@ from dm_compose.operations.uncommitted import DOWN, capture, uncommitted
 from dm_compose.store.api import Store
 from dm_compose.up.layers import Layer, carried_over, refuse_to_overwrite
 from dm_compose.up.quietly import datastores_first
-from dm_compose.up.run import compose_with_state, layers_of
+from dm_compose.up.run import GIVEN, compose_with_state, layers_of
 from dm_compose.up.waiting import up_and_wait
 
 Tell = Callable[[str], None]
@@ -51,7 +51,7 @@ def create(stack: Stack, words: Sequence[str], tell: Tell) -> int:
                 pass
         if known:
             with _store(stack) as store:
-                _tell_of_renamed(store, dot, worktree, stack.facts.plan.subdots, tell)
+                _tell_of_missing(store, dot, worktree, stack.facts.plan.subdots, tell)
         lost = _lost_subdots(stack) if known else []
         if lost:
             with _store(stack) as store:
@@ -71,10 +71,10 @@ def _lost_subdots(stack: Stack) -> list[SubdotName]:
     return sorted(s.name for s in subdots if s.name not in there and s.services[0] not in in_containers)
 
 
-def _tell_of_renamed(store: Store, dot: DotName, worktree: WorktreeName, subdots: Sequence[Subdot], tell: Tell) -> None:
+def _tell_of_missing(store: Store, dot: DotName, worktree: WorktreeName, subdots: Sequence[Subdot], tell: Tell) -> None:
     head = store.worktree(dot, worktree).head
-    for name, subdot in renamed(subdots, store.commit(dot, head).subdots).items() if head is not None else ():
-        tell(f"the last commit has a subdot {name}, and this stack has none; {how_to_tell(name, subdot)}")
+    for text in missing_here(subdots, store.commit(dot, head).subdots) if head is not None else ():
+        tell(text)
 
 
 def _tell_of_lost(
@@ -95,7 +95,22 @@ def _tell_of_lost(
 
 
 def down(stack: Stack, words: Sequence[str], tell: Tell) -> int:
-    """Run Compose's `down`, and return Compose's exit code. InUseError if a test run has the stack.
+    """Run Compose's `down`, and return Compose's exit code. See `_down`.
+
+    A subdot may have two volumes: its container has one of an older name, and beside it there is the one that the plan names.
+    With `-v` the second one is the state that is left when the first is gone, so it is kept and removed likewise.
+    """
+    verb = read_words(words)
+    code = _down(stack, words, tell)
+    if code == 0 and verb.asks("volumes") and not verb.names and not verb.asks("dry-run"):
+        left = stack.places(make_volumes=False)
+        if any(s.kind in GIVEN and s.name in left for s in stack.facts.plan.subdots):
+            return _down(stack, words, tell)
+    return code
+
+
+def _down(stack: Stack, words: Sequence[str], tell: Tell) -> int:
+    """Run Compose's `down` once, and return Compose's exit code. InUseError if a test run has the stack.
 
     Data that a container keeps in its writable layer is carried over into its volume first. With `-v`, what is in no commit is
     kept as a hidden commit, if the stack has a commit, and `tell` is given a line that says how to have it back: datastores save

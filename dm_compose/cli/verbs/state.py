@@ -10,7 +10,7 @@ import click
 
 from dm_compose.cli.completion import complete_ref
 from dm_compose.cli.options import hard_option, json_option, message_option, privileged_option, timeout_option, unready_option
-from dm_compose.cli.outcomes import print_arrival, print_put_back, print_restore, print_taken_back
+from dm_compose.cli.outcomes import NOTHING_RUNS, print_arrival, print_put_back, print_restore, print_taken_back
 from dm_compose.cli.output import (
     Cell,
     as_changes,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MAX_LISTED = 10
 _HOW = {"added": "green", "removed": "red", "changed": "yellow"}
 LINE_END = "\n"
+MISSING = "(does not exist)"
 
 
 @click.command()
@@ -177,7 +178,9 @@ def status(*, verbose: bool, as_json: bool) -> None:
                 "branch": found.branch,
                 "head": head,
                 "dirty": found.dirty,
+                "running": found.running,
                 "subdots": subdots,
+                "lacks": found.lacks,
                 "unfinished": [left for left in found.left if not left.in_use],
                 "in_use": next((left for left in found.left if left.in_use), None),
                 "store": {**asdict(found.space), "short": found.space.is_short},
@@ -189,6 +192,10 @@ def status(*, verbose: bool, as_json: bool) -> None:
     for left in found.left:
         if left.in_use:
             click.echo(printable(left.short))
+    if not found.running:
+        click.echo(NOTHING_RUNS)
+    for text in found.lacks:
+        click.echo(printable(text))
     click.echo()
     where = ("WHERE",) if verbose else ()
     table(("SUBDOT", "ENGINE", "STATE", *where), [_seen(subdot, verbose=verbose) for subdot in found.subdots])
@@ -199,15 +206,18 @@ def status(*, verbose: bool, as_json: bool) -> None:
 
 
 def _seen(found: SubdotStatus, *, verbose: bool) -> tuple[str | Cell, ...]:
-    place = found.place or "(does not exist)"
-    state = _dirt(found) if verbose or found.place else f"{place} {_dirt(found)}"
+    state = _dirt(found)
+    if verbose:
+        state = state or "-"
+    elif found.place is None:
+        state = f"{MISSING} {state}".rstrip()
     colour = "yellow" if found.dirty else "green" if found.place else None
-    return found.name, found.engine or "-", Cell(state, colour), *((place,) if verbose else ())
+    return found.name, found.engine or "-", Cell(state, colour), *((found.place or MISSING,) if verbose else ())
 
 
 def _dirt(found: SubdotStatus) -> str:
     if found.place is None and not found.dirty:
-        return "-"
+        return ""
     if found.unsaved:
         return f"{found.word}: changes in memory that no file has yet"
     if not found.diff:

@@ -271,6 +271,11 @@ def test_a_renamed_service_is_told_and_keeps_its_state_with_one_line(new_project
     line = "services.store.x-dotmesh.subdot: cache"
     assert line in project.dm("up", "-d", "--wait").stderr
     assert line in project.dm("reset", "--hard").stderr
+    assert line in project.dm("status").stdout
+    assert line in project.json("status")["lacks"][0]
+    assert line in project.dm("commit", "-m", "without it").stderr
+    assert project.json("status")["lacks"] == []
+    project.dm("undo", "--commit")
     project.dm("down")
     project.write({"services": {"store": {**cache, "x-dotmesh": {"subdot": "cache"}}}})
     assert line not in project.dm("up", "-d", "--wait").stderr

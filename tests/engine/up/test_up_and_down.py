@@ -289,3 +289,42 @@ def test_while_another_program_of_the_stack_runs_no_write_counts_as_the_engines_
     project.compose("kill", "db", "app")
     project.dm("up", "-d")
     assert [s["state"] for s in project.json("status")["subdots"]] == ["housekeeping only"]
+
+
+def test_down_takes_the_volumes_of_both_names_of_a_service(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": REDIS}})
+    project.dm("up", "-d", "--wait")
+    project.redis().set("note", "seed")
+    project.dm("commit", "-m", "seed")
+    project.dm("down")
+    project.write({"services": {"store": REDIS}})
+    project.dm("up", "-d", "--wait")
+    project.write({"services": {"store": {**REDIS, "x-dotmesh": {"subdot": "cache"}}}})
+    assert volumes_of(project) == {f"{project.name}_dm-cache", f"{project.name}_dm-store"}
+    project.dm("down", "-v")
+    assert volumes_of(project) == set()
+
+
+def test_nothing_that_runs_is_not_called_ready_and_a_program_that_has_ended_is_told(new_project: NewProject) -> None:
+    mounts = {**IDLE, "volumes": ["uploads:/uploads"]}
+    web = {**mounts, "command": ["sh", "-c", "sleep 2; test -e /uploads/crash && exit 3; exec sleep 600"]}
+    slow = {**mounts, "command": ["sh", "-c", "rm -f /tmp/up; sleep 6; touch /tmp/up; exec sleep 600"]}
+    slow["healthcheck"] = {"test": ["CMD", "test", "-e", "/tmp/up"], "interval": "1s", "retries": 100}
+    project = new_project({"services": {"web": web, "slow": slow}, "volumes": {"uploads": {}}})
+    project.dm("up", "-d")
+    project.dm("commit", "-m", "sound")
+    assert project.json("status")["running"] is True
+    project.dm("exec", "web", "touch", "/uploads/crash")
+    project.dm("commit", "-m", "crashing")
+    told = project.dm("reset", "--hard").stderr
+    assert "slow: ready, " in told
+    assert "web: started, " in told
+    assert "web: ready" not in told
+    assert f"web was started, and is exited (3): `docker logs {project.name}-web-1` says why" in told
+    project.compose("stop", "-t", "0")
+    nothing = "no container of the stack runs: `dm-compose up -d` brings it up"
+    assert nothing in project.dm("status").stdout
+    done = project.dm("reset", "--hard", "HEAD^").stdout
+    assert "put back, done after" in done
+    assert nothing in done
+    assert project.json("reset", "--hard")["running"] is False

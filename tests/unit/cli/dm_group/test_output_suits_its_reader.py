@@ -126,7 +126,7 @@ def test_on_a_terminal_the_result_stands_alone_below_the_progress(used: Machine)
     screen = pyte.Screen(200, 24)
     pyte.Stream(screen).feed(used.on_terminal("undo"))
     *steps, result, how_back = (line.rstrip() for line in screen.display if line.strip())
-    assert re.match(r"at \w{12} two, .* put back, ready after ", result)
+    assert re.match(r"at \w{12} two, .* put back, done after ", result)
     assert how_back == "`dm undo` takes this back"
     assert [re.fullmatch(r"  ✔ __default__ +\d+ ms  put back", line) is not None for line in steps].count(True) == 1
     assert all(line.startswith("  ✔ ") for line in steps)

@@ -10,7 +10,7 @@ import pytest
 
 from dm_compose.core.commit import SubdotState
 from dm_compose.core.names import DotName, SubdotName
-from dm_compose.discovery.naming import renamed
+from dm_compose.discovery.naming import missing_here, renamed
 from dm_compose.errors import UsageError
 from tests.support.capabilities import needs_compose
 from tests.support.plans import plan_of
@@ -174,3 +174,15 @@ def test_a_renamed_service_is_recognised_where_it_can_only_be_that(
     subdots = plan_of(tmp_path, "services: {redis: {image: 'redis:7'}}").subdots
     told = renamed(subdots, {SubdotName(name): was for name, was in committed.items()})
     assert {name: subdot.name for name, subdot in told.items()} == found
+
+
+def test_what_the_last_commit_has_and_the_stack_lacks_is_told_with_the_line_that_a_rename_needs(tmp_path: Path) -> None:
+    subdots = plan_of(tmp_path, "services: {kv: {image: 'redis:7'}}").subdots
+    lacks = "the last commit has a subdot {}, and this stack has none"
+    how = "if kv is another name of what was cache, say so in the compose file: services.kv.x-dotmesh.subdot: cache"
+    committed = {"cache": state("cache"), "db": state("db", "postgres")}
+    assert missing_here(subdots, {SubdotName(name): was for name, was in committed.items()}) == [
+        f"{lacks.format('cache')}; {how}",
+        lacks.format("db"),
+    ]
+    assert missing_here(subdots, {SubdotName("kv"): state("kv")}) == []
