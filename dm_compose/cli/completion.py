@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from dm_compose.cli.environment import read_variables
 from dm_compose.cli.options import json_option
-from dm_compose.cli.output import print_json, printable
+from dm_compose.cli.output import print_json, printable, say
 from dm_compose.errors import DmError, UsageError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def completion(*, shell: str | None, install: bool, as_json: bool) -> None:
     if as_json:
         print_json({"shell": shell, "file": str(file), "changed": changed})
         return
-    click.echo(f"{'wrote' if changed else 'there already:'} {printable(str(file))}")
+    say(f"{'wrote' if changed else 'there already:'} {printable(str(file))}")
     click.echo(_NEXT[shell].format(folder=shlex.quote(str(file.parent)), file=shlex.quote(str(file))))
 
 

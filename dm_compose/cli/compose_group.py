@@ -19,15 +19,20 @@ from dm_compose.compose.words import VERBS, VerbWords
 from dm_compose.core.names import did_you_mean
 from dm_compose.errors import DmError, NotFoundError, UsageError
 
-_EPILOG = """\b
-Every other verb (up, down, ps, logs, exec, ...) is Compose's own and is handed through.
-`push` and `pull` move the dot when their first word is a remote, else they are Compose's, for images.
-`dm-compose help VERB` shows what dm-compose adds to a verb of Compose's, and then Compose's own help.
+_EPILOG = """\
+Every other verb (up, down, ps, logs, exec, ...) is Compose's own and is handed through. `push` and `pull` move the dot
+when their first word is a remote, else they are Compose's, for images. `dm-compose help VERB` shows what dm-compose
+adds to a verb of Compose's, and then Compose's own help.
+
+The commits of all stacks are in one store: the Docker volume `dotmesh`, or what DM_HOME names. `dm list` shows them, and
+`dm dot delete DOT` deletes one with its history.
 
 \b
-Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found, 6 ambiguous, 7 uncommitted changes,
-8 in use, 9 engine version, 10 not ready, 11 store, 12 disk full, 14 damaged, 15 exists, 16 diverged,
-17 remote, 18 untrusted, 19 seed command, 20 plugin, 70 bug, 129 hung up, 130 interrupted.
+Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found,
+6 ambiguous, 7 uncommitted changes, 8 in use, 9 engine version,
+10 not ready, 11 store, 12 disk full, 14 damaged, 15 exists, 16 diverged,
+17 remote, 18 untrusted, 19 seed command, 20 plugin, 70 bug,
+129 hung up, 130 interrupted.
 """
 
 _VERBS = {
@@ -76,6 +81,16 @@ class ComposeGroup(VerbGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of our own verbs."""
         return sorted(("help", *(name for names in _VERBS.values() for name in names)))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List our own verbs, and those of Compose that have a second meaning here."""
+        labels = {name: "up --from" if name == "up" else name for name in (*self.list_commands(ctx), *_SHARED)}
+        limit = formatter.width - 6 - max(len(label) for label in labels.values())
+        found = {name: self.get_command(ctx, name) for name in sorted(labels)}
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(labels[name], verb.get_short_help_str(limit)) for name, verb in found.items() if verb is not None]
+            )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return our verb, or a command that hands the words to Compose."""

@@ -21,14 +21,16 @@ from dm_compose.cli.verbs import store as store_verbs
 from dm_compose.cli.verbs.help import VerbGroup, help_verb
 from dm_compose.core.names import DotName, RefName
 
-_EPILOG = """\b
+_EPILOG = """\
 The dot is, in this order: that of --dot, of DM_DOT, of the Compose project of this directory, of `dm switch`, or the only one.
 DM_HOME names the store: a folder, or a Docker volume (dotmesh).
 
 \b
-Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found, 6 ambiguous, 7 uncommitted changes,
-8 in use, 9 engine version, 10 not ready, 11 store, 12 disk full, 14 damaged, 15 exists,
-16 diverged, 17 remote, 18 untrusted, 19 seed command, 20 plugin, 70 bug, 129 hung up, 130 interrupted.
+Exit codes: 1 failed, 2 usage, 3 Compose, 4 engine, 5 not found,
+6 ambiguous, 7 uncommitted changes, 8 in use, 9 engine version,
+10 not ready, 11 store, 12 disk full, 14 damaged, 15 exists, 16 diverged,
+17 remote, 18 untrusted, 19 seed command, 20 plugin, 70 bug,
+129 hung up, 130 interrupted.
 """
 _OF_A_DOT = ("status", "diff", "undo", "show", "reflog", "branch", "checkout", "tag", "worktree", "stash")
 

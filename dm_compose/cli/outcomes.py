@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dm_compose.cli.output import age, as_commit, print_json, subject
+from dm_compose.cli.output import age, as_commit, print_json, say, subject
 from dm_compose.core.units import seconds, size
 
 if TYPE_CHECKING:
@@ -45,16 +45,14 @@ def print_arrival(arrival: Arrival, *, as_json: bool) -> None:
         )
         return
     if arrival.branch == arrival.left or arrival.head is None:
-        click.echo(f"already on branch {arrival.branch}")
+        say(f"already on branch {arrival.branch}")
         return
     new = "new " if arrival.created else ""
-    click.echo(
-        f"on {new}branch {arrival.branch} at {arrival.head.id.short} {subject(arrival.head.message)}, {seconds(arrival.total_s)}"
-    )
+    say(f"on {new}branch {arrival.branch} at {arrival.head.id.short} {subject(arrival.head.message)}, {seconds(arrival.total_s)}")
     if arrival.saved:
-        click.echo(f"uncommitted changes of {arrival.left} are kept: checking it out brings them back")
+        say(f"uncommitted changes of {arrival.left} are kept: checking it out brings them back")
     if arrival.carried:
-        click.echo(f"uncommitted changes came along: {', '.join(arrival.carried)}")
+        say(f"uncommitted changes came along: {', '.join(arrival.carried)}")
 
 
 def print_taken_back(done: TakenBack, *, as_json: bool) -> None:
@@ -63,14 +61,14 @@ def print_taken_back(done: TakenBack, *, as_json: bool) -> None:
         print_json({"head": as_commit(done.head), "commit": as_commit(done.commit), "again": done.again})
         return
     program = click.get_current_context().find_root().info_name
-    click.echo(f"at {done.head.id.short} {subject(done.head.message)}")
+    say(f"at {done.head.id.short} {subject(done.head.message)}")
     taken = f"commit {done.commit.id.short} {subject(done.commit.message)}"
-    click.echo(
+    say(
         "the commit is back; no file has changed"
         if done.again
         else f"{taken} is taken back; its state stays, as uncommitted changes"
     )
-    click.echo(f"`{program} undo` takes this back")
+    say(f"`{program} undo` takes this back")
 
 
 def print_put_back(done: PutBack, *, as_json: bool) -> None:
@@ -113,16 +111,16 @@ def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = N
         what = f"at the state that was kept as {at.id.short}"
     program = click.get_current_context().find_root().info_name
     took = f"ready after {seconds(report.total_s)}" if report.running else f"done after {seconds(report.total_s)}"
-    click.echo(f"{what}: {size(changed)} put back, {took}")
+    say(f"{what}: {size(changed)} put back, {took}")
     if not report.running and program == "dm-compose":
-        click.echo(NOTHING_RUNS)
+        say(NOTHING_RUNS)
     if report.left_behind:
         listed = ", ".join(f"{c.id.short} {subject(c.message)}" for c in report.left_behind)
-        click.echo(f"left behind: {listed}")
+        say(f"left behind: {listed}")
     if report.undone is not None:
-        click.echo(f"`{program} undo` takes this back")
+        say(f"`{program} undo` takes this back")
     elif report.saved:
-        click.echo(f"uncommitted changes are kept: `{program} undo` brings them back")
+        say(f"uncommitted changes are kept: `{program} undo` brings them back")
 
 
 def _as_undo(report: RestoreReport) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 import click
 
-from dm_compose.cli.screen import colour
+from dm_compose.cli.screen import colour, columns_of, fitted
 from dm_compose.cli.width import width_of
 from dm_compose.core.commit import Commit, Verification
 from dm_compose.core.names import SubdotName
@@ -138,7 +137,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str | Cell]]) -> None:
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in (header, *rows)]
     lines = [[Cell(printable(cell.text), cell.fg) for cell in row] for row in cells]
     widths = [max(width_of(line[i].text) for line in lines) for i in range(len(header))]
-    columns = shutil.get_terminal_size((WIDTH, 0)).columns if sys.stdout.isatty() else WIDTH
+    columns = columns_of(sys.stdout) or WIDTH
     for number, line in enumerate(lines):
         click.echo(_row(line, widths, columns, bold=number == 0))
 
@@ -172,6 +171,11 @@ def _styled(text: str, fg: str | None, bold: bool) -> str:
     return click.style(text, fg=fg, bold=bold or None) if text and (fg or bold) else text
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print a sentence. It has no control characters but line ends and colours. On a terminal it breaks between words."""
+    click.echo(fitted(text, sys.stderr if err else sys.stdout), err=err, color=colour())
+
+
 def print_error(error: DmError, *, as_json: bool) -> None:
     """Print an expected error and its hint, a line each, or as one JSON object on standard output."""
     if as_json:
@@ -179,9 +183,9 @@ def print_error(error: DmError, *, as_json: bool) -> None:
             json.dumps({"error": {"kind": error.kind, "message": error.message, "hint": error.hint, "code": error.exit_code}})
         )
         return
-    click.echo(click.style("error: ", fg="red", bold=True) + _continued(error.message), err=True, color=colour())
+    say(click.style("error: ", fg="red", bold=True) + _continued(error.message), err=True)
     if error.hint:
-        click.echo(click.style("hint: ", fg="cyan") + _continued(error.hint), err=True, color=colour())
+        say(click.style("hint: ", fg="cyan") + _continued(error.hint), err=True)
 
 
 def _continued(text: str) -> str:

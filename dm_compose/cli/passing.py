@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from dm_compose.cli.completion import complete_as_compose
-from dm_compose.cli.output import printable
+from dm_compose.cli.output import printable, say
 from dm_compose.cli.targets import ComposeTarget
 from dm_compose.compose.words import VerbWords, read_words
 
@@ -32,6 +32,9 @@ class HandedThrough(click.Command):
     ) -> None:
         super().__init__(name, callback=self._run, add_help_option=False)
         self._name, self._ours, self._is_ours = name, ours, is_ours
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        return self._ours().get_short_help_str(limit) if self._ours is not None else super().get_short_help_str(limit)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.params["words"] = tuple(args)
@@ -73,9 +76,9 @@ def hand_through(found: ComposeTarget, words: list[str]) -> int:
         from dm_compose.up.verbs import create, down
 
         run = create if verb.verb in CREATING else down
-        return run(found.stack(quiet=False), words, lambda text: click.echo(printable(text), err=True))
+        return run(found.stack(quiet=False), words, lambda text: say(printable(text), err=True))
     compose = found.compose()
     code = compose.pass_through(words)
     if code and (hint := compose.hint()):
-        click.echo(f"hint: {printable(hint)}", err=True)
+        say(f"hint: {printable(hint)}", err=True)
     return code

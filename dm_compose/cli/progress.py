@@ -13,7 +13,7 @@ from typing import cast
 import click
 
 from dm_compose.cli.output import printable
-from dm_compose.cli.screen import Line, Piece, Screen, can_redraw, colour
+from dm_compose.cli.screen import Line, Piece, Screen, can_redraw, colour, fitted
 from dm_compose.cli.width import cut, pad, width_of
 from dm_compose.core.events import Event
 from dm_compose.core.units import counted, remaining, seconds, size
@@ -166,6 +166,7 @@ class Board:
     def say(self, text: str) -> None:
         """Print a line. The block, if there is one, goes on after it."""
         with self._lock:
+            text = fitted(text, self._stream)
             if self._screen is not None and self._ended is not None:
                 self._screen.print_above(text, self._lines)
             else:

@@ -11,7 +11,7 @@ from typing import Any, TextIO, cast
 
 import click
 
-from dm_compose.cli.width import cut, width_of
+from dm_compose.cli.width import cut, width_of, wrap
 
 UNKNOWN_SIZE = os.terminal_size((80, 24))
 
@@ -26,6 +26,28 @@ class Piece:
 
 
 Line = Sequence[Piece]
+
+
+def columns_of(stream: TextIO) -> int | None:
+    """Return the columns of a stream that is a terminal, None for any other. COLUMNS may tell another number."""
+    if not stream.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    return int(told) if told.isdecimal() and int(told) else size_of(stream).columns
+
+
+def size_of(stream: TextIO) -> os.terminal_size:
+    """Return the size of a terminal."""
+    with contextlib.suppress(OSError, ValueError):
+        size = os.get_terminal_size(stream.fileno())
+        return size if size.columns and size.lines else UNKNOWN_SIZE
+    return UNKNOWN_SIZE
+
+
+def fitted(text: str, stream: TextIO) -> str:
+    """Return text with its lines broken between words where the stream is a terminal, and else as it is."""
+    columns = columns_of(stream)
+    return text if columns is None else "\n".join(part for line in text.split("\n") for part in wrap(line, columns))
 
 
 def colour() -> bool | None:
@@ -55,14 +77,14 @@ class Screen:
 
     def draw(self, lines: Callable[[int], Sequence[Line]]) -> None:
         """Draw the block in place of the one before. `lines` is called with the number of lines that fit."""
-        size = self._size()
+        size = size_of(self._stream)
         room = max(1, size.lines - 1)
         self._write(min(self._height, room), lines(room)[:room], size.columns)
 
     def leave(self, lines: Sequence[Line]) -> None:
         """Draw the block for the last time. It may have any number of lines now."""
         if self._height or lines:
-            size = self._size()
+            size = size_of(self._stream)
             self._write(min(self._height, max(1, size.lines - 1)), lines, size.columns)
         self._height = 0
 
@@ -72,12 +94,6 @@ class Screen:
             self._write(self._height, [], 0)
         click.echo(text, file=self._stream, color=colour())
         self.draw(lines)
-
-    def _size(self) -> os.terminal_size:
-        with contextlib.suppress(OSError, ValueError):
-            size = os.get_terminal_size(self._stream.fileno())
-            return size if size.columns and size.lines else UNKNOWN_SIZE
-        return UNKNOWN_SIZE
 
     def _write(self, up: int, lines: Sequence[Line], columns: int) -> None:
         """Go up, write the lines over the old ones, and erase the rest. All at once, so that nothing flickers."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+
+import click
 
 _WIDE = ("W", "F")
 _NO_COLUMN = ("Mn", "Me", "Cf")
@@ -30,6 +33,30 @@ def cut(text: str, columns: int) -> str:
 def pad(text: str, columns: int) -> str:
     """Return text with spaces after it, so that it takes so many columns."""
     return text + " " * (columns - width_of(text))
+
+
+def wrap(text: str, columns: int) -> list[str]:
+    """Return a line of text as lines of so many columns. It breaks between words, and a command in `backticks` stays whole.
+
+    A word that is too long has a line of its own, which is then longer. The later lines are indented by two columns more.
+    """
+    indent = " " * (len(text) - len(text.lstrip(" ")) + 2)
+    lines = [""]
+    for word in _words(text, columns - len(indent)):
+        begun = bool(lines[-1].strip())
+        if begun and width_of(click.unstyle(lines[-1] + word)) > columns:
+            lines.append(indent + word.lstrip())
+        else:
+            lines[-1] += word
+    return lines
+
+
+def _words(text: str, room: int) -> list[str]:
+    """Return the words of a text, each with the spaces before it."""
+    found: list[str] = []
+    for word in re.findall(r" *`[^`]*`[^ ]*| *[^ ]+", text):
+        found += [word] if width_of(word.strip()) <= room else re.findall(r" *[^ ]+", word)
+    return found
 
 
 def _columns(character: str) -> int:

@@ -65,7 +65,7 @@ class Terminal:
         self.stream.write(_SEEN)
         self.stream.flush()
         text = b""
-        while not text.endswith(_SEEN.encode()):
+        while _SEEN.encode() not in text:  # a thread may have drawn after it
             text += self._waiting.get(timeout=PATIENCE_S)
         found = text.decode().replace(_SEEN, "")
         self.written += found

@@ -9,7 +9,7 @@ import click
 from dm_compose.cli.completion import complete_branch, complete_ref, complete_tag, complete_worktree
 from dm_compose.cli.options import json_option, privileged_option, timeout_option
 from dm_compose.cli.outcomes import print_arrival
-from dm_compose.cli.output import as_commit, print_json, subject, table
+from dm_compose.cli.output import as_commit, print_json, say, subject, table
 from dm_compose.cli.targets import target
 from dm_compose.cli.verbs.help import VerbGroup
 from dm_compose.core.names import RefName, WorktreeName
@@ -38,10 +38,10 @@ def branch(*, name: str | None, ref: str | None, delete: bool, force_delete: boo
             print_json({"branch": name, "head": as_commit(gone.head), "held": gone.saved or gone.head.id})
             return
         kept = f"; its uncommitted changes are kept as {gone.saved.short}" if gone.saved is not None else ""
-        click.echo(f"forgot branch {name}; its head was {gone.head.id.short} {subject(gone.head.message)}{kept}")
+        say(f"forgot branch {name}; its head was {gone.head.id.short} {subject(gone.head.message)}{kept}")
     elif name is not None:
         made = dot.add_branch(RefName.parse(name), target().default_ref() if ref is None else ref)
-        print_json({"branch": name, "head": as_commit(made)}) if as_json else click.echo(f"branch {name} at {made.id.short}")
+        print_json({"branch": name, "head": as_commit(made)}) if as_json else say(f"branch {name} at {made.id.short}")
     else:
         branches = dot.branches()
         if as_json:
@@ -125,7 +125,7 @@ def tag(*, name: str | None, ref: str | None, delete: bool, force: bool, as_json
             print_json({"tag": name})
     else:
         made = dot.add_tag(RefName.parse(name), target().default_ref() if ref is None else ref, move=force)
-        print_json({"tag": name, "commit": as_commit(made)}) if as_json else click.echo(f"tag {name} is {made.id.short}")
+        print_json({"tag": name, "commit": as_commit(made)}) if as_json else say(f"tag {name} is {made.id.short}")
 
 
 @click.group(cls=VerbGroup)
@@ -159,9 +159,9 @@ def worktree_add(*, name: str, ref: str | None, as_json: bool) -> None:
     if as_json:
         print_json(made)
     elif made.project is not None:
-        click.echo(f"worktree {name} on branch {made.branch}; bring it up: dm-compose -p {made.project} up -d")
+        say(f"worktree {name} on branch {made.branch}; bring it up: dm-compose -p {made.project} up -d")
     else:
-        click.echo(f"worktree {name} on branch {made.branch}")
+        say(f"worktree {name} on branch {made.branch}")
 
 
 @worktree.command("remove")

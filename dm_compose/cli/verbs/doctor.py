@@ -7,7 +7,7 @@ from typing import cast
 import click
 
 from dm_compose.cli.options import json_option
-from dm_compose.cli.output import print_json, printable, table
+from dm_compose.cli.output import print_json, printable, say, table
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.units import seconds, size
 
@@ -26,14 +26,14 @@ def doctor(*, as_json: bool) -> None:
         print_json(found)
         return
     engine, probe, costs = found.engine, found.probe, found.costs
-    click.echo(f"engine   {engine.version}, {engine.operating_system}, {engine.architecture}, at {engine.endpoint}")
-    click.echo(f"files    {'directly' if found.files == 'in-process' else 'through a helper container'}")
+    say(f"engine   {engine.version}, {engine.operating_system}, {engine.architecture}, at {engine.endpoint}")
+    say(f"files    {'directly' if found.files == 'in-process' else 'through a helper container'}")
     how = "cloned (reflink)" if probe.reflink else "copied: this file system has no reflink"
-    click.echo(f"objects  {how}; {size(probe.size_bytes)} in {seconds(probe.copy_s)}")
+    say(f"objects  {how}; {size(probe.size_bytes)} in {seconds(probe.copy_s)}")
     proof = "proven, and left alone" if found.untouched else "cannot be proven, because the engine is not on this machine"
-    click.echo(f"a datastore that a test did not touch: {proof}")
+    say(f"a datastore that a test did not touch: {proof}")
     if costs is not None:
-        click.echo(
+        say(
             f"one container, whatever runs in it: pause {seconds(costs.pause_s)}, unpause {seconds(costs.unpause_s)},"
             f" respawn {seconds(costs.respawn_s)}, kill and start {seconds(costs.restart_s)}"
         )
@@ -44,6 +44,6 @@ def doctor(*, as_json: bool) -> None:
     told = [(s.service, " ".join(s.relaxed) or f"as it is: {s.durable_because}") for s in found.services]
     table(("SERVICE", "WITH --dm-durability off"), told)
     click.echo()
-    click.echo("clones for parallel workers: " + ("yes" if found.clonable else "no"))
+    say("clones for parallel workers: " + ("yes" if found.clonable else "no"))
     for problem in found.clones:
-        click.echo(f"  {printable(problem)}")
+        say(f"  {printable(problem)}")

@@ -13,7 +13,7 @@ import click
 from dm_compose.cli.completion import complete_ref
 from dm_compose.cli.graph import graph
 from dm_compose.cli.options import json_option
-from dm_compose.cli.output import age, as_changes, as_verified, date, doubts, indented, print_json, printable, subject, table
+from dm_compose.cli.output import age, as_changes, as_verified, date, doubts, indented, print_json, printable, say, subject, table
 from dm_compose.cli.targets import target
 from dm_compose.core.commit import BEFORE_TESTS
 from dm_compose.core.units import counted, size
@@ -105,7 +105,7 @@ def _decoration(commit: Commit, found: History) -> str:
 def log(*, ref: str | None, most: int | None, oneline: bool, as_graph: bool, as_json: bool) -> None:
     """List REF (the head) and the commits that lead to it, newest first, with the branches and tags that name them."""
     if not print_log(ref, Layout(most, oneline, as_graph), as_json=as_json) and not as_json:
-        click.echo('no commit yet; make one: dm-compose commit -m "seed"', err=True)
+        say('no commit yet; make one: dm-compose commit -m "seed"', err=True)
 
 
 @click.command(short_help="Show a commit, and the changes that it made.")

@@ -7,7 +7,7 @@ from collections import Counter
 import click
 
 from dm_compose.cli.options import json_option
-from dm_compose.cli.output import print_json, printable
+from dm_compose.cli.output import print_json, printable, say
 from dm_compose.cli.targets import target
 from dm_compose.core.units import counted
 from dm_compose.errors import EngineError
@@ -44,14 +44,12 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
         print_json({"dry_run": dry_run, "clones": found, "projects": gone, "unfinished": left})
         return
     for unfinished in left:
-        click.echo(printable(unfinished.left.text if dry_run else f"{unfinished.left.short}; cleaned up after it"))
+        say(printable(unfinished.left.text if dry_run else f"{unfinished.left.short}; cleaned up after it"))
     for leftover in found:
         kinds = Counter(resource.kind for resource in leftover.resources)
         what = ", ".join(counted(count, kind) for kind, count in kinds.items()) or "its state in the store"
-        click.echo(f"{'would remove' if dry_run else 'removed'} {leftover.name}: {what}")
+        say(f"{'would remove' if dry_run else 'removed'} {leftover.name}: {what}")
     for project in gone:
-        click.echo(
-            f"{'would remove' if dry_run else 'removed'} the generated project file of {project}, of which nothing is left"
-        )
+        say(f"{'would remove' if dry_run else 'removed'} the generated project file of {project}, of which nothing is left")
     if not found and not gone and not left:
-        click.echo("no test run has left anything")
+        say("no test run has left anything")

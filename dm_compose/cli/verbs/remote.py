@@ -11,7 +11,7 @@ import click
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_branch, complete_dot, complete_remote
 from dm_compose.cli.options import hard_option, json_option, privileged_option
-from dm_compose.cli.output import age, print_json, printable, table
+from dm_compose.cli.output import age, print_json, printable, say, table
 from dm_compose.cli.progress import EventLines, Narrator, is_quiet
 from dm_compose.cli.targets import target
 from dm_compose.cli.verbs.help import VerbGroup
@@ -44,7 +44,7 @@ def _transfer(*, as_json: bool) -> Iterator[Remotes]:
 
     def tell(event: Event) -> None:
         if not as_json and not is_quiet() and event.what in ("begin", "calculate"):
-            click.echo(printable(event.text) or "Calculating...")
+            say(printable(event.text) or "Calculating...")
         else:
             teller(event)
 
@@ -91,7 +91,7 @@ def remote(ctx: click.Context, *, verbose: bool, as_json: bool) -> None:
 def add(*, name: str, url: str, as_json: bool) -> None:
     """Give the address URL the name NAME. Credentials are not stored: they stay with `docker login` or the provider."""
     added = add_remote(name, url)
-    print_json(added) if as_json else click.echo("Remote added.")
+    print_json(added) if as_json else say("Remote added.")
 
 
 def add_remote(name: str, url: str) -> dict[str, str]:
@@ -125,9 +125,9 @@ def switch(*, name: str, as_json: bool) -> None:
 
 def _tell_where(opened: Remote) -> None:
     """Say that there are no dots at an address, and at which longer ones there are."""
-    click.echo(f"no dots at {printable(str(opened.url))}", err=True)
+    say(f"no dots at {printable(str(opened.url))}", err=True)
     for url in opened.below():
-        click.echo(f"  there are dots at {printable(str(url))}", err=True)
+        say(f"  there are dots at {printable(str(url))}", err=True)
 
 
 @remote.command("ls")
@@ -177,7 +177,7 @@ def remove_dot(*, name: str, theirs: str, force: bool, as_json: bool) -> None:
     if as_json:
         print_json({"dot": str(found), "deleted": agreed})
     elif not agreed:
-        click.echo("Aborted.")
+        say("Aborted.")
 
 
 @remote.command("gc", short_help="Free what no branch on a remote leads to any more.")
@@ -199,9 +199,9 @@ def collect(*, name: str, theirs: str | None, dry_run: bool, as_json: bool) -> N
     verb = "can go" if dry_run else "went"
     for dot_name, garbage in found.items():
         what = f"{counted(len(garbage.commits), 'commit')} and {counted(garbage.blobs, 'blob')}"
-        click.echo(f"{dot_name}: {what} {verb}: {size(garbage.size_bytes)}")
+        say(f"{dot_name}: {what} {verb}: {size(garbage.size_bytes)}")
         for commit_id, why in garbage.commits.items():
-            click.echo(f"  {commit_id.short}  {why}")
+            say(f"  {commit_id.short}  {why}")
 
 
 @remote.command()
@@ -219,11 +219,9 @@ def verify(*, name: str, theirs: str | None, as_json: bool) -> int:
         print_json({"sound": not damage, "dots": found})
         return DamagedError.exit_code if damage else 0
     for dot_name, checkup in found.items():
-        click.echo(
-            f"{dot_name}: {counted(checkup.commits, 'commit')}, {counted(checkup.blobs, 'blob')}, {size(checkup.size_bytes)}"
-        )
+        say(f"{dot_name}: {counted(checkup.commits, 'commit')}, {counted(checkup.blobs, 'blob')}, {size(checkup.size_bytes)}")
         for problem in checkup.damage:
-            click.echo(printable(f"  damaged: {problem.where}: {problem.what}"))
+            say(printable(f"  damaged: {problem.where}: {problem.what}"))
     if damage:
         raise DamagedError(
             counted(damage, f"blob of {name} is damaged", f"blobs of {name} are damaged"),
@@ -255,13 +253,13 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
         print_json(done)
         return
     for warning in done.warnings:
-        click.echo(f"warning: {printable(warning)}", err=True)
+        say(f"warning: {printable(warning)}", err=True)
     if done.before == done.head and not done.commits:
-        click.echo(f"Done! {done.name} has {done.head.short} on branch {done.branch} already")
+        say(f"Done! {done.name} has {done.head.short} on branch {done.branch} already")
         return
     where = f"{done.name} branch {done.branch} is at {done.head.short}"
     sent = f"{size(done.sent_bytes)} sent, {size(done.reused_bytes)} there already"
-    click.echo(f"Done! {where}: {counted(len(done.commits), 'commit')}, {sent}")
+    say(f"Done! {where}: {counted(len(done.commits), 'commit')}, {sent}")
 
 
 @click.command()
@@ -283,12 +281,12 @@ def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, hard: 
         print_json(done)
         return
     if not done.fetched.commits:
-        click.echo(f"Done! branch {done.branch} has all that {done.fetched.name} has")
+        say(f"Done! branch {done.branch} has all that {done.fetched.name} has")
         return
     received = f"{size(done.fetched.received_bytes)} received, {size(done.fetched.reused_bytes)} reused"
-    click.echo(f"Done! branch {done.branch} is at {done.head.short}: {counted(len(done.fetched.commits), 'commit')}, {received}")
+    say(f"Done! branch {done.branch} is at {done.head.short}: {counted(len(done.fetched.commits), 'commit')}, {received}")
     if done.stashed:
-        click.echo(f"the commits that were here are on branch {done.stashed}")
+        say(f"the commits that were here are on branch {done.stashed}")
 
 
 @click.command(short_help="Make a dot from a dot on a remote.")
@@ -306,7 +304,7 @@ def clone(*, name: str, theirs: str, branch: str | None, local_name: str | None,
     if as_json:
         print_json(done)
         return
-    click.echo(f"Done! {counted(len(done.commits), 'commit')}, {size(done.received_bytes)} received")
+    say(f"Done! {counted(len(done.commits), 'commit')}, {size(done.received_bytes)} received")
 
 
 @click.command("set-upstream")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from dm_compose.cli.options import hard_option, json_option, privileged_option, timeout_option
-from dm_compose.cli.output import as_commit, output_kept_for_json, print_json, printable
+from dm_compose.cli.output import as_commit, output_kept_for_json, print_json, printable, say
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.units import seconds, size
 from dm_compose.errors import NotFoundError, UsageError
@@ -33,8 +33,9 @@ def _parts(*, quiet: bool) -> tuple[Stack, Remotes]:
 @click.command(
     context_settings={"ignore_unknown_options": True, "help_option_names": []},
     add_help_option=False,
+    short_help="Bring the stack up on a commit from a remote.",
 )
-@click.option("--from", "source", required=True, metavar="REMOTE:NS/DOT[@REF]", help="The commit to start on.")
+@click.option("--from", "source", metavar="REMOTE:NS/DOT[@REF]", help="The commit to start on.")
 @hard_option
 @any_version_option
 @privileged_option
@@ -43,8 +44,8 @@ def _parts(*, quiet: bool) -> tuple[Stack, Remotes]:
 def up(*, source: str, hard: bool, any_version: bool, privileged: bool, as_json: bool, words: tuple[str, ...]) -> None:
     """Bring the stack up, with a lasting volume for each directory of state that has none.
 
-    With --from it comes up in the background on a commit from a remote, and the command returns when every datastore answers.
-    Without --from this is Compose's own verb, and the options below are not there. With --wait it waits for datastores too.
+    Alone it is Compose's own verb, and with --wait it waits for datastores too. With --from the stack comes up in the background
+    on a commit from a remote, and the command returns when every datastore answers. The other options go with --from.
 
     For example: up --from hub:team/shop
     """
@@ -77,11 +78,11 @@ def print_filling(done: Filling, source: RemoteRef, *, started: bool) -> None:
     what = f"filled {', '.join(done.filled)}" if done.filled else "it was there already"
     received = f"{size(done.received_bytes)} received" if done.received_bytes else "nothing received"
     where = f"on branch {done.branch} at {done.commit.id.short} {done.commit.message}"
-    click.echo(f"{where}: {received}, {what}, {'ready' if started else 'done'} after {seconds(done.total_s)}")
+    say(f"{where}: {received}, {what}, {'ready' if started else 'done'} after {seconds(done.total_s)}")
     if done.remote != source.remote:
-        click.echo(f"{printable(source.remote)} is the remote {done.remote}, for `push` and `pull`")
+        say(f"{printable(source.remote)} is the remote {done.remote}, for `push` and `pull`")
     if done.saved:
-        click.echo("uncommitted changes are kept: `dm-compose undo` brings them back")
+        say("uncommitted changes are kept: `dm-compose undo` brings them back")
 
 
 class _WithCommand(click.Command):
@@ -180,4 +181,4 @@ def _print_seeded(done: Seeded, *, as_json: bool) -> None:
     for part in done.key.parts:
         click.echo(f"  {part.kind} {part.name}  {part.digest}".rstrip())
     pushed = ", pushed" if done.pushed else ""
-    click.echo(f"seed {done.key.key}: {done.outcome.value}{pushed}, ready after {seconds(done.total_s)}\n{'; '.join(done.why)}")
+    say(f"seed {done.key.key}: {done.outcome.value}{pushed}, ready after {seconds(done.total_s)}\n{'; '.join(done.why)}")

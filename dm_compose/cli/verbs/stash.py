@@ -6,7 +6,7 @@ import click
 
 from dm_compose.cli.options import hard_option, json_option, timeout_option
 from dm_compose.cli.outcomes import print_restore
-from dm_compose.cli.output import age, as_commit, print_json, subject, table
+from dm_compose.cli.output import age, as_commit, print_json, say, subject, table
 from dm_compose.cli.targets import target
 from dm_compose.cli.verbs.help import VerbGroup
 
@@ -25,11 +25,11 @@ def stash(ctx: click.Context, *, message: str | None, timeout: float, as_json: b
         return
     done = target().dot(quiet=as_json).stash(message, timeout_s=timeout)
     if done is None:
-        print_json({"stash": None}) if as_json else click.echo("nothing is uncommitted, so there is nothing to stash")
+        print_json({"stash": None}) if as_json else say("nothing is uncommitted, so there is nothing to stash")
         return
     stashed, report = done
     if not as_json:
-        click.echo(f"{stashed.branch} is {stashed.commit.id.short} {subject(stashed.commit.message)}; `stash pop` puts it back")
+        say(f"{stashed.branch} is {stashed.commit.id.short} {subject(stashed.commit.message)}; `stash pop` puts it back")
     print_restore(report, as_json=as_json, stash=stashed.branch)
 
 
@@ -44,7 +44,7 @@ def stash_list(*, as_json: bool) -> None:
         rows = [(s.branch, s.commit.id.short, age(s.commit.created), subject(s.commit.message)) for s in found]
         table(("STASH", "COMMIT", "WHEN", "CHANGES"), rows)
     else:
-        click.echo("there is no stash", err=True)
+        say("there is no stash", err=True)
 
 
 @stash.command("pop", short_help="Put a stash back as uncommitted changes.")
@@ -69,4 +69,4 @@ def stash_drop(*, number: int, as_json: bool) -> None:
     if as_json:
         print_json({"stash": stashed.branch, "commit": as_commit(gone)})
     else:
-        click.echo(f"forgot {stashed.branch}; it was {gone.id.short} {subject(gone.message)}")
+        say(f"forgot {stashed.branch}; it was {gone.id.short} {subject(gone.message)}")

@@ -20,6 +20,7 @@ from dm_compose.cli.output import (
     output_kept_for_json,
     print_json,
     printable,
+    say,
     shortened,
     subject,
     table,
@@ -51,14 +52,14 @@ def plan(*, as_json: bool) -> None:
     if unseen := sorted(stack.facts.project.services.keys() - stack.facts.images.keys()):
         no_engine = stack.facts.no_engine
         why = f"the engine has no image of {', '.join(unseen)}" if no_engine is None else no_engine.message
-        click.echo(printable(f"note: {why}; volumes that only an image declares are not known"), err=True)
+        say(printable(f"note: {why}; volumes that only an image declares are not known"), err=True)
     left = [text.text for text in stack.left() if not text.in_use]
     for text in left:
-        click.echo(f"{click.style('warning: ', fg='yellow')}{printable(text)}", err=True)
+        say(f"{click.style('warning: ', fg='yellow')}{printable(text)}", err=True)
     if as_json:
         print_json({**found.as_plain(), **({"unfinished": left} if left else {})})
         return
-    click.echo(f"dot {found.dot} (project {found.project})\n")
+    say(f"dot {found.dot} (project {found.project})\n")
     table(("SUBDOT", "SERVICES", "PATH", "KIND", "ENGINE", "REASON"), [_planned(subdot) for subdot in found.subdots])
     if found.skipped:
         click.echo()
@@ -100,12 +101,12 @@ def commit(
     elif not as_json:
         how = "shut down for it" if stop else f"frozen for {seconds(report.frozen_s)}"
         copied = f"{size(report.captured.new_bytes)} new of {size(made.size_bytes)}"
-        click.echo(f"{made.id.short} {subject(message)}")
-        click.echo(f"{copied} in {counted(len(made.subdots), 'subdot')}, {how}, {seconds(report.total_s)} in all")
+        say(f"{made.id.short} {subject(message)}")
+        say(f"{copied} in {counted(len(made.subdots), 'subdot')}, {how}, {seconds(report.total_s)} in all")
         if report.unchanged:
-            click.echo("nothing has changed since the commit before")
+            say("nothing has changed since the commit before")
         for line in doubts(made, None):
-            click.echo(line)
+            say(line)
     if verify:
         _verify(stack, report, timeout, as_json=as_json)
 
@@ -132,7 +133,7 @@ def _verify(stack: Stack, report: CommitReport, timeout_s: float, *, as_json: bo
         print_json({**as_verified(made, found), **_numbers(report)})
     else:
         for line in doubts(made, found)[len(made.unready) :]:
-            click.echo(line)
+            say(line)
 
 
 def parse_metadata(fields: tuple[str, ...]) -> dict[str, str]:
@@ -188,21 +189,21 @@ def status(*, verbose: bool, as_json: bool) -> None:
         )
         return
     head_text = f"{found.head.id.short} {subject(found.head.message)}" if found.head else "no commit yet"
-    click.echo(f"dot {found.dot} on branch {click.style(found.branch, fg='green')}\nhead {head_text}")
+    say(f"dot {found.dot} on branch {click.style(found.branch, fg='green')}\nhead {head_text}")
     for left in found.left:
         if left.in_use:
-            click.echo(printable(left.short))
+            say(printable(left.short))
     if not found.running:
-        click.echo(NOTHING_RUNS)
+        say(NOTHING_RUNS)
     for text in found.lacks:
-        click.echo(printable(text))
+        say(printable(text))
     click.echo()
     where = ("WHERE",) if verbose else ()
     table(("SUBDOT", "ENGINE", "STATE", *where), [_seen(subdot, verbose=verbose) for subdot in found.subdots])
-    click.echo(f"\nthe store takes {size(found.space.size_bytes)}, and {size(found.space.free_bytes)} of its disk are free")
+    say(f"\nthe store takes {size(found.space.size_bytes)}, and {size(found.space.free_bytes)} of its disk are free")
     if found.space.is_short:
         share = f"{100 * found.space.free_bytes / max(1, found.space.disk_bytes):.1f} %"
-        click.echo(f"{click.style('warning: ', fg='yellow')}only {share} of the store's disk is free; see `dm gc`", err=True)
+        say(f"{click.style('warning: ', fg='yellow')}only {share} of the store's disk is free; see `dm gc`", err=True)
 
 
 def _seen(found: SubdotStatus, *, verbose: bool) -> tuple[str | Cell, ...]:
@@ -250,9 +251,9 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
             amount = f"{size(change.changed_bytes):>10} of {size(change.size_bytes):<10}"
             click.echo(f"  {click.style(f'{change.how:<8}', fg=_HOW.get(change.how))}  {amount}  {printable(change.path)}")
         if len(shown) < len(changes.changes):
-            click.echo(f"  ... and {len(changes.changes) - len(shown)} more (--all)")
+            say(f"  ... and {len(changes.changes) - len(shown)} more (--all)")
     if not any(found.values()):
-        click.echo("no difference")
+        say("no difference")
 
 
 @click.command(short_help="Put the state of a commit back.")

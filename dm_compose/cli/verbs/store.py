@@ -9,7 +9,7 @@ import click
 import dm_compose
 from dm_compose.cli.asking import ask
 from dm_compose.cli.options import json_option
-from dm_compose.cli.output import print_json, printable, table
+from dm_compose.cli.output import print_json, printable, say, table
 from dm_compose.cli.targets import store_target, target
 from dm_compose.core.units import counted, size
 from dm_compose.core.upkeep import Holdings
@@ -37,15 +37,15 @@ def gc(*, keep_days: int | None, dry_run: bool, yes: bool, as_json: bool) -> Non
             _print_holdings(holdings)
         listed = f"{counted(len(found.commits), 'commit')}, {counted(found.objects, 'object')}"
         what = f"{listed} and {counted(found.leftovers, 'leftover')}"
-        click.echo(f"{what} can go: {size(found.size_bytes)}")
+        say(f"{what} can go: {size(found.size_bytes)}")
     agreed = bool(found) and not dry_run and (yes or ask("Free them? (enter Y to continue):") in ("Y", "y", "yes"))
     freed = dots.collect(keep_days=keep_days) if agreed else None
     if as_json:
         print_json({"found": found, "holds": None if holdings is None else holdings.held, "freed": freed})
     elif freed is not None:
-        click.echo(f"freed {size(freed.size_bytes)}")
+        say(f"freed {size(freed.size_bytes)}")
     elif found and not dry_run:
-        click.echo("nothing was freed")
+        say("nothing was freed")
 
 
 def _print_holdings(found: Holdings) -> None:
@@ -96,9 +96,9 @@ def fsck(*, no_repair: bool, as_json: bool) -> int:
         return 0 if found.sound else DamagedError.exit_code
     for damage in found.damage:
         commits = f" (commits {', '.join(c.short for c in damage.commits)})" if damage.commits else ""
-        click.echo(printable(f"{'repaired' if damage.repaired else 'damaged'}: {damage.where}: {damage.what}{commits}"))
+        say(printable(f"{'repaired' if damage.repaired else 'damaged'}: {damage.where}: {damage.what}{commits}"))
     read = f"{counted(found.commits, 'commit')}, {counted(found.objects, 'object')}, {size(found.size_bytes)}"
-    click.echo(f"{read}; {found.first_seen} seen first")
+    say(f"{read}; {found.first_seen} seen first")
     if not found.sound:
         bad = sum(not damage.repaired for damage in found.damage)
         raise DamagedError(

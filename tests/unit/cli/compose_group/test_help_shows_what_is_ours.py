@@ -38,6 +38,19 @@ def test_both_helps_are_shown(verb: str, ours: list[str], *, before: bool) -> No
     assert all(text in first for text in ours)
 
 
+def test_no_option_of_up_is_called_obligatory(here: Here) -> None:
+    assert "required" not in here("up", "--help").out.partition("Compose's own help:")[0]
+
+
+def test_the_verbs_that_compose_has_too_are_in_the_list_and_so_is_the_way_to_delete_a_dot(here: Here) -> None:
+    text = here("--help").out
+    listed = text.partition("\nCommands:\n")[2].partition("\n\n")[0]
+    for verb, what in (("push", "Send a branch"), ("pull", "Bring a branch up"), ("up --from", "Bring the stack up on a commit")):
+        assert re.search(rf"^  {verb} +{what}", listed, re.MULTILINE), verb
+    assert "`dm dot delete DOT`" in text
+    assert "DM_HOME" in text
+
+
 @needs_compose
 def test_a_verb_that_is_composes_alone_has_composes_help_and_nothing_else(here: Here) -> None:
     assert script("help", "ps") == script("ps", "--help")
@@ -103,4 +116,4 @@ def test_a_list_of_verbs_says_of_each_in_whole_words_what_it_does(here: Here, ma
     for words in groups(program):
         listed = run(*words, "--help").out.partition("\nCommands:\n")[2].partition("\n\n")[0].splitlines()
         assert listed
-        assert [line for line in listed if not re.fullmatch(r"  [a-z0-9-]+ +[A-Z].*[^.]\.", line)] == [], words
+        assert [line for line in listed if not re.fullmatch(r"  [a-z0-9-]+(?: --from)? +[A-Z].*[^.]\.", line)] == [], words

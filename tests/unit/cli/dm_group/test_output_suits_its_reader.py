@@ -124,7 +124,7 @@ def test_files_of_every_kind_of_name_are_shown(used: Machine) -> None:
 def test_on_a_terminal_the_result_stands_alone_below_the_progress(used: Machine) -> None:
     used("reset", "--hard", "v1")
     screen = pyte.Screen(200, 24)
-    pyte.Stream(screen).feed(used.on_terminal("undo"))
+    pyte.Stream(screen).feed(used.on_terminal("undo", COLUMNS="200"))
     *steps, result, how_back = (line.rstrip() for line in screen.display if line.strip())
     assert re.match(r"at \w{12} two, .* put back, done after ", result)
     assert how_back == "`dm undo` takes this back"
