@@ -79,13 +79,16 @@ def print_put_back(done: PutBack, *, as_json: bool) -> None:
     program = click.get_current_context().find_root().info_name
     at = f"at {done.head.id.short} {subject(done.head.message)}: " if done.head else ""
     what = "the state from before the tests is back" if done.tests else "the undo that was interrupted is finished"
-    click.echo(f"{at}{what}; nothing more was undone")
+    say(f"{at}{what}; nothing more was undone")
     if done.again:
-        click.echo(f"`{program} undo` takes that back")
+        say(f"`{program} undo` takes that back")
 
 
-def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = None) -> None:
-    """Print that a state was put in place, and how to have the one before back. `stash` names the one that it is about."""
+def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = None, what: str | None = None) -> None:
+    """Print that a state was put in place, and how to have the one before back.
+
+    `stash` names the one that it is about. `what` says where that has led to, by default at which commit the stack is.
+    """
     restored = report.restored()
     if as_json:
         print_json(
@@ -102,16 +105,9 @@ def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = N
         )
         return
     changed = sum(r.changed_bytes for r in restored.values())
-    at = report.head or report.target
-    what = f"at {at.id.short} {subject(at.message)}"
-    if report.undone is not None:
-        what += f", as before the {report.undone.action.removeprefix('before ')} of {age(report.undone.at)}"
-        what += ", with what was uncommitted" if report.target.hidden else ""
-    elif report.target.hidden:
-        what = f"at the state that was kept as {at.id.short}"
     program = click.get_current_context().find_root().info_name
     took = f"ready after {seconds(report.total_s)}" if report.running else f"done after {seconds(report.total_s)}"
-    say(f"{what}: {size(changed)} put back, {took}")
+    say(f"{what or _where(report)}: {size(changed)} put back, {took}")
     if not report.running and program == "dm-compose":
         say(NOTHING_RUNS)
     if report.left_behind:
@@ -121,6 +117,16 @@ def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = N
         say(f"`{program} undo` takes this back")
     elif report.saved:
         say(f"uncommitted changes are kept: `{program} undo` brings them back")
+
+
+def _where(report: RestoreReport) -> str:
+    """Return at which commit a restore has put the stack, and for an undo, what it has taken back."""
+    at = report.head or report.target
+    if report.undone is not None:
+        where = f"at {at.id.short} {subject(at.message)}"
+        where += f", as before the {report.undone.action.removeprefix('before ')} of {age(report.undone.at)}"
+        return where + (", with what was uncommitted" if report.target.hidden else "")
+    return f"at the state that was kept as {at.id.short}" if report.target.hidden else f"at {at.id.short} {subject(at.message)}"
 
 
 def _as_undo(report: RestoreReport) -> dict[str, Any]:

@@ -49,6 +49,7 @@ _MESSAGES = {
 }
 _ALWAYS = {"warning": click.style("warning: ", fg="yellow"), "undo": "undo: "}  # `undo`: something was dropped
 _UNSAID = {"copy", "calculate", "waiting"}  # of the last one the block has a clock
+FILES = "restore"  # the step that is on a subdot's files, and on no container
 SPIN = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 DONE, FAILED = "✔", "✘"
 TICK_S, BAR_EVERY_S, LINE_AFTER_S, LINE_EVERY_S, JSON_EVERY_S = 0.1, 0.1, 1.0, 10.0, 0.5
@@ -105,7 +106,7 @@ def _board() -> Board:
 
 @dataclass
 class _Work:
-    """All steps on one subject. `under_way` has the present ones with their details, the newest last."""
+    """All steps on a container or on a subdot's files. `under_way` has the present ones with their details, the newest last."""
 
     name: str
     began: float
@@ -136,7 +137,8 @@ class Board:
         doing, done = _STEPS.get(event.what, (event.what, event.what))
         with self._lock:
             now = time.monotonic()
-            work = self._works.setdefault(event.subject, _Work(printable(event.subject), now))
+            name = f"{event.subject} (files)" if event.what == FILES else event.subject  # a container may have the subdot's name
+            work = self._works.setdefault(name, _Work(printable(name), now))
             work.under_way.pop(doing, None)
             work.last, work.ended = done, now
             if event.took_s is None:

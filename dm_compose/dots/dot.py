@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from dm_compose.core.commit import Commit, ReflogEntry, Worktree
@@ -17,14 +17,14 @@ from dm_compose.core.tree import TreeDiff
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
 from dm_compose.dots.history import History, Shown, history, shown, whole_history
 from dm_compose.dots.status import Branch, Status, branches, status
-from dm_compose.errors import DamagedError
+from dm_compose.errors import DamagedError, NotFoundError
 from dm_compose.live.observe import observe_tree
 from dm_compose.live.quiesce import unsaved
 from dm_compose.live.ready import unready
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations import stash as stashing
 from dm_compose.operations import worktrees
-from dm_compose.operations.branches import Arrival, Forgotten, arrive, drop_branch
+from dm_compose.operations.branches import Arrival, Forgotten, arrive, drop_branches, drop_tags
 from dm_compose.operations.checks import before_commit, before_reset, before_save
 from dm_compose.operations.commit import CommitReport, await_to_commit, make_commit
 from dm_compose.operations.recovery import Use
@@ -248,14 +248,14 @@ class Dot(abc.ABC):
             live.store.add_branch(live.dot, name, target.id)
             return target
 
-    def remove_branch(self, name: RefName, *, force: bool = False) -> Forgotten:
-        """Forget a branch. The reflog names the commit with its last state.
+    def remove_branches(self, words: Sequence[str], *, force: bool = False) -> Mapping[RefName, Forgotten]:
+        """Forget branches, all of them or none. A word is a name or a pattern. The reflog names the commit with each last state.
 
         Without `force`, UncommittedError if the branch has commits that no other branch and no tag leads to, or an uncommitted
         state. If the branch has a tree of its own, the tree is removed, and its uncommitted changes are kept as a hidden commit.
         """
         with self.live(lock=True, use=Use.RECORD) as live:
-            return drop_branch(live, self._observe_tree, name, force=force)
+            return drop_branches(live, self._observe_tree, words, force=force)
 
     # Worktrees
 
@@ -296,11 +296,13 @@ class Dot(abc.ABC):
             live.store.set_tag(live.dot, name, target.id, move=move)
             return target
 
-    def remove_tag(self, name: RefName) -> None:
-        """Forget a tag. NotFoundError."""
+    def remove_tags(self, words: Sequence[str]) -> Sequence[RefName]:
+        """Forget tags, all of them or none, and return them. A word is a name or a pattern. NotFoundError."""
         with self.live(lock=True, use=Use.RECORD) as live:
-            live.store.remove_tag(live.dot, name)
+            return drop_tags(live, words)
 
     def _target(self, live: LiveWorktree, ref: str) -> Commit:
+        if not live.store.has_dot(live.dot):
+            raise NotFoundError(f"dot {live.dot} has no commit yet", hint='Make one: commit -m "seed".')
         commit_id: CommitId = live.store.resolve(live.dot, live.worktree, ref)
         return live.store.commit(live.dot, commit_id)

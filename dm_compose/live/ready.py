@@ -28,6 +28,7 @@ STATE_CHECK_S = 0.25
 TELL_AFTER_S = 0.3
 TELL_EVERY_S = 1.0
 REFUSED_S = 20.0  # a server that turns everybody away for so long, with its set-up over, does so for good
+NO_ANSWER = "it does not answer"
 LONGER = "A longer wait: --timeout SECONDS (or DM_TIMEOUT)."
 HALF_MADE = "Its files are those of a first start that never ended: go to another commit, or remove its volume and start it anew."
 
@@ -156,7 +157,7 @@ class _Waiting:
             if now - told >= TELL_EVERY_S:
                 told = now
                 self._listener(Event("waiting", self._container.label, int(waited_s), round(self._timeout_s), "s"))
-                self._listener(Event("await", self.told(), subject=self._container.label))
+                self._listener(Event("await", self._why(), subject=self._container.label))
             stop.wait(min(pause_s(waited_s, by_command=self._by_command), max(POLL_S, self._deadline - now)))
         return time.monotonic() - self._began
 
@@ -173,10 +174,15 @@ class _Waiting:
         """Return the reason for people: a script of the entrypoint that runs explains why nothing answers."""
         return (self.script() if self._first_start else "") or self._reason
 
+    def _why(self) -> str:
+        """Return the reason as the detail of a wait for an answer, '' if it says no more than that."""
+        why = self.told()
+        return "" if why == NO_ANSWER else why
+
     def tell(self, job: Future[None]) -> None:
         """Tell that the container is waited for, and why, and then that the wait has ended well."""
         label = self.member.container.label
-        self._listener(Event("await", self.told(), subject=label))
+        self._listener(Event("await", self._why(), subject=label))
 
         def ended(job: Future[None]) -> None:
             if job.exception() is None and not self._reason:
@@ -243,7 +249,7 @@ class _Waiting:
                 return f"it is not set up: {error}"
             except OSError:
                 continue
-        return "it does not answer"
+        return NO_ANSWER
 
     def _set_up(self, host: str, port: int) -> bool:
         """Ask inside the container whether the first set-up has ended; not more often than every COMMAND_POLL_S."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from dm_compose.core.commit import Commit, Move, Worktree
@@ -14,12 +15,19 @@ from dm_compose.errors import ExistsError, InUseError, NotFoundError, Uncommitte
 from dm_compose.live.executor import Done
 from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.carry import refuse_to_mix
-from dm_compose.operations.checks import before_checkout, before_removing_branch, refuse_unfinished, tell_doubts
+from dm_compose.operations.checks import (
+    before_checkout,
+    before_removing_branch,
+    before_removing_tree,
+    refuse_unfinished,
+    tell_doubts,
+)
 from dm_compose.operations.restore import move_to
 from dm_compose.operations.trees import follow_tree, remove_tree
 from dm_compose.operations.uncommitted import dirty_subdots, save_from_memory
 
 BEFORE = "-"  # as a REF of `checkout`: the branch before this one
+_WILDCARDS = frozenset("*?[")
 CARRY = "checkout --carry"  # the reflog's word for a move to another branch that uncommitted changes went along with
 
 
@@ -174,16 +182,43 @@ def _branch_for(live: LiveWorktree, ref: str) -> RefName:
     return RefName.parse(found)
 
 
-def drop_branch(
-    live: LiveWorktree, observe: Callable[[LiveWorktree, Worktree], LiveWorktree], name: RefName, *, force: bool
-) -> Forgotten:
-    """Forget a branch and the tree that it has of its own. See Dot.remove_branch."""
+def chosen(words: Sequence[str], known: Collection[RefName], kind: str) -> list[RefName]:
+    """Return the names that words mean, each once. A word may be a pattern of fnmatch: NotFoundError if it matches none."""
+    found: dict[RefName, None] = {}
+    for word in words:
+        is_pattern = not _WILDCARDS.isdisjoint(word)
+        names = sorted(fnmatch.filter(known, word)) if is_pattern else [RefName.parse(word)]
+        if not names:
+            raise NotFoundError(f"there is no {kind} that matches {word!r}", hint=f"`{kind}` lists all.")
+        found |= dict.fromkeys(RefName(name) for name in names)
+    return list(found)
+
+
+def drop_branches(
+    live: LiveWorktree, observe: Callable[[LiveWorktree, Worktree], LiveWorktree], words: Sequence[str], *, force: bool
+) -> dict[RefName, Forgotten]:
+    """Forget branches and the trees that they have of their own. See Dot.remove_branches."""
     store, dot = live.store, live.dot
-    tree = next((w for w in store.worktrees(dot).values() if w.branch == name), None)
-    before_removing_branch(live, name, tree, force=force)
-    head, saved = store.branches(dot).get(name), store.uncommitted(dot).get(name)
-    if tree is not None:
-        saved = remove_tree(observe(live, tree), force=force)
-    store.remove_branch(dot, name)
-    assert head is not None
-    return Forgotten(store.commit(dot, head), saved)
+    heads, uncommitted = store.branches(dot), store.uncommitted(dot)
+    names = chosen(words, heads, "branch")
+    worktrees = {w.branch: w for w in store.worktrees(dot).values() if w.branch in names}
+    for name in names:
+        before_removing_branch(live, name, worktrees.get(name), going=names, force=force)
+    trees = {name: observe(live, worktree) for name, worktree in worktrees.items()}
+    for tree in trees.values():
+        before_removing_tree(tree, force=force)
+    found = {}
+    for name in sorted(names, key=lambda name: name in heads):  # the store raises for one that is not there, before any is gone
+        saved = remove_tree(trees[name], force=force) if name in trees else uncommitted.get(name)
+        store.remove_branch(dot, name)
+        found[name] = Forgotten(store.commit(dot, heads[name]), saved)
+    return {name: found[name] for name in names}
+
+
+def drop_tags(live: LiveWorktree, words: Sequence[str]) -> list[RefName]:
+    """Forget tags. See Dot.remove_tags."""
+    tags = live.store.tags(live.dot)
+    names = chosen(words, tags, "tag")
+    for name in sorted(names, key=lambda name: name in tags):  # as above
+        live.store.remove_tag(live.dot, name)
+    return names

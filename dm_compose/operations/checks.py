@@ -167,8 +167,12 @@ def before_pull(live: LiveWorktree, branch: RefName, *, diverged_from: str | Non
         )
 
 
-def before_removing_branch(live: LiveWorktree, name: RefName, tree: Worktree | None, *, force: bool) -> None:
+def before_removing_branch(
+    live: LiveWorktree, name: RefName, tree: Worktree | None, *, going: Collection[RefName], force: bool
+) -> None:
     """Raise InUseError for a branch that is checked out. `tree` is the worktree that stands on it, if any.
+
+    `going` are all the branches that go with it, so that none of them keeps its commits.
 
     Without `force` also raise UncommittedError if no other branch and no tag leads to its commits, or if it has uncommitted
     changes.
@@ -182,7 +186,7 @@ def before_removing_branch(live: LiveWorktree, name: RefName, tree: Worktree | N
         _refuse_fixed(live, tree)
     head = store.branches(dot).get(name)
     if head is not None and not force:
-        _refuse_to_forget(live, name, head)
+        _refuse_to_forget(live, name, head, going)
 
 
 def before_removing_tree(live: LiveWorktree, *, force: bool) -> bool:
@@ -328,10 +332,10 @@ def _refuse_fixed(live: LiveWorktree, worktree: Worktree) -> None:
         raise InUseError(f"{where} is the {kind} one, which cannot be removed")
 
 
-def _refuse_to_forget(live: LiveWorktree, name: RefName, head: CommitId) -> None:
-    """Raise UncommittedError if no other branch and no tag leads to a branch's commits, or if it has uncommitted changes."""
+def _refuse_to_forget(live: LiveWorktree, name: RefName, head: CommitId, going: Collection[RefName]) -> None:
+    """Raise UncommittedError if no branch that stays and no tag leads to a branch's commits, or if it has uncommitted changes."""
     store, dot = live.store, live.dot
-    others = [c for n, c in store.branches(dot).items() if n != name] + list(store.tags(dot).values())
+    others = [c for n, c in store.branches(dot).items() if n not in going] + list(store.tags(dot).values())
     kept = {commit.id for other in others for commit in store.log(dot, other)}
     lost = [commit for commit in store.log(dot, head) if commit.id not in kept]
     if name in store.uncommitted(dot) or lost:

@@ -98,8 +98,10 @@ def _put_back(live: LiveWorktree) -> PutBack | None:
 
 def _take_back(live: LiveWorktree, moves: Sequence[ReflogEntry]) -> TakenBack:
     if not moves or moves[0].action not in (COMMIT, TAKE_BACK):
-        what = f"the last move was no commit but {moves[0].action}" if moves else "there is no commit"
-        raise NotFoundError(f"there is nothing to undo: {what}", hint="`undo` takes the last move back; `reflog` lists all.")
+        if not moves:
+            raise NotFoundError("there is nothing to undo: there is no commit", hint="`reflog` lists what has happened.")
+        what = moves[0].action.removeprefix("before ")
+        raise NotFoundError(f"the last move was a {what} and no commit", hint="`undo` alone takes it back; `reflog` lists all.")
     last, state = moves[0], live.state()
     if last.old is None or last.new is None:
         raise NotFoundError("there is nothing to undo: the first commit stays", hint="`reflog` lists what has happened.")

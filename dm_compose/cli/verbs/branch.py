@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from dm_compose.cli.completion import complete_branch, complete_ref, complete_tag, complete_worktree
 from dm_compose.cli.options import json_option, privileged_option, timeout_option
@@ -17,29 +19,38 @@ from dm_compose.errors import UsageError
 
 if TYPE_CHECKING:
     from dm_compose.dots.status import Branch
+    from dm_compose.operations.branches import Forgotten
+
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-@click.command(short_help="List branches, make one, or forget one.")
-@click.argument("name", required=False, shell_complete=complete_branch)
-@click.argument("ref", required=False, shell_complete=complete_ref)
-@click.option("-d", "--delete", is_flag=True, help="Forget the branch NAME.")
+def _after_names(complete: Complete) -> Complete:
+    """Return the completion of NAME and then REF, or with -d of one name after the other."""
+
+    def chosen(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        deletes = ctx.params.get("delete") or ctx.params.get("force_delete")
+        return (complete if deletes or not ctx.params.get("names") else complete_ref)(ctx, parameter, incomplete)
+
+    return chosen
+
+
+@click.command(short_help="List branches, make one, or forget some.")
+@click.argument("names", nargs=-1, metavar="[NAME [REF]]", shell_complete=_after_names(complete_branch))
+@click.option("-d", "--delete", is_flag=True, help="Forget branches: names, or quoted patterns such as 'failed/*'. All or none.")
 @click.option(
-    "-D", "--force-delete", is_flag=True, help="Forget NAME although its commits are nowhere else (the reflog keeps them)."
+    "-D", "--force-delete", is_flag=True, help="Forget them although their commits are nowhere else (the reflog keeps them)."
 )
 @json_option
-def branch(*, name: str | None, ref: str | None, delete: bool, force_delete: bool, as_json: bool) -> None:
-    """List branches, make the branch NAME at REF without going there, or forget one."""
+def branch(*, names: tuple[str, ...], delete: bool, force_delete: bool, as_json: bool) -> None:
+    """List branches, make the branch NAME at REF without going there, or forget branches."""
     dot = target().dot(quiet=as_json, for_ref=True)
     if delete or force_delete:
-        if name is None or ref is not None:
-            raise UsageError("name the one branch to forget", hint="For example: branch -d experiment")
-        gone = dot.remove_branch(RefName.parse(name), force=force_delete)
-        if as_json:
-            print_json({"branch": name, "head": as_commit(gone.head), "held": gone.saved or gone.head.id})
-            return
-        kept = f"; its uncommitted changes are kept as {gone.saved.short}" if gone.saved is not None else ""
-        say(f"forgot branch {name}; its head was {gone.head.id.short} {subject(gone.head.message)}{kept}")
-    elif name is not None:
+        if not names:
+            raise UsageError("name the branches to forget", hint="For example: branch -d experiment")
+        _print_forgotten(dot.remove_branches(names, force=force_delete), as_json=as_json)
+        return
+    name, ref = _name_and_ref(names)
+    if name is not None:
         made = dot.add_branch(RefName.parse(name), target().default_ref() if ref is None else ref)
         print_json({"branch": name, "head": as_commit(made)}) if as_json else say(f"branch {name} at {made.id.short}")
     else:
@@ -47,8 +58,25 @@ def branch(*, name: str | None, ref: str | None, delete: bool, force_delete: boo
         if as_json:
             print_json(branches)
         for found in [] if as_json else branches:
-            name = f"* {click.style(found.name, fg='green')}" if found.current else f"  {found.name}"
-            click.echo(f"{name}{_notes(found)}")
+            shown = f"* {click.style(found.name, fg='green')}" if found.current else f"  {found.name}"
+            click.echo(f"{shown}{_notes(found)}")
+
+
+def _print_forgotten(found: Mapping[RefName, Forgotten], *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"branch": n, "head": as_commit(gone.head), "held": gone.saved or gone.head.id} for n, gone in found.items()])
+        return
+    for name, gone in found.items():
+        kept = f"; its uncommitted changes are kept as {gone.saved.short}" if gone.saved is not None else ""
+        say(f"forgot branch {name}; its head was {gone.head.id.short} {subject(gone.head.message)}{kept}")
+
+
+def _name_and_ref(names: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Return the words of a verb that makes something: its NAME and its REF."""
+    if len(names) > 2:
+        raise UsageError(f"unexpected {names[2]!r}", hint="Several names are for -d alone.")
+    name, ref = (*names, None, None)[:2]
+    return name, ref
 
 
 def _notes(found: Branch) -> str:
@@ -100,29 +128,30 @@ def checkout(
     print_arrival(arrival, as_json=as_json)
 
 
-@click.command(short_help="List tags, name a commit, or forget a tag.")
-@click.argument("name", required=False, shell_complete=complete_tag)
-@click.argument("ref", required=False, shell_complete=complete_ref)
-@click.option("-d", "--delete", is_flag=True, help="Forget the tag NAME; the commit stays.")
+@click.command(short_help="List tags, name a commit, or forget some.")
+@click.argument("names", nargs=-1, metavar="[NAME [REF]]", shell_complete=_after_names(complete_tag))
+@click.option("-d", "--delete", is_flag=True, help="Forget tags: names, or quoted patterns such as 'v1.*'. The commits stay.")
 @click.option("-f", "--force", is_flag=True, help="Move the tag NAME if there is one; the reflog names the commit of before.")
 @json_option
-def tag(*, name: str | None, ref: str | None, delete: bool, force: bool, as_json: bool) -> None:
-    """List tags, name the commit REF (the head) NAME, or forget a tag."""
+def tag(*, names: tuple[str, ...], delete: bool, force: bool, as_json: bool) -> None:
+    """List tags, name the commit REF (the head) NAME, or forget tags."""
     dot = target().dot(quiet=as_json, for_ref=True)
+    if delete:
+        if not names:
+            raise UsageError("name the tags to forget", hint="For example: tag -d v1")
+        gone = dot.remove_tags(names)
+        if as_json:
+            print_json([{"tag": forgotten} for forgotten in gone])
+        for forgotten in () if as_json else gone:
+            say(f"forgot tag {forgotten}")
+        return
+    name, ref = _name_and_ref(names)
     if name is None:
-        if delete:
-            raise UsageError("name the tag to forget", hint="For example: tag -d v1")
         tags = dot.tags()
         if as_json:
             print_json(tags)
         for found, commit_id in () if as_json else tags.items():
             click.echo(f"{found}  {commit_id.short}")
-    elif delete:
-        if ref is not None:
-            raise UsageError(f"unexpected {ref!r}", hint="For example: tag -d v1")
-        dot.remove_tag(RefName.parse(name))
-        if as_json:
-            print_json({"tag": name})
     else:
         made = dot.add_tag(RefName.parse(name), target().default_ref() if ref is None else ref, move=force)
         print_json({"tag": name, "commit": as_commit(made)}) if as_json else say(f"tag {name} is {made.id.short}")

@@ -14,7 +14,7 @@ from dm_compose.cli.outcomes import print_restore
 from dm_compose.cli.output import Cell, as_commit, print_json, table
 from dm_compose.cli.targets import store_target
 from dm_compose.cli.verbs.help import VerbGroup
-from dm_compose.cli.verbs.history import Layout, log_options, print_log
+from dm_compose.cli.verbs.history import Counting, Layout, log_options, print_log
 from dm_compose.cli.verbs.state import parse_metadata
 from dm_compose.core.names import DotName
 from dm_compose.core.volumes import VolumeName
@@ -110,7 +110,7 @@ def commit(*, message: str, metadata: tuple[str, ...], stop: bool, unready: bool
     print_json({**as_commit(report.commit), "frozen_s": report.frozen_s}) if as_json else click.echo(report.commit.id)
 
 
-@click.command(short_help="List commits, the oldest first.")
+@click.command(cls=Counting, short_help="List commits, the oldest first.")
 @click.argument("ref", required=False, shell_complete=complete_ref)
 @log_options
 @json_option

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -32,6 +34,15 @@ class Layout:
     most: int | None
     oneline: bool
     graph: bool
+
+
+class Counting(click.Command):
+    """A command with the option `-n N`, which may be written `-N` too, as in git."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        counts = (["-n", word[1:]] if re.fullmatch(r"-\d+", word) else [word] for word in args[:end])
+        return super().parse_args(ctx, [*itertools.chain.from_iterable(counts), *args[end:]])
 
 
 def log_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +109,7 @@ def _decoration(commit: Commit, found: History) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
-@click.command(short_help="List commits, newest first.")
+@click.command(cls=Counting, short_help="List commits, newest first.")
 @click.argument("ref", required=False, shell_complete=complete_ref)
 @log_options
 @json_option
@@ -135,21 +146,22 @@ def _subdot(state: SubdotState | None, name: SubdotName, changes: Mapping[Subdot
     return name, engine or "-", *holds, "(no commit before)" if changes is None else changed
 
 
-@click.command(short_help="List the verbs that have moved the state, newest first.")
+@click.command(cls=Counting, short_help="List the verbs that have moved the state, newest first.")
+@click.option("-n", "--max-count", "most", type=click.IntRange(min=0), metavar="N", help="Only the N newest entries.")
 @click.option("--all", "everything", is_flag=True, help="List each entry of a test run too, not several as one.")
 @json_option
-def reflog(*, everything: bool, as_json: bool) -> None:
+def reflog(*, most: int | None, everything: bool, as_json: bool) -> None:
     """List the operations that have moved the state of this stack, newest first, with the space that each entry holds.
 
     An entry holds as much as comes free when it is forgotten and all older ones are.
     """
     entries = target().dot(quiet=True).reflog()
     if as_json:
-        print_json([{**asdict(entry), "held_bytes": held} for entry, held in entries])
+        print_json([{**asdict(entry), "held_bytes": held} for entry, held in entries[:most]])
         return
     groups = [[entry] for entry in entries] if everything else _folded(entries)
     zone = datetime.now().astimezone().strftime("%z")
-    table(("#", f"WHEN ({zone})", "AT", "HOLDS", "OPERATION"), [_move(group) for group in groups])
+    table(("#", f"WHEN ({zone})", "AT", "HOLDS", "OPERATION"), [_move(group) for group in groups[:most]])
 
 
 def _folded(entries: Iterable[tuple[ReflogEntry, int | None]]) -> list[list[tuple[ReflogEntry, int | None]]]:

@@ -56,7 +56,9 @@ def stash_list(*, as_json: bool) -> None:
 def stash_pop(*, number: int | None, hard: bool, any_version: bool, timeout: float, as_json: bool) -> None:
     """Put the stash NUMBER (the newest) back as uncommitted changes, and forget it."""
     stashed, report = target().dot(quiet=as_json).pop(number, hard=hard, any_version=any_version, timeout_s=timeout)
-    print_restore(report, as_json=as_json, stash=stashed.branch)
+    print_restore(
+        report, as_json=as_json, stash=stashed.branch, what=f"{stashed.branch} is back, as uncommitted changes of this branch"
+    )
 
 
 @stash.command("drop")

@@ -17,7 +17,7 @@ from dm_compose.errors import DamagedError, DmError, NotFoundError, UsageError
 
 
 @click.command(short_help="Show what holds space in the store, and free what nothing needs.")
-@click.option("--keep-days", type=int, help="Days of the reflog whose states stay, instead of the budget of undo: see config.")
+@click.option("--keep-days", type=int, help="Days of the reflog whose states stay, instead of the budget of undo (`dm config`).")
 @click.option("--dry-run", is_flag=True, help="Tell how much would be freed, and free nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @json_option
@@ -97,8 +97,11 @@ def fsck(*, no_repair: bool, as_json: bool) -> int:
     for damage in found.damage:
         commits = f" (commits {', '.join(c.short for c in damage.commits)})" if damage.commits else ""
         say(printable(f"{'repaired' if damage.repaired else 'damaged'}: {damage.where}: {damage.what}{commits}"))
-    read = f"{counted(found.commits, 'commit')}, {counted(found.objects, 'object')}, {size(found.size_bytes)}"
-    say(f"{read}; {found.first_seen} seen first")
+    read = f"{counted(found.commits, 'commit')}, {counted(found.objects, 'object')}"
+    result = "damage" if not found.sound else "all is repaired" if found.damage else "no damage"
+    say(f"{result}: {read}, {size(found.size_bytes)} of files before compression and sharing")
+    if found.first_seen:
+        say(f"the checksums of {counted(found.first_seen, 'object')} were noted now, and the next fsck compares with them")
     if not found.sound:
         bad = sum(not damage.repaired for damage in found.damage)
         raise DamagedError(

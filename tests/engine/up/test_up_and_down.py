@@ -322,6 +322,8 @@ def test_nothing_that_runs_is_not_called_ready_and_a_program_that_has_ended_is_t
     assert "web: ready" not in told
     assert f"web was started, and is exited (3): `docker logs {project.name}-web-1` says why" in told
     project.compose("stop", "-t", "0")
+    for service in ("web", "slow"):
+        eventually(lambda service=service: project.state(service) == "exited", f"{service} to end")
     nothing = "no container of the stack runs: `dm-compose up -d` brings it up"
     assert nothing in project.dm("status").stdout
     done = project.dm("reset", "--hard", "HEAD^").stdout

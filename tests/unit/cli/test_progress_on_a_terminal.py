@@ -89,10 +89,20 @@ def test_a_step_that_lasts_is_drawn_with_its_present_seconds(terminal: Terminal)
 @on_terminal
 def test_a_line_has_a_tick_only_when_all_steps_on_its_subject_have_ended(terminal: Terminal) -> None:
     tell = Narrator(quiet=False)
-    tell(begin("restore", "db"))
+    tell(begin("pause", "db"))
     tell(begin("start", "db"))
     tell(end("start", "db"))
-    assert shown(terminal) == ["  * db  putting back"]
+    assert shown(terminal) == ["  * db  pausing"]
+    tell.close()
+
+
+@pytest.mark.usefixtures("still")
+@on_terminal
+def test_a_service_and_the_subdot_of_its_name_have_a_line_each(terminal: Terminal) -> None:
+    tell = Narrator(quiet=False)
+    tell(end("restore", "cache"))
+    tell(begin("start", "cache"))
+    assert shown(terminal) == ["  ✔ cache (files)  put back", "  * cache          starting"]
     tell.close()
 
 
@@ -101,10 +111,10 @@ def test_a_count_of_bytes_is_a_line_of_the_block_and_gone_before_the_result(term
     tell = Narrator(quiet=False)
     tell(begin("restore", "pg"))
     tell(Event("copy", done=3 * MIB, unit="bytes"))
-    eventually(lambda: shown(terminal) == ["  * pg  putting back", "  * copying 3.0 MiB"], "the count")
+    eventually(lambda: shown(terminal) == ["  * pg (files)  putting back", "  * copying 3.0 MiB"], "the count")
     tell(end("restore", "pg"))
     click.echo("9bf4e6925842 seed")
-    assert shown(terminal) == ["  ✔ pg  put back", "9bf4e6925842 seed"]
+    assert shown(terminal) == ["  ✔ pg (files)  put back", "9bf4e6925842 seed"]
 
 
 @on_terminal
@@ -256,10 +266,10 @@ def test_all_narrators_of_a_command_share_the_block_which_ends_with_the_command(
     with click.Context(click.Command("reset")):
         one, other = Narrator(quiet=False), Narrator(quiet=False)
         one(begin("kill", "db"))
-        other(begin("restore", "pg"))
+        other(begin("start", "pg"))
         one(end("kill", "db"))
-        assert shown(terminal) == ["  ✔ db  down", "  * pg  putting back"]
-    assert shown(terminal) == ["  ✔ db  down", "  ✘ pg  putting back"]
+        assert shown(terminal) == ["  ✔ db  down", "  * pg  starting"]
+    assert shown(terminal) == ["  ✔ db  down", "  ✘ pg  starting"]
 
 
 @pytest.mark.usefixtures("still")

@@ -155,7 +155,7 @@ def test_a_branch_with_commits_of_its_own_is_forgotten_by_force_only_and_can_be_
     assert "branch -D" in ended.err
     dm("tag", "keep", two)
     assert "1 commit on no other branch" in dm("branch", "-d", "other", code=UNCOMMITTED).err
-    assert dm("branch", "-D", "other", "--json").json()["held"] == three
+    assert dm("branch", "-D", "other", "--json").json()[0]["held"] == three
     assert three in [entry["saved"] for entry in dm("reflog", "--json").json()]
     dm("checkout", "-b", "again", three)
     assert dm.read("a", "file") == "three"
@@ -167,7 +167,7 @@ def test_a_branch_with_uncommitted_changes_is_forgotten_by_force_only_and_they_c
     dm.write("a", "file", "uncommitted")
     dm("checkout", "master")
     assert "uncommitted changes" in dm("branch", "-d", "other", code=UNCOMMITTED).err
-    held = dm("branch", "-D", "other", "--json").json()["held"]
+    held = dm("branch", "-D", "other", "--json").json()[0]["held"]
     dm("gc", "--yes")
     dm("checkout", "-b", "again", held)
     assert dm.read("a", "file") == "uncommitted"
@@ -192,3 +192,33 @@ def test_branches_in_groups_and_of_names_that_look_alike_stay_apart(dm: Machine)
     for name in names:
         dm("checkout", name)
         assert dm.read("a", "file") == name
+
+
+def test_several_branches_and_patterns_are_forgotten_at_once_or_not_at_all(dm: Machine) -> None:
+    dm.chain("one")
+    for name in ("failed/one", "failed/two", "kept"):
+        dm("branch", name)
+    before = dm("branch").out
+    assert "no branch nope" in dm("branch", "-d", "kept", "nope", code=NOT_FOUND).err
+    assert "no branch that matches 'gone/*'" in dm("branch", "-d", "kept", "gone/*", code=NOT_FOUND).err
+    assert "checked out" in dm("branch", "-d", "kept", "master", code=IN_USE).err
+    assert dm("branch").out == before
+    told = dm("branch", "-d", "failed/*", "kept", "failed/one").lines
+    assert [line.partition(";")[0] for line in told] == [f"forgot branch {n}" for n in ("failed/one", "failed/two", "kept")]
+    assert dm("branch").out == "* master\n"
+    for name in ("failed-1", "failed-2", "v1"):
+        dm("tag", name)
+    assert "no tag nope" in dm("tag", "-d", "v1", "nope", code=NOT_FOUND).err
+    assert dm("tag", "-d", "failed-*").lines == ["forgot tag failed-1", "forgot tag failed-2"]
+    assert [line.split()[0] for line in dm("tag").lines] == ["v1"]
+
+
+def test_branches_that_go_together_do_not_keep_each_others_commits(used: Machine) -> None:
+    used("checkout", "-b", "lone")
+    used.write("a", "file", "three")
+    used("commit", "-m", "three")
+    used("branch", "twin")
+    used("checkout", "master")
+    assert "1 commit on no other branch" in used("branch", "-d", "lone", "twin", code=UNCOMMITTED).err
+    assert "lone" in used("branch").out
+    assert len(used("branch", "-D", "lone", "twin").lines) == 2

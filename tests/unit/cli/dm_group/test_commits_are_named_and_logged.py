@@ -157,7 +157,7 @@ def test_a_tag_names_a_commit_until_it_is_forgotten(dm: Machine) -> None:
     assert dm.read("a", "file") == "one"
     assert "no tag" in dm("tag", "-d", "v1/first", code=NOT_FOUND).err
     assert dm("tag", "-d", code=USAGE).out == ""
-    assert "unexpected" in dm("tag", "-d", "now", "HEAD", code=USAGE).err
+    assert "invalid" in dm("tag", "-d", "now", "HEAD", code=USAGE).err
 
 
 def test_a_branch_is_meant_before_a_tag_of_its_name(dm: Machine) -> None:

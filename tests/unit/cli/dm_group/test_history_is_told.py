@@ -127,3 +127,13 @@ def test_the_reflog_names_branches(dm: Machine, forked: dict[str, str]) -> None:
     dm("reset", "--hard", "HEAD")
     saved = dm("reflog", "--json").json()[0]["saved"]
     assert f"reset on master, uncommitted changes kept as {saved[:12]}" in " ".join(dm("reflog").out.split())
+
+
+def test_a_count_of_entries_may_be_written_as_in_git(used: Machine) -> None:
+    used("reset", "--hard", "HEAD^")
+    used("undo")
+    every = used("reflog", "--json").json()
+    assert len(every) > 2
+    assert used("reflog", "-n", "2", "--json").json() == used("reflog", "-2", "--json").json() == every[:2]
+    assert len(used("reflog", "-1").lines) == 2
+    assert len(used("log", "-1", "--oneline").lines) == 1

@@ -128,13 +128,13 @@ def test_on_a_terminal_the_result_stands_alone_below_the_progress(used: Machine)
     *steps, result, how_back = (line.rstrip() for line in screen.display if line.strip())
     assert re.match(r"at \w{12} two, .* put back, done after ", result)
     assert how_back == "`dm undo` takes this back"
-    assert [re.fullmatch(r"  ✔ __default__ +\d+ ms  put back", line) is not None for line in steps].count(True) == 1
+    assert [re.fullmatch(r"  ✔ __default__ \(files\) +\d+ ms  put back", line) is not None for line in steps].count(True) == 1
     assert all(line.startswith("  ✔ ") for line in steps)
 
 
 def test_quiet_leaves_the_result(used: Machine) -> None:
     used("reset", "--hard", "v1")
     told = used("undo")
-    assert "  __default__: put back, " in told.err
+    assert "  __default__ (files): put back, " in told.err
     quiet = used("undo", "-q")
     assert (quiet.err, quiet.lines[0][:3]) == ("", "at ")

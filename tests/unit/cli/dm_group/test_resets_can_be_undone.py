@@ -179,7 +179,7 @@ def test_of_several_commits_after_a_reset_the_last_one_alone_can_be_taken_back(d
     assert (dm.messages(), dm.read("a", "file")) == (["one", "two", "three"], "more")
     dm("undo", "--commit", "--hard", code=USAGE)
     dm("reset", "--hard", "HEAD^")
-    assert "the last move was no commit but reset" in dm("undo", "--commit", code=NOT_FOUND).err
+    assert "the last move was a reset and no commit" in dm("undo", "--commit", code=NOT_FOUND).err
 
 
 def test_a_first_commit_cannot_be_taken_back(dm: Machine) -> None:

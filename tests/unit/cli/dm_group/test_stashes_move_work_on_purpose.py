@@ -13,7 +13,8 @@ def test_a_stash_puts_changes_aside_and_a_pop_brings_them_back(dm: Machine) -> N
     assert made.startswith("stash/1 is ")
     assert (dm.read("a", "file"), dm.is_dirty()) == ("one", False)
     assert "half done" in dm("stash", "list").out
-    dm("stash", "pop")
+    told = dm("stash", "pop").lines
+    assert told[0].startswith("stash/1 is back, as uncommitted changes of this branch: ")
     assert (dm.read("a", "file"), dm.is_dirty(), dm.messages()) == ("work", True, ["one"])
     assert dm("stash", "list", "--json").json() == []
     assert "* master" in dm("branch").lines
