@@ -10,14 +10,14 @@ from itertools import groupby
 from dm_compose.core.at_once import at_once
 from dm_compose.core.containers import Resource
 from dm_compose.core.events import Event, Listener
-from dm_compose.core.labels import CLONE_LABEL, PROJECT_LABEL
+from dm_compose.core.labels import CLONE_LABEL
 from dm_compose.core.names import DotName, session_lock
 from dm_compose.core.variables import Variables
 from dm_compose.engine import Engine, abandoned
 from dm_compose.errors import DmError, InUseError, UsageError
 from dm_compose.live.locks import locked, who_am_i
 from dm_compose.store.api import Store
-from dm_compose.up.run import forget_generated_files, generated_projects
+from dm_compose.up.run import forget_generated_files
 
 REMOVED_AT_ONCE = 8
 
@@ -64,11 +64,6 @@ def sweep(
             if not dry_run:
                 remove_clone(engine, store, variables, listener, name, resources)
     return found
-
-
-def gone_projects(engine: Engine, variables: Variables) -> list[str]:
-    """Return the projects with generated files of which nothing is on the engine. The next `up` generates the files anew."""
-    return [p for p in generated_projects(variables.state_directory) if not engine.labelled(f"{PROJECT_LABEL}={p}")]
 
 
 def remove_clone(

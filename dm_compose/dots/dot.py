@@ -260,9 +260,9 @@ class Dot(abc.ABC):
     # Worktrees
 
     def worktrees(self) -> list[Worktree]:
-        """Return the worktrees of the dot, by name."""
+        """Return the worktrees of the dot, by name, each of volumes with its Compose project if that is known."""
         with self.live(lock=False) as live:
-            return [*live.store.worktrees(live.dot).values()]
+            return worktrees.listed(live)
 
     @abc.abstractmethod
     def add_worktree(self, name: WorktreeName, ref: str | None) -> Worktree:

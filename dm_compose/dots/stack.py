@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dm_compose.compose import Compose, ComposeOptions
@@ -129,8 +131,12 @@ class Stack(Dot):
         if ports := self.facts.fixed_ports():
             listed = ", ".join(f"{service} {', '.join(fixed)}" for service, fixed in ports.items())
             text = f"the compose file fixes ports of the host ({listed}), so only one of the two stacks can run at a time"
-            how = "a further file that gives this project other ones changes that: `ports: !override [...]`"
-            self.listener(Event("warning", f"{text}; {how}"))
+            files = [Path(os.path.relpath(file)) for file in self.compose.files()] or [Path("compose.yaml")]
+            further = files[0].with_name(f"compose.{name}.yaml")
+            how = f"to run both, write `ports: !override [...]` with other ports into a file {further}"
+            words = " ".join(f"-f {file}" for file in (*files, further))
+            command = f"`dm-compose {words} -p {made.project} up -d`"
+            self.listener(Event("warning", f"{text}; {how}, and bring the worktree up with {command}"))
         return made
 
     def recorded_places(self) -> Mapping[SubdotName, str]:
@@ -213,6 +219,12 @@ class Stack(Dot):
             with locked(store, dot, self.listener):
                 if not store.has_dot(dot):
                     store.create_dot(dot)
+
+    def seen_places(self) -> dict[SubdotName, str]:
+        """Return the place of each subdot as far as the engine knows it, without the store. Without an engine there are none."""
+        if self.facts.no_engine is not None:
+            return {}
+        return find_places(self.facts.plan, self.containers(), {}, self.facts.engine)
 
     def places(self, *, make_volumes: bool) -> dict[SubdotName, str]:
         """Return the place of each subdot. `make_volumes` makes the volumes of subdots that have no place."""

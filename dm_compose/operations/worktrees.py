@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 from dm_compose.core.commit import Move, Worktree
 from dm_compose.core.labels import PROJECT_LABEL, SUBDOT_LABEL, VOLUME_LABEL, WORKTREE_LABEL
@@ -83,6 +84,24 @@ def remove(live: LiveWorktree, engine: Engine | None, *, force: bool) -> None:
         volume = engine.volume(place) if engine is not None and not place.startswith("/") else None
         if engine is not None and volume is not None and volume.labels.get(WORKTREE_LABEL) == mark:
             engine.remove_volume(place)
+
+
+def listed(live: LiveWorktree) -> list[Worktree]:
+    """Return the worktrees of the dot, by name. One of volumes that was not added for a project has the project it is seen in."""
+    return [replace(w, project=_project(live, w)) for w in live.store.worktrees(live.dot).values()]
+
+
+def _project(live: LiveWorktree, worktree: Worktree) -> str | None:
+    if worktree.project is not None or worktree.tree:
+        return worktree.project
+    if worktree.name == live.worktree:
+        return live.project
+    engine = live.engine
+    for place in worktree.places.values():
+        volume = engine.volume(place) if engine is not None and not place.startswith("/") else None
+        if volume is not None and PROJECT_LABEL in volume.labels:
+            return volume.labels[PROJECT_LABEL]
+    return None
 
 
 def find(live: LiveWorktree, name: WorktreeName) -> Worktree:

@@ -22,7 +22,7 @@ from dm_compose.remotes.base import Context, Remote
 from dm_compose.remotes.names import RemoteName
 from dm_compose.remotes.registry import open_remote
 from dm_compose.remotes.url import RemoteUrl
-from dm_compose.sharing.remote_ref import NAMESPACE
+from dm_compose.sharing.remote_ref import NAMESPACE, RemoteRef
 from dm_compose.store.api import Store
 from dm_compose.store.exchange import NewDot
 from dm_compose.transfer import Fetched, Pushed, Relation, download, push
@@ -207,6 +207,14 @@ class Remotes:
                 got.publish(new=NewDot(branch, got.report.head, {upstream_key(name, dot): str(theirs)}))
                 fill_tree(store, dot)
                 return got.report
+
+    def on_its_branch(self, source: RemoteRef) -> RemoteRef:
+        """Return a source whose REF nobody has told with the only branch of its dot, if that is another one than `master`."""
+        if source.told or isinstance(source.ref, CommitId):
+            return source
+        with self.opened(source.remote) as remote:
+            branches = [tag.branch for tag in remote.repository(source.name).tags() if tag.branch is not None]
+        return replace(source, ref=branches[0]) if len(branches) == 1 else source
 
     def _begin(self, what: str) -> None:
         self.dots.listener(Event("begin", what))

@@ -92,6 +92,7 @@ def up_from(stack: Stack, remotes: Remotes, source: RemoteRef, options: UpOption
     check_words(options.words)
     began = time.monotonic()
     fetch_images(stack)
+    source = remotes.on_its_branch(source)
     found = fetch_commit(stack, remotes, source)
     source = replace(source, remote=remotes.remember(source.remote))
     return put_and_start(stack, remotes, source, found, options, began)
@@ -163,7 +164,8 @@ def look_for(stack: Stack, source: RemoteRef) -> None:
 def commit_for_tests(stack: Stack, source: RemoteRef) -> CommitId:
     """Get the commit from which tests are to start. Branches, volumes and containers stay as they are."""
     fetch_images(stack)
-    return fetch_commit(stack, Remotes(Dots(stack.variables, stack.listener)), source).commit.id
+    remotes = Remotes(Dots(stack.variables, stack.listener))
+    return fetch_commit(stack, remotes, remotes.on_its_branch(source)).commit.id
 
 
 # Fill and start

@@ -8,7 +8,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,11 @@ import yaml
 
 from dm_compose.compose.words import VerbWords, read_words
 from dm_compose.core.containers import Container
+from dm_compose.core.labels import PROJECT_LABEL
 from dm_compose.core.names import SubdotName
 from dm_compose.discovery.stack_plan import Kind, Subdot
 from dm_compose.dots.stack import Rewrite, Stack
+from dm_compose.engine import Engine
 from dm_compose.errors import ComposeError
 from dm_compose.live.access import store_exists
 from dm_compose.objects.system import file_errors, private_directory, write_file
@@ -155,6 +157,18 @@ def generated_projects(state: Path) -> dict[str, list[Path]]:
     for file in sorted(state.glob(f"*-{'[0-9a-f]' * 12}/compose.yaml")):
         found.setdefault(file.parent.name[:-13], []).append(file.parent)
     return found
+
+
+def gone_projects(engine: Engine, state: Path) -> list[str]:
+    """Return the projects with generated files of which nothing is on the engine. The next `up` generates the files anew."""
+    return [project for project in generated_projects(state) if not engine.labelled(f"{PROJECT_LABEL}={project}")]
+
+
+def forget_if_gone(engine: Engine | None, state: Path, projects: Collection[str | None]) -> None:
+    """Remove the generated files of those of these projects of which nothing is on the engine."""
+    for project in gone_projects(engine, state) if engine is not None and any(projects) else ():
+        if project in projects:
+            forget_generated_files(state, project)
 
 
 def forget_generated_files(state: Path, project: str) -> None:

@@ -24,7 +24,7 @@ from dm_compose.operations.uncommitted import DOWN, capture, uncommitted
 from dm_compose.store.api import Store
 from dm_compose.up.layers import Layer, carried_over, refuse_to_overwrite
 from dm_compose.up.quietly import datastores_first
-from dm_compose.up.run import GIVEN, compose_with_state, layers_of
+from dm_compose.up.run import GIVEN, compose_with_state, forget_if_gone, layers_of
 from dm_compose.up.waiting import up_and_wait
 
 Tell = Callable[[str], None]
@@ -105,7 +105,8 @@ def down(stack: Stack, words: Sequence[str], tell: Tell) -> int:
     if code == 0 and verb.asks("volumes") and not verb.names and not verb.asks("dry-run"):
         left = stack.places(make_volumes=False)
         if any(s.kind in GIVEN and s.name in left for s in stack.facts.plan.subdots):
-            return _down(stack, words, tell)
+            code = _down(stack, words, tell)
+        forget_if_gone(stack.facts.engine, stack.variables.state_directory, [stack.facts.project.name])
     return code
 
 

@@ -162,6 +162,14 @@ def worktree() -> None:
     """Check a dot out several times at once."""
 
 
+def _worktree_name(text: str) -> WorktreeName:
+    if "/" in text:
+        last = text.rstrip("/").rpartition("/")[2]
+        hint = f"For example: {last}." if WorktreeName.pattern.fullmatch(last) else "For example: experiment."
+        raise UsageError(f"invalid worktree name {text!r}", hint=f"A worktree has a name here, and no path. {hint}")
+    return WorktreeName.parse(text)
+
+
 @worktree.command("list")
 @json_option
 def worktree_list(*, as_json: bool) -> None:
@@ -184,7 +192,7 @@ def worktree_add(*, name: str, ref: str | None, as_json: bool) -> None:
     With `dm-compose` a worktree is a set of volumes for the Compose project PROJECT-NAME, which
     `dm-compose -p PROJECT-NAME up -d` brings up. With `dm` it is a directory of the store, for volumes DOT@BRANCH.
     """
-    made = target().dot(quiet=as_json, for_ref=True).add_worktree(WorktreeName.parse(name), ref)
+    made = target().dot(quiet=as_json, for_ref=True).add_worktree(_worktree_name(name), ref)
     if as_json:
         print_json(made)
     elif made.project is not None:
@@ -199,7 +207,12 @@ def worktree_add(*, name: str, ref: str | None, as_json: bool) -> None:
 @json_option
 def worktree_remove(*, name: str, force: bool, as_json: bool) -> None:
     """Remove the worktree NAME with its volumes or directory. Its branch stays."""
-    target().dot(quiet=as_json, for_ref=True).remove_worktree(WorktreeName.parse(name), force=force)
+    from dm_compose.up.run import forget_if_gone
+
+    dot, chosen, found = target().dot(quiet=as_json, for_ref=True), _worktree_name(name), target().dots(quiet=as_json)
+    projects = [worktree.project for worktree in dot.worktrees() if worktree.name == chosen]
+    dot.remove_worktree(chosen, force=force)
+    forget_if_gone(found.engine, found.variables.state_directory, projects)
     if as_json:
         print_json({"worktree": name})
 

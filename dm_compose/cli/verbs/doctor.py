@@ -28,14 +28,15 @@ def doctor(*, as_json: bool) -> None:
     engine, probe, costs = found.engine, found.probe, found.costs
     say(f"engine   {engine.version}, {engine.operating_system}, {engine.architecture}, at {engine.endpoint}")
     say(f"files    {'directly' if found.files == 'in-process' else 'through a helper container'}")
-    how = "cloned (reflink)" if probe.reflink else "copied: this file system has no reflink"
-    say(f"objects  {how}; {size(probe.size_bytes)} in {seconds(probe.copy_s)}")
+    how = "shared with the volumes" if probe.reflink else "copied, because this file system cannot share blocks between files"
+    say(f"objects  {how} (reflink); {size(probe.size_bytes)} take {seconds(probe.copy_s)}")
     proof = "proven, and left alone" if found.untouched else "cannot be proven, because the engine is not on this machine"
     say(f"a datastore that a test did not touch: {proof}")
     if costs is not None:
         say(
             f"one container, whatever runs in it: pause {seconds(costs.pause_s)}, unpause {seconds(costs.unpause_s)},"
-            f" respawn {seconds(costs.respawn_s)}, kill and start {seconds(costs.restart_s)}"
+            f" its program alone down and up (respawn) {seconds(costs.respawn_s)},"
+            f" the whole container down and up (restart) {seconds(costs.restart_s)}"
         )
     click.echo()
     rows = [(s.service, ", ".join(s.engines) or "-", s.strategy, s.obstacle or "its image has a shell") for s in found.services]

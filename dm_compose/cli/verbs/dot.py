@@ -11,7 +11,7 @@ from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_dot, complete_ref
 from dm_compose.cli.options import hard_option, json_option, message_option, privileged_option, timeout_option, unready_option
 from dm_compose.cli.outcomes import print_restore
-from dm_compose.cli.output import Cell, as_commit, print_json, table
+from dm_compose.cli.output import Cell, as_commit, print_json, say, table
 from dm_compose.cli.targets import store_target
 from dm_compose.cli.verbs.help import VerbGroup
 from dm_compose.cli.verbs.history import Counting, Layout, log_options, print_log
@@ -20,7 +20,7 @@ from dm_compose.core.names import DotName
 from dm_compose.core.volumes import VolumeName
 
 if TYPE_CHECKING:
-    from dm_compose.dots.all_dots import Summary
+    from dm_compose.dots.all_dots import Dots, Summary
     from dm_compose.dots.status import Branch
 
 _scripting = click.option(
@@ -217,13 +217,27 @@ def delete(*, name: str, force: bool, as_json: bool) -> None:
     chosen = DotName.parse(name)
     dots = store_target().dots(quiet=as_json)
     question = f"Please confirm that you really want to delete the dot {chosen}, including all branches and commits?"
+    if not force:
+        say("There is no way back. Docker's own volumes stay as they are.", err=True)
     agreed = force or ask(f"{question} (enter Y to continue):") == "Y"
     if agreed:
-        dots.delete(chosen)
+        _delete(dots, chosen)
     if as_json:
         print_json({"dot": chosen, "deleted": agreed})
-    elif not agreed:
+    elif agreed:
+        say(f"dot {chosen} is deleted", err=True)  # a script of the ancestor's expects nothing on standard output
+    else:
         click.echo("Aborted.")
+
+
+def _delete(dots: Dots, chosen: DotName) -> None:
+    """Delete a dot, and the generated project files of its stacks if nothing else is left of them."""
+    from dm_compose.up.run import forget_if_gone
+
+    with dots.store() as store:
+        projects = [w.project or chosen for w in store.worktrees(chosen).values()] if store.has_dot(chosen) else []
+    dots.delete(chosen)
+    forget_if_gone(dots.engine, dots.variables.state_directory, projects)
 
 
 OF_A_DOT: tuple[click.Command, ...] = (commit, log, reset)

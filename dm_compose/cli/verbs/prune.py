@@ -26,8 +26,8 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
     everything that is not a clone. The next test run on clones removes them too. Project files that dm-compose has generated for
     stacks of which nothing is left on the engine go as well.
     """
-    from dm_compose.clones.sweep import gone_projects, sweep
-    from dm_compose.up.run import forget_generated_files
+    from dm_compose.clones.sweep import sweep
+    from dm_compose.up.run import forget_generated_files, gone_projects
 
     dots = target().dots(quiet=as_json)
     if dots.engine is None:
@@ -35,7 +35,7 @@ def prune(*, dry_run: bool, as_json: bool) -> None:
     with dots.store() as store:
         found = sweep(dots.engine, store, dots.variables, dots.listener, thorough=True, dry_run=dry_run)
     left = dots.left()
-    gone = gone_projects(dots.engine, dots.variables)
+    gone = gone_projects(dots.engine, dots.variables.state_directory)
     for project in [] if dry_run else gone:
         forget_generated_files(dots.variables.state_directory, project)
     for unfinished in [] if dry_run else left:

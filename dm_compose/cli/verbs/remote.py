@@ -91,7 +91,12 @@ def remote(ctx: click.Context, *, verbose: bool, as_json: bool) -> None:
 def add(*, name: str, url: str, as_json: bool) -> None:
     """Give the address URL the name NAME. Credentials are not stored: they stay with `docker login` or the provider."""
     added = add_remote(name, url)
-    print_json(added) if as_json else say("Remote added.")
+    if as_json:
+        print_json(added)
+    elif click.get_current_context().find_root().info_name == "dm":
+        say("Remote added.")  # the ancestor's words
+    else:
+        say(printable(f"remote {added['name']} is {added['url']}"))
 
 
 def add_remote(name: str, url: str) -> dict[str, str]:
@@ -234,13 +239,14 @@ def verify(*, name: str, theirs: str | None, as_json: bool) -> int:
 @click.argument("name", metavar="REMOTE", shell_complete=complete_remote)
 @click.argument("which", metavar="[DOT]", required=False, shell_complete=complete_dot)
 @click.argument("of_it", metavar="[BRANCH]", required=False, shell_complete=complete_branch)
-@click.option("--remote-name", metavar="NS/NAME", help="The dot's name there.")
+@click.option("--remote-name", metavar="NS/NAME", help="The dot's namespace and name there, by default admin/DOT.")
 @_stash
 @json_option
 def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | None, stash: bool, as_json: bool) -> None:
     """Send a branch with its whole history to REMOTE. Contents that are there already are not sent again.
 
-    REMOTE is a name from `remote` or an address. Without DOT and BRANCH the current branch of the current dot is sent.
+    REMOTE is a name from `remote` or an address. Without DOT and BRANCH the current branch of the current dot is sent. There the
+    dot is NS/NAME, by default admin/DOT; --remote-name says another one, and later pushes and pulls remember it.
 
     For example: push hub
     """
@@ -258,7 +264,7 @@ def push(*, name: str, which: str | None, of_it: str | None, remote_name: str | 
         say(f"Done! {done.name} has {done.head.short} on branch {done.branch} already")
         return
     where = f"{done.name} branch {done.branch} is at {done.head.short}"
-    sent = f"{size(done.sent_bytes)} sent, {size(done.reused_bytes)} there already"
+    sent = f"{size(done.sent_bytes)} sent" + (f", {size(done.reused_bytes)} there already" if done.reused_bytes else "")
     say(f"Done! {where}: {counted(len(done.commits), 'commit')}, {sent}")
 
 

@@ -59,15 +59,16 @@ def plan(*, as_json: bool) -> None:
     if as_json:
         print_json({**found.as_plain(), **({"unfinished": left} if left else {})})
         return
+    places = stack.seen_places()
     say(f"dot {found.dot} (project {found.project})\n")
-    table(("SUBDOT", "SERVICES", "PATH", "KIND", "ENGINE", "REASON"), [_planned(subdot) for subdot in found.subdots])
+    table(("SUBDOT", "SERVICES", "PATH", "KIND", "ENGINE", "REASON"), [_planned(s, places.get(s.name)) for s in found.subdots])
     if found.skipped:
         click.echo()
         table(("NOT STATE", "PATH", "REASON"), [(s.service, s.path, s.reason) for s in found.skipped])
 
 
-def _planned(found: Subdot) -> tuple[str, ...]:
-    where = found.volume or found.source
+def _planned(found: Subdot, place: str | None = None) -> tuple[str, ...]:
+    where = place or found.volume or found.source
     reason = f"{found.reason}; in {shortened(where)}" if where else found.reason
     return found.name, ", ".join(found.services), found.path, found.kind.value, found.engine or "-", reason
 
@@ -200,7 +201,8 @@ def status(*, verbose: bool, as_json: bool) -> None:
     click.echo()
     where = ("WHERE",) if verbose else ()
     table(("SUBDOT", "ENGINE", "STATE", *where), [_seen(subdot, verbose=verbose) for subdot in found.subdots])
-    say(f"\nthe store takes {size(found.space.size_bytes)}, and {size(found.space.free_bytes)} of its disk are free")
+    takes = f"{size(found.space.size_bytes)} (shared blocks once, zeros not at all)"
+    say(f"\nthe store takes {takes}, and {size(found.space.free_bytes)} of its disk are free")
     if found.space.is_short:
         share = f"{100 * found.space.free_bytes / max(1, found.space.disk_bytes):.1f} %"
         say(f"{click.style('warning: ', fg='yellow')}only {share} of the store's disk is free; see `dm gc`", err=True)

@@ -99,7 +99,7 @@ def fsck(*, no_repair: bool, as_json: bool) -> int:
         say(printable(f"{'repaired' if damage.repaired else 'damaged'}: {damage.where}: {damage.what}{commits}"))
     read = f"{counted(found.commits, 'commit')}, {counted(found.objects, 'object')}"
     result = "damage" if not found.sound else "all is repaired" if found.damage else "no damage"
-    say(f"{result}: {read}, {size(found.size_bytes)} of files before compression and sharing")
+    say(f"{result}: {read}, {size(found.size_bytes)} of files (shared blocks each time, and zeros)")
     if found.first_seen:
         say(f"the checksums of {counted(found.first_seen, 'object')} were noted now, and the next fsck compares with them")
     if not found.sound:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import docker
 import pytest
 
+from tests.support.commands import DM
 from tests.support.projects import TestProject, eventually, remove_leftovers
 
 pytestmark = pytest.mark.engine
@@ -21,6 +23,16 @@ def engine_volumes() -> list[dict[str, Any]]:
     client = docker.from_env()
     try:
         return [v.attrs for v in client.volumes.list()]
+    finally:
+        client.close()
+
+
+def remove_volumes(project: TestProject) -> None:
+    """Remove the volumes of a project that is down, as its user would with Docker."""
+    client = docker.from_env()
+    try:
+        for volume in client.volumes.list(filters={"label": f"com.docker.compose.project={project.name}"}):
+            volume.remove()
     finally:
         client.close()
 
@@ -244,6 +256,8 @@ def test_fixed_ports_are_told_when_a_worktree_is_added(new_project: NewProject) 
     added = project.dm("worktree", "add", "second")
     assert "fixes ports of the host (cache 16379)" in added.stderr
     assert "ports: !override" in added.stderr
+    files = r"-f (\S*)compose\.yaml -f \1compose\.second\.yaml"
+    assert re.search(rf"`dm-compose {files} -p {project.name}-second up -d`", added.stderr)
     project.dm("worktree", "remove", "second")
     assert worktree_volumes(project, "second") == []
 
@@ -254,10 +268,37 @@ def test_prune_removes_the_generated_file_of_a_stack_of_which_nothing_is_left(ne
     state = project.directory.parent / "state" / "dm-compose"
     assert list(state.glob(f"{project.name}-*/compose.yaml"))
     assert project.name not in project.json("prune")["projects"]
-    project.dm("down", "-v")
+    project.compose("down")
+    remove_volumes(project)
     assert project.json("prune", "--dry-run")["projects"] == [project.name]
     assert f"removed the generated project file of {project.name}" in project.dm("prune").stdout
     assert list(state.glob(f"{project.name}-*")) == []
+
+
+def test_the_generated_file_goes_with_the_stack_its_worktree_or_its_dot(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": {"image": "dm-example/redis:7.0", "pull_policy": "never"}}})
+    state = project.directory.parent / "state" / "dm-compose"
+    project.dm("up", "-d", "--wait")
+    project.dm("commit", "-m", "seed")
+    project.dm("worktree", "add", "second")
+    second = project.in_project(f"{project.name}-second")
+    second.dm("up", "-d")
+    listed = {w["name"]: w["project"] for w in second.json("worktree", "list")}
+    assert listed == {"main": project.name, "second": second.name}
+    assert re.search(rf" {project.name}$", project.dm("worktree", "list").stdout, re.MULTILINE)
+    second.dm("down")
+    assert list(state.glob(f"{second.name}-????????????"))
+    project.dm("worktree", "remove", "second")
+    assert list(state.glob(f"{second.name}-????????????")) == []
+    project.dm("down")
+    remove_volumes(project)
+    assert list(state.glob(f"{project.name}-????????????"))
+    told = project.command(DM, "dot", "delete", "-f", project.name)
+    assert told.stderr == f"dot {project.name} is deleted\n"
+    assert list(state.glob(f"{project.name}-????????????")) == []
+    project.dm("up", "-d")
+    project.dm("down", "-v")
+    assert list(state.glob(f"{project.name}-????????????")) == []
 
 
 def test_a_renamed_service_is_told_and_keeps_its_state_with_one_line(new_project: NewProject) -> None:

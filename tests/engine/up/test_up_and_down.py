@@ -57,6 +57,7 @@ def test_a_stack_of_plain_compose_with_anonymous_volumes_is_committed_and_reset(
     project.wait_ready()
     volume = project.container("cache")["Mounts"][0]["Name"]
     assert len(volume) == 64
+    assert f"in {volume[:12]}" in " ".join(project.dm("plan").stdout.split())
     project.redis().set("note", "seed")
     project.dm("commit", "-m", "seed")
     project.redis().set("note", "x")

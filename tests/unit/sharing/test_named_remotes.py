@@ -10,6 +10,7 @@ from dm_compose.core.variables import Variables
 from dm_compose.dots.all_dots import Dots
 from dm_compose.errors import DamagedError, EngineError, ExistsError, NotFoundError, UsageError
 from dm_compose.sharing.named_remotes import ORIGIN, Remotes
+from dm_compose.sharing.remote_ref import RemoteRef
 from tests.support.hubs import Hub, commit, on_hub
 from tests.support.machines import Machine
 
@@ -262,3 +263,19 @@ def test_that_everybody_can_read_a_remote_is_said_once(here: Machine, fast_path:
     here("remote", "rm", "hub")
     here("remote", "add", "hub", str(hub))
     assert here("push", "hub", "--json").json()["warnings"] == [warning.removeprefix("warning: ").rstrip()]
+
+
+# A branch that nobody has named
+
+
+def test_the_only_branch_of_a_dot_is_the_one_that_is_meant(hub: Hub, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dm_compose.dots.all_dots.Engine", _no_engine)
+    machine("init", "shop")
+    commit(machine, "shop", "one")
+    machine("checkout", "-b", "feature")
+    machine("push", str(hub.path))
+    asked, named = (RemoteRef.parse(f"{hub.path}:admin/shop{ref}") for ref in ("", "@master"))
+    assert remotes(machine).on_its_branch(asked).ref == "feature"
+    assert remotes(machine).on_its_branch(named).ref == "master"
+    machine("push", str(hub.path), "shop", "master")
+    assert remotes(machine).on_its_branch(asked).ref == "master"

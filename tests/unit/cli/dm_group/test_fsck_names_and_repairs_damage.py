@@ -20,7 +20,7 @@ def _of_size(machine: Machine, size: int) -> Path:
 
 def test_fsck_finds_a_sound_store_sound(used: Machine) -> None:
     assert re.fullmatch(
-        r"no damage: 2 commits, \d+ objects, [\d.]+ kiB of files before compression and sharing\n"
+        r"no damage: 2 commits, \d+ objects, [\d.]+ kiB of files \(shared blocks each time, and zeros\)\n"
         r"the checksums of [1-9]\d* objects were noted now, and the next fsck compares with them\n",
         used("fsck").out,
     )

@@ -34,8 +34,10 @@ def test_the_installed_script_does_a_days_work(machine: Machine, tmp_path: Path)
     assert machine.script("switch", "nope").code == NOT_FOUND
     ended = machine.script("dot", "delete", "a")
     assert (ended.code, ended.out) == (0, "Aborted.\n")
+    assert "There is no way back." in ended.err
     ended = machine.script("dot", "delete", "a", answer="Y\n")
     assert (ended.code, ended.out) == (0, "")
+    assert ended.err.endswith("dot a is deleted\n")
     assert machine.script("list", "-H").out == ""
 
 
