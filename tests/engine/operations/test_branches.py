@@ -288,7 +288,7 @@ def test_the_generated_file_goes_with_the_stack_its_worktree_or_its_dot(new_proj
     assert re.search(rf" {project.name}$", project.dm("worktree", "list").stdout, re.MULTILINE)
     second.dm("down")
     assert list(state.glob(f"{second.name}-????????????"))
-    project.dm("worktree", "remove", "second")
+    project.dm("worktree", "remove", "--force", "second")
     assert list(state.glob(f"{second.name}-????????????")) == []
     project.dm("down")
     remove_volumes(project)

@@ -393,7 +393,9 @@ def test_a_dot_that_is_not_there_is_not_deleted(machine: Machine) -> None:
 def test_a_dot_is_deleted_when_its_name_was_confirmed(machine: Machine, answer: str) -> None:
     machine("init", "a")
     ended = machine("dot", "delete", "a", answer=answer)
-    assert ended.err.startswith("Please confirm that you really want to delete the dot a, including all branches and commits?")
+    question = "Please confirm that you really want to delete the dot a, including all branches and commits?"
+    assert ended.err.startswith(f"There is no way back. Docker's own volumes stay as they are.\n{question}")
+    assert ended.err.endswith("dot a is deleted\n")
     assert ended.out == ""
     assert machine("list", "-H").out == ""
     assert not (machine.home / "trees" / "a").exists()
@@ -416,7 +418,7 @@ def test_a_dot_is_deleted_without_a_question_by_force(machine: Machine) -> None:
         machine("commit", "-m", "c")
         machine("checkout", "-b", "other")
         ended = machine("dot", "delete", option, "a")
-        assert (ended.out, ended.err) == ("", "")
+        assert (ended.out, ended.err) == ("", "dot a is deleted\n")
     assert machine("list", "--json").json() == []
     assert list((machine.home / "objects").iterdir()) == []
     machine("init", "b")
