@@ -31,8 +31,15 @@ from dm_compose.operations.recovery import Use
 from dm_compose.operations.restore import RestoreReport, move_to, plan_reset
 from dm_compose.operations.uncommitted import save_uncommitted
 from dm_compose.operations.undo import Undone, undo
+from dm_compose.store.api import Store
 
 _FIRST = datetime.min.replace(tzinfo=UTC)
+
+
+def require_dot(store: Store, dot: DotName) -> None:
+    """Raise NotFoundError for a dot that no commit has made yet."""
+    if not store.has_dot(dot):
+        raise NotFoundError(f"dot {dot} has no commit yet", hint='Make one: commit -m "seed".')
 
 
 class Dot(abc.ABC):
@@ -302,7 +309,6 @@ class Dot(abc.ABC):
             return drop_tags(live, words)
 
     def _target(self, live: LiveWorktree, ref: str) -> Commit:
-        if not live.store.has_dot(live.dot):
-            raise NotFoundError(f"dot {live.dot} has no commit yet", hint='Make one: commit -m "seed".')
+        require_dot(live.store, live.dot)
         commit_id: CommitId = live.store.resolve(live.dot, live.worktree, ref)
         return live.store.commit(live.dot, commit_id)

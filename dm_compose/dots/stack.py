@@ -17,7 +17,7 @@ from dm_compose.core.names import MAIN_WORKTREE, DotName, SubdotName, WorktreeNa
 from dm_compose.core.variables import Variables
 from dm_compose.core.volumes import DRIVER
 from dm_compose.discovery.stack_plan import Kind
-from dm_compose.dots.dot import Dot
+from dm_compose.dots.dot import Dot, require_dot
 from dm_compose.dots.stored_dot import StoredDot
 from dm_compose.errors import DmError, EngineError, InUseError, NotFoundError
 from dm_compose.live.access import Access, open_access, store_exists
@@ -191,6 +191,8 @@ class Stack(Dot):
         try:
             if create:
                 self.ensure_dot(opened.store)
+            elif lock:
+                require_dot(opened.store, self.identity(opened.store)[0])
             with opened.live(lock=lock, use=use) as live:
                 yield live
             if lock:

@@ -214,7 +214,9 @@ def test_a_command_that_is_refused_leaves_no_volume_that_it_has_made(cache_only:
 def test_a_command_without_a_dot_makes_no_volume_and_a_commit_of_nothing_says_so(new_project: NewProject) -> None:
     document = {"services": {"cache": {"image": "dm-example/redis:7.0", "pull_policy": "never", "volumes": ["data:/data"]}}}
     project = new_project({**document, "volumes": {"data": {}}})
-    assert "has no commit yet" in project.dm("reset", "--hard", check=False).stderr
+    for words in (("reset", "--hard"), ("diff",), ("show",), ("undo",), ("tag", "v1")):
+        refused = project.dm(*words, check=False)
+        assert (refused.returncode, "has no commit yet" in refused.stderr) == (5, True), words
     assert volumes_of(project) == []
     project.compose("up", "--no-start")
     assert "all subdots of this commit are empty" in project.dm("commit", "-m", "early").stderr
