@@ -10,7 +10,6 @@ from typing import Any
 import docker
 import pytest
 
-from tests.support.commands import DM
 from tests.support.projects import TestProject, eventually, remove_leftovers
 
 pytestmark = pytest.mark.engine
@@ -273,32 +272,6 @@ def test_prune_removes_the_generated_file_of_a_stack_of_which_nothing_is_left(ne
     assert project.json("prune", "--dry-run")["projects"] == [project.name]
     assert f"removed the generated project file of {project.name}" in project.dm("prune").stdout
     assert list(state.glob(f"{project.name}-*")) == []
-
-
-def test_the_generated_file_goes_with_the_stack_its_worktree_or_its_dot(new_project: NewProject) -> None:
-    project = new_project({"services": {"cache": {"image": "dm-example/redis:7.0", "pull_policy": "never"}}})
-    state = project.directory.parent / "state" / "dm-compose"
-    project.dm("up", "-d", "--wait")
-    project.dm("commit", "-m", "seed")
-    project.dm("worktree", "add", "second")
-    second = project.in_project(f"{project.name}-second")
-    second.dm("up", "-d")
-    listed = {w["name"]: w["project"] for w in second.json("worktree", "list")}
-    assert listed == {"main": project.name, "second": second.name}
-    assert re.search(rf" {project.name}$", project.dm("worktree", "list").stdout, re.MULTILINE)
-    second.dm("down")
-    assert list(state.glob(f"{second.name}-????????????"))
-    project.dm("worktree", "remove", "--force", "second")
-    assert list(state.glob(f"{second.name}-????????????")) == []
-    project.dm("down")
-    remove_volumes(project)
-    assert list(state.glob(f"{project.name}-????????????"))
-    told = project.command(DM, "dot", "delete", "-f", project.name)
-    assert told.stderr == f"dot {project.name} is deleted\n"
-    assert list(state.glob(f"{project.name}-????????????")) == []
-    project.dm("up", "-d")
-    project.dm("down", "-v")
-    assert list(state.glob(f"{project.name}-????????????")) == []
 
 
 def test_a_renamed_service_is_told_and_keeps_its_state_with_one_line(new_project: NewProject) -> None:

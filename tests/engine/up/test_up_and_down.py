@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
 
+from tests.support.commands import DM
 from tests.support.projects import TestProject, eventually
 
 pytestmark = pytest.mark.engine
@@ -331,3 +334,39 @@ def test_nothing_that_runs_is_not_called_ready_and_a_program_that_has_ended_is_t
     assert "put back, done after" in done
     assert nothing in done
     assert project.json("reset", "--hard")["running"] is False
+
+
+def generated(project: TestProject) -> list[Path]:
+    return list((project.directory.parent / "state" / "dm-compose").glob(f"{project.name}-{'?' * 12}"))
+
+
+def test_a_worktree_is_listed_with_its_project_and_takes_its_generated_file_along(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": REDIS}})
+    project.dm("up", "-d")
+    project.dm("commit", "-m", "seed")
+    project.dm("worktree", "add", "second")
+    second = project.in_project(f"{project.name}-second")
+    second.dm("create")
+    assert {w["name"]: w["project"] for w in second.json("worktree", "list")} == {"main": project.name, "second": second.name}
+    assert re.search(rf" {project.name}$", project.dm("worktree", "list").stdout, re.MULTILINE)
+    second.dm("down")
+    assert generated(second)
+    project.dm("worktree", "remove", "--force", "second")
+    assert generated(second) == []
+    assert generated(project)
+
+
+def test_the_generated_file_goes_with_the_stack_or_its_dot(new_project: NewProject) -> None:
+    project = new_project({"services": {"cache": REDIS}})
+    project.dm("create")
+    project.dm("commit", "-m", "empty")
+    project.dm("down", "-v")
+    assert generated(project) == []
+    project.dm("create")
+    project.compose("down")
+    client = docker.from_env()
+    client.volumes.get(f"{project.name}_dm-cache").remove()
+    client.close()
+    assert generated(project)
+    assert project.command(DM, "dot", "delete", "-f", project.name).stderr == f"dot {project.name} is deleted\n"
+    assert generated(project) == []
