@@ -21,7 +21,7 @@ from dm_compose.datastores.protocols import exchange
 from dm_compose.engine import EVENTS_KEPT, Engine
 from dm_compose.untouched.proc import await_last_packets
 from dm_compose.untouched.reach import way_in
-from dm_compose.untouched.traffic import foreign_connection
+from dm_compose.untouched.traffic import foreign_peers
 from dm_compose.untouched.witness import Witness
 from tests.support.projects import LABEL, RedisClient, Run, eventually
 
@@ -237,7 +237,7 @@ def test_a_visit_of_ours_is_no_touch_and_a_visitor_beside_us_is(bench: Bench, ca
     def is_idle() -> bool:
         gc.collect()  # a client of an earlier test may be connected until it is collected
         witness.remember([container])
-        return not any(map(foreign_connection, await_last_packets([container.pid], 0.2)[container.pid]))
+        return not any(map(foreign_peers, await_last_packets([container.pid], 0.2)[container.pid]))
 
     eventually(is_idle, "an idle container")
     assert visit() == {}
