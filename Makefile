@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONDONTWRITEBYTECODE :=
 
 # What these show, that nothing happened on the engine, other tests' containers would disturb.
-ALONE := tests/engine/untouched/test_witness.py tests/engine/sessions/test_sessions.py
+ALONE := $(addprefix tests/engine/,untouched/test_witness.py sessions/test_sessions.py operations/test_writes_of_its_own.py)
 
 .PHONY: demo test lint unit docs clean
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dm_compose.core.containers import Container, EngineEvent
+from dm_compose.core.labels import is_helper
 from dm_compose.core.overlap import within
 from dm_compose.datastores.connections import connections
 from dm_compose.engine import Engine
@@ -300,7 +301,8 @@ class Witness:
             self.moved = True
         for event in events:
             self._judge(event)
-        self._meet([e.id for e in events if e.kind == "container" and e.action == "start"])
+        started = [e for e in events if e.kind == "container" and e.action == "start"]
+        self._meet([e.id for e in started if not is_helper(e.attributes.get("name", ""), e.attributes)])
         last = {e.id: e.action for e in events if e.kind == "container" and e.action in ("start", "die")}
         for container_id in (i for i, action in last.items() if action == "die"):
             self._running.pop(container_id, None)

@@ -19,6 +19,7 @@ import redis
 
 from dm_compose.core.commit import COMMIT, JournalEntry
 from dm_compose.core.names import DotName
+from dm_compose.operations.left import nearest
 from dm_compose.store.local.store import LocalStore
 from tests.support import crashing
 from tests.support.crashing import KILLED
@@ -101,7 +102,7 @@ class Killed:
         told = self.project.json("status")["unfinished"]
         if not any(entry.operation == COMMIT for entry in before[2]):
             assert (self.project.state("cache"), self.project.started_at("cache"), self.unfinished()) == before
-            assert len(told) == len(before[2])
+            assert len(told) == len(nearest(before[2])), "a restore within a test run is a part of it"
 
     def recovered(self) -> None:
         """Have the next writing verb recover. Nothing is unfinished then."""

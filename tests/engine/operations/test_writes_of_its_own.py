@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -47,15 +48,16 @@ def sql(project: TestProject, statement: str) -> None:
     subprocess.run(words, check=True, capture_output=True, timeout=60)
 
 
-def state(project: TestProject) -> str:
-    (found,) = project.json("status")["subdots"]
+def state(project: TestProject, **environment: str) -> str:
+    (found,) = json.loads(project.dm("status", "--json", **environment).stdout)["subdots"]
     return str(found["state"])
 
 
 def test_a_checkpoint_after_a_recovery_is_housekeeping_and_a_row_is_not(reset_to_a_recovery: TestProject) -> None:
     project = reset_to_a_recovery
     assert state(project) == "housekeeping only"
-    assert state(project) == "housekeeping only", "to ask is no touch"
+    assert state(project, DM_FILES="helper", DM_HELPER_IMAGE="dm-example/python") == "housekeeping only"
+    assert state(project) == "housekeeping only", "to ask is no touch, nor is a helper of ours"
     project.dm("reset", "HEAD")
     sql(project, "insert into shop.t values (3)")
     assert state(project) == "written to"
