@@ -46,7 +46,7 @@ def test_recovery_waits_as_long_as_the_variable_says(monkeypatch: pytest.MonkeyP
     store = SimpleNamespace(unfinished=lambda _: [left], holder=lambda _: None, abandon=lambda _: None)
     state = SimpleNamespace(head=None)
     known = {"store": store, "dot": "shop", "project": "shop", "worktree": "main", "engine": None, "state": lambda: state}
-    known |= {"where": ("shop", "main"), "members": ()}
+    known |= {"where": ("shop", "main"), "members": (), "left": (left,)}
     live = cast(Any, SimpleNamespace(**known, listener=lambda _: None))
     recover(live, lambda: live, Variables({"DM_TIMEOUT": "7"}))
     assert waited == [7.0]

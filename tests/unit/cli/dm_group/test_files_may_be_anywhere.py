@@ -99,7 +99,7 @@ def test_branches_change_the_files_where_they_are(machine: Machine, elsewhere: P
     for branch in ("other", "master"):
         machine("undo")
         assert data.read_text() == f"uncommitted on {branch}"
-    held = machine("branch", "-D", "other", "--json").json()["held"]
+    (held,) = (gone["held"] for gone in machine("branch", "-D", "other", "--json").json())
     machine("reset", "--hard", held)
     assert data.read_text() == "uncommitted on other"
     machine("undo")
