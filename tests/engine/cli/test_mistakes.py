@@ -23,16 +23,17 @@ def told(project: TestProject, code: int, message: str, hint: str, *words: str, 
     assert hint in hints
 
 
-def volumes() -> set[str]:
+def volumes(project: TestProject) -> set[str]:
+    """Return the volumes that these mistakes could have made: the project's own, and one for a mistaken DM_HOME."""
     done = subprocess.run(["docker", "volume", "ls", "-q"], capture_output=True, text=True, timeout=60, check=True)
-    return set(done.stdout.split())
+    return {name for name in done.stdout.split() if name == "newstore" or name.startswith(project.name)}
 
 
 def test_mistakes_are_told_and_change_nothing(cache_only: TestProject, tmp_path: Path) -> None:
     cache_only.dm("remote", "add", "hub", str(tmp_path / "hub"))
     cache_only.redis().set("note", "mine")
     before = cache_only.json("log"), cache_only.json("reflog"), cache_only.json("branch"), cache_only.started_at("cache")
-    there = volumes()
+    there = volumes(cache_only)
     dot = cache_only.json("status")["dot"]
     for code, message, hint, *words in (
         (USAGE, "'stauts' is no verb of dm-compose or Compose", "Did you mean 'status'?", "stauts"),
@@ -53,7 +54,7 @@ def test_mistakes_are_told_and_change_nothing(cache_only: TestProject, tmp_path:
         for words in (("status",), ("commit", "-m", "x")):
             told(cache_only, code, message, hint, *words, DM_HOME=home)
     assert (tmp_path / "file").read_text() == "kept"
-    assert volumes() == there
+    assert volumes(cache_only) == there
     assert cache_only.redis().get("note") == "mine"
     assert before == (
         cache_only.json("log"),
