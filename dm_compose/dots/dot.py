@@ -16,10 +16,9 @@ from dm_compose.core.plan import Plan
 from dm_compose.core.tree import TreeDiff
 from dm_compose.core.variables import DEFAULT_TIMEOUT_S, Variables
 from dm_compose.dots.history import History, Shown, history, shown, whole_history
-from dm_compose.dots.status import Branch, Status, branches, status
+from dm_compose.dots.status import Branch, Status, branches, changed_in_memory, status
 from dm_compose.errors import DamagedError, NotFoundError
 from dm_compose.live.observe import observe_tree
-from dm_compose.live.quiesce import unsaved
 from dm_compose.live.ready import unready
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations import stash as stashing
@@ -27,6 +26,7 @@ from dm_compose.operations import worktrees
 from dm_compose.operations.branches import Arrival, Forgotten, arrive, drop_branches, drop_tags
 from dm_compose.operations.checks import before_commit, before_reset, before_save
 from dm_compose.operations.commit import CommitReport, await_to_commit, make_commit
+from dm_compose.operations.left import seen_left
 from dm_compose.operations.recovery import Use
 from dm_compose.operations.restore import RestoreReport, move_to, plan_reset
 from dm_compose.operations.uncommitted import save_uncommitted
@@ -174,7 +174,7 @@ class Dot(abc.ABC):
             first = self._target(live, base).id
             if other is not None:
                 return live.store.diff_commits(live.dot, first, self._target(live, other).id, patterns)
-            for name in sorted(unsaved(live)):
+            for name in sorted(changed_in_memory(live, seen_left(live.store, *live.where))):
                 text = f"{name} has changes in memory that no file has yet, and they are not shown; a commit has them"
                 self.listener(Event("warning", text))
             return live.diff(first, patterns, None)

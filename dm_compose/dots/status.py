@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from dm_compose.core.commit import Commit
@@ -84,7 +85,7 @@ def status(live: LiveWorktree) -> Status:
     found = uncommitted(live)
     nothing = Uncommitted(TreeDiff(), by_user=False)
     left, space = seen_left(live.store, *live.where), live.store.space()
-    in_memory = unsaved(live) if not any(one.in_use for one in left) else set()  # a test run would take that for a touch
+    in_memory = changed_in_memory(live, left)
     subdots = tuple(
         SubdotStatus(s.name, s.engine, live.places.get(s.name), c.diff, c.by_user or s.name in in_memory, s.name in in_memory)
         for s in live.plan.subdots
@@ -93,6 +94,14 @@ def status(live: LiveWorktree) -> Status:
     running = live.project is None or any(m.container.running for m in live.members)
     lacks = missing_here(live.plan.subdots, head.subdots) if head is not None and not live.tree else []
     return Status(live.dot, live.plan.project, state.branch, head, subdots, space, left, running, tuple(lacks))
+
+
+def changed_in_memory(live: LiveWorktree, left: Collection[Left]) -> set[SubdotName]:
+    """Return the subdots with changes in memory that no file has yet. See quiesce.unsaved.
+
+    While a test run has the dot there are none, because it would take the question for a touch.
+    """
+    return set() if any(one.in_use for one in left) else unsaved(live)
 
 
 def branches(live: LiveWorktree) -> list[Branch]:

@@ -37,11 +37,11 @@ def unsaved(live: LiveWorktree) -> set[SubdotName]:
     found: set[SubdotName] = set()
 
     def ask(member: Member) -> None:
-        assert member.datastore is not None
-        assert member.datastore.unsaved is not None
+        question = member.datastore.unsaved if member.datastore is not None else None
+        assert question is not None
         with contextlib.suppress(DmError, OSError, TimeoutError):
             running = _running(live, member)
-            if in_time(lambda: member.datastore.unsaved(running), ASK_TIMEOUT_S):  # type: ignore[union-attr, misc]
+            if in_time(lambda: question(running), ASK_TIMEOUT_S):
                 found.update(subdot for subdot, writes in member.mounts.items() if writes)
 
     at_once(ask, [m for m in live.members if saves(m) and m.datastore is not None and m.datastore.unsaved is not None])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dm_compose.sessions.leases import own_stack
+from dm_compose.sessions.options import SessionOptions
 from tests.support.projects import TestProject
 
 pytestmark = pytest.mark.engine
@@ -26,6 +28,15 @@ def test_status_tells_of_changes_in_memory_and_writes_nothing(cache_only: TestPr
     assert "dump.rdb" in cache_only.dm("diff").stdout
     cache_only.dm("reset", "--hard")
     assert state() == ("clean", False)
+
+
+def test_a_datastore_that_a_test_run_has_is_not_asked(cache_only: TestProject) -> None:
+    with own_stack(cache_only.stack(), SessionOptions()) as session:
+        session.restore(session.commit)
+        assert not session.what_changed()
+        assert cache_only.json("status")["in_use"] is not None
+        assert cache_only.dm("diff").stderr == ""
+        assert not session.what_changed(), "to ask would be a touch"
 
 
 def test_a_datastore_that_cannot_be_asked_is_told_by_its_files(cache_only: TestProject) -> None:
