@@ -17,7 +17,6 @@ from dm_compose.live.ready import await_members, await_ready, to_await
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations.carry import changed_subdots
 from dm_compose.operations.checks import before_commit, tell_missing
-from dm_compose.store.api import Captured
 
 NOT_NOW = "A longer wait: --timeout SECONDS (or DM_TIMEOUT). `commit --unready` commits all the same, and notes it."
 
@@ -26,12 +25,12 @@ NOT_NOW = "A longer wait: --timeout SECONDS (or DM_TIMEOUT). `commit --unready` 
 class CommitReport:
     """A commit that was made, and its cost.
 
-    `frozen_s` is the time from the first pause to the last thaw. It is 0 for a stack that was down. `unchanged` says that all
-    files are as in the commit before.
+    `copied_bytes` had to be read and written, because the file systems cannot share blocks. `frozen_s` is the time from the first
+    pause to the last thaw. It is 0 for a stack that was down. `unchanged` says that all files are as in the commit before.
     """
 
     commit: Commit
-    captured: Captured
+    copied_bytes: int
     frozen_s: float
     total_s: float
     stopped: bool
@@ -75,7 +74,7 @@ def make_commit(
             freeze.warm_up()
         entry = live.store.prepare_commit(*live.where, live.directories)
         try:
-            captured = _capture_stopped(live, entry, timeout_s) if stop else _capture_frozen(live, entry, freeze)
+            copied_bytes = _capture_stopped(live, entry, timeout_s) if stop else _capture_frozen(live, entry, freeze)
             commit = live.store.publish(entry, draft)
         except BaseException:
             live.store.abandon(entry)
@@ -85,10 +84,10 @@ def make_commit(
         live.listener(Event("warning", text))
     before = live.store.commit(live.dot, commit.parent) if commit.parent is not None else None
     unchanged = before is not None and before.subdots.keys() == commit.subdots.keys() and not changed_subdots(before, commit)
-    return CommitReport(commit, captured, freeze.frozen_s, time.monotonic() - began, stop, unchanged)
+    return CommitReport(commit, copied_bytes, freeze.frozen_s, time.monotonic() - began, stop, unchanged)
 
 
-def _capture_frozen(live: LiveWorktree, entry: EntryId, freeze: Freeze) -> Captured:
+def _capture_frozen(live: LiveWorktree, entry: EntryId, freeze: Freeze) -> int:
     """Capture while all containers that write stand still."""
     live.store.will_disturb(entry, freeze.containers, freeze.stopped)
     try:
@@ -98,7 +97,7 @@ def _capture_frozen(live: LiveWorktree, entry: EntryId, freeze: Freeze) -> Captu
         freeze.thaw()
 
 
-def _capture_stopped(live: LiveWorktree, entry: EntryId, timeout_s: float) -> Captured:
+def _capture_stopped(live: LiveWorktree, entry: EntryId, timeout_s: float) -> int:
     """Capture after a clean shutdown of the containers that write, and start them again."""
     engine, writers = live.engine, live.writers()
     live.store.will_disturb(entry, [], [m.container.id for m in writers])

@@ -38,7 +38,7 @@ class Capture:
     """The capture of one subdot into a batch: `prepare` while writers run, and then `finish` while they stand still.
 
     `known` is the last index of the tree. Paths in `without` are left out: see storage.scan. `copied` has the object of each file
-    that was copied, by path, with the bytes that no published object has. `new_bytes` is their sum, once `finish` has ended.
+    that was copied, by path. `new_bytes` counts the bytes that no published object has, once `tidy` has ended.
 
     A copy is only believed if the descriptor that was read is of the file that the scan has found (FoundPath.is_still), and if
     the look in `finish` finds that same file at the path.
@@ -49,13 +49,12 @@ class Capture:
     store: ObjectStore
     batch: Batch
     without: Container[str] = ()
-    copied: dict[str, tuple[str, int]] = field(default_factory=dict)
+    copied: dict[str, str] = field(default_factory=dict)
     new_bytes: int = 0
     _looked: Tree | None = None
     _dirt: Dirt | None = None
     _places: Places | None = None
     _is_ordered: bool = True
-    _needless: list[str] = field(default_factory=list)
 
     def prepare(self, progress: Callable[[int], None] = lambda _: None) -> CopyRound:
         """Copy the files that have changed so far, so that little is left to copy while the stack stands still.
@@ -113,12 +112,6 @@ class Capture:
             with self.batch.open_object(ref) as taken:
                 found = found._replace(entry=found.entry._replace(size=taken.size()), ctime_ns=RACY)
             tree[path] = _holding(found, ref)
-        self.new_bytes = 0
-        for path, (ref, new_bytes) in self.copied.items():
-            if path in tree and tree[path].entry.ref == ref:
-                self.new_bytes += new_bytes
-            else:
-                self._needless.append(ref)
         return tree
 
     def _look(self, files: Beneath) -> tuple[Tree, list[FoundPath]]:
@@ -145,16 +138,21 @@ class Capture:
         Nobody has to stand still for it.
         """
         self.close()
-        while self._needless:
-            self.batch.drop(self._needless.pop())
         if not self._is_ordered:
             self._looked, self._is_ordered = in_walk_order(self._last_look), True
-        return self._last_look
+        tree, self.new_bytes = self._last_look, 0
+        while self.copied:
+            path, ref = self.copied.popitem()
+            if path in tree and tree[path].entry.ref == ref:
+                self.new_bytes += self.batch.new_bytes(ref, tree[path].entry.size)
+            else:
+                self.batch.drop(ref)
+        return tree
 
     def drop(self) -> None:
         """Remove all copies."""
         self.close()
-        for ref, _ in self.copied.values():
+        for ref in self.copied.values():
             self.batch.drop(ref)
 
     def close(self) -> None:
@@ -185,8 +183,7 @@ class Capture:
     def _object_for(self, found: FoundPath, fd: int) -> str:
         """Return the object of a file, made or brought up to date."""
         path = found.entry.path
-        ref = self.batch.update(self.copied[path][0], fd) if path in self.copied else self._add(found, fd)
-        self.copied[path] = ref, self.batch.new_bytes(ref, os.fstat(fd).st_size)
+        ref = self.copied[path] = self.batch.update(self.copied[path], fd) if path in self.copied else self._add(found, fd)
         return ref
 
     def _add(self, found: FoundPath, fd: int) -> str:

@@ -9,18 +9,19 @@ import sys
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator
-from itertools import repeat
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from dm_compose.core.tree import TreeEntry, Xattrs, entry_from_row
+from dm_compose.core.tree import Xattrs
 from dm_compose.objects.system import boot_id, write_file
-from dm_compose.storage.scan import RACY, FoundPath, Tree
+from dm_compose.storage.columns import Columns
+from dm_compose.storage.scan import Tree
 
 INDEX_FORMAT = 2
-_OLD_FORMAT = 1  # one JSON document
 _NUMBERS = (("inode", "Q"), ("ctime", "q"), ("links", "q"), ("mtime", "q"), ("size", "q"), ("meta", "I"))
 _TEXTS = ("path", "ref")
+_TEXTS_AT_ONCE = 4096
 
 
 def save_index(path: Path, tree: Tree) -> None:
@@ -47,7 +48,7 @@ def save_index(path: Path, tree: Tree) -> None:
         "size": (entry.size for entry in entries),
         "meta": (metas.setdefault((e.kind, e.mode, e.uid, e.gid, e.xattrs), len(metas)) for e in entries),
     }
-    data = [array(kind, columns[name]).tobytes() for name, kind in _NUMBERS]
+    data = [[array(kind, columns[name]).tobytes()] for name, kind in _NUMBERS]
     data += [_encoded(tree), _encoded(entry.ref for entry in entries)]
     header = {
         "format": INDEX_FORMAT,
@@ -56,22 +57,35 @@ def save_index(path: Path, tree: Tree) -> None:
         "byteorder": sys.byteorder,
         "metas": list(metas),
         "odd": list(odd.items()),
-        "sizes": [len(column) for column in data],
+        "sizes": [sum(map(len, column)) for column in data],
     }
     line = json.dumps(header, separators=(",", ":")).encode() + b"\n"
     crc = 0
-    for column in data:
-        crc = zlib.crc32(column, crc)
-    write_file(path, b"%08x %08x\n" % (zlib.crc32(line), crc), line, *data, durable=False)
+    parts = list(chain.from_iterable(data))
+    for part in parts:
+        crc = zlib.crc32(part, crc)
+    write_file(path, b"%08x %08x\n" % (zlib.crc32(line), crc), line, *parts, durable=False)
 
 
-def _encoded(texts: Iterable[str]) -> bytes:
-    return "\0".join(texts).encode("utf-8", "surrogateescape")  # neither a path nor the target of a symlink can have a zero
+def _encoded(texts: Iterable[str]) -> list[bytes]:
+    """Return the texts with a zero between two of them, which neither a path nor the target of a symlink can have, in parts."""
+    left = iter(texts)
+    parts: list[bytes] = []
+    while some := list(islice(left, _TEXTS_AT_ONCE)):
+        parts.append(("\0" * bool(parts) + "\0".join(some)).encode("utf-8", "surrogateescape"))
+    return parts
 
 
 def load_index(path: Path) -> Tree:
-    """Return the index that `save_index` has saved. It is empty if the file is missing, unreadable, garbled or of another format;
-    then all contents will be compared. The format before this one is read, too.
+    """Return the index that `save_index` has saved, as a tree. Empty where `load_columns` has none."""
+    with _uncollected():
+        columns = load_columns(path)
+        return Tree() if columns is None else columns.tree()
+
+
+def load_columns(path: Path) -> Columns | None:
+    """Return the index that `save_index` has saved. None if the file is missing, unreadable, garbled or of another format; then
+    all contents will be compared.
 
     If the kernel has been booted since then, all of it is RACY. fdatasync and O_DIRECT bring contents to the disk, and the time
     stamps follow seconds later. After a power cut in between, a file has new contents and the old time stamps.
@@ -79,15 +93,12 @@ def load_index(path: Path) -> Tree:
     try:
         with path.open("rb") as file:
             checksums, line = file.readline(), file.readline()
-            is_old = checksums == b"%08x\n" % zlib.crc32(line)
-            if not is_old and checksums[:8] != b"%08x" % zlib.crc32(line):
-                return Tree()
+            if checksums[:8] != b"%08x" % zlib.crc32(line):
+                return None
             header = json.loads(line)
-            proves = bool(header.get("boot")) and header["boot"] == boot_id()
-            if is_old:
-                return _from_rows(header["rows"], proves) if header["format"] == _OLD_FORMAT else Tree()
             if header["format"] != INDEX_FORMAT or header["byteorder"] != sys.byteorder:
-                return Tree()
+                return None
+            proves = bool(header["boot"]) and header["boot"] == boot_id()
             numbers: dict[str, array[int]] = {}
             texts: dict[str, list[str]] = {}
             crc = 0
@@ -97,13 +108,12 @@ def load_index(path: Path) -> Tree:
                 if kind:
                     numbers[name] = array(kind, data)
                 else:
-                    texts[name] = data.decode("utf-8", "surrogateescape").split("\0")
+                    texts[name] = data.decode("utf-8", "surrogateescape").split("\0") if numbers["meta"] else []
         if checksums[8:] != b" %08x\n" % crc:
-            return Tree()
-        with _uncollected():
-            return _from_columns(header, numbers, texts, proves)
+            return None
+        return _columns(header, numbers, texts, proves)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
-        return Tree()
+        return None
 
 
 @contextlib.contextmanager
@@ -118,28 +128,23 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _from_rows(rows: list[list[Any]], proves: bool) -> Tree:
-    return Tree((row[0], FoundPath(entry_from_row(row[:-3]), row[-3], row[-2] if proves else RACY, row[-1])) for row in rows)
-
-
-def _from_columns(header: dict[str, Any], numbers: dict[str, array[int]], texts: dict[str, list[str]], proves: bool) -> Tree:
-    tree = Tree()
-    tree.manifest = header["manifest"]
-    if not (rows := len(numbers["meta"])):
-        return tree
-    kinds, modes, uids, gids, pairs = zip(*header["metas"], strict=True)
-    xattrs = [tuple((name, value) for name, value in of_one) for of_one in pairs]
-    ctimes = numbers["ctime"].tolist() if proves else [RACY] * rows
-    # one number in memory for both times, as of most files
-    mtimes = [ctime if ctime == mtime else mtime for ctime, mtime in zip(ctimes, numbers["mtime"], strict=True)]
-    described = [map(of_all.__getitem__, numbers["meta"]) for of_all in (kinds, modes, uids, gids)]
-    rest = numbers["size"], texts["ref"], map(xattrs.__getitem__, numbers["meta"])
-    # Loops of Python's own, and tuple.__new__ instead of the constructor of a NamedTuple, take half of the time.
-    entries = map(tuple.__new__, repeat(TreeEntry), zip(texts["path"], *described, mtimes, *rest, strict=True))
-    zeros = [0] * rows  # neither device nor time of change is known
-    found = zip(entries, numbers["inode"], ctimes, numbers["links"], zeros, zeros, strict=True)
-    tree.update(zip(texts["path"], map(tuple.__new__, repeat(FoundPath), found), strict=True))
-    for number, mtime in header["odd"]:
-        path = texts["path"][number]
-        tree[path] = tree[path]._replace(entry=tree[path].entry._replace(mtime_ns=mtime))
-    return tree
+def _columns(header: dict[str, Any], numbers: dict[str, array[int]], texts: dict[str, list[str]], proves: bool) -> Columns:
+    xattrs = (tuple((name, value) for name, value in pairs) for *_, pairs in header["metas"])
+    described = [(kind, mode, uid, gid, pairs) for (kind, mode, uid, gid, _), pairs in zip(header["metas"], xattrs, strict=True)]
+    found = Columns(
+        header["manifest"],
+        texts["path"],
+        texts["ref"],
+        numbers["inode"],
+        numbers["ctime"] if proves else array("q", bytes(8 * len(numbers["ctime"]))),
+        numbers["links"],
+        numbers["mtime"],
+        numbers["size"],
+        numbers["meta"],
+        described,
+        dict(header["odd"]),
+    )
+    rows = {len(column) for column in numbers.values()} | {len(column) for column in texts.values()}
+    if len(rows) > 1 or max(found.metas, default=-1) >= len(described):
+        raise ValueError("the columns do not fit together")
+    return found

@@ -9,7 +9,6 @@ Unless a method says otherwise, its caller holds the dot's lock, and a change is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -21,17 +20,6 @@ from dm_compose.store.history import Directories, History
 from dm_compose.store.upkeep import StoreUpkeep
 
 COMPARE_BUDGET_BYTES = 1 << 30  # `status` reads this much to count the bytes that differ, which takes about half a second
-
-
-@dataclass(frozen=True)
-class Captured:
-    """The extent of a capture. `new_bytes` counts what no commit before had: see core.commit.Commit.
-
-    `copied_bytes` had to be read and written, because the file systems cannot share blocks.
-    """
-
-    new_bytes: int
-    copied_bytes: int
 
 
 class Store(History, StoreUpkeep, Protocol):
@@ -142,8 +130,11 @@ class Store(History, StoreUpkeep, Protocol):
     def will_disturb(self, entry_id: EntryId, paused: Sequence[str], stopped: Sequence[str]) -> None:
         """Write down the ids of the containers that are about to be paused or stopped, so that recovery can put them back."""
 
-    def capture(self, entry_id: EntryId) -> Captured:
-        """Take all files as they are now. The caller sees to it that nobody writes to them until this returns."""
+    def capture(self, entry_id: EntryId) -> int:
+        """Take all files as they are now. The caller sees to it that nobody writes to them until this returns.
+
+        Return how many bytes had to be read and written since `prepare_commit`, because the file systems cannot share blocks.
+        """
 
     def captured_changes(self, entry_id: EntryId, ignore: Mapping[SubdotName, Sequence[str]]) -> list[SubdotName]:
         """Return the subdots of the captured state that differ from the head. No contents are compared.

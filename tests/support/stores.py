@@ -14,7 +14,7 @@ from dm_compose.core.commit import CommitDraft, Move
 from dm_compose.core.events import Event
 from dm_compose.core.names import MAIN_WORKTREE, ROOT_SUBDOT, CommitId, DotName, EntryId, RefName, SubdotName, WorktreeName
 from dm_compose.core.tree import Restored
-from dm_compose.store.api import Captured, Store
+from dm_compose.store.api import Store
 from dm_compose.store.helper.client import HelperStore, bundle
 from dm_compose.store.history import Directories
 from dm_compose.store.local.store import LocalStore
@@ -82,7 +82,7 @@ class Bench:
         self.store.capture(entry)
         return self.publish(entry, message, hidden=hidden)
 
-    def capture(self) -> tuple[EntryId, Captured]:
+    def capture(self) -> tuple[EntryId, int]:
         entry = self.prepare()
         return entry, self.store.capture(entry)
 

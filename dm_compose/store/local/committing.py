@@ -32,11 +32,12 @@ from dm_compose.objects.batch import Batch
 from dm_compose.objects.mapped import StoredObject
 from dm_compose.objects.system import file_errors, sync_filesystem
 from dm_compose.storage.capture import Capture, CopyRound
+from dm_compose.storage.columns import Entries
 from dm_compose.storage.diff import diff_trees
 from dm_compose.storage.scan import Tree
-from dm_compose.store.api import COMPARE_BUDGET_BYTES, Captured
+from dm_compose.store.api import COMPARE_BUDGET_BYTES
 from dm_compose.store.history import Directories
-from dm_compose.store.local.parts import Entries, StoreParts
+from dm_compose.store.local.parts import StoreParts
 
 ROUNDS = 5  # of copying while writers run
 LITTLE_S = 0.5  # after a round that copied no longer there is no other: the copying in the freeze will not take longer either
@@ -122,7 +123,7 @@ class Committing(StoreParts):
             pending.entry = replace(pending.entry, paused=tuple(paused), stopped=tuple(stopped))
             self._database.put_journal(pending.entry)
 
-    def capture(self, entry_id: EntryId) -> Captured:
+    def capture(self, entry_id: EntryId) -> int:
         pending = self._in_the_making(entry_id)
         if pending.is_tree:  # subdots of a tree come and go while writers run
             with file_errors("reading a tree"):
@@ -130,7 +131,7 @@ class Committing(StoreParts):
         pending.taken = self._each(
             dict.fromkeys(pending.captures, ""), lambda subdot, _: pending.captures[subdot].finish(), "copying into the store"
         )
-        return Captured(sum(c.new_bytes for c in pending.captures.values()), pending.batch.copied_bytes)
+        return pending.batch.copied_bytes
 
     def captured_changes(self, entry_id: EntryId, ignore: Mapping[SubdotName, Sequence[str]]) -> list[SubdotName]:
         pending = self._in_the_making(entry_id)

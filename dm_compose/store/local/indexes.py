@@ -10,7 +10,8 @@ from pathlib import Path
 from dm_compose.core.names import DotName, SubdotName, WorktreeName
 from dm_compose.core.tree import FILE, Manifest
 from dm_compose.objects.system import sync_filesystem
-from dm_compose.storage.index import load_index, save_index
+from dm_compose.storage.columns import Columns
+from dm_compose.storage.index import load_columns, load_index, save_index
 from dm_compose.storage.scan import RACY, FoundPath, Tree
 
 IndexKey = tuple[DotName, WorktreeName, SubdotName]
@@ -44,6 +45,10 @@ class Indexes:
         if cached is None or cached[0] != stamp:
             cached = self._cache[path] = stamp, load_index(path)
         return cached[1]
+
+    def columns(self, key: IndexKey) -> Columns | None:
+        """Return the index of a subdot as columns, None if nothing is known."""
+        return load_columns(self._path(key, "index"))
 
     def save(self, key: IndexKey, tree: Tree, kind: str = "index") -> None:
         """Replace the index of a subdot."""

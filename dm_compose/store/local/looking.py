@@ -45,13 +45,14 @@ class Looking(StoreParts):
         def differs(subdot: SubdotName, directory: str) -> bool:
             if is_tree and (os.path.islink(directory) or not os.path.isdir(directory)):
                 return True
-            known = self._known(dot, worktree, subdot)
-            with where[subdot].open() as files:
-                tree = scan(files, known, without=where[subdot].without)
             if (state := commit.subdots.get(subdot)) is None:
                 return False
-            if known.manifest == state.manifest and tree.is_all_of(known) and self._objects.has_manifest(state.manifest):
-                return False
+            without = where[subdot].without
+            with where[subdot].open() as files:
+                found = self._changes((dot, worktree, subdot), files, without, state)
+                if found is not None and not any(found):
+                    return False
+                tree = scan(files, self._known(dot, worktree, subdot), without=without)
             return bool(plan_tree(tree, self._objects.read_manifest(state.manifest), where[subdot].without))
 
         answers = self._each(directories, differs)
@@ -71,12 +72,15 @@ class Looking(StoreParts):
         where = self._areas(dot, worktree, directories)
 
         def changes(subdot: SubdotName, directory: str) -> TreeDiff:
-            known = self._known(dot, worktree, subdot)
+            state, key, without = wanted.get(subdot), (dot, worktree, subdot), where[subdot].without
             with where[subdot].open() as files:
-                tree = scan(files, known, without=where[subdot].without)
-                state = wanted.get(subdot)
-                read = (lambda: self._objects.read_manifest(state.manifest)) if state is not None else (lambda: None)
-                old, new = self._differences(known, tree, state, read)
+                found = self._changes(key, files, without, state) if state is not None else None
+                if found is None:
+                    known = self._known(*key)
+                    tree = scan(files, known, without=without)
+                    read = (lambda: self._objects.read_manifest(state.manifest)) if state is not None else (lambda: None)
+                    found = self._differences(known, tree, state, read)
+                old, new = found
 
                 @contextlib.contextmanager
                 def open_live(entry: TreeEntry) -> Iterator[OpenFile]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ from dm_compose.objects.system import file_errors
 from dm_compose.state import Database
 from dm_compose.state.schema import OPENED_IN_NEW_FORMAT
 from dm_compose.storage.beneath import Beneath, Root
+from dm_compose.storage.columns import Columns, Entries
 from dm_compose.storage.restore import restore_tree
 from dm_compose.storage.scan import Tree
 from dm_compose.store.history import Directories
@@ -43,7 +44,6 @@ from dm_compose.store.local.indexes import Indexes, IndexKey
 from dm_compose.store.local.trees import Trees
 
 SUBDOTS_AT_ONCE = 8
-Entries = dict[str, TreeEntry]
 T = TypeVar("T")
 
 
@@ -164,7 +164,7 @@ class StoreParts:
         `known` is the tree's index. It often is that of the commit, and then the commit's manifest need not be decoded. Otherwise
         `read` returns it, or None if the subdot is to count as empty.
         """
-        if state is not None and known.manifest == state.manifest and self._objects.has_manifest(state.manifest):
+        if self._is_index_of(known, state):
             paths = now.differing_from(known)
             old = {path: known[path].entry for path in paths if path in known}
             return old, {path: now[path].entry for path in paths if path in now}
@@ -172,6 +172,17 @@ class StoreParts:
         before = manifest.entries if manifest is not None else {}
         new = {path: found.entry for path, found in now.items() if before.get(path) != found.entry}
         return {path: entry for path, entry in before.items() if path in new or path not in now}, new
+
+    def _is_index_of(self, known: Tree | Columns, state: SubdotState | None) -> bool:
+        """Return whether an index is that of a commit's subdot, whose manifest is there."""
+        return state is not None and known.manifest == state.manifest and self._objects.has_manifest(state.manifest)
+
+    def _changes(
+        self, key: IndexKey, files: Beneath, without: Container[str], state: SubdotState
+    ) -> tuple[Entries, Entries] | None:
+        """Return what `_differences` returns, without a scan. None if only a scan can tell."""
+        columns = self._indexes.columns(key)
+        return columns.changes(files, without) if columns is not None and self._is_index_of(columns, state) else None
 
     def _is_tree(self, dot: DotName, name: WorktreeName) -> bool:
         worktree = self._database.find_worktree(dot, name)

@@ -53,9 +53,10 @@ def _base(database: Database, dot: DotName, worktree: WorktreeName, name: str) -
         raise NotFoundError(
             f"dot {dot} has no branch or tag {name!r}", hint=f"The id of a commit is given with at least {MIN_PREFIX} digits."
         )
-    raise NotFoundError(
-        f"dot {dot} has no branch, tag or commit {name!r}", hint=did_you_mean(name, _names(database, dot)) or _LIST_HINT
-    )
+    hint = did_you_mean(name, _names(database, dot)) or _LIST_HINT
+    if named := [c for c in database.commits(dot) if not c.hidden and c.message.partition("\n")[0] == name]:
+        hint = f"Commit {named[-1].id.short} has this message."
+    raise NotFoundError(f"dot {dot} has no branch, tag or commit {name!r}", hint=hint)
 
 
 def _names(database: Database, dot: DotName) -> list[str]:
