@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NoReturn
 
 import pytest
@@ -54,19 +54,18 @@ def stack_fixture(
         )
         return Run.of(config).other(options, commit or "HEAD")
 
-    if own or scope == "session":
-
-        @pytest.fixture(scope=scope)
-        def stack(request: pytest.FixtureRequest) -> Iterator[DmStack]:
-            yield from _shown(request, runner(request.config), scope, commit)
-
-        return stack
-
-    @pytest.fixture(scope=scope)
-    def main_stack(request: pytest.FixtureRequest, dm_session_stack: DmStack) -> Iterator[DmStack]:
+    def alone(request: pytest.FixtureRequest) -> Iterator[DmStack]:
         yield from _shown(request, runner(request.config), scope, commit)
 
-    return main_stack
+    def within_session(request: pytest.FixtureRequest, dm_session_stack: DmStack) -> Iterator[DmStack]:
+        yield from _shown(request, runner(request.config), scope, commit)
+
+    stack: Callable[..., Iterator[DmStack]] = alone if own or scope == "session" else within_session
+    at = f"at commit {commit}" if commit is not None else "at the commit that tests start from" if not own else "at its HEAD"
+    each = "each test" if scope == "function" else f"each {scope}"
+    put = "put there before the first test" if scope == "session" else f"put there before {each}, and rolled back after it"
+    stack.__doc__ = f"The stack {at}, {put}. See DmStack."  # `pytest --fixtures` shows it
+    return pytest.fixture(scope=scope)(stack)
 
 
 def _shown(request: pytest.FixtureRequest, runner: Runner, scope: ScopeName, commit: str | None) -> Iterator[DmStack]:

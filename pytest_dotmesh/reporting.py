@@ -154,7 +154,7 @@ def writers_hint(costs: Sequence[TestCost]) -> str | None:
     return (
         f"dm: {who}, while it was put back, so that {counted(len(tests), 'test')} paid for one more restore. A service that is"
         " stopped before the run stays stopped, and one in a profile of its own is left out; see `What happens around the tests`"
-        " in docs/pytest.md"
+        " in dm-compose's documentation of the plugin"
     )
 
 

@@ -18,6 +18,7 @@ from dm_compose.errors import ComposeError
 CONFIG_TIMEOUT_S = 120.0
 _LOG_PREFIX = re.compile(r'^time="[^"]*" level=(\w+) msg="(.*)"$')
 _NO_FILES, _ONLY_SOME_FILES = 4, 8 | 16  # ShellCompDirective of the library cobra, with which Compose completes
+_FILE_OPTIONS = "-f FILE (with pytest: --dm-file FILE)"
 _DEFAULT_FILES = ("compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml")
 
 
@@ -118,7 +119,7 @@ class Compose:
         missing = [] if self.options.files else [name for name in self._files if not Path(name).exists()]
         if not missing:
             return None
-        return f"COMPOSE_FILE names {missing[0]}, which is not here: unset COMPOSE_FILE, or name the file with -f."
+        return f"COMPOSE_FILE names {missing[0]}, which is not here: unset COMPOSE_FILE, or name the file: {_FILE_OPTIONS}."
 
     def _check_installed(self) -> None:
         if _capture("compose", "version").code != 0:
@@ -201,7 +202,7 @@ def _message(stderr: str) -> str:
 
 def _hint(stderr: str) -> str | None:
     if "no configuration file provided" in stderr:
-        return "Run this in a directory with a compose.yaml, or name the file with -f."
+        return f"Run this in a directory with a compose.yaml, or name the file: {_FILE_OPTIONS}."
     if "required variable" in stderr:
         return "Set the variable in the environment, in .env, or in a file given with --env-file."
     return None

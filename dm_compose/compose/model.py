@@ -14,6 +14,7 @@ import yaml
 
 from dm_compose.core.containers import Image
 from dm_compose.core.project import ComposeService, ComposeVolume, Project, ServiceMount
+from dm_compose.errors import UsageError
 
 EXTENSION = "x-dotmesh"
 
@@ -35,6 +36,9 @@ def parse_project(as_json: str, as_yaml: str) -> Project:
     document = json.loads(as_json)
     plain = _unescape(document)
     extended = _unescape(yaml.load(as_yaml, Loader=_Loader) or {})  # noqa: S506 (it builds strings only)
+    if wrong := [key for key in extended if str(key).startswith(f"{EXTENSION}.")]:
+        word = str(wrong[0]).removeprefix(f"{EXTENSION}.")
+        raise UsageError(f"{wrong[0]} is no setting", hint=f"The settings are a mapping: `{EXTENSION}: {{{word}: ...}}`.")
     name = plain["name"]
     named = plain.get("services") or {}
     providers = {key: _settings(extended, "services", key) for key, value in named.items() if value.get("provider")}

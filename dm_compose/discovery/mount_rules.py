@@ -23,7 +23,8 @@ _FILE_NAME = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _CONFIGURATION = re.compile(r"^/etc(/|$)|/config(s|uration)?(/|$)|\.(conf|cnf|ini|cfg|ya?ml|json|toml|properties|xml|env|rc)$")
 
 NEVER_STATE = ("socket", "clock of the host")
-_HOST_FILES = "host directory: source code or files of the host; to include it, name it in x-dotmesh.include"
+TO_INCLUDE = "to include it, name it in x-dotmesh.include"
+_HOST_FILES = f"host directory: source code or files of the host; {TO_INCLUDE}"
 
 
 def tidy(path: str) -> str:

@@ -50,7 +50,10 @@ def as_told(subdots: Sequence[Subdot], told: Mapping[str, SubdotName]) -> list[S
         named = [s for s in mine if s.engine is not None] or mine
         if len(named) != 1:
             many = f"has several subdots ({', '.join(sorted(s.path for s in named))})" if named else "has no subdot"
-            raise UsageError(f"services.{service}.x-dotmesh.subdot: service {service} {many}", hint="It names the one subdot.")
+            raise UsageError(
+                f"services.{service}.x-dotmesh.subdot: service {service} {many}",
+                hint="It names the data of a service that has one subdot, or one datastore.",
+            )
         found[found.index(named[0])] = replace(named[0], name=name)
     if twice := [name for name, count in Counter(told.values()).items() if count > 1]:
         raise UsageError(f"x-dotmesh.subdot names several subdots {twice[0]}", hint="Each subdot has a name of its own.")

@@ -13,7 +13,7 @@ from dm_compose.core.volumes import DRIVER
 from dm_compose.datastores import Datastore, ServiceFacts
 from dm_compose.datastores.registry import Registry
 from dm_compose.discovery.client_services import awaited_to_end, other_program, task_of
-from dm_compose.discovery.mount_rules import NEVER_STATE, bind_reason, is_aside, related, tidy, volume_reason
+from dm_compose.discovery.mount_rules import NEVER_STATE, TO_INCLUDE, bind_reason, is_aside, related, tidy, volume_reason
 from dm_compose.discovery.naming import ancestor_names, as_told, subdot_name, unique
 from dm_compose.discovery.settings import Settings, read_settings
 from dm_compose.discovery.stack_plan import Kind, PlannedService, Skipped, StackPlan, Subdot
@@ -185,7 +185,7 @@ def _judge(candidate: _Candidate, project: Project, service: ComposeService, set
         if candidate.key in settings.include:
             return None, f"{never}{in_vain}"
     if named is not None and named.external:
-        return None, "external volume; to include it, name it in x-dotmesh.include"
+        return None, f"external volume; {TO_INCLUDE}"
     if candidate.datastore is not None and (reason := candidate.datastore.not_data.get(candidate.path)):
         return None, reason
     if candidate.task:

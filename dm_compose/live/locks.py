@@ -65,7 +65,10 @@ def _check_order(store: Store, name: str, held: list[str]) -> None:
 
 def who_am_i() -> str:
     """Return a description of this process for others that wait for its lock."""
-    return f"{Path(sys.argv[0]).name or 'python'} (process {os.getpid()} of {user_name()} on {socket.gethostname()})"
+    program = Path(sys.argv[0]).name
+    if program in ("", "-c"):  # execnet starts the workers of pytest-xdist so
+        program = "pytest" if "pytest" in sys.modules else "python"
+    return f"{program} (process {os.getpid()} of {user_name()} on {socket.gethostname()})"
 
 
 def user_name() -> str:

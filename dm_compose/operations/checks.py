@@ -180,7 +180,9 @@ def before_removing_branch(
     store, dot = live.store, live.dot
     if tree is not None and (tree.name == store.current(dot) or not tree.tree):
         raise InUseError(
-            f"branch {name} of dot {dot} is checked out in worktree {tree.name}", hint="Check out another branch there first."
+            f"branch {name} of dot {dot} is checked out in worktree {tree.name}",
+            hint="Check out another branch there first"
+            + (f", or remove it: `dm-compose worktree remove {tree.name}`." if tree.name != MAIN_WORKTREE else "."),
         )
     if tree is not None:
         _refuse_fixed(live, tree)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dm_compose.core.commit import COMMIT, RESTORE, SESSION, SWITCH, JournalEntry
@@ -18,9 +18,9 @@ BEFORE_RECOVERY = "before recovery"  # the reflog's word for what was live when 
 class Left:
     """One unfinished operation.
 
-    If `in_use`, a test run that lives has the worktree, and nothing is wrong. `owner` describes its process, and `since` is its
-    begin, if known. Otherwise a killed command left the operation. `short` says so, and `text` says also what the next command
-    that writes does.
+    If `in_use`, a test run that lives has the worktree, or a command is at work, and nothing is wrong. `owner` describes the
+    process of a test run, and `since` is its begin, if known. Otherwise a killed command left the operation. `short` says so, and
+    `text` says also what the next command that writes does.
     """
 
     operation: str
@@ -52,10 +52,13 @@ def in_use(store: Store, session: JournalEntry) -> InUseError:
 
 
 def seen_left(store: Store, dot: DotName, worktree: WorktreeName) -> tuple[Left, ...]:
-    """Return what is unfinished in a worktree, for a caller that holds no lock. A command that is at work now is left out."""
+    """Return what is unfinished in a worktree, for a caller that holds no lock. A command that is at work now is one, in use."""
     found = what_is_left(store, dot, worktree) if store.has_dot(dot) else []
-    dead = bool(found) and store.holder(dot) is None
-    return tuple(left for left in found if left.in_use or dead)
+    holder = store.holder(dot) if found else None
+    if holder is None:
+        return tuple(found)
+    at_work = f"a command is at work on dot {dot}: {holder}" if holder else f"a command is at work on dot {dot}"
+    return tuple(left if left.in_use else replace(left, in_use=True, short=at_work, text=at_work) for left in found)
 
 
 def what_is_left(store: Store, dot: DotName, worktree: WorktreeName) -> list[Left]:

@@ -21,7 +21,7 @@ from dm_compose.live.executor import Done, Work, carry_out
 from dm_compose.live.freeze import Freeze
 from dm_compose.live.worktree import LiveWorktree, Member
 from dm_compose.operations.checks import tell_doubts
-from dm_compose.operations.left import BEFORE_RECOVERY
+from dm_compose.operations.left import BEFORE_RECOVERY, what_is_left
 from dm_compose.operations.plans import also_bring_up, plan_restore, without_waiting
 from dm_compose.operations.uncommitted import capture, mark_quiet
 
@@ -251,6 +251,11 @@ def _put_back(
                 f"It is kept as {previous.short}. `reset --hard REF` puts another commit in place, and `undo` then this one."
             )
             raise error from second
+        except BaseException:  # the second signal
+            with contextlib.suppress(DmError):
+                for left in what_is_left(live.store, *live.where):
+                    live.listener(Event("warning", f"interrupted again: {left.text}"))
+            raise
         finally:
             for container_id in killed:
                 freeze.forget(container_id)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName, di
 from dm_compose.dots.all_dots import UPSTREAM, Dots, upstream_key
 from dm_compose.dots.dot import Dot
 from dm_compose.engine import registry_login
-from dm_compose.errors import ExistsError, NotFoundError, UsageError
+from dm_compose.errors import ExistsError, NotFoundError, RemoteError, UsageError
 from dm_compose.live.locks import locked
 from dm_compose.operations.checks import before_pull, refuse_privileged
 from dm_compose.operations.fill import fill_tree
@@ -45,13 +47,15 @@ class NamedRemote:
 class Pulled:
     """A pull that was done. `branch` is the local branch, and `head` its commit now.
 
-    `stashed` is the branch that keeps the local commits, if the two branches had diverged.
+    `stashed` is the branch that keeps the local commits, if the two branches had diverged. `saved` has the changes that were
+    uncommitted.
     """
 
     fetched: Fetched
     branch: RefName
     head: CommitId
     stashed: RefName | None = None
+    saved: CommitId | None = None
 
 
 class Remotes:
@@ -184,6 +188,8 @@ class Remotes:
         with dot.live(lock=False) as live, self.opened(name) as remote:
             store = live.store
             target = theirs or self.upstream(store, name, live.dot)
+            if store.settings().get(upstream_key(name, live.dot)) is not None:
+                _refuse_gone(name, remote.url)
             self._begin(f"Pushing {NAMESPACE}/{live.dot} to {name}:{target}")
             done = push(store, live.dot, branch or live.state().branch, remote, target, self.dots.listener, stash=stash)
             store.set_setting(upstream_key(name, live.dot), str(target))
@@ -234,9 +240,14 @@ class Remotes:
         If the branch is checked out, containers of the subdots that change go down and come back, and `undo` takes the pull back.
         With `stash` a branch `BRANCH-DIVERGED-<time>` keeps the local commits, if each side has commits that the other lacks;
         without it this raises DivergedError. UncommittedError if the branch is checked out with uncommitted changes, unless
-        `hard`, which keeps them for `undo`. InUseError if it is checked out in another worktree. For `privileged` see
-        checks.refuse_privileged.
+        `hard`, which keeps them for `undo`. NotFoundError for a dot that has no commit. InUseError if it is checked out in
+        another worktree. For `privileged` see checks.refuse_privileged.
         """
+        with self.dots.store() as store:
+            if not store.has_dot(dot.name):
+                place = f"{name}:{self.upstream(store, name, dot.name)}"
+                hint = f"`dm-compose up --from {place}` brings a stack up on it; `dm clone` makes a dot without a stack."
+                raise NotFoundError(f"dot {dot.name} has no commit yet, so there is nothing to bring up to date", hint=hint)
         with dot.live(lock=True) as live, self.opened(name) as remote:
             store = live.store
             wanted = branch or live.state().branch
@@ -258,11 +269,11 @@ class Remotes:
             if diverged:
                 assert head is not None
                 stashed = _stash(store, live.dot, wanted, head)
-            if stands:
-                move_to(live, store.commit(live.dot, report.head), "pull")
-            else:
+            if not stands:
                 store.move_branch(live.dot, wanted, report.head)
-            return Pulled(report, wanted, report.head, stashed)
+                return Pulled(report, wanted, report.head, stashed)
+            saved = move_to(live, store.commit(live.dot, report.head), "pull").saved
+            return Pulled(report, wanted, report.head, stashed, saved)
 
 
 def _stash(store: Store, dot: DotName, branch: RefName, head: CommitId) -> RefName:
@@ -274,6 +285,13 @@ def _stash(store: Store, dot: DotName, branch: RefName, head: CommitId) -> RefNa
     name = RefName.parse(f"{mark}{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     store.add_branch(dot, name, head)
     return name
+
+
+def _refuse_gone(name: str, url: RemoteUrl) -> None:
+    """Raise RemoteError if the directory of a remote that had dots is not there: its disk may not be mounted."""
+    if url.scheme == "file" and not os.path.isdir(url.path):
+        hint = f"Mount its disk; or make the directory, if it is to begin anew: mkdir {shlex.quote(url.path)}"
+        raise RemoteError(f"the directory of remote {name} is gone: {url.path}", hint=hint)
 
 
 def _refuse_other(store: Store, dot: DotName) -> None:

@@ -11,7 +11,7 @@ from dm_compose.core.events import Event
 from dm_compose.core.names import DotName, SubdotName, WorktreeName
 from dm_compose.core.units import size
 from dm_compose.discovery.naming import missing_here
-from dm_compose.discovery.stack_plan import Subdot
+from dm_compose.discovery.stack_plan import Kind, Subdot
 from dm_compose.dots.stack import OpenStack, Stack
 from dm_compose.errors import DmError, NotFoundError
 from dm_compose.live.access import open_access, store_exists
@@ -89,6 +89,8 @@ def _tell_of_lost(
     if old := sorted(s.name for s in subdots if s.name not in lost):
         has = "has its" if len(old) == 1 else "have their"
         anew = "to begin with nothing, `dm-compose down -v` and then `up`"
+        if binds := sorted(s.name for s in subdots if s.name in old and s.kind is Kind.BIND):
+            anew = f"to begin with nothing, empty the directory of {', '.join(binds)}, `dm-compose down -v` and then `up`"
         tell(f"only half of the state is gone: {', '.join(old)} still {has} old one; {anew}")
     newest = next(iter(store.reflog(dot, worktree)), None)
     tell(f"{text}, `dm-compose undo` what `down -v` has kept" if newest is not None and newest.action == DOWN else text)
@@ -168,7 +170,12 @@ def _kept(stack: Stack, layers: Sequence[Layer], services: Sequence[str], tell: 
             meanwhile.callback(access.store.close)
             opened = OpenStack(stack, access, places)
         live = meanwhile.enter_context(opened.live(lock=has_head, use=Use.WRITE))
-        dirty = {name: changes.diff for name, changes in uncommitted(live).items() if changes.by_user and name in live.places}
+        stay = {s.name for s in stack.facts.plan.subdots if s.kind is Kind.BIND}  # Compose removes no directory of the host
+        dirty = {
+            name: changes.diff
+            for name, changes in uncommitted(live).items()
+            if changes.by_user and name in live.places and name not in stay
+        }
         listed = [f"{name} ({size(diff.changed_bytes)})" for name, diff in dirty.items()]
         listed += [f"{layer.subdot.name} (in its container)" for layer in layers if layer.subdot.name not in dirty]
         if listed:

@@ -80,6 +80,8 @@ def remote(ctx: click.Context, *, verbose: bool, as_json: bool) -> None:
     if as_json:
         print_json([{"name": r.name, "url": str(r.url), "current": r.current} for r in known])
         return
+    if not known:
+        say("there is no remote; `remote add NAME ADDRESS` adds one", err=True)
     for found in known:
         click.echo(f"{'* ' if found.current else '  '}{found.name}\t{found.url}" if verbose else found.name)
 
@@ -293,6 +295,9 @@ def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, hard: 
     say(f"Done! branch {done.branch} is at {done.head.short}: {counted(len(done.fetched.commits), 'commit')}, {received}")
     if done.stashed:
         say(f"the commits that were here are on branch {done.stashed}")
+    if done.saved is not None:
+        program = click.get_current_context().find_root().info_name
+        say(f"uncommitted changes are kept: `{program} undo` brings them back")
 
 
 @click.command(short_help="Make a dot from a dot on a remote.")

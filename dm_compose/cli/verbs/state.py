@@ -28,6 +28,7 @@ from dm_compose.cli.output import (
 from dm_compose.cli.targets import ComposeTarget, target
 from dm_compose.core.commit import check_metadata
 from dm_compose.core.units import counted, seconds, size
+from dm_compose.discovery.mount_rules import TO_INCLUDE
 from dm_compose.errors import NotReadyError, UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ def plan(*, as_json: bool) -> None:
     if found.skipped:
         click.echo()
         table(("NOT STATE", "PATH", "REASON"), [(s.service, s.path, s.reason) for s in found.skipped])
+        if one := next((s for s in found.skipped if s.reason.endswith(TO_INCLUDE)), None):
+            example = f'x-dotmesh: {{include: ["{one.service}:{one.path}"]}}'
+            say(f"\nTo include one, write into the compose file, for example: {printable(example)}")
 
 
 def _planned(found: Subdot, place: str | None = None) -> tuple[str, ...]:
@@ -101,7 +105,7 @@ def commit(
         print_json({**as_verified(made, None), **_numbers(report)})
     elif not as_json:
         how = "shut down for it" if stop else f"frozen for {seconds(report.frozen_s)}"
-        copied = f"{size(report.captured.new_bytes)} new of {size(made.size_bytes)}"
+        copied = f"{size(made.new_bytes)} new of {size(made.size_bytes)}"
         say(f"{made.id.short} {subject(message)}")
         say(f"{copied} in {counted(len(made.subdots), 'subdot')}, {how}, {seconds(report.total_s)} in all")
         if report.unchanged:
@@ -113,7 +117,7 @@ def commit(
 
 
 def _numbers(report: CommitReport) -> dict[str, Any]:
-    numbers = {"new_bytes": report.captured.new_bytes, "copied_bytes": report.captured.copied_bytes}
+    numbers = {"new_bytes": report.commit.new_bytes, "copied_bytes": report.copied_bytes}
     return {**numbers, "frozen_s": report.frozen_s, "total_s": report.total_s, "stopped": report.stopped}
 
 
@@ -251,7 +255,7 @@ def diff(*, base: str, other: str | None, everything: bool, as_json: bool) -> No
         shown = changes.changes if everything else sorted(changes.changes, key=lambda c: -c.changed_bytes)[:MAX_LISTED]
         for change in shown:
             amount = f"{size(change.changed_bytes):>10} of {size(change.size_bytes):<10}"
-            click.echo(f"  {click.style(f'{change.how:<8}', fg=_HOW.get(change.how))}  {amount}  {printable(change.path)}")
+            click.echo(f"  {click.style(f'{change.how:<8}', fg=_HOW.get(change.how))}  {amount}  {printable(change.path) or '.'}")
         if len(shown) < len(changes.changes):
             say(f"  ... and {len(changes.changes) - len(shown)} more (--all)")
     if not any(found.values()):

@@ -222,7 +222,7 @@ REQUIRED = service("${SHOP_TAG:?say which}")
 @pytest.mark.parametrize(
     ("files", "options", "message", "hint"),
     [
-        ({}, ComposeOptions(), r"no configuration file provided", "directory with a compose.yaml, or name the file with -f"),
+        ({}, ComposeOptions(), r"no configuration file provided", "directory with a compose.yaml, or name the file: -f FILE"),
         ({}, ComposeOptions(files=("nope.yaml",)), r"nope\.yaml: no such file", None),
         ({"a_yaml": "services: [x\n  y: z"}, ComposeOptions(files=("a.yaml",)), r"a\.yaml: .*line \d", None),
         ({"compose_yaml": "services:\n\tweb: x"}, ComposeOptions(), r"compose\.yaml: .*line 2", None),

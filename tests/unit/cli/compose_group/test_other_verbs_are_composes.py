@@ -47,7 +47,8 @@ def test_a_file_of_the_environment_that_is_not_there_is_named_after_composes_err
     ended = script("ps")
     assert ended.code != 0
     assert ended.err.endswith(
-        "\nhint: COMPOSE_FILE names other.yaml, which is not here: unset COMPOSE_FILE, or name the file with -f.\n"
+        "\nhint: COMPOSE_FILE names other.yaml, which is not here: unset COMPOSE_FILE, or name the file: -f FILE"
+        " (with pytest: --dm-file FILE).\n"
     )
     assert "hint" not in script("-f", "compose.yaml", "config", "--services").err
 
