@@ -5,6 +5,9 @@ from __future__ import annotations
 from dm_compose.core.containers import Container
 from dm_compose.engine import Engine
 
+_ANY, _ANY_6 = "0.0.0.0", "::"  # noqa: S104 (as Docker reports it)
+_HERE = {_ANY: "127.0.0.1", _ANY_6: "::1"}
+
 
 def endpoints(engine: Engine, container: Container, port: int) -> list[tuple[str, int]]:
     """Return (host, port) pairs by which a port of a container can be reached from here, the best first.
@@ -19,6 +22,7 @@ def endpoints(engine: Engine, container: Container, port: int) -> list[tuple[str
             other = engine.container(container.network_mode.partition(":")[2])
             found += [(address, port) for address in other.addresses]
         found += [(address, port) for address in container.addresses]
-    for address, host_port in container.ports.get(port, ()):
-        found.append(("127.0.0.1" if address in ("0.0.0.0", "::") else address, host_port))  # noqa: S104 (as Docker reports it)
-    return found
+    published = dict(container.ports.get(port, ()))
+    if _ANY in published:
+        published.pop(_ANY_6, None)  # the engine gives each family a port of its own, and one address is enough
+    return found + [(_HERE.get(address, address), host_port) for address, host_port in published.items()]

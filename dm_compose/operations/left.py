@@ -19,8 +19,8 @@ class Left:
     """One unfinished operation.
 
     If `in_use`, a test run that lives has the worktree, or a command is at work, and nothing is wrong. `owner` describes the
-    process of a test run, and `since` is its begin, if known. Otherwise a killed command left the operation. `short` says so, and
-    `text` says also what the next command that writes does.
+    process of a test run, and `since` is its begin, if known. Otherwise a killed command left the operation. `short` says so,
+    `then` what the next command that writes does, and `text` both.
     """
 
     operation: str
@@ -29,6 +29,10 @@ class Left:
     text: str
     owner: str | None = None
     since: datetime | None = None
+
+    @property
+    def then(self) -> str:
+        return self.text.removeprefix(f"{self.short}; ")
 
 
 def entries_of(store: Store, dot: DotName, worktree: WorktreeName) -> list[JournalEntry]:

@@ -254,7 +254,7 @@ def _put_back(
         except BaseException:  # the second signal
             with contextlib.suppress(DmError):
                 for left in what_is_left(live.store, *live.where):
-                    live.listener(Event("warning", f"interrupted again: {left.text}"))
+                    live.listener(Event("warning", f"interrupted again, before the state before was back; {left.then}"))
             raise
         finally:
             for container_id in killed:

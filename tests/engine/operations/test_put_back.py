@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -58,6 +59,37 @@ def test_what_a_datastore_acknowledged_before_the_state_of_before_came_back_is_i
     assert f"reset --hard {kept[:12]}" in said
     project.dm("reset", "--hard", kept)
     assert project.redis().get("written") == "while slow was waited for"
+
+
+def test_a_second_interrupt_says_that_the_state_before_is_not_back_yet(
+    new_project: Callable[[Mapping[str, Any]], TestProject],
+) -> None:
+    project = new_project({"services": {"cache": REDIS}})
+    project.dm("up", "-d", "--wait")
+    project.redis().set("note", "seed")
+    project.dm("commit", "-m", "seed")
+    project.redis().set("note", "uncommitted")
+    slow = "import dm_compose.store.local.restoring as r, time\nput = r.Restoring.restore_subdot\n"
+    slow += (
+        "def late(*a, **k):\n    print('putting back', file=sys.stderr, flush=True)\n    time.sleep(1)\n    return put(*a, **k)\n"
+    )
+    slow += "r.Restoring.restore_subdot = late\n"
+    words = ["-f", str(project.file), "-p", project.name, "reset", "--hard"]
+    program = f"import sys\n{slow}from dm_compose.cli.main import main\nmain({words!r})"
+    environment = {**os.environ, **project.environment}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr
+        said = ""
+        for line in child.stderr:
+            said += line
+            if line.strip() == "putting back":
+                child.send_signal(signal.SIGINT)
+    assert child.returncode == 130, said
+    assert said.count("putting back\n") == 2, said
+    assert "interrupted again, before the state before was back; `dm-compose prune`, or the next command that writes," in said
+    assert "warning: " in project.dm("status").stderr
+    project.dm("tag", "t")
+    assert project.redis().get("note") == "uncommitted"
 
 
 def test_after_a_reset_that_timed_out_the_state_before_counts_as_it_did(webapp: TestProject) -> None:

@@ -76,6 +76,15 @@ def test_up_from_fills_a_new_stack_before_it_starts_and_the_second_time_changes_
     assert json.loads(again.stdout)["received_bytes"] == 0
 
 
+def test_a_pull_into_a_stack_without_a_commit_names_the_verb_that_fills_it(fresh: TestProject, hub: str) -> None:
+    refused = fresh.dm("pull", hub, check=False)
+    assert refused.returncode == NotFoundError.exit_code
+    assert f"`dm-compose up --from {hub}:admin/" in refused.stderr
+    assert "commit -m" not in refused.stderr
+    fresh.dm("remote", "add", "team", hub)
+    assert "`dm-compose up --from team:admin/" in fresh.dm("pull", "team", check=False).stderr
+
+
 def test_an_address_is_remembered_as_origin_so_that_pull_and_push_know_it(fresh: TestProject, hub: str) -> None:
     done = fresh.dm("up", "--from", f"{hub}:shop")
     assert f"{hub} is the remote origin, for `push` and `pull`" in done.stdout

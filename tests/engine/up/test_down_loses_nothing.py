@@ -78,6 +78,29 @@ def test_up_after_a_plain_down_of_half_the_volumes_says_so_and_names_both_ways(n
     assert [project.redis(service).get("note") for service in ("cache", "queue")] == ["seed", "seed"]
 
 
+def test_down_with_volumes_names_no_directory_of_the_host_because_it_stays(new_project: NewProject) -> None:
+    project = new_project(
+        {
+            "services": {"cache": REDIS, "web": {**IDLE, "volumes": ["./uploads:/uploads"]}},
+            "x-dotmesh": {"include": ["web:/uploads"]},
+        }
+    )
+    uploads = project.file.parent / "uploads"
+    uploads.mkdir()
+    project.dm("up", "-d", "--wait")
+    project.redis().set("note", "seed")
+    project.dm("commit", "-m", "seed")
+    project.redis().set("note", "precious")
+    project.redis().save()
+    (uploads / "file").write_text("uploaded")
+    told = project.dm("down", "-v").stderr
+    assert "removes uncommitted changes: cache (" in told
+    assert "web" not in told.partition("removes uncommitted changes: ")[2].partition("\n")[0]
+    assert (uploads / "file").read_text() == "uploaded"
+    again = project.dm("up", "-d", "--wait").stderr
+    assert "empty the directory of web, `dm-compose down -v` and then `up`" in again
+
+
 def test_an_undo_takes_down_with_volumes_back(cache_only: TestProject) -> None:
     cache_only.redis().set("note", "in memory")
     cache_only.dm("down", "-v")

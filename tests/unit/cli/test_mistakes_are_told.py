@@ -94,6 +94,7 @@ MISTAKES = [
     # References
     Mistake("dm reset --hard mastre", "dot a has no branch, tag or commit 'mastre'", "Did you mean 'master'?", NOT_FOUND),
     Mistake("dm reset --hard head", "dot a has no branch, tag or commit 'head'", "Did you mean 'HEAD'?", NOT_FOUND),
+    Mistake("dm reset --hard one", "dot a has no branch, tag or commit 'one'", "has this message", NOT_FOUND),
     Mistake("dm reset --hard xyz", "dot a has no branch, tag or commit 'xyz'", "`branch` and `tag` list the names", NOT_FOUND),
     Mistake("dm log d84", "dot a has no branch or tag 'd84'", "at least 4 digits", NOT_FOUND),
     Mistake("dm log HEAD~9", "HEAD~9 goes back beyond the first commit of a", "`log` lists", NOT_FOUND),

@@ -15,7 +15,7 @@ from dm_compose.compose import Compose, ComposeOptions
 from dm_compose.compose.model import parse_project
 from dm_compose.core.project import Project, ServiceMount
 from dm_compose.core.variables import Variables
-from dm_compose.errors import ComposeError
+from dm_compose.errors import ComposeError, UsageError
 from tests.support.capabilities import capabilities, needs_compose
 
 
@@ -534,6 +534,12 @@ def test_a_service_is_read_with_composes_defaults(value: Mapping[str, object], a
 def test_a_volume_is_read_with_composes_defaults(value: Mapping[str, object] | None, attributes: Mapping[str, object]) -> None:
     found = parsed({}, volumes={"data": value}).volumes["data"]
     assert {name: getattr(found, name) for name in attributes} == attributes
+
+
+def test_a_setting_that_is_written_as_a_key_of_its_own_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"x-dotmesh\.include is no setting") as refused:
+        parsed({}, extended="x-dotmesh.include: [uploads]")
+    assert refused.value.hint == "The settings are a mapping: `x-dotmesh: {include: ...}`."
 
 
 @pytest.mark.parametrize(

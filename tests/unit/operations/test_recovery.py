@@ -272,3 +272,17 @@ def test_an_undo_says_where_it_has_come_to(seeded: Machine) -> None:
     ended = seeded("undo", "--json").json()
     assert ended["head"]["message"] == "two"
     assert ended["undone"]["action"] == "reset"
+
+
+def test_a_command_that_is_at_work_is_told_and_is_nothing_to_finish(seeded: Machine) -> None:
+    dies(seeded, restore_all_but_the_end)
+    store = LocalStore(seeded.home)
+    token = store.lock(A, "dm-compose (process 7)", 0)
+    ended = seeded("status")
+    assert "a command is at work on dot a: dm-compose (process 7)" in ended.out
+    assert ended.err == ""
+    told = seeded("status", "--json").json()
+    assert (told["unfinished"], told["in_use"]["operation"]) == ([], "restore")
+    store.unlock(token)
+    store.close()
+    assert "was interrupted" in seeded("status").err

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
-from dm_compose.errors import DivergedError, NotFoundError, UsageError
+from dm_compose.errors import DivergedError, NotFoundError, RemoteError, UsageError
 from tests.support.hubs import Hub, branches, commit, log, messages, on_hub
 from tests.support.machines import Machine
 
@@ -53,6 +54,19 @@ def test_what_is_not_committed_is_not_sent_and_stays(here: Machine, there: Machi
     there("pull", "hub")
     assert there.read("shop", "file") == "two"
     assert here.read("shop", "file") == "not committed"
+
+
+def test_a_remote_that_had_dots_is_not_begun_anew_where_its_disk_is_away(here: Machine, hub: Hub) -> None:
+    here("push", "hub")
+    directory = Path(here("remote", "--json").json()[0]["url"].removeprefix("file://"))
+    directory.rename(directory.with_name("away"))
+    commit(here, "shop", "two")
+    ended = here("push", "hub", code=RemoteError.exit_code)
+    assert f"the directory of remote hub is gone: {directory}" in ended.err
+    assert f"mkdir {directory}" in ended.err
+    assert not directory.exists()
+    directory.with_name("away").rename(directory)
+    assert here("push", "hub", "--json").json()["commits"] == [log(here)[0]]
 
 
 def test_tags_stay_at_home(here: Machine, there: Machine) -> None:
