@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +151,12 @@ def writers_hint(costs: Sequence[TestCost]) -> str | None:
     tests = [test for test, found in early.items() if found]
     if len(tests) < _OFTEN:
         return None
-    found = {(why.removesuffix(EARLY).strip(), name) for reasons in early.values() for name, why in reasons}
-    who = "; ".join(f"{who} connected to {name}" for who, name in sorted(found))
+    met: dict[str, set[str]] = defaultdict(set)
+    for name, why in sorted(chain.from_iterable(early.values())):
+        met[why.removesuffix(EARLY).strip()].add(name)
+    who = "; ".join(f"{who} connected to {', '.join(sorted(names))}" for who, names in sorted(met.items()))
     return (
-        f"dm: {who}, while it was put back, so that {counted(len(tests), 'test')} paid for one more restore. A service that is"
+        f"dm: {who}, while that was put back, so that {counted(len(tests), 'test')} paid for one more restore. A service that is"
         " stopped before the run stays stopped, and one in a profile of its own is left out; see `What happens around the tests`"
         " in dm-compose's documentation of the plugin"
     )

@@ -107,7 +107,9 @@ def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = N
     changed = sum(r.changed_bytes for r in restored.values())
     program = click.get_current_context().find_root().info_name
     took = f"ready after {seconds(report.total_s)}" if report.running else f"done after {seconds(report.total_s)}"
-    say(f"{what or _where(report)}: {size(changed)} put back, {took}")
+    is_empty = not any(state.files for state in report.target.subdots.values())
+    amount = "all subdots are empty, as they were" if is_empty else f"{size(changed)} put back"
+    say(f"{what or _where(report)}: {amount}, {took}")
     if not report.running and program == "dm-compose":
         say(NOTHING_RUNS)
     if report.left_behind:

@@ -21,10 +21,10 @@ class _Name(str):
     pattern = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return `text` as this type, or raise UsageError."""
+    def parse(cls, text: str, *, what: str | None = None) -> Self:
+        """Return `text` as this type, or raise UsageError, which calls it `what` it is to be."""
         if not isinstance(text, str) or not cls.pattern.fullmatch(text):
-            raise UsageError(f"invalid {cls.what} {text!r}", hint=f"Use up to {cls.longest} {cls.allowed}.")
+            raise UsageError(f"invalid {what or cls.what} {text!r}", hint=f"Use up to {cls.longest} {cls.allowed}.")
         return cls(text)
 
 

@@ -103,7 +103,8 @@ def unique(
     """Give every subdot a name of its own, and one that has no volume yet the name of the volume that `up` will make.
 
     A subdot that was `told` its name keeps that, and so does a named volume. A datastore's data is called after its service. Any
-    other mount is called after its service too, with its path appended if several would have that name.
+    other volume is called after its service too, with its path appended if several would have that name, and so is a directory of
+    the host, if that leaves the name. So to include a directory renames no volume.
     """
 
     def rank(subdot: Subdot) -> int:
@@ -111,14 +112,14 @@ def unique(
             return -1
         if subdot.kind is Kind.NAMED:
             return 0 if subdot.source in names else 1
-        return 2 if subdot.engine is not None else 3
+        return 2 if subdot.engine is not None else 3 if subdot.kind is not Kind.BIND else 4
 
-    others = Counter(s.name for s in subdots if rank(s) == 3)
+    others = Counter((rank(s), s.name) for s in subdots if rank(s) >= 3)
     taken: set[str] = set()
     found = []
     for subdot in sorted(subdots, key=lambda s: (rank(s), s.services[0], s.path, s.source)):
         name = subdot.name
-        if name in taken or (rank(subdot) == 3 and others[name] > 1):
+        if name in taken or others[rank(subdot), name] > 1:
             name = subdot_name(f"{subdot.services[0]}-{re.sub('[^A-Za-z0-9]+', '-', subdot.path).strip('-')}")
         name = SubdotName(free_name(name, taken))
         taken.add(name)

@@ -15,7 +15,7 @@ from dm_compose.live.worktree import LiveWorktree
 from dm_compose.operations.left import Left, seen_left
 from dm_compose.operations.uncommitted import Uncommitted, uncommitted
 
-CLEAN, HOUSEKEEPING, WRITTEN_TO = "clean", "housekeeping only", "written to"
+CLEAN, HOUSEKEEPING, WRITTEN_TO, NOT_IN_HEAD = "clean", "housekeeping only", "written to", "not in the head"
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class SubdotStatus:
     """One subdot now. `place` is its volume or host path, None if it does not exist. `diff` is against the head.
 
     `dirty` is false if there is no difference, and if the engine's own start after a restore wrote all of it. `unsaved` says that
-    its datastore has writes in memory that no file has yet; then it is dirty too. `word` says it in a word.
+    its datastore has writes in memory that no file has yet; then it is dirty too. `in_head` is false if the head lacks the
+    subdot. `word` says it in a word.
     """
 
     name: SubdotName
@@ -32,12 +33,15 @@ class SubdotStatus:
     diff: TreeDiff
     dirty: bool
     unsaved: bool = False
+    in_head: bool = True
 
     @property
     def word(self) -> str:
         if self.dirty:
             return WRITTEN_TO
-        return HOUSEKEEPING if self.diff else CLEAN
+        if not self.diff:
+            return CLEAN
+        return HOUSEKEEPING if self.in_head else NOT_IN_HEAD
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,15 @@ def status(live: LiveWorktree) -> Status:
     left, space = seen_left(live.store, *live.where), live.store.space()
     in_memory = changed_in_memory(live, left)
     subdots = tuple(
-        SubdotStatus(s.name, s.engine, live.places.get(s.name), c.diff, c.by_user or s.name in in_memory, s.name in in_memory)
+        SubdotStatus(
+            s.name,
+            s.engine,
+            live.places.get(s.name),
+            c.diff,
+            dirty=c.by_user or s.name in in_memory,
+            unsaved=s.name in in_memory,
+            in_head=head is None or s.name in head.subdots,
+        )
         for s in live.plan.subdots
         if (c := found.get(s.name, nothing))
     )

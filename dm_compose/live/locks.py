@@ -54,6 +54,12 @@ def _place(name: str, clones: Collection[str]) -> tuple[int, bool, str]:
     return _KINDS[kind], dot in clones, dot
 
 
+def _in_words(name: str) -> str:
+    """Return what a lock is about, for messages."""
+    dot, _, kind = name.partition(".")
+    return {"settle": f"a clone of {dot} that is being settled", "session": f"dot {dot}"}.get(kind, f"dot {dot}")
+
+
 def _check_order(store: Store, name: str, held: list[str]) -> None:
     """Raise RuntimeError, which is a bug of ours, if this thread holds a lock that has to be taken after this one."""
     if held:
@@ -91,6 +97,7 @@ def locked(store: Store, name: str, listener: Listener, *, timeout_s: float = LO
     try:
         token = store.lock(name, who, 0)
     except InUseError as busy:
+        busy.message = _in_words(name) + busy.message.removeprefix(name)
         if timeout_s <= 0:
             raise
         listener(Event("wait", f"{busy.message}; waiting up to {timeout_s:.0f} s"))

@@ -147,11 +147,13 @@ class LiveWorktree:
         """
         if self.tree:
             return [*target.subdots, *(s for s in self.places if s not in target.subdots)]
-        left_out = sorted((self.places.keys() ^ target.subdots.keys()) - {ROOT_SUBDOT})
-        if left_out:
-            text = f"not in both the commit and the stack, left as they are: {', '.join(left_out)}"
-            told = [how_to_tell(name, subdot) for name, subdot in renamed(self.plan.subdots, target.subdots).items()]
-            self.listener(Event("warning", "; ".join([text, *told])))
+        here = sorted(self.places.keys() - target.subdots.keys() - {ROOT_SUBDOT})
+        there = sorted(target.subdots.keys() - self.places.keys() - {ROOT_SUBDOT})
+        told = [f"left as they are, because the commit lacks them: {', '.join(here)}"] if here else []
+        told += [f"not put back, because the stack has no such subdot: {', '.join(there)}"] if there else []
+        told += [how_to_tell(name, subdot) for name, subdot in renamed(self.plan.subdots, target.subdots).items()]
+        if told:
+            self.listener(Event("warning", "; ".join(told)))
         return [s for s in self.places if s in target.subdots]
 
     def inner(self) -> dict[SubdotName, set[SubdotName]]:

@@ -76,8 +76,10 @@ def make_commit(
         try:
             copied_bytes = _capture_stopped(live, entry, timeout_s) if stop else _capture_frozen(live, entry, freeze)
             commit = live.store.publish(entry, draft)
-        except BaseException:
+        except BaseException as error:
             live.store.abandon(entry)
+            if not isinstance(error, Exception):
+                live.listener(Event("warning", "interrupted; nothing is committed"))
             raise
     if live.project is not None and not any(state.files for state in commit.subdots.values()):
         text = "all subdots of this commit are empty: nothing has written to them yet; `up -d --wait` brings the stack up"

@@ -153,7 +153,7 @@ def tag(*, names: tuple[str, ...], delete: bool, force: bool, as_json: bool) -> 
         for found, commit_id in () if as_json else tags.items():
             click.echo(f"{found}  {commit_id.short}")
     else:
-        made = dot.add_tag(RefName.parse(name), target().default_ref() if ref is None else ref, move=force)
+        made = dot.add_tag(RefName.parse(name, what="name of a tag"), target().default_ref() if ref is None else ref, move=force)
         print_json({"tag": name, "commit": as_commit(made)}) if as_json else say(f"tag {name} is {made.id.short}")
 
 

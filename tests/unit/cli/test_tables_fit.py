@@ -56,7 +56,8 @@ def planned() -> list[tuple[str, ...]]:
 def states(verbose: bool) -> list[tuple[str | Cell, ...]]:
     changes = tuple(Change(f"file{n}", "changed", 1 << 20, 1 << 19) for n in range(1234))
     found = SubdotStatus(SubdotName(LONG), "elasticsearch", VOLUME, TreeDiff(changes, exact=False), dirty=True)
-    return [_seen(subdot, verbose=verbose) for subdot in (found, replace(found, place=None))]
+    left = replace(found, dirty=False, in_head=False)
+    return [_seen(subdot, verbose=verbose) for subdot in (found, replace(found, place=None), left)]
 
 
 def dots(verbose: bool) -> list[tuple[str | Cell, ...]]:

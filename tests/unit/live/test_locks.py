@@ -85,3 +85,19 @@ def test_other_threads_have_locks_of_their_own(store: LocalStore) -> None:
 
 def test_originals_come_before_their_clones_whatever_their_names(store: LocalStore) -> None:
     assert in_order(store.dots(), store.clones()) == [OTHER, SHOP, CLONE]
+
+
+def test_whoever_waits_is_told_what_the_lock_is_about(store: LocalStore) -> None:
+    for name, words in (
+        (SHOP, "dot shop is in use by"),
+        (settle_lock(SHOP), "a clone of shop that is being settled is in use by"),
+    ):
+        told = []
+
+        def wait(name: str = name, told: list[str] = told) -> None:
+            with locked(store, name, lambda event: told.append(event.text), timeout_s=0.1):
+                raise AssertionError("it is held")
+
+        with locked(store, name, ignore), ThreadPoolExecutor(1) as pool, pytest.raises(InUseError):
+            pool.submit(wait).result(20)
+        assert told[0].startswith(words)

@@ -41,10 +41,13 @@ def test_a_run_whose_tests_touched_no_stack_is_accounted_for_too() -> None:
 
 def test_three_tests_that_a_restless_service_disturbs_are_no_accident() -> None:
     def disturbed(test: str) -> reporting.TestCost:
-        return replace(cost(test, 1.8), touched={"db": f"worker {EARLY}", "cache": "exec: redis-cli"})
+        touched = {"db": f"worker {EARLY}", "queue": f"worker {EARLY}", "cache": "exec: redis-cli"}
+        return replace(cost(test, 1.8), touched=touched)
 
     quiet = [cost(f"test_{n}", 0.1) for n in range(5)]
     assert writers_hint([*quiet, disturbed("a"), disturbed("b"), disturbed("b")]) is None
     hint = writers_hint([*quiet, disturbed("a"), disturbed("b"), disturbed("c")])
     assert hint is not None
-    assert hint.startswith("dm: worker connected to db, while it was put back, so that 3 tests paid for one more restore.")
+    assert hint.startswith(
+        "dm: worker connected to db, queue, while that was put back, so that 3 tests paid for one more restore."
+    )

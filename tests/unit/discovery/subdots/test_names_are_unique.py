@@ -100,6 +100,13 @@ def test_a_datastore_keeps_its_subdots_name_when_another_volume_is_added_to_its_
     }
 
 
+def test_a_volume_keeps_its_subdots_name_when_a_directory_of_the_host_is_included(tmp_path: Path) -> None:
+    text = "services: {{web: {{image: web, volumes: [/var/lib/desk, ./up:/uploads], x-dotmesh: {{include: [{}]}}}}}}"
+    before, after = (plan_of(tmp_path, text.format(path)) for path in ("", "/uploads"))
+    assert {s.path: s.name for s in before.subdots} == {"/var/lib/desk": "web"}
+    assert {s.path: s.name for s in after.subdots} == {"/var/lib/desk": "web", "/uploads": "web-uploads"}
+
+
 @pytest.mark.parametrize(
     "text",
     [
