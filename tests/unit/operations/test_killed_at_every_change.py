@@ -29,6 +29,8 @@ from dm_compose.untouched.last_restore import EVERYTHING, Touched
 from tests.support.crashing import stops
 from tests.support.machines import Machine
 
+pytestmark = pytest.mark.timeout(900)  # each of some hundred points takes a command, and another one to look
+
 A = DotName("a")
 
 

@@ -14,6 +14,8 @@ from tests.support.crashing import KILLED, run_until
 from tests.support.hubs import Hub, branches, commit
 from tests.support.machines import Machine
 
+pytestmark = pytest.mark.timeout(900)  # each of some hundred points takes a command, and another one to look
+
 MAX_STOPS = 500
 EACH_NTH_AGAIN = 3  # to do it again takes longer than all else
 SHOP = DotName("shop")

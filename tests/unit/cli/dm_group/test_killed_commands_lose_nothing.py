@@ -16,6 +16,8 @@ from dm_compose.store.local.store import LocalStore
 from tests.support.crashing import KILLED, run_until
 from tests.support.machines import Machine
 
+pytestmark = pytest.mark.timeout(900)  # each of some hundred points takes a command, and another one to look
+
 MAX_STOPS = 500
 LEFT = {"master": "uncommitted on master", "other": "uncommitted on other", "idle": "one"}
 
