@@ -82,8 +82,9 @@ def make_commit(
                 live.listener(Event("warning", "interrupted; nothing is committed"))
             raise
     if live.project is not None and not any(state.files for state in commit.subdots.values()):
-        text = "all subdots of this commit are empty: nothing has written to them yet; `up -d --wait` brings the stack up"
-        live.listener(Event("warning", text))
+        text = "all subdots of this commit are empty: nothing has written to them yet"
+        runs = any(member.container.running for member in live.members)
+        live.listener(Event("warning", text if runs else f"{text}; `up -d --wait` brings the stack up"))
     before = live.store.commit(live.dot, commit.parent) if commit.parent is not None else None
     unchanged = before is not None and before.subdots.keys() == commit.subdots.keys() and not changed_subdots(before, commit)
     return CommitReport(commit, copied_bytes, freeze.frozen_s, time.monotonic() - began, stop, unchanged)

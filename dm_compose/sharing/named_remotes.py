@@ -14,6 +14,7 @@ from dm_compose.core.events import Event
 from dm_compose.core.names import DEFAULT_BRANCH, CommitId, DotName, RefName, did_you_mean
 from dm_compose.dots.all_dots import UPSTREAM, Dots, upstream_key
 from dm_compose.dots.dot import Dot
+from dm_compose.dots.stack import Stack
 from dm_compose.engine import registry_login
 from dm_compose.errors import ExistsError, NotFoundError, RemoteError, UsageError
 from dm_compose.live.locks import locked
@@ -30,6 +31,7 @@ from dm_compose.store.exchange import NewDot
 from dm_compose.transfer import Fetched, Pushed, Relation, download, push
 
 _REMOTE, _CURRENT, _TOLD = "remote.", "current-remote", "told."
+_PUSHED = "pushed."  # the address that something was pushed to, by the name of the remote
 ORIGIN = "origin"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 
@@ -115,6 +117,7 @@ class Remotes:
             self._url(store, name)
             store.set_setting(_REMOTE + name, None)
             store.set_setting(_TOLD + name, None)
+            store.set_setting(_PUSHED + name, None)
             for key in store.settings():
                 if key.startswith(f"{UPSTREAM}{name}."):
                     store.set_setting(key, None)
@@ -188,11 +191,12 @@ class Remotes:
         with dot.live(lock=False) as live, self.opened(name) as remote:
             store = live.store
             target = theirs or self.upstream(store, name, live.dot)
-            if store.settings().get(upstream_key(name, live.dot)) is not None:
+            if store.settings().get(_PUSHED + name) == str(remote.url):
                 _refuse_gone(name, remote.url)
             self._begin(f"Pushing {NAMESPACE}/{live.dot} to {name}:{target}")
             done = push(store, live.dot, branch or live.state().branch, remote, target, self.dots.listener, stash=stash)
             store.set_setting(upstream_key(name, live.dot), str(target))
+            store.set_setting(_PUSHED + name, str(remote.url))
             told = "\n".join(done.warnings) or None
             if store.settings().get(_TOLD + name) == told:
                 return replace(done, warnings=())
@@ -240,13 +244,13 @@ class Remotes:
         If the branch is checked out, containers of the subdots that change go down and come back, and `undo` takes the pull back.
         With `stash` a branch `BRANCH-DIVERGED-<time>` keeps the local commits, if each side has commits that the other lacks;
         without it this raises DivergedError. UncommittedError if the branch is checked out with uncommitted changes, unless
-        `hard`, which keeps them for `undo`. NotFoundError for a dot that has no commit. InUseError if it is checked out in
+        `hard`, which keeps them for `undo`. NotFoundError if there is no such dot. InUseError if it is checked out in
         another worktree. For `privileged` see checks.refuse_privileged.
         """
         with self.dots.store() as store:
-            if not store.has_dot(dot.name):
+            if isinstance(dot, Stack) and not store.has_dot(dot.name):
                 place = f"{name}:{self.upstream(store, name, dot.name)}"
-                hint = f"`dm-compose up --from {place}` brings a stack up on it; `dm clone` makes a dot without a stack."
+                hint = f"`dm-compose up --from {place}` brings the stack up on it."
                 raise NotFoundError(f"dot {dot.name} has no commit yet, so there is nothing to bring up to date", hint=hint)
         with dot.live(lock=True) as live, self.opened(name) as remote:
             store = live.store
