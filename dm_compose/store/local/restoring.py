@@ -59,8 +59,10 @@ class Restoring(Committing):
                 self._database.commit(dot, commit_id)
         if move is not None:
             self._refuse_branch_in_use(dot, move.branch, but_for=worktree)
+        taken_over = self._entry(takes_over) if takes_over is not None else None
+        if taken_over is not None:  # before its entry goes: after a kill in between nobody would know of the objects
+            self._discard_unpublished(taken_over)
         with self._database.transaction():
-            taken_over = self._entry(takes_over) if takes_over is not None else None
             superseded = [self._entry(entry_id) for entry_id in supersedes]
             replaced = [*([taken_over] if taken_over is not None else []), *superseded]
             paused = dict.fromkeys(c for old in replaced for c in old.paused)
@@ -69,8 +71,6 @@ class Restoring(Committing):
             self._database.put_journal(entry)
             for old in replaced:
                 self._database.remove_journal(old.id)
-        if taken_over is not None:
-            self._discard_unpublished(taken_over)
         return entry.id
 
     def restore_subdot(self, entry_id: EntryId, subdot: SubdotName, directories: Directories) -> Restored:
