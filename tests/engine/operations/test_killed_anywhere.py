@@ -98,6 +98,7 @@ class Killed:
 
     def reads_change_nothing(self) -> None:
         """A verb that only reads leaves container and journal alone, but for what a commit has left."""
+        eventually(lambda: self.project.state("cache") != "paused", "the watchdog to thaw")
         before = self.project.state("cache"), self.project.started_at("cache"), self.unfinished()
         told = self.project.json("status")["unfinished"]
         if not any(entry.operation == COMMIT for entry in before[2]):
