@@ -34,6 +34,8 @@ from dm_compose.up.run import require_compose
 class GivenUp(KeyboardInterrupt):
     """People do not wait for a stack to be given back. A lease leaves that to the next command then."""
 
+    __module__, __qualname__ = "builtins", "KeyboardInterrupt"  # pytest prints the name, and this one means something to people
+
 
 @contextlib.contextmanager
 def _at_the_end(work: Callable[[], None]) -> Iterator[None]:

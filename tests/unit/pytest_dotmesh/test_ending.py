@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,3 +78,7 @@ def test_a_handler_of_somebody_else_stays() -> None:
     with Ending().by_signals():
         press(signal.SIGINT)
     assert heard == [signal.SIGINT]
+
+
+def test_a_second_interrupt_has_the_name_that_people_know() -> None:
+    assert traceback.format_exception_only(GivenUp()) == ["KeyboardInterrupt\n"]
