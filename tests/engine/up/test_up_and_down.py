@@ -331,7 +331,7 @@ def test_nothing_that_runs_is_not_called_ready_and_a_program_that_has_ended_is_t
     nothing = "no container of the stack runs: `dm-compose up -d` brings it up"
     assert nothing in project.dm("status").stdout
     done = project.dm("reset", "--hard", "HEAD^").stdout
-    assert "put back, done after" in done
+    assert "all subdots are empty, as they were, done after" in done
     assert nothing in done
     assert project.json("reset", "--hard")["running"] is False
 

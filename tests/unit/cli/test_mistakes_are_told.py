@@ -104,7 +104,7 @@ MISTAKES = [
     Mistake("dm branch -d othr", "dot a has no branch othr", "Did you mean 'other'?", NOT_FOUND),
     Mistake("dm branch -d master", "branch master of dot a is checked out in worktree main", "heck", IN_USE),
     Mistake("dm worktree add ../wt", "invalid worktree name '../wt'", "no path. For example: wt."),
-    Mistake("dm tag 'a b'", "invalid name of a tag 'a b'", "letters, digits"),
+    Mistake("dm tag a..b", "invalid name of a tag 'a..b'", "letters, digits"),
     Mistake("dm tag -d v11", "dot a has no tag v11", "Did you mean 'v1'?", NOT_FOUND),
     Mistake("dm diff HEAD nope", "dot a has no branch, tag or commit 'nope'", "`branch` and `tag`", NOT_FOUND),
     Mistake("dm reset HEAD", "there are uncommitted changes in __default__", "--hard", UNCOMMITTED),

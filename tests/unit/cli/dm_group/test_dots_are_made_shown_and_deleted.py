@@ -246,7 +246,7 @@ def test_no_name_of_a_branch_is_refused_wherever_it_comes_in(machine: Machine, n
         if words[0] == "mount" and "." in name:
             continue  # what follows is a subdot
         ended = machine(*words, code=USAGE)
-        assert "invalid branch name" in ended.err, words
+        assert ("invalid name of a tag" if words[:2] == ("tag", "--") else "invalid branch name") in ended.err, words
         assert "up to 200" in ended.err
     assert machine.listing() == before
 
