@@ -118,7 +118,13 @@ def print_restore(report: RestoreReport, *, as_json: bool, stash: str | None = N
     if report.undone is not None:
         say(f"`{program} undo` takes this back")
     elif report.saved:
-        say(f"uncommitted changes are kept: `{program} undo` brings them back")
+        say_kept()
+
+
+def say_kept() -> None:
+    """Say that uncommitted changes were kept, and how to have them back."""
+    program = click.get_current_context().find_root().info_name
+    say(f"uncommitted changes are kept: `{program} undo` brings them back")
 
 
 def _where(report: RestoreReport) -> str:

@@ -57,7 +57,7 @@ def _place(name: str, clones: Collection[str]) -> tuple[int, bool, str]:
 def _in_words(name: str) -> str:
     """Return what a lock is about, for messages."""
     dot, _, kind = name.partition(".")
-    return {"settle": f"a clone of {dot} that is being settled", "session": f"dot {dot}"}.get(kind, f"dot {dot}")
+    return f"a clone of {dot} that is being settled" if kind == "settle" else f"dot {dot}"
 
 
 def _check_order(store: Store, name: str, held: list[str]) -> None:

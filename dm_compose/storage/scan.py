@@ -30,6 +30,7 @@ from dm_compose.storage.beneath import BECAME_ANOTHER, Beneath, in_proc, to_byte
 from dm_compose.storage.walk import walk
 
 RACY = 0
+_NUMBERS: dict[int, int] = {}  # of `_once`: there are few different modes, owners and devices
 
 
 class FoundPath(NamedTuple):
@@ -184,9 +185,9 @@ def found_path(
     return FoundPath(entry, info.st_ino, ctime, info.st_nlink, device, changed)
 
 
-def _once(number: int, numbers: dict[int, int] = {}) -> int:  # noqa: B006
+def _once(number: int) -> int:
     """Return an equal number that is in memory once. Without that, mode, owner and device of each file take 112 bytes."""
-    return numbers.setdefault(number, number)
+    return _NUMBERS.setdefault(number, number)
 
 
 def _is_same(old: FoundPath, info: os.stat_result) -> bool:

@@ -11,6 +11,7 @@ import click
 from dm_compose.cli.asking import ask
 from dm_compose.cli.completion import complete_branch, complete_dot, complete_remote
 from dm_compose.cli.options import hard_option, json_option, privileged_option
+from dm_compose.cli.outcomes import say_kept
 from dm_compose.cli.output import age, print_json, printable, say, table
 from dm_compose.cli.progress import EventLines, Narrator, is_quiet
 from dm_compose.cli.targets import target
@@ -296,8 +297,7 @@ def pull(*, name: str, which: str | None, of_it: str | None, stash: bool, hard: 
     if done.stashed:
         say(f"the commits that were here are on branch {done.stashed}")
     if done.saved is not None:
-        program = click.get_current_context().find_root().info_name
-        say(f"uncommitted changes are kept: `{program} undo` brings them back")
+        say_kept()
 
 
 @click.command(short_help="Make a dot from a dot on a remote.")

@@ -50,10 +50,10 @@ class Looking(StoreParts):
             without = where[subdot].without
             with where[subdot].open() as files:
                 found = self._changes((dot, worktree, subdot), files, without, state)
-                if found is not None and not any(found):
-                    return False
+                if found is not None and not (without and any(found)):  # with `without` only the plan knows what may stay
+                    return any(found)
                 tree = scan(files, self._known(dot, worktree, subdot), without=without)
-            return bool(plan_tree(tree, self._objects.read_manifest(state.manifest), where[subdot].without))
+            return bool(plan_tree(tree, self._objects.read_manifest(state.manifest), without))
 
         answers = self._each(directories, differs)
         return [*(subdot for subdot, answer in answers.items() if answer), *extra]

@@ -404,21 +404,3 @@ def test_a_value_of_native_toml_that_makes_no_sense_is_named(pytester: pytest.Py
 def test_the_working_directory_of_a_test_is_not_the_projects(tmp_path: Path, pytester: pytest.Pytester) -> None:
     """A guard for the tests above: pytester runs in a directory without an ini file of its own."""
     assert not (pytester.path / "pyproject.toml").exists()
-
-
-def test_fixtures_are_described_where_pytest_lists_them(pytester: pytest.Pytester) -> None:
-    pytester.makeconftest(
-        """
-        from pytest_dotmesh import stack_fixture
-        other = stack_fixture(file="other.yaml")
-        blue = stack_fixture(commit="blue")
-        """
-    )
-    told = pytester.runpytest_inprocess("--fixtures", "-p", "no:asyncio").stdout.str()
-    for line in (
-        "The stack at the commit that tests start from, put there before each test, and rolled back after it. See DmStack.",
-        "The stack at the commit that tests start from, put there before the first test. See DmStack.",
-        "The stack at its HEAD, put there before each test, and rolled back after it. See DmStack.",
-        "The stack at commit blue, put there before each test, and rolled back after it. See DmStack.",
-    ):
-        assert line in told

@@ -109,7 +109,7 @@ def test_uncommitted_changes_are_not_overwritten(here: Machine, there: Machine) 
         assert "uncommitted changes in __default__" in refused.err
         assert "use --hard: `undo` brings them back" in refused.err
         assert (branches(there), there.read("shop", "file")) == (before, "not committed")
-    there("pull", "hub", "--hard")
+    assert "uncommitted changes are kept: `dm undo` brings them back" in there("pull", "hub", "--hard").out
     assert there.read("shop", "file") == "two"
     there("undo")
     assert (branches(there), there.read("shop", "file")) == (before, "not committed")
